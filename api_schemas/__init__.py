@@ -1,0 +1,1 @@
+"""What travels over REST and the queue. Pydantic models only: no torch, no HTTP, no SQL."""

@@ -1,0 +1,154 @@
+"""Messages between the service and its workers.
+
+Each message names the queue and the actor that take it. Work goes out on ``inspections``,
+``evaluations`` and ``exports``; everything comes back on ``results``. A payload is the JSON of one
+of these models. Delivery is at least once, so whoever takes a message must take it twice gladly.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api_schemas.metrics import Task
+from api_schemas.problems import Problem
+from api_schemas.spaces import SubnetChoices
+from api_schemas.supernets import SupernetReport
+from api_schemas.weights import SubnetCard, WeightsFormat
+
+
+class Message(BaseModel):
+    """A message knows where it goes: ``queue`` and ``actor`` are Dramatiq's names for it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    queue: ClassVar[str]
+    actor: ClassVar[str]
+
+
+class InspectSupernet(Message):
+    """Read the checkpoint whose manifest has this digest, and report what it holds."""
+
+    queue: ClassVar[str] = "inspections"
+    actor: ClassVar[str] = "inspect_supernet"
+
+    supernet_id: str
+    digest: str
+
+
+class SubnetToEvaluate(BaseModel):
+    """One subnet of a batch; ``number`` identifies it within its search."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    subnet: SubnetChoices
+    attempt: int = 1
+
+
+class EvaluateSubnets(Message):
+    """Measure a small batch of subnets of one super-network on one dataset."""
+
+    queue: ClassVar[str] = "evaluations"
+    actor: ClassVar[str] = "evaluate_subnets"
+
+    search_id: str
+    supernet_digest: str
+    dataset_digest: str
+    task: Task
+    max_length: int
+    subnets: tuple[SubnetToEvaluate, ...]
+
+
+class ExportSubnet(Message):
+    """Write one subnet's weights as an archive of one folder."""
+
+    queue: ClassVar[str] = "exports"
+    actor: ClassVar[str] = "export_subnet"
+
+    export_id: str
+    supernet_digest: str
+    subnet: SubnetChoices
+    format: WeightsFormat
+    folder: str
+    card: SubnetCard
+
+
+class SupernetInspected(BaseModel):
+    """The report, or the problem that says why the checkpoint cannot be used."""
+
+    kind: Literal["supernet_inspected"] = "supernet_inspected"
+    supernet_id: str
+    report: SupernetReport | None = None
+    problem: Problem | None = None
+
+
+class SubnetOutcome(BaseModel):
+    """What became of one subnet: its metrics, or the problem it failed with."""
+
+    number: int
+    attempt: int
+    metrics: dict[str, float] | None = None
+    problem: Problem | None = None
+    started_at: datetime
+    duration_seconds: float
+
+
+class SubnetsStarted(BaseModel):
+    """A worker has taken these subnets of a search."""
+
+    kind: Literal["subnets_started"] = "subnets_started"
+    search_id: str
+    worker: str
+    numbers: tuple[int, ...]
+
+
+class SubnetsEvaluated(BaseModel):
+    """The outcomes of one batch, in the order they were asked for."""
+
+    kind: Literal["subnets_evaluated"] = "subnets_evaluated"
+    search_id: str
+    worker: str
+    outcomes: tuple[SubnetOutcome, ...]
+
+
+class SubnetExported(BaseModel):
+    """The digest of the finished archive in blob storage, or the problem."""
+
+    kind: Literal["subnet_exported"] = "subnet_exported"
+    export_id: str
+    digest: str | None = None
+    size_bytes: int | None = None
+    problem: Problem | None = None
+
+
+class WorkerAlive(BaseModel):
+    """Sent by a worker when it starts, every few seconds, and (with ``stopping``) as it leaves.
+
+    ``warm_supernets`` are the manifest digests of the models it holds, the latest used last.
+    """
+
+    kind: Literal["worker_alive"] = "worker_alive"
+    worker: str
+    device: str
+    started_at: datetime
+    evaluations: int
+    warm_supernets: tuple[str, ...]
+    stopping: bool = False
+
+
+Result = Annotated[
+    SupernetInspected | SubnetsStarted | SubnetsEvaluated | SubnetExported | WorkerAlive,
+    Field(discriminator="kind"),
+]
+
+
+class WorkerResult(Message):
+    """The envelope of everything that a worker sends back."""
+
+    queue: ClassVar[str] = "results"
+    actor: ClassVar[str] = "record_result"
+
+    result: Result

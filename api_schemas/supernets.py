@@ -1,0 +1,74 @@
+"""Super-networks: what reading a checkpoint finds, and what REST shows of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from api_schemas.costs import CostModel, CostReport
+from api_schemas.spaces import Dimension
+
+
+class Method(StrEnum):
+    """Which published method (or our own layout) a checkpoint follows."""
+
+    ELASTICNAS = "elasticnas"
+    LONAS = "lonas"
+
+
+class SupernetReport(BaseModel):
+    """What a worker finds when it reads a checkpoint: all that the service needs to know of it.
+
+    ``num_labels`` is 1 for a regression head. ``reference_length`` is the sequence length that
+    the checkpoint itself prices subnets at (NNCF's ``input_info``), else 128. ``max_positions``
+    is the longest sequence the position embeddings carry.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Method
+    model_type: str
+    num_labels: PositiveInt
+    label_names: tuple[str, ...] | None = None
+    reference_length: PositiveInt
+    max_positions: PositiveInt
+    has_adapters: bool
+    dimensions: tuple[Dimension, ...]
+    cost_model: CostModel
+
+
+class SpaceSummary(BaseModel):
+    """A space in one glance: its size, and how many dimensions there are of each kind."""
+
+    size: int
+    dimensions: int
+    kinds: dict[str, int]
+
+
+class SupernetRead(BaseModel):
+    """A registered super-network."""
+
+    id: str
+    name: str
+    method: Method
+    model_type: str
+    num_labels: int
+    reference_length: int
+    max_positions: int
+    space: SpaceSummary
+    cost: dict[str, CostReport]
+    """Costs of the ``maximal`` and ``minimal`` subnets at ``reference_length``."""
+    size_bytes: int
+    digest: str
+    created_at: datetime
+
+
+class SupernetFromPath(BaseModel):
+    """JSON body of ``POST /v1/supernets``: a folder or archive on the server, where allowed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    name: str | None = None

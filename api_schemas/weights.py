@@ -1,0 +1,38 @@
+"""Exports: a chosen subnet's weights as an ordinary checkpoint."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel
+
+
+class WeightsFormat(StrEnum):
+    """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model."""
+
+    TRANSFORMERS = "transformers"
+    PEFT = "peft"
+
+
+class SubnetCard(BaseModel):
+    """What the model card of an exported subnet says about where it came from."""
+
+    supernet_name: str
+    dataset_name: str
+    dataset_rows: int
+    search_id: str
+    number: int
+    metrics: dict[str, float]
+    cost: dict[str, int | float]
+    max_length: int
+
+
+class ExportPending(BaseModel):
+    """Body of the 202 while a worker builds the weights."""
+
+    search_id: str
+    number: int
+    format: WeightsFormat
+    state: str
+    requested_at: datetime

@@ -1,0 +1,1 @@
+"""The optimiser: search space, ask/tell strategies, Pareto archive. No torch, no HTTP, no SQL."""

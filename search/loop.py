@@ -1,0 +1,225 @@
+"""One search, from its first proposal to its last result: pure logic, no clock and no I/O."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from api_schemas.costs import CostModel, CostReport
+from api_schemas.searches import SearchCreate, StopReason
+from search.admission import Admission
+from search.cost import cost_report
+from search.objectives import Objectives
+from search.pareto import FrontChange, Losses, ParetoArchive
+from search.space import SearchSpace, SubnetConfig
+from search.strategies import make_strategy
+
+Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
+
+RESAMPLES = 16
+"""How often a strategy is asked again when it proposes a subnet that the search has seen."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A subnet to evaluate: feasible, and new to its search. ``number`` counts from 0."""
+
+    number: int
+    subnet: SubnetConfig
+    cost: CostReport
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An evaluation that the search already has, as read back from the database.
+
+    ``metrics`` is None when it failed; ``finished`` is False while it is in flight.
+    """
+
+    number: int
+    subnet: SubnetConfig
+    finished: bool
+    metrics: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What recording one result led to."""
+
+    front: FrontChange
+    hypervolume: float
+    proposals: tuple[Proposal, ...]
+
+
+class SearchLoop:
+    """Drives a strategy over a space within a budget, and keeps the Pareto front.
+
+    Results may be recorded in any order, but the strategy is told them in the order of their
+    numbers, and is asked for one proposal after each: so what it proposes depends only on the
+    request, not on how many workers there are, how fast each is, or whether the process died in
+    between. At most ``request.parallel_evaluations`` evaluations that the strategy has not been
+    told of are in flight.
+
+    ``recorded`` are the evaluations so far, by rising number; with them a search goes on from its
+    database rows exactly where it stopped.
+
+    Raises:
+        InputError: a constraint that no subnet satisfies, or a given subnet that is not in the
+            space or breaks a constraint.
+    """
+
+    def __init__(
+        self,
+        request: SearchCreate,
+        space: SearchSpace,
+        cost_model: CostModel,
+        *,
+        max_length: int,
+        objectives: Objectives,
+        recorded: Sequence[Recorded] = (),
+    ) -> None:
+        self._request = request
+        self._space = space
+        self._objectives = objectives
+        self._cost_of = lru_cache(maxsize=65_536)(
+            lambda subnet: cost_report(cost_model, subnet, max_length)
+        )
+        self._admission = Admission(space, request.constraints, self._cost_of)
+        self._strategy = make_strategy(
+            request.strategy, space, objectives=len(objectives.names), seed=request.seed
+        )
+        self.archive = ParetoArchive(objectives.reference)
+        self._initial = list(self._initial_subnets())
+        self._script = {row.number: row.subnet for row in recorded}
+        self._subnets: dict[int, SubnetConfig] = {}
+        self._finished: dict[int, Losses] = {}
+        self._begun = 0
+        self._told = 0
+        self._stopped: StopReason | None = None
+        self._pending: list[Proposal] = []
+        for row in recorded:
+            self._subnets[row.number] = row.subnet
+            if row.finished:
+                self._finish(row.number, row.metrics)
+        self._advance()
+
+    # -- what a coordinator calls ------------------------------------------------------------
+
+    def start(self) -> tuple[Proposal, ...]:
+        """The first proposals of a search, or those that a restored one still owes."""
+        return self._take_pending()
+
+    def record(self, number: int, metrics: dict[str, float] | None) -> Step:
+        """Record the metrics of evaluation ``number``, or None when it failed for good.
+
+        Recording a number twice changes nothing: the first result wins.
+        """
+        if number in self._finished or number < self._told:
+            return Step(FrontChange(entered=False), self.archive.hypervolume, ())
+        change = self._finish(number, metrics)
+        self._advance()
+        return Step(change, self.archive.hypervolume, self._take_pending())
+
+    def stop(self, reason: StopReason) -> None:
+        """Propose nothing more; what is in flight may still be recorded."""
+        self._stopped = self._stopped or reason
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why no further subnet will be proposed; None while the search goes on."""
+        if self._stopped is None and len(self._subnets) >= self._request.budget.evaluations:
+            return StopReason.EVALUATIONS
+        return self._stopped
+
+    @property
+    def in_flight(self) -> int:
+        """Evaluations proposed and not yet recorded."""
+        return len(self._subnets) - self._told - len(self._finished)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing is in flight and nothing more will be proposed."""
+        return self.stop_reason is not None and self.in_flight == 0
+
+    # -- the loop itself ---------------------------------------------------------------------
+
+    def _initial_subnets(self) -> Iterable[tuple[SubnetConfig, Origin]]:
+        """The given subnets, then the maximal, minimal and heuristic ones that are feasible."""
+        for index, choices in enumerate(self._request.initial_subnets):
+            field = f"initial_subnets/{index}"
+            subnet = self._space.subnet(choices, field=field)
+            self._admission.require_feasible(subnet, field=field)
+            yield subnet, "given"
+        references: list[tuple[SubnetConfig, Origin]] = [
+            (self._space.maximal, "maximal"),
+            (self._space.minimal, "minimal"),
+            (self._space.heuristic, "heuristic"),
+        ]
+        for subnet, origin in references:
+            if self._admission.is_feasible(subnet):
+                yield subnet, origin
+
+    def _finish(self, number: int, metrics: dict[str, float] | None) -> FrontChange:
+        cost = self._cost_of(self._subnets[number]).values()
+        if metrics is None:
+            self._finished[number] = self._objectives.failure_losses(cost)
+            return FrontChange(entered=False)
+        losses = self._objectives.losses(metrics, cost)
+        self._finished[number] = losses
+        return self.archive.add(number, losses)
+
+    def _advance(self) -> None:
+        """Tell in order, ask after each: the one place where the strategy's view moves on."""
+        self._fill()
+        while self._told in self._finished:
+            self._strategy.tell(self._told, self._finished.pop(self._told))
+            self._told += 1
+            self._fill()
+
+    def _fill(self) -> None:
+        """Begin evaluations until the window is full: recorded ones first, then proposals."""
+        while self._begun - self._told < self._request.parallel_evaluations:
+            number = self._begun
+            if (recorded := self._script.pop(number, None)) is not None:
+                self._begin(number, recorded)
+                continue
+            if self.stop_reason is not None or (proposal := self._propose(number)) is None:
+                return
+            self._subnets[number] = proposal.subnet
+            self._begin(number, proposal.subnet)
+            self._pending.append(proposal)
+
+    def _begin(self, number: int, subnet: SubnetConfig) -> None:
+        self._admission.mark_seen(subnet)
+        self._strategy.begin(number, subnet)
+        self._begun += 1
+
+    def _propose(self, number: int) -> Proposal | None:
+        """The next subnet to evaluate; None to wait, or (with a stop reason) at the end."""
+        while self._initial:
+            subnet, origin = self._initial.pop(0)
+            if self._admission.is_unseen(subnet):
+                return Proposal(number, subnet, self._cost_of(subnet), origin)
+        rng = random.Random(f"{self._request.seed}/{number}")
+        proposed = None
+        for attempt in range(RESAMPLES):
+            proposed = self._strategy.ask(number, attempt)
+            if proposed is None:
+                return None
+            proposed = self._admission.repair(proposed, rng)
+            if self._admission.is_unseen(proposed):
+                return Proposal(number, proposed, self._cost_of(proposed), "strategy")
+        assert proposed is not None
+        unseen = self._admission.unseen_near(proposed, rng)
+        if unseen is None:
+            self.stop(StopReason.EXHAUSTED)
+            return None
+        return Proposal(number, unseen, self._cost_of(unseen), "strategy")
+
+    def _take_pending(self) -> tuple[Proposal, ...]:
+        taken, self._pending = tuple(self._pending), []
+        return taken

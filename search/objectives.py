@@ -1,0 +1,70 @@
+"""Objectives by name, turned into normalised losses for the optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from api_schemas.costs import Cost, CostReport
+from api_schemas.metrics import Metric
+from api_schemas.searches import ObjectiveName
+from search.pareto import Losses
+
+REFERENCE_MARGIN = 1.1
+"""The reference point lies 10 % beyond the maximal subnet's cost, so that the maximal subnet itself
+still contributes to the hypervolume (Ishibuchi et al. 2018, "How to Specify a Reference Point")."""
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Two or three objectives, and the scale that makes them comparable.
+
+    The loss of a metric is ``1 - metric``; the loss of a cost is its share of the reference point.
+    The reference point is metric 0 and 1.1 times the maximal subnet's cost, so in losses it is
+    (1, ..., 1), the ideal point is (0, ..., 0), and a hypervolume lies between 0 and 1.
+    """
+
+    names: tuple[ObjectiveName, ...]
+    maximal_cost: CostReport
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The objectives that are measured, in order."""
+        return tuple(name for name in self.names if isinstance(name, Metric))
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """The objectives that are known in advance, in order."""
+        return tuple(name for name in self.names if isinstance(name, Cost))
+
+    @property
+    def reference_point(self) -> dict[str, float]:
+        """The worst corner of the hypervolume's box, in the objectives' own units."""
+        return {name.value: self._reference(name) for name in self.names}
+
+    @property
+    def reference(self) -> Losses:
+        """The reference point in losses, shape (m,): all ones."""
+        return np.ones(len(self.names))
+
+    def losses(self, metrics: Mapping[str, float], cost: Mapping[str, int | float]) -> Losses:
+        """The losses of one evaluation, shape (m,)."""
+        return np.array(
+            [
+                1.0 - metrics[name.value]
+                if isinstance(name, Metric)
+                else cost[name.value] / self._reference(name)
+                for name in self.names
+            ]
+        )
+
+    def failure_losses(self, cost: Mapping[str, int | float]) -> Losses:
+        """What a strategy is told of a failed evaluation: the cost is real, the metrics worst."""
+        return self.losses({metric.value: 0.0 for metric in self.metrics}, cost)
+
+    def _reference(self, name: ObjectiveName) -> float:
+        if isinstance(name, Metric):
+            return 0.0
+        return REFERENCE_MARGIN * float(getattr(self.maximal_cost, name.value))

@@ -1,0 +1,167 @@
+"""Optuna's samplers as strategies, on an in-memory study of integer-coded dimensions.
+
+The database, not Optuna, is the record of a search: an Optuna RDB study would commit each parameter
+of each trial by itself. The study here is a cache that can be rebuilt at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.samplers import (
+    BaseSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.samplers.nsgaii import (
+    BaseCrossover,
+    BLXAlphaCrossover,
+    SBXCrossover,
+    UniformCrossover,
+    VSBXCrossover,
+)
+from optuna.trial import TrialState, create_trial
+
+from api_schemas.strategies import (
+    Nsga2Settings,
+    Nsga3Settings,
+    RandomSettings,
+    StrategySettings,
+    TpeSettings,
+)
+from search.pareto import Losses
+from search.space import SearchSpace, SubnetConfig
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class OptunaStrategy:
+    """`random`, `nsga2`, `nsga3` and `tpe`.
+
+    Each proposal gets a sampler of its own, seeded from (seed, number, attempt), because a
+    sampler's random state is stored nowhere: what is proposed then depends on the history alone.
+
+    The genetic strategies are generational, as in Deb et al. 2002: evaluation ``number`` belongs to
+    generation ``number // population_size``, and a generation starts once the last has been told in
+    full. (Optuna run asynchronously overshoots its generations instead.)
+    """
+
+    def __init__(
+        self, settings: StrategySettings, space: SearchSpace, *, objectives: int, seed: int
+    ) -> None:
+        self._settings = settings
+        self._space = space
+        self._seed = seed
+        self._distributions = {
+            dimension.name: IntDistribution(0, len(dimension.choices) - 1)
+            for dimension in space.dimensions
+        }
+        self._study = optuna.create_study(
+            directions=["minimize"] * objectives, sampler=RandomSampler(seed=0)
+        )
+        self._trials: dict[int, int] = {}
+        self._created = 0
+        self._told = 0
+
+    def ask(self, number: int, attempt: int) -> SubnetConfig | None:
+        """See `Strategy.ask`; None at the end of a generation that is not told in full."""
+        if self._generation_is_open(number):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
+            trial = self._study.ask(dict(self._distributions))
+        # The trial was only asked for its parameters: what is evaluated (perhaps after a repair,
+        # perhaps as part of a rebuild) is entered by `begin`, always in the same way.
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._created += 1
+        return self._space.decode([trial.params[d.name] for d in self._space.dimensions])
+
+    def begin(self, number: int, subnet: SubnetConfig) -> None:
+        """See `Strategy.begin`. TPE sees the running trial (constant liar)."""
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(zip(self._distributions, self._space.encode(subnet), strict=True)),
+                distributions=dict(self._distributions),
+                system_attrs=self._generation_attribute(number),
+            )
+        )
+        self._trials[number] = self._created
+        self._created += 1
+
+    def tell(self, number: int, losses: Losses) -> None:
+        """See `Strategy.tell`."""
+        self._study.tell(self._trials.pop(number), losses.tolist())
+        self._told += 1
+
+    def _generation_is_open(self, number: int) -> bool:
+        """True when ``number`` starts a generation and the one before it is not told in full."""
+        if not isinstance(self._settings, Nsga2Settings | Nsga3Settings):
+            return False
+        return number % self._settings.population_size == 0 and self._told < number
+
+    def _generation_attribute(self, number: int) -> dict[str, int]:
+        """What Optuna's genetic samplers read a trial's generation from."""
+        if isinstance(self._settings, Nsga2Settings):
+            sampler: type[NSGAIISampler | NSGAIIISampler] = NSGAIISampler
+        elif isinstance(self._settings, Nsga3Settings):
+            sampler = NSGAIIISampler
+        else:
+            return {}
+        return {sampler._get_generation_key(): number // self._settings.population_size}
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        settings = self._settings
+        match settings:
+            case RandomSettings():
+                return RandomSampler(seed=seed)
+            case Nsga2Settings():
+                return NSGAIISampler(
+                    seed=seed,
+                    population_size=settings.population_size,
+                    crossover=_crossover(settings),
+                    crossover_prob=settings.crossover_prob,
+                    swapping_prob=settings.swapping_prob,
+                    mutation_prob=settings.mutation_prob,
+                )
+            case Nsga3Settings():
+                return NSGAIIISampler(
+                    seed=seed,
+                    population_size=settings.population_size,
+                    crossover=_crossover(settings),
+                    crossover_prob=settings.crossover_prob,
+                    swapping_prob=settings.swapping_prob,
+                    mutation_prob=settings.mutation_prob,
+                    dividing_parameter=settings.dividing_parameter,
+                )
+            case TpeSettings():
+                return TPESampler(
+                    seed=seed,
+                    n_startup_trials=settings.n_startup_trials,
+                    n_ei_candidates=settings.n_ei_candidates,
+                    multivariate=settings.multivariate,
+                )
+
+
+def _crossover(settings: Nsga2Settings | Nsga3Settings) -> BaseCrossover:
+    match settings.crossover:
+        case "uniform":
+            return UniformCrossover(settings.swapping_prob)
+        case "sbx":
+            return SBXCrossover()
+        case "v_sbx":
+            return VSBXCrossover()
+        case "blx_alpha":
+            return BLXAlphaCrossover()
+
+
+def _derive(seed: int, number: int, attempt: int) -> int:
+    """A 32-bit seed for one proposal, independent of the process and of Python's hash seed."""
+    digest = hashlib.sha256(f"{seed}/{number}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
