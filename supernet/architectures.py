@@ -1,0 +1,142 @@
+"""Where the parts of an encoder layer are, for each Transformers architecture that is read.
+
+This table is all that is specific to an architecture. Cuts, costs and exports are derived from it
+and from the model's own shapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from api_schemas.problems import InputError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Names of modules; those of a layer are relative to ``<layers>.<index>``.
+
+    ``encoder`` is the attribute of the classifier that holds the bare encoder. ``head`` are the
+    linear modules that see one token a sequence, the last of which gives the logits; ``trained``
+    are the modules that sequence classification adds to a pretrained encoder.
+    """
+
+    model_type: str
+    config_class: type[PretrainedConfig]
+    model_class: type[PreTrainedModel]
+    encoder: str
+    layers: str
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    ffn_in: str
+    ffn_out: str
+    head: tuple[str, ...]
+    trained: tuple[str, ...]
+    hidden_size: str = "hidden_size"
+    heads: str = "num_attention_heads"
+    ffn_width: str = "intermediate_size"
+    depth: str = "num_hidden_layers"
+
+    def module(self, layer: int, role: str) -> str:
+        """The full name of a part of a layer, e.g. ``module(3, "query")``."""
+        return f"{self.layers}.{layer}.{getattr(self, role)}"
+
+    def role_of(self, module: str) -> tuple[int, str] | None:
+        """The (layer, role) of a module name: the inverse of `module`, None for any other."""
+        index, _, rest = module.removeprefix(f"{self.layers}.").partition(".")
+        if not module.startswith(f"{self.layers}.") or not index.isdecimal():
+            return None
+        roles = {getattr(self, role): role for role in ROLES}
+        return (int(index), roles[rest]) if rest in roles else None
+
+    def head_size(self, config: PretrainedConfig) -> int:
+        """Channels of one attention head."""
+        return int(getattr(config, self.hidden_size) // getattr(config, self.heads))
+
+
+ROLES = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+"""The linear layers of an encoder layer, in the order in which data meets them."""
+
+BERT = Architecture(
+    model_type="bert",
+    config_class=BertConfig,
+    model_class=BertForSequenceClassification,
+    encoder="bert",
+    layers="bert.encoder.layer",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    attention_output="attention.output.dense",
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    head=("bert.pooler.dense", "classifier"),
+    trained=("classifier",),
+)
+
+ROBERTA = Architecture(
+    model_type="roberta",
+    config_class=RobertaConfig,
+    model_class=RobertaForSequenceClassification,
+    encoder="roberta",
+    layers="roberta.encoder.layer",
+    query=BERT.query,
+    key=BERT.key,
+    value=BERT.value,
+    attention_output=BERT.attention_output,
+    ffn_in=BERT.ffn_in,
+    ffn_out=BERT.ffn_out,
+    head=("classifier.dense", "classifier.out_proj"),
+    trained=("classifier",),
+)
+
+DISTILBERT = Architecture(
+    model_type="distilbert",
+    config_class=DistilBertConfig,
+    model_class=DistilBertForSequenceClassification,
+    encoder="distilbert",
+    layers="distilbert.transformer.layer",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    attention_output="attention.out_lin",
+    ffn_in="ffn.lin1",
+    ffn_out="ffn.lin2",
+    head=("pre_classifier", "classifier"),
+    trained=("pre_classifier", "classifier"),
+    hidden_size="dim",
+    heads="n_heads",
+    ffn_width="hidden_dim",
+    depth="n_layers",
+)
+
+ARCHITECTURES = {
+    architecture.model_type: architecture for architecture in (BERT, ROBERTA, DISTILBERT)
+}
+
+
+def architecture_of(model_type: object) -> Architecture:
+    """The architecture of a config's ``model_type``.
+
+    Raises:
+        InputError: it is not one of those read here.
+    """
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
+        raise InputError(
+            "this architecture is not supported",
+            field="base/config.json/model_type",
+            value=model_type,
+            remedy=f"supported are {', '.join(ARCHITECTURES)}",
+        )
+    return ARCHITECTURES[model_type]

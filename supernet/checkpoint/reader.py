@@ -1,0 +1,98 @@
+"""From a checkpoint folder to a super-network.
+
+The folder holds ``base/`` (a Hugging Face model), optionally ``adapter/`` (a PEFT LoRA folder), and
+the search space: ``search_space.json`` (ours) or ``nncf_config.json`` (LoNAS).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from api_schemas.problems import InputError
+from api_schemas.supernets import Method
+from supernet.checkpoint.adapter import AdapterFolder, read_adapter
+from supernet.checkpoint.base_model import read_base_model
+from supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
+from supernet.checkpoint.space_file import SPACE_FILE, read_space_file
+from supernet.checkpoint.tokenizer import read_tokenizer
+from supernet.supernet import LoraAdapter, Supernet
+
+DEFAULT_REFERENCE_LENGTH = 128
+"""Where a checkpoint does not say at how many tokens it prices subnets: GLUE's usual length."""
+
+
+def read_supernet(folder: Path) -> Supernet:
+    """Read and check a whole checkpoint.
+
+    Raises:
+        InputError: anything that is missing, unsupported or contradictory, naming the file, tensor
+            or key at fault.
+    """
+    if not (folder / "base").is_dir():
+        raise InputError(
+            "the checkpoint has no base model",
+            field="base/",
+            value=", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder",
+            remedy="put the Hugging Face folder of the base model into base/",
+        )
+    found = (
+        read_adapter(folder / "adapter")
+        if (folder / "adapter").is_dir()
+        else AdapterFolder(adapters={}, head={})
+    )
+    base = read_base_model(folder / "base", found.head)
+    _check_adapters(found.adapters, base.model)
+    architecture, config = base.architecture, base.model.config
+    if (file := folder / SPACE_FILE).is_file():
+        method = Method.ELASTICNAS
+        elastic = read_space_file(file, architecture, config, found.adapters)
+    elif (file := folder / NNCF_FILE).is_file():
+        method = Method.LONAS
+        elastic = read_nncf_config(file, architecture, config, found.adapters)
+    else:
+        raise InputError(
+            "the checkpoint has no search space",
+            field=SPACE_FILE,
+            remedy=f"add {SPACE_FILE}, or {NNCF_FILE} for a LoNAS super-network",
+        )
+    supernet = Supernet(
+        method=method,
+        architecture=architecture,
+        model=base.model,
+        adapters=found.adapters,
+        space=elastic.space,
+        plan=elastic.plan,
+        reference_length=elastic.reference_length or DEFAULT_REFERENCE_LENGTH,
+        folder=folder,
+        label_names=base.label_names,
+    )
+    elastic.plan.validate(
+        elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}
+    )
+    read_tokenizer(folder / "base")
+    return supernet
+
+
+def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) -> None:
+    """Every adapter must fit a linear layer of the model."""
+    parameters = dict(model.named_parameters())
+    for module, adapter in adapters.items():
+        weight = parameters.get(f"{module}.weight")
+        if weight is None or weight.ndim != 2:
+            raise InputError(
+                "the base model has no linear layer for this adapter", field=f"adapter/{module}"
+            )
+        if weight.shape != (adapter.b.shape[0], adapter.a.shape[1]):
+            raise InputError(
+                f"the adapter is for a layer of shape {(adapter.b.shape[0], adapter.a.shape[1])}, "
+                f"the base model's has {tuple(weight.shape)}",
+                field=f"adapter/{module}",
+                remedy="use the base model that the adapter was trained on",
+            )
+
+
+def load_tokenizer(supernet: Supernet) -> PreTrainedTokenizerBase:
+    """The tokenizer that the super-network was trained with."""
+    return read_tokenizer(supernet.folder / "base")

@@ -1,0 +1,91 @@
+"""A super-network in memory: its tensors, its search space and its slicing plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from api_schemas.supernets import Method
+from search.space import SearchSpace
+from supernet.architectures import Architecture
+from supernet.plan import LORA_A, LORA_B, SlicingPlan
+
+
+@dataclass(frozen=True)
+class LoraAdapter:
+    """The low-rank branch of one linear layer: ``y = W x + scaling * B (A x)``.
+
+    LoRA, Hu et al. 2021, section 4.1. ``a`` has shape (rank, inputs), ``b`` (outputs, rank).
+    ``scaling`` is alpha / maximal rank and stays so at every active rank, as in LoNAS, Shears and
+    SQFT.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scaling: float
+
+
+@dataclass(frozen=True)
+class Supernet:
+    """One set of weights, and all that is needed to take subnets from it.
+
+    ``model`` is the stock Transformers classifier that holds the base weights and the head in full;
+    ``adapters`` map a linear module's name to its LoRA branch; ``folder`` is the checkpoint.
+    """
+
+    method: Method
+    architecture: Architecture
+    model: PreTrainedModel
+    adapters: dict[str, LoraAdapter]
+    space: SearchSpace
+    plan: SlicingPlan
+    reference_length: int
+    folder: Path
+    label_names: tuple[str, ...] | None = None
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The Transformers config of the full model."""
+        return self.model.config
+
+    @property
+    def num_labels(self) -> int:
+        """Classes of the head; 1 for regression."""
+        return int(self.config.num_labels)
+
+    @property
+    def num_layers(self) -> int:
+        """Encoder layers of the full model."""
+        return int(getattr(self.config, self.architecture.depth))
+
+    @cached_property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor at full size, adapters included, by the names that a plan uses."""
+        named: dict[str, torch.Tensor] = dict(self.model.named_parameters())
+        for module, adapter in self.adapters.items():
+            named[f"{module}.{LORA_A}"] = adapter.a
+            named[f"{module}.{LORA_B}"] = adapter.b
+        return named
+
+    @cached_property
+    def elastic_modules(self) -> tuple[str, ...]:
+        """The linear modules that a subnet's weights differ in: cut, adapted, or both."""
+        cut = {cut.tensor.rpartition(".")[0] for cut in self.plan.cuts}
+        return tuple(sorted(cut | set(self.adapters)))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Supernet:
+        """This super-network on ``device``, its base weights in ``dtype``.
+
+        Adapters stay in float32: they are small, and are merged before the sum is rounded.
+        """
+        adapters = {
+            module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
+            for module, adapter in self.adapters.items()
+        }
+        model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
+        return replace(self, model=model, adapters=adapters)
