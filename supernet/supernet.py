@@ -35,7 +35,9 @@ class Supernet:
     """One set of weights, and all that is needed to take subnets from it.
 
     ``model`` is the stock Transformers classifier that holds the base weights and the head in full;
-    ``adapters`` map a linear module's name to its LoRA branch; ``folder`` is the checkpoint.
+    ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
+    of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
+    ``folder`` is the checkpoint.
     """
 
     method: Method
@@ -47,6 +49,8 @@ class Supernet:
     reference_length: int
     folder: Path
     label_names: tuple[str, ...] | None = None
+    head_tensors: tuple[str, ...] = ()
+    base_name: str | None = None
 
     @property
     def config(self) -> PretrainedConfig:
@@ -56,7 +60,7 @@ class Supernet:
     @property
     def num_labels(self) -> int:
         """Classes of the head; 1 for regression."""
-        return int(self.config.num_labels)
+        return int(self.config.num_labels or 1)
 
     @property
     def num_layers(self) -> int:
@@ -81,6 +85,7 @@ class Supernet:
     def to(self, device: torch.device, dtype: torch.dtype) -> Supernet:
         """This super-network on ``device``, its base weights in ``dtype``.
 
+        The model itself moves, so the super-network this was called on must not be used any more.
         Adapters stay in float32: they are small, and are merged before the sum is rounded.
         """
         adapters = {

@@ -25,6 +25,7 @@ class _AdapterConfig(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    base_model_name_or_path: str | None = None
     peft_type: Literal["LORA"]
     r: int = Field(gt=0)
     lora_alpha: float = Field(gt=0)
@@ -38,10 +39,14 @@ class _AdapterConfig(BaseModel):
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """LoRA branches by module name, and the other tensors of the file (the trained head)."""
+    """LoRA branches by module name, and the other tensors of the file (the trained head).
+
+    ``base_name`` is what the adapter calls the base model it was trained on.
+    """
 
     adapters: dict[str, LoraAdapter]
     head: dict[str, torch.Tensor]
+    base_name: str | None = None
 
 
 def read_adapter(folder: Path) -> AdapterFolder:
@@ -67,9 +72,8 @@ def read_adapter(folder: Path) -> AdapterFolder:
             head[name] = tensor
     if not pairs:
         raise InputError("the file holds no LoRA tensors", field="adapter/adapter_model")
-    return AdapterFolder(
-        {module: _adapter(module, pair, config) for module, pair in pairs.items()}, head
-    )
+    adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
+    return AdapterFolder(adapters, head, config.base_model_name_or_path)
 
 
 def _read_config(file: Path) -> _AdapterConfig:

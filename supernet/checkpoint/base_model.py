@@ -17,11 +17,15 @@ from supernet.checkpoint.tensors import read_tensors
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A stock Transformers sequence classifier in evaluation mode, its weights frozen."""
+    """A stock Transformers sequence classifier in evaluation mode, its weights frozen.
+
+    ``new_tensors`` are the head's parameters that the folder did not hold.
+    """
 
     architecture: Architecture
     model: PreTrainedModel
     label_names: tuple[str, ...] | None
+    new_tensors: tuple[str, ...] = ()
 
 
 def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel:
@@ -71,11 +75,13 @@ def classifier_for_training(
     model = _new_classifier(architecture, config, labels, label_names)
     trained = tuple(f"{module}." for module in architecture.trained)
     heads = tuple(f"{module}." for module in architecture.head)
-    for name, tensor in model.state_dict().items():
-        if name.startswith(trained) or (name.startswith(heads) and name not in state):
-            state[name] = tensor
-    _load(model, state)
-    return BaseModel(architecture, model, label_names)
+    new = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(trained) or (name.startswith(heads) and name not in state)
+    }
+    _load(model, state | new)
+    return BaseModel(architecture, model, label_names, tuple(new))
 
 
 def _encoder_state(folder: Path, architecture: Architecture) -> dict[str, torch.Tensor]:

@@ -67,6 +67,8 @@ def read_supernet(folder: Path) -> Supernet:
         reference_length=elastic.reference_length or DEFAULT_REFERENCE_LENGTH,
         folder=folder,
         label_names=base.label_names,
+        head_tensors=tuple(found.head),
+        base_name=found.base_name,
     )
     elastic.plan.validate(
         elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}

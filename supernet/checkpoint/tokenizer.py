@@ -33,11 +33,11 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     try:
         if (folder / "tokenizer.json").is_file():
-            return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+            return _load(PreTrainedTokenizerFast, folder)
         if (folder / "vocab.txt").is_file():
-            return BertTokenizer.from_pretrained(folder, local_files_only=True)
+            return _load(BertTokenizer, folder)
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            return RobertaTokenizer.from_pretrained(folder, local_files_only=True)
+            return _load(RobertaTokenizer, folder)
     except Exception as error:  # the tokenizers library raises bare Exception on bad files
         raise InputError(
             f"the tokenizer cannot be read: {error}", field="base/tokenizer.json"
@@ -47,3 +47,10 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         field="base/tokenizer.json",
         remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt",
     )
+
+
+def _load(kind: type[PreTrainedTokenizerBase], folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer

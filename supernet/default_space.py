@@ -1,0 +1,37 @@
+"""A sensible search space where the user brings none."""
+
+from __future__ import annotations
+
+from transformers import PretrainedConfig
+
+from api_schemas.spaces import Dimension, DimensionKind
+from supernet.architectures import Architecture
+from supernet.checkpoint.space_file import SpaceFile
+
+
+def default_space(architecture: Architecture, config: PretrainedConfig, *, rank: int) -> SpaceFile:
+    """LoNAS's three kinds of dimension in every layer, ordered as LoNAS orders its groups.
+
+    Heads at 1, 3/4 and 1/2; LoRA rank at 1, 1/2 and 1/4; FFN width at 1, 3/4, 1/2 and 1/4.
+    """
+    heads = _shares(getattr(config, architecture.heads), (4, 3, 2))
+    ranks = _shares(rank, (4, 2, 1))
+    widths = _shares(getattr(config, architecture.ffn_width), (4, 3, 2, 1))
+    layers = range(getattr(config, architecture.depth))
+    kinds = (
+        ("attention.heads", DimensionKind.HEADS, heads),
+        ("lora.rank", DimensionKind.RANK, ranks),
+        ("ffn.width", DimensionKind.WIDTH, widths),
+    )
+    return SpaceFile(
+        dimensions=tuple(
+            Dimension(name=f"layer.{layer}.{name}", kind=kind, choices=choices)
+            for name, kind, choices in kinds
+            for layer in layers
+        )
+    )
+
+
+def _shares(full: int, quarters: tuple[int, ...]) -> tuple[int, ...]:
+    """So many quarters of ``full``, each rounded down to at least 1, without repeats."""
+    return tuple(sorted({max(1, full * share // 4) for share in quarters}, reverse=True))

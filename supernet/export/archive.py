@@ -1,0 +1,55 @@
+"""A subnet's weights as one zip file of one folder."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+from api_schemas.weights import SubnetCard, WeightsFormat
+from search.space import SubnetConfig
+from supernet.export.peft_adapter import write_peft_adapter
+from supernet.export.transformers_folder import write_transformers_folder
+from supernet.supernet import Supernet
+
+_EPOCH = (2020, 1, 1, 0, 0, 0)
+"""Every member's time stamp, so that one subnet always gives one and the same archive."""
+
+
+def export_subnet(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    card: SubnetCard,
+    weights_format: WeightsFormat,
+    *,
+    archive: Path,
+    folder: str,
+) -> Path:
+    """Write ``archive``, a zip whose members lie in ``folder``; returns its path.
+
+    The super-network must be on the CPU in float32: the weights are written as they are.
+
+    Raises:
+        InputError: this subnet cannot be had in this format (see `write_peft_adapter`).
+    """
+    write = {
+        WeightsFormat.TRANSFORMERS: write_transformers_folder,
+        WeightsFormat.PEFT: write_peft_adapter,
+    }[weights_format]
+    building = archive.with_suffix(".folder")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        write(supernet, subnet, card, building)
+        with zipfile.ZipFile(archive, "w", compression=zipfile.ZIP_STORED) as zipped:
+            for path in sorted(building.iterdir()):
+                info = zipfile.ZipInfo(f"{folder}/{path.name}", date_time=_EPOCH)
+                info.external_attr = 0o644 << 16
+                with path.open("rb") as source, zipped.open(info, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    except BaseException:
+        archive.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return archive

@@ -1,0 +1,110 @@
+"""The model card of an exported subnet: what it is, how well it does, how to load it."""
+
+from __future__ import annotations
+
+from api_schemas.spaces import DimensionKind
+from api_schemas.weights import SubnetCard, WeightsFormat
+from search.space import SubnetConfig
+from supernet.supernet import Supernet
+
+_LOAD = {
+    WeightsFormat.TRANSFORMERS: """\
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained("{folder}"{remote})
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+""",
+    WeightsFormat.PEFT: """\
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={labels})
+model = PeftModel.from_pretrained(base, "{folder}")
+""",
+}
+
+
+def model_card(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    card: SubnetCard,
+    weights_format: WeightsFormat,
+    *,
+    needs_code: bool,
+) -> str:
+    """A Hugging Face model card in Markdown."""
+    library = "peft" if weights_format is WeightsFormat.PEFT else "transformers"
+    load = _LOAD[weights_format].format(
+        folder="path/to/this/folder",
+        remote=", trust_remote_code=True" if needs_code else "",
+        base=supernet.base_name or "path/to/the/base/model",
+        labels=supernet.num_labels,
+    )
+    code = (
+        "\n`modeling_subnet.py` in this folder gives every layer its own width; it needs torch and "
+        "transformers, nothing else.\n"
+        if needs_code
+        else ""
+    )
+    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
+    cost = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.cost.items())
+    return f"""---
+library_name: {library}
+pipeline_tag: text-classification
+tags: [elasticnas, neural-architecture-search, {supernet.method.value}]
+---
+
+# {card.supernet_name}: subnet {card.number}
+
+A subnet of the {supernet.architecture.model_type} super-network *{card.supernet_name}*
+({supernet.method.value}), found by ElasticNAS (search `{card.search_id}`).
+
+## Load it
+
+```python
+{load}```
+{code}
+## Measured
+
+On *{card.dataset_name}* ({card.dataset_rows} rows), at most {card.max_length} tokens a row:
+
+| metric | value |
+| --- | --- |
+{metrics}
+
+## Cost
+
+For one sequence of {card.max_length} tokens; `gflops` counts a multiply-accumulate as one
+operation, attention products included.
+
+| cost | value |
+| --- | --- |
+{cost}
+
+## The subnet
+
+| layer | attention heads | FFN width | LoRA rank |
+| --- | --- | --- | --- |
+{_layers(supernet, subnet)}
+"""
+
+
+def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
+    """One table row per layer, with the choices of its dimensions; a dash where nothing is cut."""
+    kept = supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
+    rows = []
+    for layer in range(kept):
+        cells = []
+        for kind in (DimensionKind.HEADS, DimensionKind.WIDTH, DimensionKind.RANK):
+            choices = [
+                f"{subnet[d.name]} of {d.choices[0]}"
+                for d in supernet.space.dimensions
+                if d.kind is kind and d.name.startswith(f"layer.{layer}.")
+            ]
+            cells.append(", ".join(choices) or "-")
+        rows.append(f"| {layer} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _number(value: int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,295 @@
+"""Fine-tuning a LoNAS super-network: a random subnet at every step, one set of weights.
+
+Munoz, Yuan, Jain 2024, "LoNAS: Elastic Low-Rank Adapters for Efficient Large Language Models",
+section 3: the base stays frozen; adapters and head are trained through whichever subnet is active.
+With ``sandwich`` every step trains the maximal, a random and the minimal subnet on one batch and
+sums their gradients (Yu & Huang 2019, "Universally Slimmable Networks", section 3.1).
+
+A subnet is trained through the very tensors that an evaluation of it uses: slices with the adapter
+merged, so there is no second implementation of a subnet that could disagree with the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from api_schemas.metrics import Task
+from api_schemas.problems import InputError
+from api_schemas.supernets import Method
+from search.space import SubnetConfig
+from supernet.activation import activate
+from supernet.checkpoint.base_model import classifier_for_training
+from supernet.checkpoint.space_file import SpaceFile, elastic_part
+from supernet.checkpoint.tokenizer import read_tokenizer
+from supernet.checkpoint.writer import write_supernet
+from supernet.default_space import default_space
+from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from supernet.supernet import LoraAdapter, Supernet
+
+STATE_FILE = "training_state.pt"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to fine-tune. ``steps`` are optimiser steps; ``warmup`` is their share with rising rate.
+
+    ``adapted`` are the roles of the layers that get an adapter (`architectures.ROLES`).
+    """
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.06
+    max_length: int = 128
+    sandwich: bool = False
+    seed: int = 0
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    adapted: tuple[str, ...] = ("query", "value")
+    save_every: int = 200
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One finished step: its number from 1, how many there will be, and its mean loss."""
+
+    step: int
+    steps: int
+    loss: float
+
+
+def train(
+    base: Path,
+    rows: LabelledTexts,
+    output: Path,
+    settings: TrainingSettings,
+    *,
+    task: Task,
+    labels: int,
+    label_names: tuple[str, ...] | None = None,
+    space: SpaceFile | None = None,
+    resume: bool = False,
+    device: torch.device | None = None,
+    on_step: Callable[[TrainingStep], None] | None = None,
+) -> Path:
+    """Fine-tune a super-network and write it to ``output`` as a checkpoint that can be registered.
+
+    The result depends on the arguments alone: batches, subnets, dropout and initialisation are
+    drawn from ``settings.seed`` and the step. Progress is saved every ``save_every`` steps, and
+    ``resume`` goes on from there to the very same result.
+
+    Args:
+        base: Hugging Face folder of the pretrained encoder.
+        rows: the training data.
+        output: a folder that does not exist yet, or (with ``resume``) one that was begun before.
+        labels: number of classes, 1 for regression.
+        space: the search space; `default_space` where None.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        InputError: a base model or space that cannot be used, an output folder that is in the way,
+            or a resumed training with other settings.
+    """
+    device = device or torch.device("cpu")
+    state_file = output / STATE_FILE
+    if output.exists() and not resume:
+        raise InputError(
+            "the output folder is there already",
+            field="output",
+            value=output,
+            remedy="choose another folder, or resume the training that was begun there",
+        )
+    supernet = _new_supernet(base, settings, labels, label_names, space).to(device, torch.float32)
+    trainable = _trainable(supernet)
+    optimizer = torch.optim.AdamW(
+        trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    first = _restore(state_file, settings, trainable, optimizer) if resume else 0
+    examples = tokenize(rows, read_tokenizer(base), task=task, max_length=settings.max_length)
+    supernet.model.train(True)
+    for step in range(first, settings.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings)
+        loss = _step(supernet, examples, settings, step, task, device)
+        optimizer.step()
+        optimizer.zero_grad()
+        if on_step is not None:
+            on_step(TrainingStep(step + 1, settings.steps, loss))
+        if (step + 1) % settings.save_every == 0 and step + 1 < settings.steps:
+            _save(state_file, settings, step + 1, trainable, optimizer)
+    supernet.model.train(False)
+    write_supernet(supernet.to(torch.device("cpu"), torch.float32), base, output)
+    state_file.unlink(missing_ok=True)
+    return output
+
+
+def _step(
+    supernet: Supernet,
+    examples: TokenizedExamples,
+    settings: TrainingSettings,
+    step: int,
+    task: Task,
+    device: torch.device,
+) -> float:
+    """Accumulate the gradients of one step; returns its mean loss."""
+    torch.manual_seed(_seed(settings.seed, step))
+    rows = _batch_rows(len(examples), settings, step)
+    batch = examples.batch(rows).to(device)
+    labels = examples.labels[rows].to(device)
+    subnets = _subnets(supernet, settings, step)
+    total = 0.0
+    for subnet in subnets:
+        logits = activate(supernet, subnet).logits(batch.inputs)
+        loss = (
+            functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+            if task is Task.REGRESSION
+            else functional.cross_entropy(logits, labels)
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total / len(subnets)
+
+
+def _subnets(supernet: Supernet, settings: TrainingSettings, step: int) -> tuple[SubnetConfig, ...]:
+    """Who is trained at this step: every choice drawn uniformly and independently."""
+    rng = random.Random(_seed(settings.seed, step))
+    space = supernet.space
+    drawn = space.decode([rng.randrange(count) for count in space.cardinalities])
+    return (space.maximal, drawn, space.minimal) if settings.sandwich else (drawn,)
+
+
+def _batch_rows(count: int, settings: TrainingSettings, step: int) -> list[int]:
+    """The rows of one step: consecutive pieces of a permutation that is new every epoch."""
+    size = min(settings.batch_size, count)
+    per_epoch = count // size
+    epoch, place = divmod(step, per_epoch)
+    order = torch.randperm(
+        count, generator=torch.Generator().manual_seed(_seed(settings.seed, -1 - epoch))
+    )
+    return order[place * size : (place + 1) * size].tolist()
+
+
+def _schedule(step: int, settings: TrainingSettings) -> float:
+    """The share of the full learning rate: linear warm-up, then linear decay to zero."""
+    warmup = max(1, round(settings.warmup * settings.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return (settings.steps - step) / max(1, settings.steps - warmup)
+
+
+def _new_supernet(
+    base: Path,
+    settings: TrainingSettings,
+    labels: int,
+    label_names: tuple[str, ...] | None,
+    space: SpaceFile | None,
+) -> Supernet:
+    """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021) and a fresh head."""
+    torch.manual_seed(settings.seed)
+    classifier = classifier_for_training(base, labels, label_names)
+    architecture, model = classifier.architecture, classifier.model
+    adapters = {}
+    for layer in range(int(getattr(model.config, architecture.depth))):
+        for role in settings.adapted:
+            module = architecture.module(layer, role)
+            outputs, inputs = model.get_parameter(f"{module}.weight").shape
+            a = torch.empty(settings.lora_rank, inputs)
+            nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+            scaling = settings.lora_alpha / settings.lora_rank
+            adapters[module] = LoraAdapter(a, torch.zeros(outputs, settings.lora_rank), scaling)
+    content = space or default_space(architecture, model.config, rank=settings.lora_rank)
+    elastic = elastic_part(content, architecture, model.config, adapters)
+    supernet = Supernet(
+        method=Method.ELASTICNAS,
+        architecture=architecture,
+        model=model,
+        adapters=adapters,
+        space=elastic.space,
+        plan=elastic.plan,
+        reference_length=elastic.reference_length or settings.max_length,
+        folder=base.parent,
+        label_names=label_names,
+        head_tensors=classifier.new_tensors,
+    )
+    elastic.plan.validate(
+        elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}
+    )
+    return supernet
+
+
+def _trainable(supernet: Supernet) -> dict[str, torch.Tensor]:
+    """The adapters and the head, by name, set to require gradients."""
+    trained = tuple(f"{module}." for module in supernet.architecture.trained)
+    return {
+        name: tensor.requires_grad_(True)
+        for name, tensor in supernet.tensors.items()
+        if ".lora_" in name or name.startswith(trained)
+    }
+
+
+def _save(
+    file: Path,
+    settings: TrainingSettings,
+    step: int,
+    trainable: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write the state under another name first: a crash leaves the last one whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    torch.save(
+        {
+            "settings": dataclasses.asdict(settings),
+            "step": step,
+            "tensors": {name: tensor.detach() for name, tensor in trainable.items()},
+            "optimizer": optimizer.state_dict(),
+        },
+        partial,
+    )
+    partial.replace(file)
+
+
+def _restore(
+    file: Path,
+    settings: TrainingSettings,
+    trainable: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Put the saved state back; returns how many steps were done."""
+    if not file.is_file():
+        return 0
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    if state["settings"] != dataclasses.asdict(settings):
+        changed = [
+            name
+            for name, value in dataclasses.asdict(settings).items()
+            if state["settings"].get(name) != value
+        ]
+        raise InputError(
+            "the training was begun with other settings",
+            field="resume",
+            value=", ".join(changed),
+            remedy="resume with the settings it was begun with, or choose another output folder",
+        )
+    with torch.no_grad():
+        for name, tensor in trainable.items():
+            tensor.copy_(state["tensors"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _seed(seed: int, step: int) -> int:
+    """A seed for one step, different from those of all steps near it."""
+    return random.Random(f"{seed}/{step}").getrandbits(63)

@@ -1,0 +1,95 @@
+"""The settings of a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api_schemas.problems import InputError
+
+
+class WorkerSettings(BaseSettings):
+    """Read once at start-up, from ``ELASTICNAS_WORKER_*`` environment variables."""
+
+    model_config = SettingsConfigDict(env_prefix="ELASTICNAS_WORKER_", extra="ignore")
+
+    device: str = Field(
+        default="auto",
+        description="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:<index> or mps",
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the base weights and activations; bfloat16 on CUDA only"
+    )
+    token_budget: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens of a batch, padding included; None is 4096 on CPU, 65536 elsewhere",
+    )
+    cache_dir: Path = Field(
+        default=Path("data/worker"), description="folder for unpacked checkpoints"
+    )
+    warm_supernets: int = Field(
+        default=2, ge=1, description="super-networks kept in memory, the latest used"
+    )
+    heartbeat_seconds: float = Field(
+        default=10.0, gt=0, description="how often the worker reports that it is alive"
+    )
+
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` means on this machine.
+
+        Raises:
+            InputError: there is no such device here.
+        """
+        if self.device == "auto":
+            if torch.cuda.is_available():
+                return torch.device("cuda")
+            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise InputError(
+                "this is not a device",
+                field="device",
+                value=self.device,
+                remedy="use auto, cpu, cuda, cuda:<index> or mps",
+            ) from error
+        present = {
+            "cpu": True,
+            "cuda": torch.cuda.is_available()
+            and (device.index is None or device.index < torch.cuda.device_count()),
+            "mps": torch.backends.mps.is_available(),
+        }
+        if not present.get(device.type, False):
+            raise InputError(
+                "this machine has no such device",
+                field="device",
+                value=self.device,
+                remedy="use --device auto",
+            )
+        return device
+
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype of the base weights.
+
+        Raises:
+            InputError: bfloat16 was asked for on a device other than CUDA.
+        """
+        if self.dtype == "bfloat16" and self.torch_device().type != "cuda":
+            raise InputError(
+                "bfloat16 is for CUDA devices",
+                field="dtype",
+                value=self.dtype,
+                remedy="use float32 on this device",
+            )
+        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
+    def tokens_per_batch(self) -> int:
+        """The token budget of a batch on this device."""
+        if self.token_budget is not None:
+            return self.token_budget
+        return 4096 if self.torch_device().type == "cpu" else 65_536
