@@ -74,7 +74,12 @@ class OptunaStrategy:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
+            sampler = self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
+            if isinstance(sampler, NSGAIISampler | NSGAIIISampler):
+                # Optuna orders a generation's parents differently when it selects them than when
+                # it reads them back from its cache; filling the cache first makes it always the
+                # latter, so a rebuilt study proposes what the lost one would have.
+                sampler.get_parent_population(self._study, self._generation(number))
             trial = self._study.ask(dict(self._distributions))
         # The trial was only asked for its parameters: what is evaluated (perhaps after a repair,
         # perhaps as part of a rebuild) is entered by `begin`, always in the same way.
@@ -106,6 +111,11 @@ class OptunaStrategy:
             return False
         return number % self._settings.population_size == 0 and self._told < number
 
+    def _generation(self, number: int) -> int:
+        """The generation of an evaluation; only the genetic strategies have any."""
+        assert isinstance(self._settings, Nsga2Settings | Nsga3Settings)
+        return number // self._settings.population_size
+
     def _generation_attribute(self, number: int) -> dict[str, int]:
         """What Optuna's genetic samplers read a trial's generation from."""
         if isinstance(self._settings, Nsga2Settings):
@@ -114,7 +124,7 @@ class OptunaStrategy:
             sampler = NSGAIIISampler
         else:
             return {}
-        return {sampler._get_generation_key(): number // self._settings.population_size}
+        return {sampler._get_generation_key(): self._generation(number)}
 
     def _sampler(self, seed: int) -> BaseSampler:
         settings = self._settings
