@@ -79,7 +79,6 @@ class CostModel(BaseModel):
     attentions: tuple[AttentionShape, ...]
     layer_params: tuple[int, ...]
     constant_params: int
-    constant_zeros: int = 0
     depth: str | None = None
 
 

@@ -29,7 +29,7 @@ def cost_report(model: CostModel, subnet: SubnetConfig, max_length: int) -> Cost
     kept = len(model.layer_params) if model.depth is None else subnet[model.depth]
     linear = adapters = head = 0
     params = model.constant_params + sum(model.layer_params[:kept])
-    nonzero = params - model.constant_zeros
+    nonzero = params
     trainable = 0
     for shape in model.linears:
         if shape.layer is not None and shape.layer >= kept:

@@ -28,7 +28,9 @@ class Architecture:
 
     ``encoder`` is the attribute of the classifier that holds the bare encoder. ``head`` are the
     linear modules that see one token a sequence, the last of which gives the logits; ``trained``
-    are the modules that sequence classification adds to a pretrained encoder.
+    are the modules that sequence classification adds to a pretrained encoder. ``type_ids`` says
+    whether the model is told which text of a pair a token belongs to. ``hidden_size``, ``heads``,
+    ``ffn_width`` and ``depth`` are the config's names for these.
     """
 
     model_type: str
@@ -48,6 +50,7 @@ class Architecture:
     heads: str = "num_attention_heads"
     ffn_width: str = "intermediate_size"
     depth: str = "num_hidden_layers"
+    type_ids: bool = False
 
     def module(self, layer: int, role: str) -> str:
         """The full name of a part of a layer, e.g. ``module(3, "query")``."""
@@ -83,6 +86,7 @@ BERT = Architecture(
     ffn_out="output.dense",
     head=("bert.pooler.dense", "classifier"),
     trained=("classifier",),
+    type_ids=True,
 )
 
 ROBERTA = Architecture(

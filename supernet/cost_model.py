@@ -20,7 +20,7 @@ def cost_model(supernet: Supernet) -> CostModel:
     linears = [_linear(supernet, module) for module in _linear_modules(supernet)]
     counted = {f"{shape.name}.{part}" for shape in linears for part in ("weight", "bias")}
     layer_params = [0] * supernet.num_layers
-    constant = constant_zeros = 0
+    constant = 0
     for name, parameter in parameters.items():
         if name in counted:
             continue
@@ -29,7 +29,6 @@ def cost_model(supernet: Supernet) -> CostModel:
             layer_params[layer] += parameter.numel()
         else:
             constant += parameter.numel()
-            constant_zeros += int((parameter == 0).sum())
     return CostModel(
         linears=tuple(linears),
         attentions=tuple(
@@ -41,7 +40,6 @@ def cost_model(supernet: Supernet) -> CostModel:
         ),
         layer_params=tuple(layer_params),
         constant_params=constant,
-        constant_zeros=constant_zeros,
         depth=supernet.plan.depth,
     )
 

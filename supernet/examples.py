@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from api_schemas.metrics import Task
+from supernet.architectures import Architecture
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,12 @@ def read_canonical(path: Path) -> LabelledTexts:
 
 
 def tokenize(
-    rows: LabelledTexts, tokenizer: PreTrainedTokenizerBase, *, task: Task, max_length: int
+    rows: LabelledTexts,
+    tokenizer: PreTrainedTokenizerBase,
+    architecture: Architecture,
+    *,
+    task: Task,
+    max_length: int,
 ) -> TokenizedExamples:
     """Tokenise every row, special tokens included, truncated to ``max_length``."""
     encoded = tokenizer(
@@ -102,10 +108,11 @@ def tokenize(
         max_length=max_length,
         padding=False,
         return_attention_mask=False,
+        return_token_type_ids=architecture.type_ids,
     )
     return TokenizedExamples(
         token_ids=encoded["input_ids"],
-        type_ids=encoded.get("token_type_ids"),
+        type_ids=encoded["token_type_ids"] if architecture.type_ids else None,
         labels=torch.tensor(
             rows.labels, dtype=torch.float64 if task is Task.REGRESSION else torch.int64
         ),

@@ -117,7 +117,13 @@ def train(
         trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     first = _restore(state_file, settings, trainable, optimizer) if resume else 0
-    examples = tokenize(rows, read_tokenizer(base), task=task, max_length=settings.max_length)
+    examples = tokenize(
+        rows,
+        read_tokenizer(base),
+        supernet.architecture,
+        task=task,
+        max_length=settings.max_length,
+    )
     supernet.model.train(True)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:

@@ -86,6 +86,7 @@ class WarmModels:
             examples = tokenize(
                 read_canonical(self._blobs.fetch(message.dataset_digest)),
                 warm.tokenizer,
+                warm.supernet.architecture,
                 task=message.task,
                 max_length=message.max_length,
             )

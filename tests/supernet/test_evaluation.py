@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from api_schemas.metrics import Task
+from supernet.activation import activate
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.evaluation import evaluate, predict
+from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from supernet.supernet import Supernet
+from tests.supernet.test_activation import ARCHITECTURES
+from tests.supernet.tiny import sentences, write_checkpoint
+
+
+def examples(supernet: Supernet, *, pairs: bool = False, max_length: int = 48) -> TokenizedExamples:
+    rows = LabelledTexts(
+        sentences(60),
+        sentences(60, seed=1) if pairs else None,
+        [i % 2 for i in range(60)],
+    )
+    tokenizer = load_tokenizer(supernet)
+    return tokenize(
+        rows,
+        tokenizer,
+        supernet.architecture,
+        task=Task.CLASSIFICATION,
+        max_length=max_length,
+    )
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
+def test_sorted_batches_give_the_logits_of_fixed_padding(tmp_path: Path, model_type, pairs):
+    supernet = read_supernet(write_checkpoint(tmp_path, model_type))
+    rows = examples(supernet, pairs=pairs)
+    active = activate(supernet, supernet.space.heuristic)
+    with torch.inference_mode():
+        fixed = predict(active, [rows.batch(range(60), pad_to=48)], rows=60)
+        for budget in (1, 40, 200, 10_000):
+            sorted_by_length = predict(active, rows.batches(budget), rows=60)
+            torch.testing.assert_close(sorted_by_length, fixed, rtol=1e-4, atol=1e-5)
+
+
+def test_batches_keep_within_the_token_budget_and_hold_every_row_once(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path))
+    rows = examples(supernet)
+    batches = rows.batches(64)
+    assert sorted(torch.cat([b.rows for b in batches]).tolist()) == list(range(60))
+    assert all(b.inputs["input_ids"].numel() <= 64 for b in batches)
+    lengths = [b.inputs["input_ids"].shape[1] for b in batches]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_texts_are_truncated_to_the_maximal_length(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path))
+    assert max(map(len, examples(supernet, max_length=9).token_ids)) == 9
+
+
+def test_the_metrics_of_a_classifier_are_those_of_its_predictions(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path))
+    rows = examples(supernet)
+    subnet = supernet.space.heuristic
+    with torch.inference_mode():
+        logits = predict(activate(supernet, subnet), rows.batches(500), rows=60)
+    metrics = evaluate(supernet, subnet, rows.batches(500), rows.labels, Task.CLASSIFICATION)
+    right = (logits.argmax(1) == rows.labels).float().mean().item()
+    assert metrics["accuracy"] == pytest.approx(right)
+    assert set(metrics) == {"accuracy", "f1", "matthews_correlation", "combined_score"}
+
+
+def test_bfloat16_agrees_with_float32_to_its_precision(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path))
+    rows = examples(supernet)
+    with torch.inference_mode():
+        exact = predict(activate(supernet, supernet.space.heuristic), rows.batches(500), rows=60)
+        half = supernet.to(torch.device("cpu"), torch.bfloat16)
+        rounded = predict(activate(half, half.space.heuristic), rows.batches(500), rows=60)
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.15)

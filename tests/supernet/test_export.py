@@ -1,0 +1,198 @@
+"""Exported weights, loaded by a process that cannot import any package of this project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from api_schemas.problems import InputError
+from api_schemas.weights import SubnetCard, WeightsFormat
+from search.space import SubnetConfig
+from supernet.activation import activate
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.export import export_subnet
+from supernet.supernet import Supernet
+from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE
+from tests.supernet.tiny import LAYERS, sentences, write_checkpoint
+
+STRANGER = """
+import importlib.abc, json, sys
+import warnings; warnings.filterwarnings("ignore")
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"api_schemas", "search", "supernet", "worker", "service", "cli"}:
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Blocker())
+folder, weights_format, base, labels, texts = json.loads(sys.stdin.read())
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+if weights_format == "peft":
+    from peft import PeftModel
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
+    model = PeftModel.from_pretrained(model, folder)
+else:
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=weights_format == "transformers-with-code"
+    )
+encoded = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+if "type_vocab_size" not in model.config.to_dict() or model.config.model_type == "roberta":
+    encoded.pop("token_type_ids", None)
+with torch.inference_mode():
+    logits = model.eval()(**encoded).logits
+print(json.dumps({"class": type(model).__name__, "logits": logits.tolist()}))
+"""
+
+
+def card() -> SubnetCard:
+    return SubnetCard(
+        supernet_name="tiny film critic",
+        dataset_name="films",
+        dataset_rows=60,
+        search_id="s1",
+        number=17,
+        metrics={"accuracy": 0.8125},
+        cost={"gflops": 0.25, "params": 12345},
+        max_length=32,
+    )
+
+
+def export(supernet: Supernet, subnet: SubnetConfig, weights_format: str, tmp_path: Path) -> Path:
+    archive = export_subnet(
+        supernet,
+        subnet,
+        card(),
+        WeightsFormat(weights_format),
+        archive=tmp_path / "export" / "subnet.zip",
+        folder="subnet-17",
+    )
+    with zipfile.ZipFile(archive) as zipped:
+        assert {name.partition("/")[0] for name in zipped.namelist()} == {"subnet-17"}
+        zipped.extractall(tmp_path / "unpacked")
+    return tmp_path / "unpacked" / "subnet-17"
+
+
+def load_as_a_stranger(folder: Path, weights_format: str, supernet: Supernet) -> dict:
+    question = [
+        str(folder),
+        weights_format,
+        str(supernet.folder / "base"),
+        supernet.num_labels,
+        sentences(6),
+    ]
+    finished = subprocess.run(
+        [sys.executable, "-c", STRANGER],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        cwd=folder.parent,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def evaluated_logits(supernet: Supernet, subnet: SubnetConfig) -> torch.Tensor:
+    encoded = dict(load_tokenizer(supernet)(sentences(6), padding=True, return_tensors="pt"))
+    if not supernet.architecture.type_ids:
+        encoded.pop("token_type_ids", None)
+    with torch.inference_mode():
+        return activate(supernet, subnet).logits(encoded)
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_uneven_widths_load_with_the_code_that_the_folder_carries(tmp_path: Path, model_type):
+    supernet = read_supernet(
+        write_checkpoint(tmp_path / "c", model_type, adapted=EVERYWHERE, depth=True, labels=3)
+    )
+    subnet = supernet.space.subnet(
+        {
+            "layer.0.attention.heads": 3,
+            "layer.1.attention.heads": 1,
+            "layer.1.ffn.width": 7,
+            "layer.0.lora.rank": 2,
+            "depth": 2,
+        }
+    )
+    folder = export(supernet, subnet, "transformers", tmp_path)
+    assert (folder / "modeling_subnet.py").is_file()
+    found = load_as_a_stranger(folder, "transformers-with-code", supernet)
+    assert found["class"].startswith("Subnet")
+    torch.testing.assert_close(
+        torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, model_type):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c", model_type, depth=True))
+    subnet = supernet.space.subnet(
+        {"depth": 2, **{f"layer.{i}.ffn.width": 24 for i in range(2)}, "layer.1.lora.rank": 1}
+    )
+    folder = export(supernet, subnet, "transformers", tmp_path)
+    assert not list(folder.glob("*.py"))
+    assert "auto_map" not in json.loads((folder / "config.json").read_text())
+    found = load_as_a_stranger(folder, "transformers", supernet)
+    assert "Subnet" not in found["class"]
+    torch.testing.assert_close(
+        torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(tmp_path: Path, model_type):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c", model_type, adapted=EVERYWHERE))
+    subnet = supernet.space.subnet({"layer.0.lora.rank": 1, "layer.2.lora.rank": 2})
+    folder = export(supernet, subnet, "peft", tmp_path)
+    found = load_as_a_stranger(folder, "peft", supernet)
+    torch.testing.assert_close(
+        torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_an_adapter_is_refused_when_more_than_ranks_was_cut(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c"))
+    subnet = supernet.space.subnet({"layer.1.ffn.width": 7})
+    with pytest.raises(InputError, match=r"layer\.1\.ffn\.width = 7 of 40"):
+        export(supernet, subnet, "peft", tmp_path)
+    assert not list((tmp_path / "export").iterdir())
+
+
+def test_an_adapter_is_refused_when_the_supernet_has_none(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c", adapted=()))
+    with pytest.raises(InputError, match="no LoRA adapter"):
+        export(supernet, supernet.space.maximal, "peft", tmp_path)
+
+
+def test_the_model_card_tells_subnet_metrics_and_cost(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c"))
+    folder = export(supernet, supernet.space.heuristic, "transformers", tmp_path)
+    text = (folder / "README.md").read_text()
+    assert "| accuracy | 0.8125 |" in text
+    assert "| params | 12,345 |" in text
+    assert text.count("| 3 of 4 | 24 of 40 | 2 of 4 |") == LAYERS
+    assert text.startswith("---\nlibrary_name: transformers")
+
+
+def test_one_subnet_always_gives_the_same_archive(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path / "c"))
+    archives = [
+        export_subnet(
+            supernet,
+            supernet.space.heuristic,
+            card(),
+            WeightsFormat.TRANSFORMERS,
+            archive=tmp_path / f"{i}.zip",
+            folder="subnet",
+        )
+        for i in range(2)
+    ]
+    assert archives[0].read_bytes() == archives[1].read_bytes()

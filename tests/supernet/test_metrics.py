@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from api_schemas.metrics import TASK_METRICS, Task
+from supernet.metrics import task_metrics
+
+
+def logits_of(classes: list[int], labels: int) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(classes), labels).float()
+
+
+def test_binary_metrics_follow_glue():
+    # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives
+    truth = torch.tensor([1, 1, 1, 0, 1, 1, 0, 0, 0, 0])
+    found = logits_of([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], 2)
+    metrics = task_metrics(Task.CLASSIFICATION, found, truth)
+    assert metrics["accuracy"] == pytest.approx(0.7)
+    assert metrics["f1"] == pytest.approx(6 / 9)
+    assert metrics["combined_score"] == pytest.approx((0.7 + 6 / 9) / 2)
+    matthews = (3 * 4 - 1 * 2) / (4 * 5 * 5 * 6) ** 0.5
+    assert metrics["matthews_correlation"] == pytest.approx(matthews)
+
+
+def test_f1_is_macro_averaged_for_more_than_two_classes():
+    truth = torch.tensor([0, 0, 1, 2])
+    metrics = task_metrics(Task.CLASSIFICATION, logits_of([0, 1, 1, 2], 3), truth)
+    assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_correlations_of_a_regression():
+    truth = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    metrics = task_metrics(Task.REGRESSION, torch.tensor([[1.0], [2.0], [3.0], [10.0]]), truth)
+    assert metrics["spearman"] == pytest.approx(1.0)
+    assert metrics["pearson"] == pytest.approx(14 / (5 * 50) ** 0.5)
+    combined = (metrics["pearson"] + metrics["spearman"]) / 2
+    assert metrics["combined_score"] == pytest.approx(combined)
+
+
+def test_a_constant_prediction_counts_as_no_correlation():
+    truth = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    metrics = task_metrics(Task.REGRESSION, torch.zeros(3, 1), truth)
+    assert set(metrics.values()) == {0.0}
+    classes = task_metrics(Task.CLASSIFICATION, logits_of([0, 0], 2), torch.tensor([0, 1]))
+    assert classes["matthews_correlation"] == 0.0
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_metric_that_a_task_promises_is_computed(task):
+    labels = torch.tensor([0, 1, 1]) if task is Task.CLASSIFICATION else torch.rand(3).double()
+    columns = 2 if task is Task.CLASSIFICATION else 1
+    metrics = task_metrics(task, torch.rand(3, columns), labels)
+    assert list(metrics) == [metric.value for metric in TASK_METRICS[task]]

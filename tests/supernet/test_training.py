@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from api_schemas.metrics import Task
+from api_schemas.problems import InputError
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.evaluation import evaluate
+from supernet.examples import LabelledTexts, tokenize
+from supernet.supernet import Supernet
+from supernet.training import STATE_FILE, TrainingSettings, TrainingStep, train
+from tests.supernet.test_activation import ARCHITECTURES
+from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
+
+SETTINGS = TrainingSettings(
+    steps=40, batch_size=16, learning_rate=0.02, max_length=24, lora_rank=4, save_every=10
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "encoder"
+    tiny_model("bert").save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def rows(count: int = 200) -> LabelledTexts:
+    """Is there a "good" in the sentence? Something that a tiny model can learn."""
+    texts = sentences(count, seed=5)
+    return LabelledTexts(texts, None, [int("good" in text) for text in texts])
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(read_supernet(folder).tensors)
+
+
+def accuracy(supernet: Supernet, which: str) -> float:
+    examples = tokenize(
+        rows(),
+        load_tokenizer(supernet),
+        supernet.architecture,
+        task=Task.CLASSIFICATION,
+        max_length=24,
+    )
+    subnet = getattr(supernet.space, which)
+    batches = examples.batches(2000)
+    return evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)["accuracy"]
+
+
+def fine_tune(base: Path, output: Path, settings=SETTINGS, **options) -> Path:
+    return train(base, rows(), output, settings, task=Task.CLASSIFICATION, labels=2, **options)
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_training_writes_a_checkpoint_that_reads_back(tmp_path: Path, model_type):
+    base = tmp_path / "encoder"
+    tiny_model(model_type).save_pretrained(base)
+    write_tokenizer(base)
+    output = fine_tune(base, tmp_path / "out", replace(SETTINGS, steps=3))
+    supernet = read_supernet(output)
+    assert supernet.space.size == 3**3 * 3**3 * 4**3
+    assert supernet.reference_length == 24
+    assert not (output / STATE_FILE).exists()
+
+
+def test_every_subnet_learns_and_the_encoder_stays_as_it_was(base: Path, tmp_path: Path):
+    losses: list[TrainingStep] = []
+    output = fine_tune(base, tmp_path / "out", replace(SETTINGS, steps=150), on_step=losses.append)
+    assert [step.step for step in losses] == list(range(1, 151))
+    assert sum(s.loss for s in losses[-20:]) < 0.7 * sum(s.loss for s in losses[:20])
+    supernet = read_supernet(output)
+    majority = max(sum(rows().labels), 200 - sum(rows().labels)) / 200
+    assert accuracy(supernet, "maximal") > majority + 0.1
+    assert accuracy(supernet, "heuristic") > majority + 0.05
+    encoder = tiny_model("bert").state_dict()
+    for name, tensor in supernet.model.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(tensor, encoder[name])
+
+
+def test_training_is_deterministic_for_a_seed(base: Path, tmp_path: Path):
+    first = tensors(fine_tune(base, tmp_path / "a", replace(SETTINGS, steps=5)))
+    again = tensors(fine_tune(base, tmp_path / "b", replace(SETTINGS, steps=5)))
+    other = tensors(fine_tune(base, tmp_path / "c", replace(SETTINGS, steps=5, seed=1)))
+    assert all(torch.equal(first[name], tensor) for name, tensor in again.items())
+    assert any(not torch.equal(first[name], tensor) for name, tensor in other.items())
+
+
+def test_a_training_that_was_killed_resumes_to_the_same_result(base: Path, tmp_path: Path):
+    class KilledError(Exception):
+        pass
+
+    def kill(step: TrainingStep) -> None:
+        if step.step == 27:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fine_tune(base, tmp_path / "out", on_step=kill)
+    resumed: list[TrainingStep] = []
+    fine_tune(base, tmp_path / "out", resume=True, on_step=resumed.append)
+    assert resumed[0].step == 21
+    undisturbed = tensors(fine_tune(base, tmp_path / "whole"))
+    for name, tensor in tensors(tmp_path / "out").items():
+        assert torch.equal(tensor, undisturbed[name])
+
+
+def test_resuming_with_other_settings_is_refused(base: Path, tmp_path: Path):
+    def kill(step: TrainingStep) -> None:
+        if step.step == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(base, tmp_path / "out", on_step=kill)
+    with pytest.raises(InputError, match="learning_rate"):
+        fine_tune(base, tmp_path / "out", replace(SETTINGS, learning_rate=0.5), resume=True)
+
+
+def test_an_output_folder_in_the_way_is_refused(base: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="output"):
+        fine_tune(base, tmp_path / "out")
+
+
+def test_the_sandwich_rule_trains_the_ends_at_every_step(base: Path, tmp_path: Path):
+    plain = tensors(fine_tune(base, tmp_path / "a", replace(SETTINGS, steps=4)))
+    sandwich = tensors(fine_tune(base, tmp_path / "b", replace(SETTINGS, steps=4, sandwich=True)))
+    assert any(not torch.equal(plain[name], tensor) for name, tensor in sandwich.items())
+
+
+def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
+    scores = [float(len(text.split())) / 20 for text in rows().texts]
+    output = train(
+        base,
+        LabelledTexts(rows().texts, None, scores),
+        tmp_path / "out",
+        replace(SETTINGS, steps=5),
+        task=Task.REGRESSION,
+        labels=1,
+    )
+    assert read_supernet(output).num_labels == 1
+
+
+def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
+    output = fine_tune(
+        base, tmp_path / "out", replace(SETTINGS, steps=2), label_names=("other", "good")
+    )
+    supernet = read_supernet(output)
+    assert supernet.label_names == ("other", "good")
+    assert supernet.config.id2label == {0: "other", 1: "good"}
