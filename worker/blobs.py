@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel
+from api_schemas.manifests import Manifest
 
 
 class BlobStore(Protocol):
@@ -18,19 +18,6 @@ class BlobStore(Protocol):
     def store(self, path: Path) -> tuple[str, int]:
         """Move a local file in; its digest and its size in bytes."""
         ...
-
-
-class ManifestEntry(BaseModel):
-    """One file of a checkpoint."""
-
-    sha256: str
-    size: int
-
-
-class Manifest(BaseModel):
-    """The files of a checkpoint by relative path; itself a blob."""
-
-    files: dict[str, ManifestEntry]
 
 
 def materialise(digest: str, blobs: BlobStore, cache_dir: Path) -> Path:

@@ -1,0 +1,271 @@
+"""Messages in, results out: real actors on Dramatiq's in-memory broker, a real small model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+import dramatiq
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from api_schemas.messages import (
+    EvaluateSubnets,
+    ExportSubnet,
+    InspectSupernet,
+    Message,
+    SubnetExported,
+    SubnetsEvaluated,
+    SubnetsStarted,
+    SubnetToEvaluate,
+    SupernetInspected,
+    WorkerAlive,
+    WorkerResult,
+)
+from api_schemas.metrics import Task
+from api_schemas.weights import SubnetCard, WeightsFormat
+from tests.supernet.tiny import sentences, write_checkpoint
+from worker.runtime import WorkerRuntime
+from worker.settings import WorkerSettings
+
+
+class FolderOfBlobs:
+    """Blob storage as a worker sees it, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def fetch(self, digest: str) -> Path:
+        if not (self.folder / digest).is_file():
+            raise FileNotFoundError(f"no blob {digest}")
+        return self.folder / digest
+
+    def store(self, path: Path) -> tuple[str, int]:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        shutil.move(path, self.folder / digest)
+        return digest, (self.folder / digest).stat().st_size
+
+    def store_text(self, text: str, scratch: Path) -> str:
+        scratch.write_text(text)
+        return self.store(scratch)[0]
+
+
+class Bench:
+    """A running worker, and what it has sent back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blobs = FolderOfBlobs(folder / "blobs")
+        self.broker = StubBroker(middleware=[])
+        self.results: list[object] = []
+        dramatiq.actor(
+            actor_name=WorkerResult.actor, queue_name=WorkerResult.queue, broker=self.broker
+        )(self._record)
+        self.runtime = WorkerRuntime(
+            WorkerSettings(device="cpu", cache_dir=folder / "cache"), self.blobs, self.broker
+        )
+        self.collector = dramatiq.Worker(
+            self.broker, queues={WorkerResult.queue}, worker_threads=1, worker_timeout=20
+        )
+        self.collector.start()
+        self.runtime.start()
+
+    def _record(self, payload: str) -> None:
+        self.results.append(WorkerResult.model_validate_json(payload).result)
+
+    def ask(self, message: Message) -> list[object]:
+        """Send a message; everything that comes back but heartbeats."""
+        self.results.clear()
+        self.broker.enqueue(
+            dramatiq.Message(
+                queue_name=message.queue,
+                actor_name=message.actor,
+                args=(message.model_dump_json(),),
+                kwargs={},
+                options={},
+            )
+        )
+        self.broker.join(message.queue, timeout=60_000)
+        self.broker.join(WorkerResult.queue, timeout=60_000)
+        return [result for result in self.results if not isinstance(result, WorkerAlive)]
+
+    def checkpoint(self, **options) -> str:
+        """Store a checkpoint as blobs; the digest of its manifest."""
+        source = write_checkpoint(Path(mkdtemp(dir=self.folder)), **options)
+        files = {}
+        for path in [p for p in source.rglob("*") if p.is_file()]:
+            size = path.stat().st_size
+            digest = self.blobs.store(path)[0]
+            files[str(path.relative_to(source))] = {"sha256": digest, "size": size}
+        return self.blobs.store_text(json.dumps({"files": files}), self.folder / "manifest")
+
+    def dataset(self) -> str:
+        texts = sentences(40)
+        table = pa.table(
+            {
+                "text_a": texts,
+                "text_b": pa.nulls(40, pa.string()),
+                "label": [int("good" in text) for text in texts],
+            }
+        )
+        pq.write_table(table, self.folder / "rows.parquet")
+        return self.blobs.store(self.folder / "rows.parquet")[0]
+
+    def close(self) -> None:
+        self.runtime.stop()
+        self.broker.join(WorkerResult.queue, timeout=60_000)
+        self.collector.stop()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def evaluation(supernet: str, dataset: str, *subnets: dict[str, int]) -> EvaluateSubnets:
+    return EvaluateSubnets(
+        search_id="s1",
+        supernet_digest=supernet,
+        dataset_digest=dataset,
+        task=Task.CLASSIFICATION,
+        max_length=32,
+        subnets=tuple(
+            SubnetToEvaluate(number=number, subnet=subnet) for number, subnet in enumerate(subnets)
+        ),
+    )
+
+
+def test_an_inspection_reports_what_the_checkpoint_holds(bench: Bench):
+    [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=bench.checkpoint()))
+    assert isinstance(result, SupernetInspected)
+    assert result.report is not None
+    assert len(result.report.dimensions) == 9
+    assert result.supernet_id == "n1"
+
+
+def test_an_inspection_of_a_bad_checkpoint_names_what_is_wrong(bench: Bench):
+    source = write_checkpoint(bench.folder / "bad")
+    (source / "search_space.json").unlink()
+    files = {}
+    for path in [p for p in source.rglob("*") if p.is_file()]:
+        files[str(path.relative_to(source))] = {"sha256": bench.blobs.store(path)[0], "size": 0}
+    digest = bench.blobs.store_text(json.dumps({"files": files}), bench.folder / "m")
+    [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
+    assert isinstance(result, SupernetInspected)
+    assert result.problem is not None
+    assert result.problem.status == 422
+    assert result.problem.errors[0].pointer == "search_space.json"
+
+
+def test_a_batch_comes_back_in_order_with_all_metrics(bench: Bench):
+    message = evaluation(
+        bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7}, {"layer.1.lora.rank": 1}
+    )
+    started, evaluated = bench.ask(message)
+    assert isinstance(started, SubnetsStarted)
+    assert started.numbers == (0, 1, 2)
+    assert isinstance(evaluated, SubnetsEvaluated)
+    assert [outcome.number for outcome in evaluated.outcomes] == [0, 1, 2]
+    for outcome in evaluated.outcomes:
+        assert outcome.problem is None
+        assert outcome.metrics is not None
+        assert 0 <= outcome.metrics["accuracy"] <= 1
+        assert outcome.duration_seconds > 0
+
+
+def test_the_same_batch_taken_twice_gives_the_same_metrics(bench: Bench):
+    message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
+    first, again = bench.ask(message)[1], bench.ask(message)[1]
+    assert isinstance(first, SubnetsEvaluated)
+    assert isinstance(again, SubnetsEvaluated)
+    assert [o.metrics for o in first.outcomes] == [o.metrics for o in again.outcomes]
+
+
+def test_one_subnet_that_fails_does_not_take_the_others_with_it(bench: Bench):
+    message = evaluation(bench.checkpoint(), bench.dataset(), {"nose": 1}, {})
+    evaluated = bench.ask(message)[1]
+    assert isinstance(evaluated, SubnetsEvaluated)
+    bad, good = evaluated.outcomes
+    assert bad.metrics is None
+    assert bad.problem is not None
+    assert "nose" in bad.problem.detail
+    assert good.metrics is not None
+
+
+def test_a_missing_dataset_fails_every_subnet_with_its_cause(bench: Bench):
+    evaluated = bench.ask(evaluation(bench.checkpoint(), "0" * 64, {}, {}))[1]
+    assert isinstance(evaluated, SubnetsEvaluated)
+    assert len(evaluated.outcomes) == 2
+    for outcome in evaluated.outcomes:
+        assert outcome.problem is not None
+        assert "no blob" in outcome.problem.detail
+
+
+@pytest.mark.parametrize("weights_format", list(WeightsFormat))
+def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
+    message = ExportSubnet(
+        export_id="e1",
+        supernet_digest=bench.checkpoint(),
+        subnet={"layer.0.lora.rank": 1},
+        format=weights_format,
+        folder="tiny",
+        card=SubnetCard(
+            supernet_name="tiny",
+            dataset_name="films",
+            dataset_rows=40,
+            search_id="s1",
+            number=3,
+            metrics={"accuracy": 0.5},
+            cost={"gflops": 0.1},
+            max_length=32,
+        ),
+    )
+    [result] = bench.ask(message)
+    assert isinstance(result, SubnetExported)
+    assert result.digest is not None
+    assert bench.blobs.fetch(result.digest).stat().st_size == result.size_bytes
+    assert not list((bench.folder / "cache" / "exports").iterdir())
+
+
+def test_an_impossible_export_comes_back_as_a_problem(bench: Bench):
+    message = ExportSubnet(
+        export_id="e1",
+        supernet_digest=bench.checkpoint(adapted=()),
+        subnet={},
+        format=WeightsFormat.PEFT,
+        folder="tiny",
+        card=SubnetCard(
+            supernet_name="tiny",
+            dataset_name="films",
+            dataset_rows=40,
+            search_id="s1",
+            number=3,
+            metrics={},
+            cost={},
+            max_length=32,
+        ),
+    )
+    [result] = bench.ask(message)
+    assert isinstance(result, SubnetExported)
+    assert result.problem is not None
+    assert "no LoRA adapter" in result.problem.detail
+
+
+def test_a_worker_says_that_it_is_alive_and_what_it_holds(bench: Bench):
+    digest = bench.checkpoint()
+    bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
+    bench.runtime.stop()
+    bench.broker.join(WorkerResult.queue, timeout=60_000)
+    alive = [result for result in bench.results if isinstance(result, WorkerAlive)]
+    assert alive[-1].stopping
+    assert alive[-1].warm_supernets == (digest,)
+    assert alive[-1].device == "cpu"
