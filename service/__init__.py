@@ -1,0 +1,1 @@
+"""The service: REST in front, a database behind, a queue to the workers. No torch."""

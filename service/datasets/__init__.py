@@ -1,0 +1,1 @@
+"""Validation data: reading it, checking it, storing it."""

@@ -1,0 +1,31 @@
+"""The table of datasets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Table
+
+
+class DatasetRow(Table):
+    """Registered validation data; the rows themselves are the blob ``digest``."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (Index("ix_datasets_created_at_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    task: Mapped[str] = mapped_column(String(40))
+    metric: Mapped[str] = mapped_column(String(40))
+    rows: Mapped[int]
+    text_columns: Mapped[list[Any]]
+    label_column: Mapped[str] = mapped_column(String(200))
+    num_labels: Mapped[int]
+    label_names: Mapped[list[Any] | None]
+    digest: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]

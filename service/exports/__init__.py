@@ -1,0 +1,1 @@
+"""Exports: a chosen subnet's weights, built by a worker on demand."""

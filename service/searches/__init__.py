@@ -1,0 +1,1 @@
+"""Searches: creating them, driving them, reading their results."""

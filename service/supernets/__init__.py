@@ -1,0 +1,1 @@
+"""Super-networks: uploading, registering and reading them."""

@@ -1,0 +1,40 @@
+"""The table of super-networks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Table
+
+
+class SupernetState(StrEnum):
+    """Only ``ready`` super-networks are ever shown or used."""
+
+    READING = "reading"
+    READY = "ready"
+    REJECTED = "rejected"
+
+
+class SupernetRow(Table):
+    """A registered checkpoint, or one that a worker is reading."""
+
+    __tablename__ = "supernets"
+    __table_args__ = (Index("ix_supernets_state_created_at_id", "state", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    summary: Mapped[dict[str, Any] | None]
+    """A `SupernetSummary`: all that a list shows, so that the report is not loaded for it."""
+    report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The worker's `SupernetReport`; large when the base is sparse."""
+    problem: Mapped[dict[str, Any] | None]
+    """Why the checkpoint was rejected."""

@@ -1,0 +1,1 @@
+"""Workers, as far as the service has heard from them."""

@@ -1,0 +1,25 @@
+"""The table of workers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Table
+
+
+class WorkerRow(Table):
+    """A worker as of its last heartbeat."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    device: Mapped[str] = mapped_column(String(200))
+    evaluations: Mapped[int]
+    warm_supernets: Mapped[list[Any]]
+    started_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    stopping: Mapped[bool]
