@@ -6,32 +6,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
-from pydantic import BaseModel
+from api_schemas.manifests import Manifest, ManifestFile
 
 CHUNK = 1 << 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-class ManifestFile(BaseModel):
-    """One file of a folder that is stored as blobs."""
-
-    sha256: str
-    size: int
-
-
-class Manifest(BaseModel):
-    """A folder stored as one blob per file. Its own digest identifies the whole folder."""
-
-    files: dict[str, ManifestFile]
-
-    @property
-    def size(self) -> int:
-        """The bytes of all files together."""
-        return sum(file.size for file in self.files.values())
 
 
 class LocalBlobs:
@@ -129,11 +110,6 @@ class LocalBlobs:
         except BaseException:
             staged.unlink(missing_ok=True)
             raise
-
-
-def free_bytes(path: Path) -> int:
-    """How much room is left on the volume of ``path``."""
-    return shutil.disk_usage(path).free
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,70 @@
+"""The rows of a dataset, and the one file format that they are stored in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from api_schemas.metrics import TASK_METRICS, Metric, Task
+from api_schemas.problems import InputError
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """Texts and labels in the order of the file.
+
+    ``labels`` are classes (int) or targets (float). ``text_b`` is there when rows are pairs of
+    texts. ``label_names[i]`` is what class i was called, where the labels were text.
+    """
+
+    task: Task
+    text_a: list[str]
+    text_b: list[str] | None
+    labels: list[int] | list[float]
+    label_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_labels(self) -> int:
+        """One more than the largest class, or 1 for regression."""
+        return 1 if self.task is Task.REGRESSION else int(max(self.labels)) + 1
+
+
+def write_canonical(rows: DatasetRows, path: Path) -> None:
+    """Write Parquet with the columns ``text_a``, ``text_b`` (null without pairs) and ``label``.
+
+    The same rows make the same bytes, so that they have one digest however they were sent.
+    """
+    label_type = pa.float64() if rows.task is Task.REGRESSION else pa.int64()
+    table = pa.table(
+        {
+            "text_a": pa.array(rows.text_a, pa.string()),
+            "text_b": pa.array(rows.text_b or [None] * len(rows), pa.string()),
+            "label": pa.array(rows.labels, label_type),
+        }
+    )
+    pq.write_table(table, path, compression="zstd")
+
+
+def metric_of(task: Task, metric: Metric | None) -> Metric:
+    """``metric``, or the task's default.
+
+    Raises:
+        InputError: the task is not measured by it.
+    """
+    valid = TASK_METRICS[task]
+    if metric is None:
+        return valid[0]
+    if metric not in valid:
+        raise InputError(
+            f"{task.value} is not measured by this metric",
+            field="metric",
+            value=metric.value,
+            remedy=f"choose one of {', '.join(valid)}",
+        )
+    return metric

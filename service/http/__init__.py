@@ -1,0 +1,1 @@
+"""What every endpoint shares: problem documents, cursors, limits, dependencies."""

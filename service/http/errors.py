@@ -1,0 +1,197 @@
+"""Exceptions become ``application/problem+json``, here and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from api_schemas.problems import FieldError, InputError, Problem
+from service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
+
+log = logging.getLogger(__name__)
+
+BY_STATUS = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+SHOWN = 200
+"""How much of an offending value a problem repeats."""
+
+
+def answer(
+    document: Problem, *, instance: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """A problem document as a response."""
+    body = document.model_dump(mode="json", exclude_none=True)
+    if instance is not None:
+        body["instance"] = instance
+    return JSONResponse(body, document.status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception with a problem document."""
+
+    @app.exception_handler(InputError)
+    def _input(request: Request, error: InputError) -> JSONResponse:
+        return answer(input_problem(error, "invalid-input"), instance=request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(
+            validation_problem(error.errors(), _body_annotation(request)),
+            instance=request.url.path,
+        )
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, ProblemError):
+            document = error.problem
+        else:
+            kind = BY_STATUS.get(error.status_code, "http-error")
+            detail = f"{request.method} {request.url.path}: {error.detail}"
+            document = problem(kind, detail, status=error.status_code)
+        headers = dict(error.headers) if error.headers else None
+        return answer(document, instance=request.url.path, headers=headers)
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            document = problem("storage-full", "there is no room left to store this")
+        else:
+            document = problem("internal-error", "the server could not answer this request")
+        return answer(document, instance=request.url.path)
+
+
+def input_problem(error: InputError, kind: str) -> Problem:
+    """What is wrong with the input, as a problem of this kind; pointers begin with a slash."""
+    document = error.as_problem(title=KINDS[kind].title, kind=kind, status=KINDS[kind].status)
+    pointers = [
+        FieldError(pointer=pointer(e.pointer.split("/")), detail=e.detail, value=e.value)
+        for e in document.errors
+    ]
+    return document.model_copy(update={"errors": pointers})
+
+
+def validation_problem(errors: Sequence[Any], annotation: Any = None) -> Problem:
+    """Pydantic's errors as one problem: for each, where, what was found, and what to do."""
+    fields = []
+    for error in errors:
+        where = _location(error["loc"], annotation)
+        detail = error["msg"].removeprefix("Value error, ")
+        context = error.get("ctx", {})
+        value = error.get("input")
+        if error["type"] == "extra_forbidden":
+            valid = ", ".join(_members(error["loc"][:-1], annotation))
+            detail = "there is no such field" + (f"; valid are: {valid}" if valid else "")
+            where = where or str(error["loc"][-1])
+        elif error["type"] == "missing":
+            detail, value = "this field is required", None
+        elif error["type"] == "union_tag_invalid":
+            tag = str(context["discriminator"]).strip("'")
+            where, value = f"{where}/{tag}", context["tag"]
+            detail = f"there is no such {tag}; valid are: {context['expected_tags']}"
+        elif error["type"] == "union_tag_not_found":
+            tag = str(context["discriminator"]).strip("'")
+            where, detail = f"{where}/{tag}", "this field is required"
+        elif error["type"] == "json_invalid":
+            detail, value, where = f"this is not JSON: {context['error']}", None, ""
+        shown = None if value is None else str(value)[:SHOWN]
+        fields.append(FieldError(pointer=where, detail=detail, value=shown))
+    fields = _merged(fields)
+    first = fields[0]
+    found = f" (found {first.value})" if first.value is not None else ""
+    more = f", and {len(fields) - 1} more" if len(fields) > 1 else ""
+    name = first.pointer.removeprefix("/") or "body"
+    return problem("invalid-request", f"{name}: {first.detail}{found}{more}", errors=fields)
+
+
+def pointer(parts: Sequence[object]) -> str:
+    """A JSON pointer (RFC 6901) to these parts."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _merged(fields: list[FieldError]) -> list[FieldError]:
+    """One error for each place: a value that fits no member of a union is one mistake."""
+    merged: dict[str, FieldError] = {}
+    for error in fields:
+        if (earlier := merged.get(error.pointer)) is not None and earlier.detail != error.detail:
+            error = error.model_copy(update={"detail": f"{earlier.detail}; or {error.detail}"})
+        merged[error.pointer] = error
+    return list(merged.values())
+
+
+def _location(loc: Sequence[int | str], annotation: Any) -> str:
+    """A JSON pointer without what pydantic adds: where the value came from, union members."""
+    parts, _ = _walk(loc, annotation)
+    return pointer(parts)
+
+
+def _members(loc: Sequence[int | str], annotation: Any) -> list[str]:
+    """The valid fields of the model at ``loc``, as far as the annotation tells."""
+    _, models = _walk(loc, annotation)
+    return [name for model in models for name in model.model_fields]
+
+
+def _walk(
+    loc: Sequence[int | str], annotation: Any
+) -> tuple[list[int | str], list[type[BaseModel]]]:
+    """Follow ``loc`` through the annotation: the real parts of the path, the models at its end."""
+    parts: list[int | str] = []
+    at = [annotation]
+    steps = loc[1:] if loc and loc[0] in ("body", "query", "path", "header") else loc
+    for step in steps:
+        choices = [choice for a in at for choice in _alternatives(a)]
+        tagged = [c for c in choices if _tag(c) == step]
+        if tagged:  # a member of a discriminated union, not a field
+            at = tagged
+            continue
+        if isinstance(step, str) and ("[" in step or step == "is-instance"):
+            continue  # pydantic's name of a union member, such as str-enum[Metric]
+        parts.append(step)
+        at = [inner for choice in choices for inner in _inside(choice, step)]
+    models = [
+        c for a in at for c in _alternatives(a) if isinstance(c, type) and issubclass(c, BaseModel)
+    ]
+    return parts, models
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [c for arg in typing.get_args(annotation) for c in _alternatives(arg)]
+    return [annotation]
+
+
+def _tag(annotation: Any) -> object:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get("name")
+        if field is not None and typing.get_origin(field.annotation) is typing.Literal:
+            return typing.get_args(field.annotation)[0]
+    return None
+
+
+def _inside(annotation: Any, step: int | str) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(step))
+        return [] if field is None else [field.annotation]
+    return [arg for arg in typing.get_args(annotation) if arg is not str]
+
+
+def _body_annotation(request: Request) -> Any:
+    body_field = getattr(request.scope.get("route"), "body_field", None)
+    return None if body_field is None else body_field.field_info.annotation
