@@ -80,13 +80,15 @@ def export(supernet: Supernet, subnet: SubnetConfig, weights_format: str, tmp_pa
     return tmp_path / "unpacked" / "subnet-17"
 
 
-def load_as_a_stranger(folder: Path, weights_format: str, supernet: Supernet) -> dict:
+def load_as_a_stranger(
+    folder: Path, weights_format: str, supernet: Supernet, texts: list[str] | None = None
+) -> dict:
     question = [
         str(folder),
         weights_format,
         str(supernet.folder / "base"),
         supernet.num_labels,
-        sentences(6),
+        texts or sentences(6),
     ]
     finished = subprocess.run(
         [sys.executable, "-c", STRANGER],
