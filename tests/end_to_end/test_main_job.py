@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def test_the_main_job(server: Server, tmp_path: Path):
     assert front["hypervolume"] == pytest.approx(finished["hypervolume"])
     assert front["hypervolume"] == pytest.approx(evaluations[-1]["hypervolume"])
     rising = [e["hypervolume"] for e in evaluations]
-    assert all(a <= b + 1e-12 for a, b in zip(rising, rising[1:], strict=False))
+    assert all(a <= b + 1e-12 for a, b in itertools.pairwise(rising))
 
 
 def test_downloaded_weights_reproduce_the_reported_accuracy(server: Server, tmp_path: Path):
