@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from api_schemas.costs import CostModel, CostReport
 from api_schemas.spaces import Dimension
@@ -70,5 +71,18 @@ class SupernetFromPath(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: str
-    name: str | None = None
+    path: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(max_length=200)] | None = None
+
+
+class SupernetFromHub(BaseModel):
+    """JSON body of ``POST /v1/supernets``: a repository of the Hugging Face hub, where allowed.
+
+    Only a full commit hash names content that cannot change.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    hub_id: Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    name: Annotated[str, Field(max_length=200)] | None = None

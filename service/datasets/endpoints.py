@@ -1,0 +1,151 @@
+"""``/v1/datasets``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Form, UploadFile
+
+from api_schemas.datasets import DatasetRead
+from api_schemas.metrics import Metric, Task
+from api_schemas.paging import Page
+from api_schemas.problems import InputError
+from service.database import now
+from service.datasets import repository
+from service.datasets.reading import read_rows
+from service.datasets.rows import DatasetRows, metric_of, write_canonical
+from service.datasets.tables import DatasetRow
+from service.http.errors import input_problem
+from service.http.paging import Cursor, Limit
+from service.http.problems import ProblemError, documented, not_found, refuse
+from service.identity import new_id
+from service.runtime import Service, ServiceDep
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+Name = Annotated[str, Form(min_length=1, max_length=200)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Register validation data",
+    responses=documented("invalid-dataset", "too-large", "storage-full"),
+)
+def create_dataset(
+    service: ServiceDep,
+    file: UploadFile,
+    name: Name,
+    task: Annotated[Task, Form()],
+    text_columns: Annotated[str, Form(description="one or two columns, comma-separated")],
+    label_column: Annotated[str, Form(max_length=200)],
+    metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
+    label_names: Annotated[
+        str | None, Form(description="text labels in the order of their classes, comma-separated")
+    ] = None,
+) -> DatasetRead:
+    """A JSONL, CSV or Parquet file, told apart by its content.
+
+    A problem names the line or row, the column and the value at fault.
+    """
+    try:
+        chosen = metric_of(task, metric)
+        with tempfile.TemporaryDirectory(
+            dir=service.settings.incoming_dir, prefix="dataset-"
+        ) as folder:
+            received = Path(folder) / "received"
+            with received.open("wb") as sink:
+                shutil.copyfileobj(file.file, sink)
+            rows = read_rows(
+                received,
+                task=task,
+                text_columns=[column.strip() for column in text_columns.split(",")],
+                label_column=label_column.strip(),
+                label_names=[n.strip() for n in label_names.split(",")] if label_names else None,
+            )
+            digest, size = _store(service, rows, Path(folder) / "canonical")
+    except InputError as error:
+        raise ProblemError(input_problem(error, "invalid-dataset")) from error
+    row = DatasetRow(
+        id=new_id("dataset"),
+        name=name,
+        task=task,
+        metric=chosen,
+        rows=len(rows),
+        text_columns=[column.strip() for column in text_columns.split(",")],
+        label_column=label_column.strip(),
+        num_labels=rows.num_labels,
+        label_names=None if rows.label_names is None else list(rows.label_names),
+        digest=digest,
+        size_bytes=size,
+        created_at=now(),
+    )
+    with service.database.write() as session:
+        session.add(row)
+    return read(row)
+
+
+def _store(service: Service, rows: DatasetRows, path: Path) -> tuple[str, int]:
+    most = service.settings.max_dataset_rows
+    if len(rows) > most:
+        raise InputError(f"the dataset has more than {most} rows", field="file", value=len(rows))
+    write_canonical(rows, path)
+    return service.blobs.store(path)
+
+
+@router.get("", summary="List datasets")
+def list_datasets(
+    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+) -> Page[DatasetRead]:
+    """The newest first."""
+    with service.database.read() as session:
+        rows, following = repository.page(session, limit=limit, cursor=cursor)
+    return Page(items=[read(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{dataset_id}", summary="Read a dataset", responses=documented("not-found"))
+def read_dataset(dataset_id: str, service: ServiceDep) -> DatasetRead:
+    """Its task, metric, columns and size."""
+    with service.database.read() as session:
+        return read(_found(session.get(DatasetRow, dataset_id), dataset_id))
+
+
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    summary="Delete a dataset",
+    responses=documented("not-found", "in-use"),
+)
+def delete_dataset(dataset_id: str, service: ServiceDep) -> None:
+    """Refused while any search refers to it."""
+    with service.database.write() as session:
+        row = _found(session.get(DatasetRow, dataset_id), dataset_id)
+        if (search_id := repository.search_using(session, dataset_id)) is not None:
+            raise refuse("in-use", f"search {search_id} refers to this dataset")
+        session.delete(row)
+
+
+def read(row: DatasetRow) -> DatasetRead:
+    """A dataset as REST shows it."""
+    return DatasetRead(
+        id=row.id,
+        name=row.name,
+        task=Task(row.task),
+        metric=Metric(row.metric),
+        rows=row.rows,
+        text_columns=row.text_columns,
+        label_column=row.label_column,
+        num_labels=row.num_labels,
+        label_names=row.label_names,
+        digest=row.digest,
+        created_at=row.created_at,
+    )
+
+
+def _found(row: DatasetRow | None, dataset_id: str) -> DatasetRow:
+    if row is None:
+        raise not_found("dataset", dataset_id)
+    return row

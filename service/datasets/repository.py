@@ -1,0 +1,31 @@
+"""All SQL about datasets."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.datasets.tables import DatasetRow
+from service.http.paging import newest_page
+from service.searches.tables import SearchRow
+
+
+def page(
+    session: Session, *, limit: int, cursor: str | None
+) -> tuple[list[DatasetRow], str | None]:
+    """Datasets, the newest first."""
+    return newest_page(
+        session,
+        select(DatasetRow),
+        DatasetRow.created_at,
+        DatasetRow.id,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def search_using(session: Session, dataset_id: str) -> str | None:
+    """The id of a search that refers to the dataset, if there is one."""
+    return session.scalars(
+        select(SearchRow.id).where(SearchRow.dataset_id == dataset_id).limit(1)
+    ).first()

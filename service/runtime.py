@@ -1,0 +1,35 @@
+"""What the endpoints work with: one of each per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from service.blobs import LocalBlobs
+from service.database import Database
+from service.queue import Queue
+from service.searches.coordinator import Coordinator
+from service.settings import ServiceSettings
+from service.supernets.known import KnownSupernets
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of a running service."""
+
+    settings: ServiceSettings
+    database: Database
+    blobs: LocalBlobs
+    queue: Queue
+    known: KnownSupernets
+    coordinator: Coordinator | None
+
+
+def _service(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+"""The service that answers a request."""

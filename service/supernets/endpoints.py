@@ -1,0 +1,198 @@
+"""``/v1/supernets``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from api_schemas.costs import CostReport, CostRequest
+from api_schemas.paging import Page
+from api_schemas.problems import FieldError, InputError
+from api_schemas.spaces import SpaceRead
+from api_schemas.supernets import SupernetFromHub, SupernetFromPath, SupernetRead
+from service.http.errors import validation_problem
+from service.http.paging import Cursor, Limit
+from service.http.problems import ProblemError, documented, not_found, problem, refuse
+from service.runtime import Service, ServiceDep
+from service.supernets import reading, repository, sources
+from service.supernets.registration import register
+from service.supernets.tables import SupernetRow
+
+router = APIRouter(prefix="/v1/supernets", tags=["super-networks"])
+
+MAX_NAME = 200
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["archive"],
+                    "properties": {
+                        "archive": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "a .tar, .tar.gz or .zip of the checkpoint's folder",
+                        },
+                        "name": {"type": "string", "maxLength": MAX_NAME},
+                    },
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        SupernetFromPath.model_json_schema(),
+                        SupernetFromHub.model_json_schema(),
+                    ]
+                }
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Register a super-network",
+    openapi_extra=BODY,
+    responses=documented(
+        "source-not-allowed",
+        "too-large",
+        "unsupported-media-type",
+        "invalid-checkpoint",
+        "no-worker",
+        "storage-full",
+    ),
+)
+async def create_supernet(request: Request, service: ServiceDep) -> SupernetRead:
+    """Store a checkpoint and have a worker read it.
+
+    Answers once a worker has: with what the checkpoint holds, or with a problem that names the
+    file, tensor or key at fault. Nothing is registered then.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _from_form(request, service)
+    if media_type == "application/json":
+        return await _from_json(request, service)
+    raise refuse(
+        "unsupported-media-type",
+        f"a super-network comes as multipart/form-data or application/json, found {media_type!r}",
+    )
+
+
+async def _from_form(request: Request, service: Service) -> SupernetRead:
+    async with request.form(max_files=1, max_fields=8) as form:
+        unknown = set(form) - {"archive", "name"}
+        if unknown:
+            raise InputError(
+                "there is no such form field",
+                field=sorted(unknown)[0],
+                remedy="valid are archive and name",
+            )
+        upload, name = form.get("archive"), form.get("name")
+        if not isinstance(upload, UploadFile):
+            raise InputError(
+                "the form has no such file",
+                field="archive",
+                remedy="send the checkpoint as a file in this multipart field",
+            )
+        if not isinstance(name, str | None) or len(name or "") > MAX_NAME:
+            raise InputError(f"a name is text of at most {MAX_NAME} characters", field="name")
+        source = partial(sources.from_upload, upload.file, settings=service.settings)
+        return await register(service, source, name or upload.filename)
+
+
+async def _from_json(request: Request, service: Service) -> SupernetRead:
+    body = await request.body()
+    model: type[SupernetFromHub] | type[SupernetFromPath]
+    model = SupernetFromHub if b'"hub_id"' in body else SupernetFromPath
+    try:
+        asked = model.model_validate_json(body)
+    except ValidationError as error:
+        raise ProblemError(validation_problem(error.errors(), model)) from error
+    if isinstance(asked, SupernetFromHub):
+        hub = partial(sources.from_hub, asked, settings=service.settings)
+        return await register(service, hub, asked.name or asked.hub_id)
+    path = partial(sources.from_path, asked, settings=service.settings)
+    return await register(service, path, asked.name)
+
+
+@router.get("", summary="List super-networks")
+def list_supernets(
+    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+) -> Page[SupernetRead]:
+    """The newest first."""
+    with service.database.read() as session:
+        rows, following = repository.page(session, limit=limit, cursor=cursor)
+    return Page(items=[reading.read(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
+def read_supernet(supernet_id: str, service: ServiceDep) -> SupernetRead:
+    """Its method, the summary of its space, and what its largest and smallest subnets cost."""
+    with service.database.read() as session:
+        return reading.read(_ready(repository.ready(session, supernet_id), supernet_id))
+
+
+@router.get("/{supernet_id}/space", summary="The search space", responses=documented("not-found"))
+def read_space(supernet_id: str, service: ServiceDep) -> SpaceRead:
+    """Every dimension with its choices."""
+    with service.database.read() as session:
+        _ready(repository.ready(session, supernet_id), supernet_id)
+        return service.known.get(session, supernet_id).space.read()
+
+
+@router.post(
+    "/{supernet_id}/cost",
+    summary="What a subnet costs",
+    responses=documented("not-found", "invalid-input"),
+)
+def price_subnet(supernet_id: str, body: CostRequest, service: ServiceDep) -> CostReport:
+    """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
+    with service.database.read() as session:
+        _ready(repository.ready(session, supernet_id), supernet_id)
+        known = service.known.get(session, supernet_id)
+    length = body.max_length or known.report.reference_length
+    require_length(length, known.report.max_positions)
+    return known.cost(known.space.subnet(body.subnet), length)
+
+
+@router.delete(
+    "/{supernet_id}",
+    status_code=204,
+    summary="Delete a super-network",
+    responses=documented("not-found", "in-use"),
+)
+def delete_supernet(supernet_id: str, service: ServiceDep) -> None:
+    """Refused while any search refers to it."""
+    with service.database.write() as session:
+        row = _ready(repository.ready(session, supernet_id), supernet_id)
+        if (search_id := repository.search_using(session, supernet_id)) is not None:
+            raise refuse("in-use", f"search {search_id} refers to this super-network")
+        session.delete(row)
+
+
+def require_length(max_length: int, max_positions: int) -> None:
+    """Raise the problem when sequences of this length do not fit the position embeddings."""
+    if max_length > max_positions:
+        detail = f"the super-network carries at most {max_positions} positions"
+        raise ProblemError(
+            problem(
+                "invalid-input",
+                f"max_length: {detail} (found {max_length})",
+                errors=[FieldError(pointer="/max_length", detail=detail, value=str(max_length))],
+            )
+        )
+
+
+def _ready(row: SupernetRow | None, supernet_id: str) -> SupernetRow:
+    if row is None:
+        raise not_found("super-network", supernet_id)
+    return row

@@ -1,0 +1,87 @@
+"""Where a checkpoint comes from: an upload, a path of the server, the hub."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from api_schemas.problems import InputError
+from api_schemas.supernets import SupernetFromHub, SupernetFromPath
+from service.archives import UnpackLimits, checkpoint_root, copy_folder, unpack
+from service.http.problems import refuse
+from service.settings import ServiceSettings
+
+CHUNK = 1 << 20
+
+
+def limits(settings: ServiceSettings) -> UnpackLimits:
+    """How large a checkpoint may be."""
+    return UnpackLimits(files=settings.max_archive_files, bytes=settings.max_unpacked_bytes)
+
+
+def from_upload(upload: BinaryIO, workspace: Path, settings: ServiceSettings) -> Path:
+    """The checkpoint in an uploaded archive, unpacked below ``workspace``."""
+    archive = workspace / "archive"
+    with archive.open("wb") as sink:
+        shutil.copyfileobj(upload, sink, CHUNK)
+    folder = _unpacked(workspace)
+    root = unpack(archive, folder, limits(settings))
+    archive.unlink()
+    return root
+
+
+def from_path(source: SupernetFromPath, workspace: Path, settings: ServiceSettings) -> Path:
+    """The checkpoint at a path of the server, copied below ``workspace``.
+
+    Raises:
+        ProblemError: 403 when the path is outside the folders that the operator allows.
+        InputError: there is nothing at the path.
+    """
+    path = Path(source.path).resolve()
+    if not any(path.is_relative_to(root.resolve()) for root in settings.server_paths):
+        raise refuse(
+            "source-not-allowed",
+            f"path: {source.path} is in none of the folders that this server may read from; its "
+            "operator sets them with ELASTICNAS_SERVER_PATHS",
+        )
+    if not path.exists():
+        raise InputError("there is nothing at this path", field="path", value=source.path)
+    folder = _unpacked(workspace)
+    if path.is_dir():
+        return copy_folder(path, folder, limits(settings))
+    return unpack(path, folder, limits(settings))
+
+
+def from_hub(source: SupernetFromHub, workspace: Path, settings: ServiceSettings) -> Path:
+    """A repository of the hub at one commit, downloaded below ``workspace``.
+
+    Raises:
+        ProblemError: 403 when the operator does not allow the hub.
+        InputError: the repository or the revision does not exist, or the hub does not answer.
+    """
+    if not settings.allow_hub:
+        raise refuse(
+            "source-not-allowed",
+            "hub_id: this server takes nothing from the hub; its operator allows it with "
+            "ELASTICNAS_ALLOW_HUB",
+        )
+    download = workspace / "download"
+    named = f"{source.hub_id}@{source.revision}"
+    try:
+        snapshot_download(source.hub_id, revision=source.revision, local_dir=download)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InputError("the hub has no such revision", field="hub_id", value=named) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise InputError(f"the hub did not answer: {error}", field="hub_id", value=named) from error
+    shutil.rmtree(download / ".cache", ignore_errors=True)  # the downloader's own bookkeeping
+    return checkpoint_root(copy_folder(download, _unpacked(workspace), limits(settings)))
+
+
+def _unpacked(workspace: Path) -> Path:
+    folder = workspace / "checkpoint"
+    folder.mkdir()
+    return folder
