@@ -26,7 +26,7 @@ class UnpackLimits:
     """How many files, and how many bytes in all, an archive or a folder may hold."""
 
     files: int
-    bytes: int
+    size: int
 
 
 @dataclass
@@ -35,7 +35,7 @@ class _Room:
 
     limits: UnpackLimits
     files: int = 0
-    bytes: int = 0
+    size: int = 0
     names: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
@@ -56,10 +56,10 @@ class _Room:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as sink:
             while chunk := source.read(CHUNK):
-                self.bytes += len(chunk)
-                if self.bytes > self.limits.bytes:
+                self.size += len(chunk)
+                if self.size > self.limits.size:
                     raise InputError(
-                        f"the checkpoint unpacks to more than {self.limits.bytes} bytes",
+                        f"the checkpoint unpacks to more than {self.limits.size} bytes",
                         field=name,
                         remedy="pack only the model's own files",
                     )

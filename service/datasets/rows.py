@@ -40,11 +40,12 @@ def write_canonical(rows: DatasetRows, path: Path) -> None:
 
     The same rows make the same bytes, so that they have one digest however they were sent.
     """
+    pairs: list[str] | list[None] = rows.text_b or [None] * len(rows)
     label_type = pa.float64() if rows.task is Task.REGRESSION else pa.int64()
     table = pa.table(
         {
             "text_a": pa.array(rows.text_a, pa.string()),
-            "text_b": pa.array(rows.text_b or [None] * len(rows), pa.string()),
+            "text_b": pa.array(pairs, pa.string()),
             "label": pa.array(rows.labels, label_type),
         }
     )

@@ -20,7 +20,7 @@ CHUNK = 1 << 20
 
 def limits(settings: ServiceSettings) -> UnpackLimits:
     """How large a checkpoint may be."""
-    return UnpackLimits(files=settings.max_archive_files, bytes=settings.max_unpacked_bytes)
+    return UnpackLimits(files=settings.max_archive_files, size=settings.max_unpacked_bytes)
 
 
 def from_upload(upload: BinaryIO, workspace: Path, settings: ServiceSettings) -> Path:

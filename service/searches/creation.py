@@ -1,0 +1,180 @@
+"""Creating a search: everything that can be known to be wrong is refused here, before any work."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import sqlalchemy.exc
+from sqlalchemy.orm import Session
+
+from api_schemas.costs import Cost
+from api_schemas.metrics import TASK_METRICS, Metric, Task
+from api_schemas.problems import InputError
+from api_schemas.searches import SearchCreate, SearchState
+from api_schemas.supernets import SupernetReport
+from search.loop import SearchLoop
+from service.database import now
+from service.datasets.tables import DatasetRow
+from service.http.problems import not_found, refuse
+from service.identity import new_id
+from service.runtime import Service
+from service.searches import repository
+from service.searches.active import objectives_of
+from service.searches.tables import SearchRow
+from service.supernets import repository as supernets
+from service.supernets.known import KnownSupernet
+from service.supernets.tables import SupernetRow
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """A client's key, and a digest of the body that it came with."""
+
+    key: str
+    body_digest: str
+
+    @classmethod
+    def of(cls, key: str, body: SearchCreate) -> IdempotencyKey:
+        """The key with the digest of this body, whatever the spelling of its JSON."""
+        return cls(key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
+
+
+def create(service: Service, body: SearchCreate, key: IdempotencyKey | None) -> SearchRow:
+    """The new search, queued; or the one that the same request has created before.
+
+    Raises:
+        InputError, ProblemError: the search is impossible, or the key belongs to another body.
+    """
+    with service.database.read() as session:
+        if (earlier := _earlier(session, key)) is not None:
+            return earlier
+        row = _resolve(session, service, body)
+    if key is not None:
+        row.idempotency_key, row.idempotency_digest = key.key, key.body_digest
+    try:
+        with service.database.write() as session:
+            # What the search refers to may have been deleted since it was looked up.
+            _references(session, body)
+            session.add(row)
+    except sqlalchemy.exc.IntegrityError:  # the same key at the same moment
+        with service.database.read() as session:
+            if (earlier := _earlier(session, key)) is None:
+                raise
+            return earlier
+    if service.coordinator is not None:
+        service.coordinator.wake()
+    return row
+
+
+def _earlier(session: Session, key: IdempotencyKey | None) -> SearchRow | None:
+    if key is None or (row := repository.by_idempotency_key(session, key.key)) is None:
+        return None
+    if row.idempotency_digest != key.body_digest:
+        raise refuse(
+            "idempotency-conflict",
+            f"this Idempotency-Key created search {row.id} from another body; use a new key",
+        )
+    return row
+
+
+def _references(session: Session, body: SearchCreate) -> tuple[SupernetRow, DatasetRow]:
+    supernet = supernets.ready(session, body.supernet_id)
+    if supernet is None:
+        raise not_found("super-network", body.supernet_id, field="supernet_id")
+    dataset = session.get(DatasetRow, body.dataset_id)
+    if dataset is None:
+        raise not_found("dataset", body.dataset_id, field="dataset_id")
+    return supernet, dataset
+
+
+def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRow:
+    """The row of a search whose defaults are filled in and whose parts fit together."""
+    supernet, dataset = _references(session, body)
+    known = service.known.get(session, supernet.id)
+    _require_fit(known.report, dataset)
+    task = Task(dataset.task)
+    length = body.max_length or known.report.reference_length
+    if length > known.report.max_positions:
+        raise InputError(
+            f"the super-network carries at most {known.report.max_positions} positions",
+            field="max_length",
+            value=length,
+        )
+    request = body.model_copy(
+        update={
+            "max_length": length,
+            "objectives": body.objectives or [Metric(dataset.metric), Cost.GFLOPS],
+        }
+    )
+    _require_metrics(request, task)
+    objectives = objectives_of(request, known, length)
+    _require_possible(request, known, length)
+    return SearchRow(
+        id=new_id("search"),
+        name=body.name,
+        state=SearchState.QUEUED,
+        request=request.model_dump(mode="json"),
+        supernet_id=supernet.id,
+        dataset_id=dataset.id,
+        supernet_digest=supernet.digest,
+        dataset_digest=dataset.digest,
+        task=task,
+        max_length=length,
+        reference_point=objectives.reference_point,
+        created_at=now(),
+    )
+
+
+def _require_possible(request: SearchCreate, known: KnownSupernet, length: int) -> None:
+    """Constraints that some subnet meets, and given subnets that exist: the loop knows."""
+    SearchLoop(
+        request,
+        known.space,
+        known.report.cost_model,
+        max_length=length,
+        objectives=objectives_of(request, known, length),
+    )
+
+
+def _require_metrics(request: SearchCreate, task: Task) -> None:
+    for index, name in enumerate(request.objectives or ()):
+        if isinstance(name, Metric) and name not in TASK_METRICS[task]:
+            raise InputError(
+                f"the dataset's task, {task.value}, is not measured by this metric",
+                field=f"objectives/{index}",
+                value=name.value,
+                remedy=f"choose from {', '.join(TASK_METRICS[task])} and {', '.join(Cost)}",
+            )
+
+
+def _require_fit(report: SupernetReport, dataset: DatasetRow) -> None:
+    """The labels of the dataset are ones that the super-network's head can predict."""
+    regression_head = report.num_labels == 1
+    if regression_head != (dataset.task == Task.REGRESSION):
+        head = "one value" if regression_head else f"{report.num_labels} classes"
+        raise InputError(
+            f"the super-network predicts {head}, and the dataset's task does not fit that",
+            field="dataset_id",
+            value=dataset.task,
+        )
+    if dataset.num_labels > report.num_labels:
+        raise InputError(
+            f"the dataset has the label {dataset.num_labels - 1}, which is out of range: the "
+            f"super-network predicts {report.num_labels} classes, 0 to {report.num_labels - 1}",
+            field="dataset_id",
+            value=dataset.num_labels - 1,
+        )
+    if dataset.label_names is None or report.label_names is None:
+        return
+    for index, (ours, theirs) in enumerate(
+        zip(dataset.label_names, report.label_names, strict=False)
+    ):
+        if ours.casefold() != theirs.casefold():
+            raise InputError(
+                f"class {index} of the dataset is {ours!r}, of the super-network {theirs!r}",
+                field="dataset_id",
+                value=", ".join(dataset.label_names),
+                remedy="register the dataset with label_names in the super-network's order: "
+                + ",".join(report.label_names),
+            )

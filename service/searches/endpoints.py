@@ -1,0 +1,147 @@
+"""``/v1/searches``: create, list, read, cancel, delete, and the evaluations of each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+
+from api_schemas.paging import Page
+from api_schemas.problems import InputError
+from api_schemas.searches import (
+    EvaluationRead,
+    EvaluationState,
+    SearchCreate,
+    SearchRead,
+    SearchState,
+    StopReason,
+)
+from service.http.paging import Cursor, Limit, decode_cursor, encode_cursor
+from service.http.problems import documented, not_found, refuse
+from service.runtime import Service, ServiceDep
+from service.searches import evaluations, reading, repository
+from service.searches.creation import IdempotencyKey, create
+from service.searches.tables import SearchRow
+
+router = APIRouter(prefix="/v1/searches", tags=["searches"])
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="the same key with the same body creates one search, however often it is sent",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Start a search",
+    responses=documented("invalid-request", "invalid-input", "idempotency-conflict"),
+)
+def create_search(
+    body: SearchCreate, service: ServiceDep, idempotency_key: Key = None
+) -> SearchRead:
+    """Queue a search; it starts within a moment.
+
+    Everything that can be known to be wrong is refused here: a metric that is not the task's, a
+    constraint that no subnet meets, a label that the super-network cannot predict.
+    """
+    key = None if idempotency_key is None else IdempotencyKey.of(idempotency_key, body)
+    return _read(service, create(service, body, key))
+
+
+@router.get("", summary="List searches")
+def list_searches(
+    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+) -> Page[SearchRead]:
+    """The newest first."""
+    with service.database.read() as session:
+        rows, following = repository.page(session, limit=limit, cursor=cursor)
+        items = reading.read_searches(session, service.known, rows)
+    return Page(items=items, next_cursor=following)
+
+
+@router.get("/{search_id}", summary="Read a search", responses=documented("not-found"))
+def read_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """State, progress, hypervolume, and the best evaluation so far."""
+    with service.database.read() as session:
+        row = found(session.get(SearchRow, search_id), search_id)
+        return reading.read_searches(session, service.known, [row])[0]
+
+
+@router.post(
+    "/{search_id}/cancel",
+    summary="Cancel a search",
+    responses=documented("not-found", "illegal-transition"),
+)
+def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """What is recorded stays; what is in flight is dropped. Cancelling twice is no error."""
+    with service.database.write() as session:
+        row = found(repository.locked(session, search_id), search_id)
+        if not SearchState(row.state).is_final:
+            repository.end(session, row, SearchState.CANCELLED, StopReason.CANCELLED)
+        elif row.state != SearchState.CANCELLED:
+            raise refuse("illegal-transition", f"a {row.state} search cannot be cancelled")
+    if service.coordinator is not None:
+        service.coordinator.wake()
+    return _read(service, row)
+
+
+@router.delete(
+    "/{search_id}",
+    status_code=204,
+    summary="Delete a search",
+    responses=documented("not-found", "illegal-transition"),
+)
+def delete_search(search_id: str, service: ServiceDep) -> None:
+    """With its evaluations, front and exports. Only once it has ended: cancel it first."""
+    with service.database.write() as session:
+        row = found(repository.locked(session, search_id), search_id)
+        if not SearchState(row.state).is_final:
+            raise refuse(
+                "illegal-transition", f"a {row.state} search cannot be deleted; cancel it first"
+            )
+        repository.delete_with_results(session, row)
+
+
+@router.get(
+    "/{search_id}/evaluations", summary="List evaluations", responses=documented("not-found")
+)
+def list_evaluations(
+    search_id: str,
+    service: ServiceDep,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    state: EvaluationState | None = None,
+) -> Page[EvaluationRead]:
+    """Every evaluation of a search, by number; those in flight too."""
+    after = -1
+    if cursor is not None:
+        position = decode_cursor(cursor)
+        if len(position) != 1 or not isinstance(position[0], int):
+            raise InputError("this is not a cursor of this list", field="cursor", value=cursor)
+        after = position[0]
+    with service.database.read() as session:
+        search = found(session.get(SearchRow, search_id), search_id)
+        rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
+        front = evaluations.front_numbers(session, search_id)
+        space = service.known.get(session, search.supernet_id).space
+    items = [reading.read_evaluation(row, space, front) for row in rows[:limit]]
+    more = len(rows) > limit
+    return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
+
+
+def found(row: SearchRow | None, search_id: str) -> SearchRow:
+    """The row, or 404."""
+    if row is None:
+        raise not_found("search", search_id)
+    return row
+
+
+def _read(service: Service, row: SearchRow) -> SearchRead:
+    with service.database.read() as session:
+        return reading.read_searches(session, service.known, [row])[0]

@@ -1,0 +1,169 @@
+"""All SQL about evaluations and front points."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from api_schemas.searches import EvaluationState
+from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+
+
+def of_search(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+    """Every evaluation of a search, by number."""
+    return session.scalars(
+        select(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id)
+        .order_by(EvaluationRow.number)
+    ).all()
+
+
+def page(
+    session: Session, search_id: str, *, state: EvaluationState | None, after: int, limit: int
+) -> Sequence[EvaluationRow]:
+    """At most ``limit`` evaluations with numbers beyond ``after``."""
+    query = select(EvaluationRow).where(
+        EvaluationRow.search_id == search_id, EvaluationRow.number > after
+    )
+    if state is not None:
+        query = query.where(EvaluationRow.state == state)
+    return session.scalars(query.order_by(EvaluationRow.number).limit(limit)).all()
+
+
+def some(session: Session, pairs: Collection[tuple[str, int]]) -> Sequence[EvaluationRow]:
+    """The evaluations with these (search id, number)."""
+    if not pairs:
+        return []
+    key = tuple_(EvaluationRow.search_id, EvaluationRow.number)
+    return session.scalars(select(EvaluationRow).where(key.in_(pairs))).all()
+
+
+def measured(
+    session: Session, search: SearchRow, keys: Collection[str]
+) -> dict[str, dict[str, float]]:
+    """Metrics by subnet key, of those measured before in any search under equal conditions."""
+    if not keys:
+        return {}
+    rows = session.execute(
+        select(EvaluationRow.subnet_key, EvaluationRow.metrics)
+        .join(SearchRow, SearchRow.id == EvaluationRow.search_id)
+        .where(
+            EvaluationRow.subnet_key.in_(keys),
+            EvaluationRow.state == EvaluationState.COMPLETED,
+            SearchRow.supernet_digest == search.supernet_digest,
+            SearchRow.dataset_digest == search.dataset_digest,
+            SearchRow.task == search.task,
+            SearchRow.max_length == search.max_length,
+        )
+        .order_by(EvaluationRow.finished_at.desc())
+    )
+    return {key: metrics for key, metrics in rows if metrics is not None}  # the earliest stays
+
+
+def mark_started(
+    session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
+) -> None:
+    """A worker has taken these; those that have finished meanwhile stay as they are."""
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.number.in_(numbers),
+            EvaluationRow.state == EvaluationState.QUEUED,
+        )
+        .values(state=EvaluationState.RUNNING, worker=worker, started_at=moment)
+    )
+
+
+def mark_resent(
+    session: Session, search_id: str, numbers: Collection[int], moment: datetime
+) -> None:
+    """Another attempt at these begins."""
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.number.in_(numbers),
+            EvaluationRow.finished_at.is_(None),
+        )
+        .values(state=EvaluationState.QUEUED, attempt=EvaluationRow.attempt + 1, sent_at=moment)
+    )
+
+
+def count_running(session: Session, search_id: str) -> int:
+    """How many are on a worker now; no more than a search's window."""
+    return session.scalars(
+        select(func.count())
+        .select_from(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
+    ).one()
+
+
+def mean_seconds(session: Session, search_id: str) -> float | None:
+    """How long a measured evaluation of the search takes on average."""
+    mean: float | None = session.scalars(
+        select(func.avg(EvaluationRow.duration_seconds)).where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.state == EvaluationState.COMPLETED,
+            EvaluationRow.cached.is_(False),
+        )
+    ).one()
+    return mean
+
+
+def discard_unfinished(session: Session, search_id: str) -> None:
+    """Delete what a search that has ended will not wait for."""
+    session.execute(
+        delete(EvaluationRow).where(
+            EvaluationRow.search_id == search_id, EvaluationRow.finished_at.is_(None)
+        )
+    )
+
+
+def front_numbers(session: Session, search_id: str) -> set[int]:
+    """The numbers of the evaluations on the Pareto front now."""
+    return set(
+        session.scalars(
+            select(FrontPointRow.number).where(
+                FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None)
+            )
+        )
+    )
+
+
+def front(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+    """The evaluations on the Pareto front now, by number."""
+    return session.scalars(
+        select(EvaluationRow)
+        .join(
+            FrontPointRow,
+            (FrontPointRow.search_id == EvaluationRow.search_id)
+            & (FrontPointRow.number == EvaluationRow.number),
+        )
+        .where(FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None))
+        .order_by(EvaluationRow.number)
+    ).all()
+
+
+def leave_front(
+    session: Session, search_id: str, numbers: Collection[int], sequence: int, moment: datetime
+) -> None:
+    """The evaluation that finished as ``sequence`` drove these out of the front."""
+    session.execute(
+        update(FrontPointRow)
+        .where(
+            FrontPointRow.search_id == search_id,
+            FrontPointRow.number.in_(numbers),
+            FrontPointRow.left_at.is_(None),
+        )
+        .values(left_sequence=sequence, left_at=moment)
+    )
+
+
+def is_on_front(session: Session, row: EvaluationRow) -> bool:
+    """True when this evaluation is on the Pareto front now."""
+    point = session.get(FrontPointRow, (row.search_id, row.number))
+    return point is not None and point.left_at is None

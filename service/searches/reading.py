@@ -1,0 +1,122 @@
+"""From stored searches and evaluations to what REST shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy.orm import Session
+
+from api_schemas.problems import Problem
+from api_schemas.searches import (
+    EvaluationRead,
+    EvaluationState,
+    Progress,
+    SearchCreate,
+    SearchRead,
+    SearchState,
+    StopReason,
+)
+from search.space import SearchSpace
+from service.searches import evaluations
+from service.searches.tables import EvaluationRow, SearchRow
+from service.supernets.known import KnownSupernets
+
+
+def read_searches(
+    session: Session, known: KnownSupernets, rows: Sequence[SearchRow]
+) -> list[SearchRead]:
+    """Searches as REST shows them. Reads one evaluation of each, its best."""
+    pairs = [(row.id, row.best_number) for row in rows if row.best_number is not None]
+    best = {each.search_id: each for each in evaluations.some(session, pairs)}
+    fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
+    return [
+        _search(
+            row,
+            read_evaluation(
+                best[row.id],
+                known.get(session, row.supernet_id).space,
+                {best[row.id].number} if fronts[row.id] else (),
+            )
+            if row.id in best
+            else None,
+        )
+        for row in rows
+    ]
+
+
+def read_evaluation(
+    row: EvaluationRow, space: SearchSpace, front_numbers: Collection[int]
+) -> EvaluationRead:
+    """An evaluation as REST shows it, given the numbers that are on the front."""
+    return EvaluationRead(
+        number=row.number,
+        state=EvaluationState(row.state),
+        subnet=dict(space.decode(row.choices)),
+        metrics=row.metrics,
+        cost=row.cost,
+        on_front=row.number in front_numbers,
+        duration_seconds=row.duration_seconds,
+        origin=row.origin,
+        cached=row.cached,
+        worker=row.worker,
+        attempt=row.attempt,
+        error=None if row.error is None else Problem.model_validate(row.error),
+        hypervolume=row.hypervolume,
+        finished_at=row.finished_at,
+    )
+
+
+def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
+    request = SearchCreate.model_validate(row.request)
+    assert request.objectives is not None
+    failed = row.state == SearchState.FAILED
+    return SearchRead(
+        id=row.id,
+        name=row.name,
+        state=SearchState(row.state),
+        supernet_id=row.supernet_id,
+        dataset_id=row.dataset_id,
+        max_length=row.max_length,
+        seed=request.seed,
+        objectives=request.objectives,
+        constraints=request.constraints,
+        strategy=request.strategy,
+        budget=request.budget,
+        parallel_evaluations=request.parallel_evaluations,
+        progress=progress(row, request),
+        hypervolume=row.hypervolume,
+        reference_point=row.reference_point,
+        front_size=row.front_size,
+        best=best,
+        stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
+        error=Problem.model_validate(row.error) if failed and row.error is not None else None,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def progress(row: SearchRow, request: SearchCreate) -> Progress:
+    """How far a search is; the estimate is of whichever budget ends it first."""
+    finished = row.completed + row.failed
+    budget = request.budget
+    fraction = finished / budget.evaluations
+    rate = finished / row.elapsed_seconds if finished and row.elapsed_seconds > 0 else None
+    eta = None
+    if row.state == SearchState.RUNNING and rate is not None:
+        eta = (budget.evaluations - finished) / rate
+    if budget.seconds is not None:
+        fraction = max(fraction, min(1.0, row.elapsed_seconds / budget.seconds))
+        if eta is not None:
+            eta = min(eta, max(0.0, budget.seconds - row.elapsed_seconds))
+    return Progress(
+        completed=row.completed,
+        failed=row.failed,
+        running=row.running,
+        cached=row.cached,
+        budget_evaluations=budget.evaluations,
+        fraction=1.0 if row.state == SearchState.COMPLETED else fraction,
+        elapsed_seconds=row.elapsed_seconds,
+        evaluations_per_second=rate,
+        eta_seconds=eta,
+    )

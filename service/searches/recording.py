@@ -1,0 +1,198 @@
+"""What happens to a search within one transaction: results in, front and proposals out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy.orm import Session
+
+from api_schemas.problems import Problem
+from api_schemas.searches import EvaluationState, SearchState, StopReason
+from search.loop import Proposal
+from search.pareto import FrontChange
+from search.space import SubnetConfig
+from service.database import now
+from service.http.problems import KINDS, problem
+from service.searches import evaluations, repository
+from service.searches.active import ActiveSearch, InFlight, Outcome
+from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+
+FAILURES_WITHOUT_SUCCESS = 5
+"""A search whose first evaluations all fail is stopped before it burns its whole budget."""
+
+
+def begin(session: Session, row: SearchRow, active: ActiveSearch) -> None:
+    """Start a queued search, or take up a running one again."""
+    if row.state == SearchState.QUEUED:
+        row.state = SearchState.RUNNING
+        row.started_at = now()
+    in_flight = list(active.in_flight)
+    evaluations.mark_resent(session, row.id, in_flight, now())
+    _answer_known(session, row, active, {n: active.in_flight[n].subnet for n in in_flight})
+    if active.out_of_time:
+        active.loop.stop(StopReason.SECONDS)
+    else:
+        _place(session, row, active, active.loop.start())
+    row.running = 0
+    settle(session, row, active)
+
+
+def record(
+    session: Session, row: SearchRow, active: ActiveSearch, outcomes: Iterable[Outcome]
+) -> None:
+    """Record results, and place the evaluations they lead to. The first result of each wins."""
+    for outcome in outcomes:
+        if outcome.number in active.in_flight:
+            _record_one(session, row, active, outcome)
+        if SearchState(row.state).is_final:
+            return
+    session.flush()
+    row.running = evaluations.count_running(session, row.id)
+
+
+def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
+    """End a search that has nothing left to do; and keep its clock."""
+    row.elapsed_seconds = active.elapsed_seconds
+    reason = active.loop.stop_reason
+    if reason is not None and not active.in_flight:
+        if row.completed or not row.failed:
+            repository.end(session, row, SearchState.COMPLETED, reason)
+        else:
+            _fail(session, row)
+    elif not row.completed and row.failed >= FAILURES_WITHOUT_SUCCESS:
+        _fail(session, row)
+
+
+def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
+    metrics, error = _checked(outcome, active)
+    step = active.loop.record(outcome.number, metrics)
+    del active.in_flight[outcome.number]
+    moment = now()
+    evaluation = session.get_one(EvaluationRow, (row.id, outcome.number))
+    evaluation.worker = outcome.worker
+    evaluation.cached = outcome.cached
+    evaluation.started_at = outcome.started_at
+    evaluation.finished_at = moment
+    evaluation.duration_seconds = outcome.duration_seconds
+    evaluation.hypervolume = step.hypervolume
+    if metrics is not None:
+        evaluation.state = EvaluationState.COMPLETED
+        evaluation.metrics = metrics
+        row.completed += 1
+        row.error = None
+        row.cached += outcome.cached
+        _keep_best(row, active, outcome.number, metrics)
+        if outcome.duration_seconds is not None:
+            active.measured += 1
+            active.measured_seconds += outcome.duration_seconds
+    else:
+        evaluation.state = EvaluationState.FAILED
+        evaluation.error = None if error is None else error.model_dump(mode="json")
+        row.failed += 1
+        if not row.completed:
+            row.error = evaluation.error  # the last one is what a search without success ends with
+    evaluation.sequence = row.completed + row.failed
+    _move_front(session, row, active, evaluation, step.front)
+    _place(session, row, active, step.proposals)
+    settle(session, row, active)
+
+
+def _checked(
+    outcome: Outcome, active: ActiveSearch
+) -> tuple[dict[str, float] | None, Problem | None]:
+    """The metrics if they can be searched on, else why not."""
+    if outcome.metrics is None:
+        unexplained = problem("evaluation-failed", "the worker gave no reason")
+        return None, outcome.problem or unexplained
+    for metric in active.objectives.metrics:
+        value = outcome.metrics.get(metric.value)
+        if value is None or not math.isfinite(value):
+            detail = f"the worker measured {metric.value} = {value}, which is not a finite number"
+            return None, problem("evaluation-failed", detail)
+    return outcome.metrics, None
+
+
+def _keep_best(
+    row: SearchRow, active: ActiveSearch, number: int, metrics: Mapping[str, float]
+) -> None:
+    value = metrics[active.objectives.metrics[0].value]
+    if row.best_metric is None or value > row.best_metric:
+        row.best_metric, row.best_number = value, number
+
+
+def _move_front(
+    session: Session,
+    row: SearchRow,
+    active: ActiveSearch,
+    evaluation: EvaluationRow,
+    change: FrontChange,
+) -> None:
+    if not change.entered:
+        return
+    assert evaluation.sequence is not None
+    assert evaluation.finished_at is not None
+    sequence, moment = evaluation.sequence, evaluation.finished_at
+    session.add(
+        FrontPointRow(
+            search_id=row.id,
+            number=evaluation.number,
+            entered_sequence=sequence,
+            entered_at=moment,
+        )
+    )
+    if change.left:
+        session.flush()
+        evaluations.leave_front(session, row.id, change.left, sequence, moment)
+    row.front_revision += 1
+    row.front_size = len(active.loop.archive.numbers)
+    row.hypervolume = active.loop.archive.hypervolume
+
+
+def _place(
+    session: Session, row: SearchRow, active: ActiveSearch, proposals: Iterable[Proposal]
+) -> None:
+    """Give each proposal its row, and look whether it was measured before."""
+    placed: dict[int, SubnetConfig] = {}
+    for proposal in proposals:
+        session.add(
+            EvaluationRow(
+                search_id=row.id,
+                number=proposal.number,
+                subnet_key=proposal.subnet.key,
+                choices=list(active.known.space.encode(proposal.subnet)),
+                cost=proposal.cost.values(),
+                state=EvaluationState.QUEUED,
+                origin=proposal.origin,
+                sent_at=now(),
+            )
+        )
+        placed[proposal.number] = proposal.subnet
+        active.in_flight[proposal.number] = InFlight(proposal.subnet)
+    _answer_known(session, row, active, placed)
+
+
+def _answer_known(
+    session: Session, row: SearchRow, active: ActiveSearch, placed: Mapping[int, SubnetConfig]
+) -> None:
+    """Queue the answers that the database already has, instead of a worker's."""
+    needed = {metric.value for metric in active.objectives.metrics}
+    known = evaluations.measured(session, row, {subnet.key for subnet in placed.values()})
+    for number, subnet in placed.items():
+        metrics = known.get(subnet.key)
+        if metrics is not None and needed <= metrics.keys():
+            active.answered.append(Outcome(number, metrics, None, None, True, now(), None))
+
+
+def _fail(session: Session, row: SearchRow) -> None:
+    """End a search none of whose evaluations succeeded, with the last one's problem."""
+    last = Problem.model_validate(row.error)
+    kind = KINDS["every-evaluation-failed"]
+    error = last.model_copy(
+        update={
+            "type": f"/problems/{kind.name}",
+            "title": kind.title,
+            "detail": f"all of the first {row.failed} evaluations failed; the last: {last.detail}",
+        }
+    )
+    repository.end(session, row, SearchState.FAILED, StopReason.ERROR, error)
