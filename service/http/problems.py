@@ -121,6 +121,9 @@ _ALL = (
         "The queue cannot be reached",
         "The message broker does not answer. Nothing was stored.",
     ),
+    ProblemKind(
+        "not-ready", 503, "The service is not ready", "It cannot take work now; try again soon."
+    ),
     ProblemKind("storage-full", 507, "The disk is full", "There is no room left on the server."),
     ProblemKind(
         "internal-error", 500, "Internal error", "A fault of the server; its log has the details."

@@ -1,0 +1,135 @@
+"""Asking a worker for a subnet's weights, once, and knowing how far it is."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import dramatiq.errors
+import sqlalchemy.exc
+from sqlalchemy.orm import Session
+
+from api_schemas.messages import ExportSubnet
+from api_schemas.problems import Problem
+from api_schemas.searches import EvaluationState
+from api_schemas.weights import SubnetCard, WeightsFormat
+from service.database import now
+from service.datasets.tables import DatasetRow
+from service.exports import repository
+from service.exports.tables import ExportRow, ExportState
+from service.http.problems import ProblemError, not_found, problem, refuse
+from service.identity import new_id
+from service.runtime import Service
+from service.searches.tables import EvaluationRow, SearchRow
+from service.supernets.tables import SupernetRow
+
+
+def export_of(
+    service: Service, search_id: str, number: int, weights_format: WeightsFormat
+) -> tuple[ExportRow, str]:
+    """The export of a subnet, asked for if need be; and the name of the folder it holds.
+
+    A failed export is reported once and then forgotten, so that asking again tries again.
+
+    Raises:
+        ProblemError: there is no such evaluation, it is not completed, or the export failed.
+    """
+    try:
+        row, message = _look_or_place(service, search_id, number, weights_format)
+    except sqlalchemy.exc.IntegrityError:  # somebody else asked at the same moment
+        row, message = _look_or_place(service, search_id, number, weights_format)
+    if row.state == ExportState.FAILED:
+        stored = row.problem
+        unexplained = problem("export-failed", "the worker gave no reason")
+        raise ProblemError(Problem.model_validate(stored) if stored else unexplained)
+    if message is not None:
+        try:
+            service.queue.send(message)
+        except dramatiq.errors.ConnectionError as error:
+            with service.database.write() as session:
+                if (placed := session.get(ExportRow, row.id)) is not None:
+                    session.delete(placed)
+            raise refuse("queue-unavailable", "the message broker does not answer") from error
+    with service.database.read() as session:
+        return row, _folder(session, search_id, number)
+
+
+def _look_or_place(
+    service: Service, search_id: str, number: int, weights_format: WeightsFormat
+) -> tuple[ExportRow, ExportSubnet | None]:
+    """The row, and the message that must be sent for it, if one must."""
+    with service.database.write() as session:
+        evaluation = _completed(session, search_id, number)
+        row = repository.of_subnet(session, search_id, number, weights_format)
+        if row is not None and row.state == ExportState.FAILED:
+            session.delete(row)
+            return row, None
+        if row is not None and row.state == ExportState.READY:
+            if service.blobs.path(row.digest or "").is_file():
+                return row, None
+            session.delete(row)  # the file was cleared away: build it again
+            session.flush()
+            row = None
+        if row is not None:
+            lease = timedelta(seconds=service.settings.export_lease_seconds)
+            if now() - row.sent_at < lease:
+                return row, None
+            row.sent_at = now()
+        else:
+            row = ExportRow(
+                id=new_id("export"),
+                search_id=search_id,
+                number=number,
+                format=weights_format,
+                state=ExportState.PENDING,
+                requested_at=now(),
+                sent_at=now(),
+            )
+            session.add(row)
+        return row, _message(session, service, row, evaluation)
+
+
+def _completed(session: Session, search_id: str, number: int) -> EvaluationRow:
+    if session.get(SearchRow, search_id) is None:
+        raise not_found("search", search_id)
+    evaluation = session.get(EvaluationRow, (search_id, number))
+    if evaluation is None:
+        raise not_found("evaluation", f"{number} of search {search_id}")
+    if evaluation.state != EvaluationState.COMPLETED:
+        raise refuse("not-completed", f"evaluation {number} is {evaluation.state}")
+    return evaluation
+
+
+def _message(
+    session: Session, service: Service, row: ExportRow, evaluation: EvaluationRow
+) -> ExportSubnet:
+    search = session.get_one(SearchRow, row.search_id)
+    supernet = session.get_one(SupernetRow, search.supernet_id)
+    dataset = session.get_one(DatasetRow, search.dataset_id)
+    space = service.known.get(session, supernet.id).space
+    return ExportSubnet(
+        export_id=row.id,
+        supernet_digest=search.supernet_digest,
+        subnet=dict(space.decode(evaluation.choices)),
+        format=WeightsFormat(row.format),
+        folder=_folder(session, row.search_id, row.number),
+        card=SubnetCard(
+            supernet_name=supernet.name,
+            dataset_name=dataset.name,
+            dataset_rows=dataset.rows,
+            search_id=row.search_id,
+            number=row.number,
+            metrics=evaluation.metrics or {},
+            cost=evaluation.cost,
+            max_length=search.max_length,
+        ),
+    )
+
+
+def _folder(session: Session, search_id: str, number: int) -> str:
+    """A name of letters, digits and hyphens, after the super-network and the evaluation."""
+    search = session.get_one(SearchRow, search_id)
+    name = session.get_one(SupernetRow, search.supernet_id).name
+    stem = re.sub(r"\.(tar\.gz|tgz|tar|zip)$", "", name, flags=re.IGNORECASE)
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:60]
+    return f"{slug or 'subnet'}-{number}"

@@ -1,0 +1,45 @@
+"""All SQL about exports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api_schemas.messages import SubnetExported
+from api_schemas.weights import WeightsFormat
+from service.database import now
+from service.exports.tables import ExportRow, ExportState
+
+
+def of_subnet(
+    session: Session, search_id: str, number: int, weights_format: WeightsFormat
+) -> ExportRow | None:
+    """The export of one evaluation in one format."""
+    return session.scalars(
+        select(ExportRow).where(
+            ExportRow.search_id == search_id,
+            ExportRow.number == number,
+            ExportRow.format == weights_format,
+        )
+    ).one_or_none()
+
+
+def record(session: Session, result: SubnetExported) -> None:
+    """Keep a worker's result. The first wins; no effect when the export was deleted."""
+    values: dict[str, Any] = {"finished_at": now()}
+    if result.digest is not None:
+        values |= {
+            "state": ExportState.READY,
+            "digest": result.digest,
+            "size_bytes": result.size_bytes,
+        }
+    else:
+        problem = None if result.problem is None else result.problem.model_dump(mode="json")
+        values |= {"state": ExportState.FAILED, "problem": problem}
+    session.execute(
+        update(ExportRow)
+        .where(ExportRow.id == result.export_id, ExportRow.state == ExportState.PENDING)
+        .values(**values)
+    )

@@ -1,0 +1,39 @@
+"""``/v1/workers``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import APIRouter
+
+from api_schemas.paging import Page
+from api_schemas.workers import WorkerRead
+from service.database import now
+from service.http.paging import Limit
+from service.runtime import ServiceDep
+from service.workers import repository
+
+router = APIRouter(prefix="/v1/workers", tags=["operations"])
+
+
+@router.get("", summary="List workers")
+def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
+    """Those heard from last come first."""
+    silence = timedelta(seconds=service.settings.worker_silence_seconds)
+    with service.database.read() as session:
+        rows = repository.latest(session, limit)
+    moment = now()
+    return Page(
+        items=[
+            WorkerRead(
+                name=row.name,
+                device=row.device,
+                alive=not row.stopping and moment - row.last_seen_at < silence,
+                evaluations=row.evaluations,
+                warm_supernets=row.warm_supernets,
+                started_at=row.started_at,
+                last_seen_at=row.last_seen_at,
+            )
+            for row in rows
+        ]
+    )

@@ -1,0 +1,34 @@
+"""All SQL about workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api_schemas.messages import WorkerAlive
+from service.database import now
+from service.workers.tables import WorkerRow
+
+
+def record(session: Session, result: WorkerAlive) -> None:
+    """Keep a worker's latest heartbeat."""
+    session.merge(
+        WorkerRow(
+            name=result.worker,
+            device=result.device,
+            evaluations=result.evaluations,
+            warm_supernets=list(result.warm_supernets),
+            started_at=result.started_at,
+            last_seen_at=now(),
+            stopping=result.stopping,
+        )
+    )
+
+
+def latest(session: Session, limit: int) -> Sequence[WorkerRow]:
+    """The workers heard from last."""
+    return session.scalars(
+        select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.name).limit(limit)
+    ).all()
