@@ -21,6 +21,7 @@ from service.blobs import LocalBlobs
 from service.database import Database, now
 from service.datasets import endpoints as datasets
 from service.exports import endpoints as exports
+from service.exports.building import resend_pending
 from service.http import errors
 from service.http.body_limit import BodyLimit
 from service.queue import Queue
@@ -111,7 +112,10 @@ def _open(settings: ServiceSettings, broker: dramatiq.Broker) -> Service:
         )
         queue.start(Recorder(database, coordinator).record)
         coordinator.start()
-    return Service(settings, database, blobs, queue, known, coordinator)
+    service = Service(settings, database, blobs, queue, known, coordinator)
+    if coordinator is not None:
+        resend_pending(service)
+    return service
 
 
 def _close(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 
@@ -22,6 +23,8 @@ from service.identity import new_id
 from service.runtime import Service
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.tables import SupernetRow
+
+log = logging.getLogger(__name__)
 
 
 def export_of(
@@ -52,6 +55,22 @@ def export_of(
             raise refuse("queue-unavailable", "the message broker does not answer") from error
     with service.database.read() as session:
         return row, _folder(session, search_id, number)
+
+
+def resend_pending(service: Service) -> None:
+    """Ask again for every export that a worker still owes: its message may be lost."""
+    with service.database.write() as session:
+        messages = []
+        for row in repository.pending(session):
+            row.sent_at = now()
+            evaluation = session.get_one(EvaluationRow, (row.search_id, row.number))
+            messages.append(_message(session, service, row, evaluation))
+    for message in messages:
+        try:
+            service.queue.send(message)
+        except dramatiq.errors.ConnectionError:
+            log.warning("an export was not sent again: the queue cannot be reached", exc_info=True)
+            return  # whoever polls for it sends it again when its lease has passed
 
 
 def _look_or_place(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -24,6 +25,11 @@ def of_subnet(
             ExportRow.format == weights_format,
         )
     ).one_or_none()
+
+
+def pending(session: Session) -> Sequence[ExportRow]:
+    """The exports that no worker has finished."""
+    return session.scalars(select(ExportRow).where(ExportRow.state == ExportState.PENDING)).all()
 
 
 def record(session: Session, result: SubnetExported) -> None:

@@ -1,0 +1,73 @@
+"""A service with a stand-in worker, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from running import Running, running_service
+
+from service.database import Database
+
+SERVER = os.environ.get("ELASTICNAS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """An empty database of its own on a running PostgreSQL."""
+    name = f"elasticnas_test_{uuid.uuid4().hex[:12]}"
+    try:
+        server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL at {SERVER}: {error}")
+    with server:
+        server.execute(f"CREATE DATABASE {name}")
+    base = SERVER.rsplit("/", 1)[0].replace("postgresql://", "postgresql+psycopg://")
+    yield f"{base}/{name}"
+    with psycopg.connect(SERVER, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """SQLite, for what does not depend on the database."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database."""
+    opened = Database(database_url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(database_url: str, tmp_path: Path) -> Iterator[Running]:
+    """A running service on either database."""
+    with running_service(database_url, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def light_service(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
+    """A running service on SQLite, for what does not depend on the database."""
+    with running_service(sqlite_url, tmp_path) as running:
+        yield running
