@@ -1,0 +1,1 @@
+"""The ``elasticnas`` command: composes the processes, and speaks REST as a client."""

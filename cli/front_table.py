@@ -1,0 +1,61 @@
+"""A Pareto front as a table."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from api_schemas.costs import Cost
+from api_schemas.searches import EvaluationRead, SearchRead
+from cli.output import table
+
+
+def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 1000) -> Table:
+    """One row per point by rising cost: objectives, the share of the largest cost, the cut widths.
+
+    ``most`` bounds the rows; where there are more, they are thinned out evenly.
+    """
+    names = [objective.value for objective in search.objectives]
+    costs = [o.value for o in search.objectives if isinstance(o, Cost)]
+    made = table(
+        f"Pareto front: {len(front)} of {search.progress.completed} subnets, "
+        f"hypervolume {search.hypervolume:.4f}",
+        "subnet",
+        *names,
+        *([f"% of max {costs[0]}"] if costs else []),
+        "params",
+        "heads",
+        "FFN",
+        "rank",
+    )
+    for point in thinned(front, most):
+        share = []
+        if costs:
+            # The reference point lies 1.1 times beyond the maximal subnet's cost.
+            maximal = search.reference_point[costs[0]] / 1.1
+            share = [f"{100 * point.cost[costs[0]] / maximal:.0f}"]
+        values = (point.metrics or {}) | point.cost
+        made.add_row(
+            str(point.number),
+            *(_number(values[name]) for name in names),
+            *share,
+            f"{point.cost['params'] / 1e6:.1f} M",
+            *(_mean(point, ending) for ending in ("attention.heads", "ffn.width", "lora.rank")),
+        )
+    return made
+
+
+def thinned(front: list[EvaluationRead], most: int) -> list[EvaluationRead]:
+    """At most ``most`` points, the ends among them."""
+    if len(front) <= most:
+        return front
+    return [front[round(i * (len(front) - 1) / (most - 1))] for i in range(most)]
+
+
+def _mean(point: EvaluationRead, ending: str) -> str:
+    """The mean choice over the layers, a dash where the space has no such dimension."""
+    choices = [choice for name, choice in point.subnet.items() if name.endswith(ending)]
+    return f"{sum(choices) / len(choices):.1f}" if choices else "-"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

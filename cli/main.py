@@ -1,0 +1,55 @@
+"""The ``elasticnas`` command.
+
+Client commands start fast: what imports torch or the server is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from api_schemas.problems import InputError
+from cli import datasets, searches, serving, supernets
+from cli.client import ServerProblemError, ServerUnreachableError
+from cli.demo.command import DemoFailedError, demo
+from cli.settings import settings
+from cli.training import train
+
+app = typer.Typer(
+    name="elasticnas",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Neural architecture search as a service for fine-tuned transformer super-networks.",
+)
+app.command("serve")(serving.serve)
+app.command("worker")(serving.work)
+app.command("demo")(demo)
+app.command("train")(train)
+app.add_typer(supernets.app, name="supernet")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(searches.app, name="search")
+app.command("front")(searches.front)
+app.command("weights")(searches.weights)
+app.command("settings")(settings)
+
+
+def run() -> None:
+    """Run the command line: exit code 2 for bad input, 1 for what failed, each with one line."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except ServerProblemError as error:
+        _fail(error.problem.detail, 2 if error.problem.status < 500 else 1)
+    except (ServerUnreachableError, DemoFailedError) as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"elasticnas: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

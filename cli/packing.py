@@ -1,0 +1,115 @@
+"""Packing a checkpoint into the archive that the server takes."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api_schemas.problems import InputError
+
+BASE_PATTERNS = (
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+ADAPTER_PATTERNS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+SPACE_FILES = ("search_space.json", "nncf_config.json")
+
+
+@contextmanager
+def packed(
+    checkpoint: Path | None, base: Path | None, adapter: Path | None, space: Path | None
+) -> Iterator[Path]:
+    """An archive to upload: a file as it is, or a temporary one packed from folders.
+
+    Only what the reader needs goes in; a training folder's checkpoints and logs stay behind.
+
+    Args:
+        checkpoint: an archive, or a folder in the documented layout.
+        base, adapter, space: or its parts, wherever they are.
+
+    Raises:
+        InputError: neither or both were given, or a part does not exist.
+    """
+    if (checkpoint is None) == (base is None):
+        raise InputError(
+            "give either a checkpoint, or its parts",
+            field="checkpoint",
+            remedy="elasticnas supernet add PATH, or --base DIR [--adapter DIR] --space FILE",
+        )
+    if checkpoint is not None and checkpoint.is_file():
+        yield checkpoint
+        return
+    if checkpoint is not None:
+        members = _members_of_folder(checkpoint)
+    else:
+        assert base is not None
+        members = _members_of_parts(base, adapter, space)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "checkpoint.tar"
+        with tarfile.open(archive, "w", dereference=True) as tar:
+            for name, path in members.items():
+                tar.add(path, arcname=name, recursive=False)
+        yield archive
+
+
+def _members_of_folder(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError("there is no such file or folder", field="checkpoint", value=folder)
+    space = next((folder / name for name in SPACE_FILES if (folder / name).is_file()), None)
+    adapter = folder / "adapter"
+    return _members_of_parts(folder / "base", adapter if adapter.is_dir() else None, space)
+
+
+def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> dict[str, Path]:
+    """Archive names and the files behind them."""
+    members = _matching("base", base, BASE_PATTERNS)
+    if adapter is not None:
+        members |= _matching("adapter", adapter, ADAPTER_PATTERNS)
+    if space is None or not space.is_file():
+        raise InputError(
+            "the checkpoint has no search space",
+            field="space",
+            value=space,
+            remedy=f"add one of {', '.join(SPACE_FILES)}, or name it with --space",
+        )
+    members[_space_name(space)] = space
+    return members
+
+
+def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError("there is no such folder", field=part, value=folder)
+    found = {
+        f"{part}/{path.name}": path
+        for pattern in patterns
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    }
+    if not found:
+        raise InputError("the folder holds nothing of a model", field=part, value=folder)
+    return found
+
+
+def _space_name(space: Path) -> str:
+    """The name under which the server knows what the file is, whatever it is called here."""
+    if space.name in SPACE_FILES:
+        return space.name
+    try:
+        content = json.loads(space.read_text())
+    except ValueError:
+        return "nncf_config.json"  # ours is strict JSON; NNCF allows comments
+    ours = isinstance(content, dict) and "dimensions" in content
+    return "search_space.json" if ours else "nncf_config.json"

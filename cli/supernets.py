@@ -1,0 +1,129 @@
+"""``elasticnas supernet``: super-networks on a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api_schemas.problems import InputError
+from api_schemas.supernets import SupernetRead
+from cli.connection import LOCAL, Server
+from cli.output import AsJson, err, out, print_json, table
+from cli.packing import packed
+
+app = typer.Typer(no_args_is_help=True, help="Super-networks on a server.")
+
+SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-network's id.")]
+
+
+@app.command("add")
+def add(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(help="An archive, or a folder with base/, adapter/ and the search space."),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Hugging Face folder of the base model.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="PEFT LoRA folder.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="search_space.json, or an NNCF config of LoNAS.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """Register a checkpoint: one path, or its parts with --base, --adapter and --space."""
+    called = name or (checkpoint or base or Path("supernet")).resolve().name.split(".")[0]
+    with packed(checkpoint, base, adapter, space) as archive, err.status("uploading and reading"):
+        supernet = server.add_supernet(archive, called)
+    show_supernet(supernet, as_json)
+
+
+@app.command("list")
+def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """All super-networks, the newest first."""
+    supernets = list(server.supernets())
+    if as_json:
+        print_json(supernets)
+        return
+    rows = table("", "id", "name", "model", "method", "labels", "subnets", "max GFLOPs")
+    for s in supernets:
+        gflops = f"{s.cost['maximal'].gflops:.3f}"
+        rows.add_row(
+            s.id, s.name, s.model_type, s.method, str(s.num_labels), f"{s.space.size:.3g}", gflops
+        )
+    out.print(rows)
+
+
+@app.command("show")
+def show(supernet: SupernetId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """One super-network: its space, and what its largest and smallest subnets cost."""
+    show_supernet(server.supernet(supernet), as_json)
+
+
+@app.command("space")
+def show_space(supernet: SupernetId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """Every dimension of the search space with its choices."""
+    space = server.space(supernet)
+    if as_json:
+        print_json(space)
+        return
+    rows = table(f"{space.size:.3g} subnets", "dimension", "kind", "choices")
+    for dimension in space.dimensions:
+        rows.add_row(dimension.name, dimension.kind, ", ".join(map(str, dimension.choices)))
+    out.print(rows)
+
+
+@app.command("cost")
+def cost(
+    supernet: SupernetId,
+    subnet: Annotated[
+        str, typer.Option(help="JSON of dimensions and choices; left out is the largest.")
+    ] = "{}",
+    max_length: Annotated[int | None, typer.Option(help="Tokens of the sequence.")] = None,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """What a subnet costs, without evaluating it."""
+    try:
+        choices = json.loads(subnet)
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}", field="--subnet", value=subnet) from error
+    report = server.cost(supernet, choices, max_length)
+    if as_json:
+        print_json(report)
+        return
+    rows = table(f"one sequence of {report.max_length} tokens", "cost", "value")
+    for name, value in report.values().items():
+        rows.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+    for name, value in report.breakdown:
+        rows.add_row(f"  {name}, multiply-accumulates", f"{value:,}")
+    out.print(rows)
+
+
+@app.command("delete")
+def delete(supernet: SupernetId, server: Server = LOCAL) -> None:
+    """Delete a super-network that no search refers to."""
+    server.delete("supernets", supernet)
+
+
+def show_supernet(supernet: SupernetRead, as_json: bool) -> None:
+    """Print one super-network."""
+    if as_json:
+        print_json(supernet)
+        return
+    kinds = ", ".join(f"{count} {kind}" for kind, count in supernet.space.kinds.items())
+    largest, smallest = supernet.cost["maximal"], supernet.cost["minimal"]
+    out.print(f"[bold]{supernet.id}[/]  {supernet.name}")
+    out.print(f"  {supernet.model_type}, {supernet.method}, {supernet.num_labels} labels")
+    out.print(
+        f"  {supernet.space.size:.3g} subnets over {supernet.space.dimensions} dimensions ({kinds})"
+    )
+    out.print(
+        f"  {smallest.gflops:.3f} to {largest.gflops:.3f} GFLOPs at {largest.max_length} tokens, "
+        f"{smallest.params / 1e6:.1f} to {largest.params / 1e6:.1f} M parameters"
+    )

@@ -1,0 +1,154 @@
+"""``elasticnas train``: fine-tune a LoNAS super-network."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Required, TypedDict, Unpack
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from api_schemas.metrics import Task
+from api_schemas.problems import InputError
+from cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from cli.output import err, out
+
+if TYPE_CHECKING:
+    import torch
+
+    from supernet.checkpoint.space_file import SpaceFile
+    from supernet.examples import LabelledTexts
+    from supernet.training import TrainingSettings
+
+
+class TrainingOptions(TypedDict, total=False):
+    """The keyword arguments of `supernet.training.train`, as far as the command line sets them."""
+
+    task: Required[Task]
+    labels: Required[int]
+    label_names: tuple[str, ...] | None
+    space: SpaceFile | None
+    resume: bool
+    device: torch.device | None
+
+
+def train(
+    base: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Hugging Face folder of an encoder.")
+    ],
+    data: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, Parquet.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the super-network to.")],
+    text_columns: TextColumns = "text",
+    label_column: LabelColumn = "label",
+    task: TaskOption = Task.CLASSIFICATION,
+    label_names: LabelNames = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="search_space.json.", show_default="LoNAS's three kinds"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of --epochs.")] = None,
+    epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option()] = 5e-4,
+    warmup: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps.")] = 0.06,
+    max_length: Annotated[int, typer.Option(min=4, help="Tokens a row is truncated to.")] = 128,
+    lora_rank: Annotated[int, typer.Option(min=1, help="The largest.")] = 8,
+    lora_alpha: Annotated[float, typer.Option()] = 16.0,
+    sandwich: Annotated[
+        bool, typer.Option(help="Train the maximal and minimal subnets at every step, too.")
+    ] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on with what was begun in --output.")] = False,
+) -> None:
+    """Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.
+
+    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. A run
+    that was interrupted goes on with --resume, to the very same result.
+    """
+    from service.datasets.reading import read_rows
+    from supernet.examples import LabelledTexts
+    from supernet.training import TrainingSettings
+    from worker.settings import WorkerSettings
+
+    rows = read_rows(
+        data,
+        task=task,
+        text_columns=[column.strip() for column in text_columns.split(",")],
+        label_column=label_column,
+        label_names=[name.strip() for name in label_names.split(",")] if label_names else None,
+    )
+    settings = TrainingSettings(
+        steps=steps or max(1, math.ceil(epochs * len(rows) / batch_size)),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        max_length=max_length,
+        sandwich=sandwich,
+        seed=seed,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+    )
+    train_with_progress(
+        base,
+        LabelledTexts(rows.text_a, rows.text_b, rows.labels),
+        output,
+        settings,
+        task=task,
+        labels=rows.num_labels,
+        label_names=rows.label_names,
+        space=None if space is None else _read_space(space),
+        resume=resume,
+        device=WorkerSettings(device=device).torch_device(),
+        console=err,
+    )
+    out.print(f"super-network in {output}; 'elasticnas supernet add {output}' registers it")
+
+
+def train_with_progress(
+    base: Path,
+    rows: LabelledTexts,
+    output: Path,
+    settings: TrainingSettings,
+    *,
+    console: Console,
+    **options: Unpack[TrainingOptions],
+) -> Path:
+    """`supernet.training.train`, with a bar that shows steps, loss and the time left."""
+    from supernet.training import TrainingStep, train
+
+    bar = Progress(
+        TextColumn("training"),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("training", total=settings.steps, loss="-")
+        smoothed: float | None = None
+
+        def show(step: TrainingStep) -> None:
+            nonlocal smoothed
+            smoothed = step.loss if smoothed is None else 0.95 * smoothed + 0.05 * step.loss
+            bar.update(task, completed=step.step, loss=f"{smoothed:.3f}")
+
+        return train(base, rows, output, settings, on_step=show, **options)
+
+
+def _read_space(path: Path) -> SpaceFile:
+    from supernet.checkpoint.space_file import SpaceFile
+
+    try:
+        return SpaceFile.model_validate(json.loads(path.read_text()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise InputError(first["msg"], field=f"--space {path.name}/{where}") from error
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}", field="--space", value=path) from error
