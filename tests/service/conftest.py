@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from running import Running, running_service
 
 from service.database import Database
+from tests.service.running import Running, running_service
 
 SERVER = os.environ.get("ELASTICNAS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from dramatiq.brokers.stub import StubBroker
 from fastapi.testclient import TestClient
-from stand_in import StandInWorker
 
 from service.app import create_app
 from service.blobs import LocalBlobs
 from service.settings import ServiceSettings
+from tests.service.stand_in import StandInWorker
 
 
 @dataclass

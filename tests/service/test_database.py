@@ -1,0 +1,85 @@
+"""Migrations, transactions and column types, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+
+from service import tables
+from service.database import Database
+from service.workers.tables import WorkerRow
+
+
+def worker(name: str, moment: datetime) -> WorkerRow:
+    return WorkerRow(
+        name=name,
+        device="cpu",
+        evaluations=0,
+        warm_supernets=[],
+        started_at=moment,
+        last_seen_at=moment,
+        stopping=False,
+    )
+
+
+def test_the_migrations_make_exactly_the_tables(database: Database):
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_migrating_twice_changes_nothing(database: Database):
+    database.migrate()
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
+            ("0001",)
+        ]
+
+
+def test_moments_come_back_in_utc(database: Database):
+    here = datetime(2026, 11, 21, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+    with database.write() as session:
+        session.add(worker("w", here))
+    with database.read() as session:
+        stored = session.scalars(select(WorkerRow)).one().started_at
+    assert stored == here
+    assert stored.tzinfo is UTC
+
+
+def test_a_moment_without_a_zone_is_refused(database: Database):
+    with pytest.raises(Exception, match="without a time zone"), database.write() as session:
+        session.add(worker("w", datetime(2026, 1, 1)))
+
+
+def test_a_write_that_raises_leaves_nothing(database: Database):
+    with pytest.raises(RuntimeError), database.write() as session:
+        session.add(worker("w", datetime.now(UTC)))
+        session.flush()
+        raise RuntimeError
+    with database.read() as session:
+        assert session.scalars(select(WorkerRow)).all() == []
+
+
+def test_writers_that_read_first_take_turns(database: Database):
+    """On SQLite a deferred transaction would fail here at once with 'database is locked'."""
+    with database.write() as session:
+        session.add(worker("w", datetime.now(UTC)))
+
+    def count_up() -> None:
+        for _ in range(20):
+            with database.write() as session:
+                row = session.scalars(select(WorkerRow).with_for_update()).one()
+                row.evaluations += 1
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as session:
+        assert session.scalars(select(WorkerRow.evaluations)).one() == 80
