@@ -1,0 +1,79 @@
+"""Registering and reading datasets over REST."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+
+from service.blobs import LocalBlobs
+from tests.service.running import running_service
+
+FORM = {
+    "name": "toy",
+    "task": "text-classification",
+    "text_columns": "text",
+    "label_column": "label",
+}
+CSV = "text,label\na,neg\nb,pos\n"
+
+
+def post(running, content=CSV, **fields):
+    form = {k: v for k, v in {**FORM, **fields}.items() if v is not None}
+    return running.client.post("/v1/datasets", data=form, files={"file": ("d.csv", content)})
+
+
+def test_a_dataset_is_read_and_stored_in_the_canonical_form(service):
+    body = post(service).json()
+    assert body["rows"] == 2
+    assert body["metric"] == "accuracy"
+    assert body["label_names"] == ["neg", "pos"]
+    assert body["num_labels"] == 2
+    assert service.get(f"/v1/datasets/{body['id']}") == body
+    assert service.get("/v1/datasets")["items"] == [body]
+    stored = pq.read_table(LocalBlobs(service.settings.blob_dir).fetch(body["digest"]))
+    assert stored.to_pydict() == {"text_a": ["a", "b"], "text_b": [None, None], "label": [0, 1]}
+
+
+def test_the_same_rows_have_one_digest_whatever_their_format(light_service):
+    lines = '{"text": "a", "label": "neg"}\n{"text": "b", "label": "pos"}\n'
+    assert post(light_service).json()["digest"] == post(light_service, lines).json()["digest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "pointer"),
+    [
+        ("text,label\n", {}, "/file"),
+        ("text,label\na,-1\n", {}, "/label"),
+        (CSV, {"text_columns": "sentence"}, "/sentence"),
+        (CSV, {"metric": "pearson"}, "/metric"),
+        (CSV, {"metric": "bleu"}, "/metric"),
+        (CSV, {"task": "translation"}, "/task"),
+        (CSV, {"name": None}, "/name"),
+        (CSV, {"label_names": "neg"}, "/label"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_registered(light_service, content, fields, pointer):
+    answer = post(light_service, content, **fields)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert light_service.get("/v1/datasets")["items"] == []
+
+
+def test_rows_and_bytes_are_limited(sqlite_url, tmp_path):
+    with running_service(
+        sqlite_url, tmp_path, max_dataset_rows=1, max_dataset_bytes=2000
+    ) as running:
+        assert "more than 1 rows" in post(running).json()["detail"]
+        assert post(running, "text,label\n" + "a,0\n" * 1000).status_code == 413
+
+
+def test_deleting_is_refused_while_a_search_refers_to_it(light_service):
+    dataset = light_service.dataset()
+    search = light_service.search(dataset_id=dataset)
+    answer = light_service.client.delete(f"/v1/datasets/{dataset}")
+    assert answer.status_code == 409
+    assert search in answer.json()["detail"]
+    other = light_service.dataset()
+    assert light_service.client.delete(f"/v1/datasets/{other}").status_code == 204
+    assert light_service.client.get(f"/v1/datasets/{other}").status_code == 404

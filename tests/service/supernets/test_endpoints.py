@@ -1,0 +1,238 @@
+"""Registering and reading super-networks over REST."""
+
+from __future__ import annotations
+
+import pytest
+
+from api_schemas.problems import Problem
+from service.blobs import LocalBlobs
+from tests.service.running import running_service, tar_of
+
+ARCHIVE = {"archive": ("net.tar.gz", tar_of({"net/base/config.json": "{}"}, "w:gz"))}
+
+
+def registered(running) -> list[dict]:
+    return running.get("/v1/supernets")["items"]
+
+
+def test_an_upload_is_answered_with_what_the_worker_found(service):
+    answer = service.client.post("/v1/supernets", files=ARCHIVE, data={"name": "mine"})
+    assert answer.status_code == 201
+    body = answer.json()
+    assert body["name"] == "mine"
+    assert body["method"] == "lonas"
+    assert body["space"] == {
+        "size": 46656,
+        "dimensions": 9,
+        "kinds": {"heads": 3, "width": 3, "rank": 3},
+    }
+    assert body["cost"]["maximal"]["gflops"] > body["cost"]["minimal"]["gflops"]
+    assert body["cost"]["maximal"]["max_length"] == body["reference_length"] == 64
+    assert body["size_bytes"] == 2
+    assert service.get(f"/v1/supernets/{body['id']}") == body
+    assert registered(service) == [body]
+
+
+def test_the_files_are_stored_under_the_digest(light_service):
+    body = light_service.client.post("/v1/supernets", files=ARCHIVE).json()
+    blobs = LocalBlobs(light_service.settings.blob_dir)
+    assert '"base/config.json"' in blobs.fetch(body["digest"]).read_text()
+    assert list(light_service.settings.incoming_dir.iterdir()) == []
+
+
+def test_the_same_content_again_shares_its_files(light_service):
+    first, second = light_service.supernet(), light_service.supernet()
+    assert first != second
+    digests = {item["digest"] for item in registered(light_service)}
+    assert len(digests) == 1
+
+
+def test_a_rejected_checkpoint_is_the_workers_problem_and_leaves_nothing(service):
+    service.worker.rejection = Problem(
+        type="/problems/invalid-checkpoint",
+        title="The checkpoint cannot be used",
+        status=422,
+        detail="nncf_config.json: unknown group",
+    )
+    answer = service.client.post("/v1/supernets", files=ARCHIVE)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "nncf_config.json: unknown group"
+    assert registered(service) == []
+
+
+def test_without_a_worker_the_answer_is_503_and_nothing_is_left(database_url, tmp_path):
+    with running_service(
+        database_url, tmp_path, worker_runs=False, inspection_timeout_seconds=0.2
+    ) as running:
+        answer = running.client.post("/v1/supernets", files=ARCHIVE)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "/problems/no-worker"
+        assert registered(running) == []
+
+
+def test_a_bad_archive_names_the_member(light_service):
+    files = {"archive": ("net.tar", tar_of({"../evil": "1"}))}
+    answer = light_service.client.post("/v1/supernets", files=files)
+    assert answer.status_code == 422
+    assert "../evil" in answer.json()["detail"]
+    assert registered(light_service) == []
+
+
+def test_a_form_without_the_archive_says_so(light_service):
+    answer = light_service.client.post("/v1/supernets", files={"file": ("x", b"1")})
+    assert answer.status_code == 422
+    assert "valid are archive and name" in answer.json()["detail"]
+    answer = light_service.client.post("/v1/supernets", files={"name": (None, "x")})
+    assert answer.json()["errors"][0]["pointer"] == "/archive"
+
+
+def test_another_media_type_is_415(light_service):
+    answer = light_service.client.post("/v1/supernets", content=b"x")
+    assert answer.status_code == 415
+
+
+def test_an_upload_beyond_the_limit_is_413(sqlite_url, tmp_path):
+    with running_service(sqlite_url, tmp_path, max_upload_bytes=1000) as running:
+        big = {"archive": ("net.tar", b"0" * 2000)}
+        answer = running.client.post("/v1/supernets", files=big)
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+
+        def stream():
+            yield b'--b\r\nContent-Disposition: form-data; name="archive"; filename="n"\r\n\r\n'
+            yield b"0" * 2000
+
+        answer = running.client.post(
+            "/v1/supernets",
+            content=stream(),
+            headers={"content-type": "multipart/form-data; boundary=b"},
+        )
+        assert answer.status_code == 413
+        assert answer.json()["type"] == "/problems/too-large"
+
+
+def test_paths_of_the_server_are_refused_unless_allowed(light_service):
+    answer = light_service.client.post("/v1/supernets", json={"path": "/etc"})
+    assert answer.status_code == 403
+    assert answer.json()["type"] == "/problems/source-not-allowed"
+
+
+def test_an_allowed_path_is_read_as_a_folder_or_an_archive(sqlite_url, tmp_path):
+    allowed = tmp_path / "allowed"
+    (allowed / "net" / "base").mkdir(parents=True)
+    (allowed / "net" / "base" / "x").write_text("1")
+    (allowed / "net.tar").write_bytes(tar_of({"base/x": "1"}))
+    (allowed / "way-out").symlink_to("/etc")
+    with running_service(sqlite_url, tmp_path, server_paths=[allowed]) as running:
+
+        def ask(path: object) -> int:
+            body = {"path": str(path)}
+            return running.client.post("/v1/supernets", json=body).status_code
+
+        assert ask(allowed / "net") == 201
+        assert ask(allowed / "net.tar") == 201
+        assert ask(allowed / "missing") == 422
+        assert ask(allowed / ".." / "data") == 403
+        assert ask(allowed / "way-out") == 403
+        assert len({item["digest"] for item in registered(running)}) == 1
+
+
+def test_the_hub_is_refused_unless_allowed(light_service):
+    body = {"hub_id": "org/name", "revision": "a" * 40}
+    assert light_service.client.post("/v1/supernets", json=body).status_code == 403
+
+
+def test_a_hub_revision_must_be_a_full_commit_hash(light_service):
+    body = {"hub_id": "org/name", "revision": "main"}
+    answer = light_service.client.post("/v1/supernets", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/revision"
+
+
+def test_an_allowed_hub_repository_is_downloaded_at_its_revision(
+    sqlite_url, tmp_path, monkeypatch
+):
+    asked = []
+
+    def download(repository, *, revision, local_dir):
+        asked.append((repository, revision))
+        (local_dir / "base").mkdir(parents=True)
+        (local_dir / "base" / "config.json").write_text("{}")
+
+    monkeypatch.setattr("service.supernets.sources.snapshot_download", download)
+    with running_service(sqlite_url, tmp_path, allow_hub=True) as running:
+        body = {"hub_id": "org/name", "revision": "a" * 40}
+        answer = running.client.post("/v1/supernets", json=body)
+        assert answer.status_code == 201
+        assert answer.json()["name"] == "org/name"
+    assert asked == [("org/name", "a" * 40)]
+
+
+def test_the_space_lists_every_dimension(light_service):
+    space = light_service.get(f"/v1/supernets/{light_service.supernet()}/space")
+    assert space["size"] == 46656
+    assert space["dimensions"][0] == {
+        "name": "layer.0.heads",
+        "kind": "heads",
+        "choices": [12, 9, 6],
+    }
+
+
+def test_a_subnet_is_priced_without_an_evaluation(light_service):
+    supernet = light_service.get(f"/v1/supernets/{light_service.supernet()}")
+    url = f"/v1/supernets/{supernet['id']}/cost"
+    full = light_service.client.post(url, json={}).json()
+    assert full == supernet["cost"]["maximal"]
+    small = light_service.client.post(url, json={"subnet": {"layer.0.heads": 6}}).json()
+    assert small["gflops"] < full["gflops"]
+    assert set(small["breakdown"]) == {"linear", "adapters", "head", "attention"}
+    longer = light_service.client.post(url, json={"max_length": 128}).json()
+    assert longer["gflops"] > full["gflops"]
+    assert light_service.worker.evaluated == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"subnet": {"layer.9.heads": 6}}, "/subnet/layer.9.heads"),
+        ({"subnet": {"layer.0.heads": 7}}, "/subnet/layer.0.heads"),
+        ({"max_length": 129}, "/max_length"),
+        ({"max_length": 0}, "/max_length"),
+        ({"subnets": {}}, "/subnets"),
+    ],
+)
+def test_a_subnet_that_is_not_in_the_space_is_named(light_service, body, pointer):
+    url = f"/v1/supernets/{light_service.supernet()}/cost"
+    answer = light_service.client.post(url, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_lists_are_paged_newest_first(service):
+    ids = [service.supernet() for _ in range(5)]
+    first = service.get("/v1/supernets", limit=2)
+    second = service.get("/v1/supernets", limit=2, cursor=first["next_cursor"])
+    third = service.get("/v1/supernets", limit=2, cursor=second["next_cursor"])
+    listed = [item["id"] for page in (first, second, third) for item in page["items"]]
+    assert listed == ids[::-1]
+    assert third["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "é"])
+def test_a_made_up_cursor_is_refused(light_service, cursor):
+    answer = light_service.client.get("/v1/supernets", params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/cursor"
+
+
+def test_deleting_is_refused_while_a_search_refers_to_it(service):
+    supernet = service.supernet()
+    search = service.search(supernet_id=supernet)
+    answer = service.client.delete(f"/v1/supernets/{supernet}")
+    assert answer.status_code == 409
+    assert search in answer.json()["detail"]
+    service.wait(search)
+    assert service.client.delete(f"/v1/searches/{search}").status_code == 204
+    assert service.client.delete(f"/v1/supernets/{supernet}").status_code == 204
+    assert service.client.get(f"/v1/supernets/{supernet}").status_code == 404
