@@ -27,7 +27,7 @@ def make_broker(redis_url: str | None) -> dramatiq.Broker:
     if redis_url is None:
         return StubBroker(middleware=[])
     try:
-        return RedisBroker(
+        return RedisBroker(  # type: ignore[no-untyped-call]
             url=redis_url,
             middleware=[],
             maintenance_chance=MAINTENANCE_ALWAYS,

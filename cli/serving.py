@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -78,6 +79,9 @@ def serve(
 
         blobs = LocalBlobs(settings.blob_dir)
         _embed(app, WorkerRuntime(_worker_settings(data_dir, device, dtype), blobs, broker))
+    # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
+    # was asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.Server(config).run()
 
 
