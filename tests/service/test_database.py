@@ -57,10 +57,14 @@ def test_a_moment_without_a_zone_is_refused(database: Database):
 
 
 def test_a_write_that_raises_leaves_nothing(database: Database):
-    with pytest.raises(RuntimeError), database.write() as session:
-        session.add(worker("w", datetime.now(UTC)))
-        session.flush()
-        raise RuntimeError
+    def write_and_raise() -> None:
+        with database.write() as session:
+            session.add(worker("w", datetime.now(UTC)))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_raise()
     with database.read() as session:
         assert session.scalars(select(WorkerRow)).all() == []
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+import sqlalchemy.exc
 
+from service.searches import recording
 from tests.service.running import Running, running_service
 from tests.service.stand_in import accuracy_of
 
@@ -213,12 +215,12 @@ def test_a_restarted_search_ends_as_an_undisturbed_one(strategy, database_url, t
     with running_service(database_url, tmp_path) as running:
         ids = {"supernet_id": running.supernet(), "dataset_id": running.dataset()}
         search_id = running.search(**fields, **ids)
-        cut(running, search_id, after=9)
+        cut(running, after=9)
         seen = len(recorded(running, search_id))
     assert 0 < seen < 40
     with running_service(database_url, tmp_path) as running:
         assert len(recorded(running, search_id)) >= seen
-        cut(running, search_id, after=24)
+        cut(running, after=24)
     with running_service(database_url, tmp_path) as running:
         assert running.wait(search_id)["progress"]["completed"] == 40
         disturbed = essence(running, search_id)
@@ -232,7 +234,7 @@ def recorded(running: Running, search_id: str) -> list[dict]:
     return [e for e in evaluations(running, search_id) if e["finished_at"]]
 
 
-def cut(running: Running, search_id: str, *, after: int) -> None:
+def cut(running: Running, *, after: int) -> None:
     """Let this many evaluations through, then let the worker's results get lost."""
     through = running.worker.send
 
@@ -270,8 +272,6 @@ def test_a_result_that_comes_twice_counts_once(service):
 
 
 def test_an_error_in_one_search_fails_it_and_no_other(light_service, monkeypatch):
-    from service.searches import recording
-
     bad = light_service.body(name="bad")
     good = light_service.body()
     real = recording.begin
@@ -290,10 +290,6 @@ def test_an_error_in_one_search_fails_it_and_no_other(light_service, monkeypatch
 
 
 def test_a_transaction_that_fails_loses_nothing(light_service, monkeypatch):
-    import sqlalchemy.exc
-
-    from service.searches import recording
-
     real, left = recording.record, [3]
 
     def record(session, row, active, outcomes):

@@ -99,9 +99,7 @@ def test_a_regression_head_does_not_fit_classes(light_service):
 
 def test_label_names_in_another_order_are_refused(light_service):
     light_service.worker.report = synthetic_report(label_names=("negative", "positive"))
-    text = "".join(
-        f'{{"sentence": "t", "label": "{name}"}}\n' for name in ("positive", "negative")
-    )
+    text = "".join(f'{{"sentence": "t", "label": "{name}"}}\n' for name in ("positive", "negative"))
     form = {
         "name": "named",
         "task": "text-classification",

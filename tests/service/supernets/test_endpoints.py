@@ -150,9 +150,7 @@ def test_a_hub_revision_must_be_a_full_commit_hash(light_service):
     assert answer.json()["errors"][0]["pointer"] == "/revision"
 
 
-def test_an_allowed_hub_repository_is_downloaded_at_its_revision(
-    sqlite_url, tmp_path, monkeypatch
-):
+def test_an_allowed_hub_repository_is_downloaded_at_its_revision(sqlite_url, tmp_path, monkeypatch):
     asked = []
 
     def download(repository, *, revision, local_dir):
