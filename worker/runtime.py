@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
 from datetime import UTC, datetime
 
 import dramatiq
+import dramatiq.errors
 
 from api_schemas.messages import EvaluateSubnets, ExportSubnet, InspectSupernet, WorkerAlive
 from worker.actors import Actors
 from worker.blobs import BlobStore
 from worker.settings import WorkerSettings
 from worker.warm import WarmModels
+
+log = logging.getLogger(__name__)
 
 QUEUES = {InspectSupernet.queue, EvaluateSubnets.queue, ExportSubnet.queue}
 
@@ -47,6 +51,8 @@ class WorkerRuntime:
         )
         # One thread: a device runs one evaluation at a time, and models are not shared.
         self._consumer = dramatiq.Worker(broker, queues=QUEUES, worker_threads=1, worker_timeout=50)
+        # A message that waits in this process's memory is one that no idle worker can take.
+        self._consumer.queue_prefetch = 1
         self._stopping = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -64,7 +70,10 @@ class WorkerRuntime:
 
     def _beat(self) -> None:
         while True:
-            self._actors.send(self._alive(stopping=False))
+            try:
+                self._actors.send(self._alive(stopping=False))
+            except dramatiq.errors.ConnectionError:
+                log.warning("the message broker does not answer; the worker goes on trying")
             if self._stopping.wait(self._settings.heartbeat_seconds):
                 return
 
