@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-out = Console()
+# What is piped or redirected is not cut to the width of a terminal that is not there.
+out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -26,8 +28,8 @@ def print_json(value: BaseModel | Iterable[BaseModel]) -> None:
 
 
 def table(title: str, *columns: str) -> Table:
-    """A plain table; columns after the first are right-aligned."""
+    """A plain table: the first column, often an id, is never cut; the others are right-aligned."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        made.add_column(column, justify="right" if index else "left", no_wrap=index == 0)
     return made

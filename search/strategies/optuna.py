@@ -74,12 +74,8 @@ class OptunaStrategy:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
-            if isinstance(sampler, NSGAIISampler | NSGAIIISampler):
-                # Optuna orders a generation's parents differently when it selects them than when
-                # it reads them back from its cache; filling the cache first makes it always the
-                # latter, so a rebuilt study proposes what the lost one would have.
-                sampler.get_parent_population(self._study, self._generation(number))
+            self._select_parents(number)
+            self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
             trial = self._study.ask(dict(self._distributions))
         # The trial was only asked for its parameters: what is evaluated (perhaps after a repair,
         # perhaps as part of a rebuild) is entered by `begin`, always in the same way.
@@ -110,6 +106,21 @@ class OptunaStrategy:
         if not isinstance(self._settings, Nsga2Settings | Nsga3Settings):
             return False
         return number % self._settings.population_size == 0 and self._told < number
+
+    def _select_parents(self, number: int) -> None:
+        """Have Optuna select, and remember, the parents of every generation up to this number's.
+
+        A rebuilt study must come to the very parents that the lost one had. NSGA-III draws niches
+        at random as it selects, so the seed is the generation's and not that of whichever proposal
+        asks first; and Optuna orders parents differently when it selects them than when it reads
+        them back, so they are selected before any proposal reads them.
+        """
+        if not isinstance(self._settings, Nsga2Settings | Nsga3Settings):
+            return
+        for generation in range(1, self._generation(number) + 1):
+            sampler = self._sampler(_derive(self._seed, generation, -1))
+            assert isinstance(sampler, NSGAIISampler | NSGAIIISampler)
+            sampler.get_parent_population(self._study, generation)
 
     def _generation(self, number: int) -> int:
         """The generation of an evaluation; only the genetic strategies have any."""

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import sentences
 
 
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    return serve()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server") / "data").start()
+    yield server
+    server.stop()
 
 
 def submit(server: Server, tmp_path: Path, **request: Any) -> str:
@@ -149,6 +151,7 @@ def test_a_bad_checkpoint_registers_nothing(server: Server, tmp_path: Path):
     groups = config["bootstrapNAS"]["training"]["elasticity"]["width"]["overwrite_groups"]
     groups[0][0] = groups[0][0].replace("BertLayer[0]", "BertLayer[8]")
     (checkpoint / "nncf_config.json").write_text(json.dumps(config))
+    before = server.client.get("/v1/supernets").json()
     with pytest.raises(AssertionError, match=r"overwrite_groups/0.*BertLayer\[8\]"):
         server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
-    assert server.client.get("/v1/supernets").json()["items"] == []
+    assert server.client.get("/v1/supernets").json() == before

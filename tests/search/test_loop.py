@@ -85,7 +85,7 @@ class TestEveryStrategy:
         for seed in range(3):
             assert subnets(run(loop(create), shuffle=seed)) == subnets(in_order)
 
-    @pytest.mark.parametrize("died_after", [0, 1, 13, 30])
+    @pytest.mark.parametrize("died_after", [0, 1, 13, 17, 30, 39])
     def test_goes_on_from_its_records_as_if_nothing_had_happened(self, strategy, died_after):
         create = request(strategy=strategy, budget={"evaluations": 40})
         undisturbed = run(loop(create), shuffle=3)

@@ -1,0 +1,206 @@
+"""The command line as a user meets it: real processes, a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.server import Server, free_port, write_rows
+from tests.supernet.test_reader import write_lonas
+from tests.supernet.tiny import write_checkpoint, write_tokenizer
+
+COMMANDS = [
+    *([name] for name in ("serve", "worker", "demo", "train", "front", "weights", "settings")),
+    *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
+    *(["dataset", name] for name in ("add", "list", "delete")),
+    *(["search", name] for name in ("follow", "list", "show", "evaluations", "cancel", "delete")),
+    ["search"],
+    [],
+]
+
+
+def elasticnas(*arguments: object, server: Server | None = None) -> subprocess.CompletedProcess:
+    where = [] if server is None else ["--server", f"http://127.0.0.1:{server.port}"]
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *map(str, arguments), *where],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server") / "data").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ids(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A super-network and a dataset, registered by command."""
+    folder = tmp_path_factory.mktemp("input")
+    checkpoint = write_lonas(folder / "checkpoint")
+    rows = write_rows(folder / "rows.jsonl")
+    supernet = elasticnas("supernet", "add", checkpoint, "--json", server=server)
+    assert supernet.returncode == 0, supernet.stderr
+    dataset = elasticnas(
+        *("dataset", "add", rows, "--text-columns", "sentence", "--json"), server=server
+    )
+    assert dataset.returncode == 0, dataset.stderr
+    return json.loads(supernet.stdout)["id"], json.loads(dataset.stdout)["id"]
+
+
+@pytest.fixture(scope="module")
+def search(server: Server, ids: tuple[str, str]) -> dict:
+    """A finished search of 30 evaluations."""
+    found = elasticnas(
+        *("search", "--supernet", ids[0], "--dataset", ids[1], "--evaluations", 30, "--json"),
+        *("--set", "population_size=10", "--constraint", "gflops<=1", "--seed", 5),
+        server=server,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_every_command_explains_itself():
+    from typer.testing import CliRunner
+
+    from cli.main import app
+
+    for command in COMMANDS:
+        result = CliRunner().invoke(app, [*command, "--help"])
+        assert result.exit_code == 0, command
+        assert "Usage" in result.output
+
+
+def test_client_commands_import_neither_torch_nor_the_server():
+    code = (
+        "import sys, cli.main; "
+        "print({'torch', 'transformers', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
+
+
+def test_a_search_is_followed_to_its_end(search):
+    assert search["state"] == "completed"
+    assert search["progress"]["completed"] == 30
+    assert search["strategy"]["population_size"] == 10
+    assert search["seed"] == 5
+
+
+def test_the_front_is_printed_as_table_csv_json_and_picture(server, search, tmp_path: Path):
+    shown = elasticnas("front", search["id"], server=server)
+    assert shown.returncode == 0
+    assert "Pareto front" in shown.stdout
+    as_json = elasticnas("front", search["id"], "--json", server=server)
+    front = json.loads(as_json.stdout)["items"]
+    as_csv = elasticnas("front", search["id"], "--csv", server=server)
+    assert len(as_csv.stdout.splitlines()) == len(front) + 1
+    picture = tmp_path / "front.png"
+    assert elasticnas("front", search["id"], "--png", picture, server=server).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+
+
+def test_weights_are_unpacked_into_a_folder(server, search, tmp_path: Path):
+    target = tmp_path / "subnet"
+    found = elasticnas("weights", search["id"], 0, "--output", target, server=server)
+    assert found.returncode == 0, found.stderr
+    assert {"config.json", "model.safetensors", "README.md"} <= {p.name for p in target.iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == ["subnet"]
+    again = elasticnas("weights", search["id"], 0, "--output", target, server=server)
+    assert again.returncode == 2
+
+
+def test_lists_show_what_is_there(server, ids, search):
+    registered = {"supernet": ids[0], "dataset": ids[1], "search": search["id"]}
+    for command, identifier in registered.items():
+        assert identifier in elasticnas(command, "list", server=server).stdout
+        listed = json.loads(elasticnas(command, "list", "--json", server=server).stdout)
+        assert identifier in [item["id"] for item in listed]
+    space = elasticnas("supernet", "space", ids[0], server=server).stdout
+    assert "layer.0.attention.heads" in space
+    cost = elasticnas(
+        *("supernet", "cost", ids[0], "--subnet", '{"layer.0.ffn.width": 8}', "--json"),
+        server=server,
+    )
+    assert json.loads(cost.stdout)["gflops"] > 0
+    lines = elasticnas("search", "evaluations", search["id"], server=server).stdout.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(30))
+
+
+ANY = ("search", "--supernet", "a", "--dataset", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["supernet", "show", "nose"], 2, "nose"),
+        (["search", "--supernet", "nose", "--dataset", "nose"], 2, "supernet_id"),
+        (["search", "--dataset", "nose"], 2, "--supernet"),
+        ([*ANY, "--constraint", "gflops<9"], 2, "gflops<9"),
+        ([*ANY, "--set", "mutation"], 2, "NAME=VALUE"),
+        ([*ANY, "--set", "popsize=3"], 2, "population_size"),
+        ([*ANY, "--strategy", "magic"], 2, "nsga2"),
+        (["weights", "nose", "1"], 2, "nose"),
+    ],
+)
+def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, arguments, code, message):
+    found = elasticnas(*arguments, server=server)
+    assert found.returncode == code, found.stderr
+    assert found.stdout == ""
+    assert message in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+
+
+def test_a_bad_checkpoint_is_refused_with_the_servers_reason(server, tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    text = (checkpoint / "search_space.json").read_text().replace("[40, 24, 7]", "[80, 24, 7]")
+    (checkpoint / "search_space.json").write_text(text)
+    found = elasticnas("supernet", "add", checkpoint, server=server)
+    assert found.returncode == 2
+    assert "layer.0.ffn.width" in found.stderr
+
+
+def test_a_server_that_is_not_there_is_exit_code_1_and_how_to_start_one():
+    found = elasticnas("supernet", "list", "--server", f"http://127.0.0.1:{free_port()}")
+    assert found.returncode == 1
+    assert "elasticnas serve" in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+
+
+def test_train_writes_what_supernet_add_takes(server, tmp_path: Path):
+    from tests.supernet.tiny import tiny_model
+
+    tiny_model("distilbert").save_pretrained(tmp_path / "encoder")
+    write_tokenizer(tmp_path / "encoder")
+    rows = write_rows(tmp_path / "rows.jsonl")
+    trained = elasticnas(
+        *("train", "--base", tmp_path / "encoder", "--data", rows, "--text-columns", "sentence"),
+        *("--output", tmp_path / "out", "--steps", 3, "--max-length", 16, "--lora-rank", 4),
+        *("--device", "cpu"),
+    )
+    assert trained.returncode == 0, trained.stderr
+    added = elasticnas("supernet", "add", tmp_path / "out", "--json", server=server)
+    assert added.returncode == 0, added.stderr
+    assert json.loads(added.stdout)["model_type"] == "distilbert"
+    again = elasticnas(
+        *("train", "--base", tmp_path / "encoder", "--data", rows, "--text-columns", "sentence"),
+        *("--output", tmp_path / "out", "--steps", 3),
+    )
+    assert again.returncode == 2
+    assert "resume" in again.stderr
+
+
+def test_settings_name_their_environment_variables():
+    found = json.loads(elasticnas("settings", "--json").stdout)
+    assert "ELASTICNAS_MAX_UPLOAD_BYTES" in found
+    worker = json.loads(elasticnas("settings", "--worker", "--json").stdout)
+    assert "ELASTICNAS_WORKER_TOKEN_BUDGET" in worker

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from api_schemas.problems import InputError
+from cli.packing import packed
+from supernet.checkpoint.reader import read_supernet
+from tests.supernet.test_reader import nncf_config
+from tests.supernet.tiny import write_checkpoint
+
+
+def members(archive: Path) -> set[str]:
+    with tarfile.open(archive) as tar:
+        return set(tar.getnames())
+
+
+def test_a_folder_is_packed_so_that_it_reads_back(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    with packed(checkpoint, None, None, None) as archive, tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert read_supernet(tmp_path / "unpacked").space == read_supernet(checkpoint).space
+
+
+def test_logs_and_optimiser_states_stay_behind(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    (checkpoint / "adapter" / "optimizer.pt").write_text("large")
+    (checkpoint / "base" / "trainer_state.json").write_text("{}")
+    (checkpoint / "base" / "checkpoint-10").mkdir()
+    with packed(checkpoint, None, None, None) as archive:
+        assert not {n for n in members(archive) if "optimizer" in n or "trainer" in n or "-10" in n}
+
+
+def test_parts_may_lie_anywhere_and_an_nncf_config_is_recognised(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    space = tmp_path / "released_space.json"
+    space.write_text(json.dumps(nncf_config()))
+    base, adapter = checkpoint / "base", checkpoint / "adapter"
+    with packed(None, base, adapter, space) as archive:
+        assert {"nncf_config.json", "base/config.json", "adapter/adapter_config.json"} <= members(
+            archive
+        )
+
+
+def test_an_archive_is_sent_as_it_is(tmp_path: Path):
+    archive = tmp_path / "checkpoint.zip"
+    archive.write_bytes(b"PK")
+    with packed(archive, None, None, None) as found:
+        assert found == archive
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({}, "checkpoint"),
+        ({"checkpoint": "nowhere"}, "nowhere"),
+        ({"base": "nowhere", "space": "s.json"}, "base.*nowhere"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, names, message):
+    (tmp_path / "s.json").write_text("{}")
+    paths = {name: tmp_path / value for name, value in names.items()}
+    arguments = [paths.get(name) for name in ("checkpoint", "base", "adapter", "space")]
+    with pytest.raises(InputError, match=message), packed(*arguments):
+        pass
+
+
+def test_a_checkpoint_without_a_space_is_refused_before_it_is_sent(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    (checkpoint / "search_space.json").unlink()
+    with (
+        pytest.raises(InputError, match=r"search_space\.json"),
+        packed(checkpoint, None, None, None),
+    ):
+        pass
