@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
 
-REQUEST: dict[str, Any] = {"budget": {"evaluations": 150}, "seed": 11, "max_length": 32}
+REQUEST: dict[str, Any] = {"budget": {"evaluations": 80}, "seed": 11, "max_length": 32}
 
 
 def wait_for(server: Server, search: str, completed: int) -> None:
@@ -29,12 +29,12 @@ def test_a_killed_server_goes_on_where_it_stopped(
     serve: Callable[..., Server], tmp_path: Path, strategy
 ):
     checkpoint = write_lonas(tmp_path / "checkpoint")
-    rows = write_rows(tmp_path / "rows.jsonl", count=400)
+    rows = write_rows(tmp_path / "rows.jsonl", count=300)
     server = serve()
     search = server.search(*server.register(checkpoint, rows), strategy=strategy, **REQUEST)
 
     kept: dict[int, dict[str, Any]] = {}
-    for completed in (20, 70):
+    for completed in (15, 45):
         wait_for(server, search, completed)
         finished = [e for e in server.evaluations(search) if e["state"] == "completed"]
         server.kill()
@@ -48,7 +48,7 @@ def test_a_killed_server_goes_on_where_it_stopped(
     end = server.finish(search)
     assert end["state"] == "completed"
     disturbed = server.evaluations(search)
-    assert [e["number"] for e in disturbed] == list(range(150))
+    assert [e["number"] for e in disturbed] == list(range(80))
     assert all(e["state"] == "completed" for e in disturbed)
 
     other = serve(folder="undisturbed")
@@ -63,9 +63,9 @@ def test_a_killed_server_goes_on_where_it_stopped(
 def test_sigterm_ends_the_server_cleanly(serve: Callable[..., Server], tmp_path: Path):
     server = serve()
     checkpoint = write_lonas(tmp_path / "checkpoint")
-    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl", count=400))
+    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl", count=300))
     search = server.search(*ids, **REQUEST)
     wait_for(server, search, 10)
     assert server.stop() == 0
     server.start()
-    assert server.finish(search)["progress"]["completed"] == 150
+    assert server.finish(search)["progress"]["completed"] == 80
