@@ -1,0 +1,1 @@
+"""``elasticnas demo``: the whole main job on one machine, in a few minutes."""

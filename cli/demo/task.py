@@ -1,0 +1,128 @@
+"""A real text classification task from text that every install has.
+
+Which library does this sentence come from? The sentences are those of the docstrings in the source
+files of five installed libraries. Sentences that name a library, or use a word of its own name, are
+left out. A source file lies wholly in the training or wholly in the validation data, and no sentence
+stands in both.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from api_schemas.problems import InputError
+
+LIBRARIES = ("matplotlib", "scipy", "sklearn", "sqlalchemy", "torch")
+
+_TELL_TALE = re.compile(
+    r"matplotlib|mpl|pyplot|scipy|sklearn|scikit|sqlalchemy|\bsql\b|torch|tensor", re.IGNORECASE
+)
+_MARKUP = re.compile(r":\w+(?::\w+)?:`~?\.?([^`<]*?)(?:\s*<[^>]*>)?`|`{1,2}([^`]*)`{1,2}|\*{1,2}")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+_PLAIN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'\"()/_.-]*[.!?]")
+WORDS = range(6, 31)
+VALIDATION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class DocstringTask:
+    """The two files, and how many rows each has."""
+
+    train: Path
+    validation: Path
+    train_rows: int
+    validation_rows: int
+
+
+def write_task(folder: Path, *, train_rows: int, validation_rows: int) -> DocstringTask:
+    """Write ``train.jsonl`` and ``validation.jsonl``: ``{"sentence": ..., "library": ...}``.
+
+    Both are balanced over the libraries. The same installed versions give the same files.
+
+    Raises:
+        InputError: a library is not installed, or has too few sentences.
+    """
+    rows: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}
+    seen: set[str] = set()
+    for library in LIBRARIES:
+        found: dict[str, list[str]] = {"train": [], "validation": []}
+        for file, sentence in _sentences(library):
+            key = sentence.casefold()
+            if key not in seen:
+                seen.add(key)
+                found[_part(f"{library}/{file}")].append(sentence)
+        for part, total in (("train", train_rows), ("validation", validation_rows)):
+            wanted = total // len(LIBRARIES)
+            if len(found[part]) < wanted:
+                raise InputError(
+                    f"the docstrings of {library} hold only {len(found[part])} usable sentences",
+                    field=f"{part}_rows",
+                    value=total,
+                )
+            chosen = random.Random(f"{part}/{library}").sample(found[part], wanted)
+            rows[part] += [{"sentence": sentence, "library": library} for sentence in chosen]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for part, content in rows.items():
+        random.Random(part).shuffle(content)
+        paths[part] = folder / f"{part}.jsonl"
+        paths[part].write_text("".join(json.dumps(row) + "\n" for row in content))
+    return DocstringTask(
+        paths["train"], paths["validation"], len(rows["train"]), len(rows["validation"])
+    )
+
+
+def _part(file: str) -> str:
+    """Which part a source file belongs to, decided by a digest of its name alone."""
+    digest = hashlib.sha256(file.encode()).digest()
+    return "validation" if digest[0] < 256 * VALIDATION_SHARE else "train"
+
+
+def _sentences(library: str) -> Iterator[tuple[str, str]]:
+    """Source files of a library by name, and the plain sentences of their docstrings."""
+    spec = find_spec(library)
+    if spec is None or spec.origin is None:
+        raise InputError("the library is not installed", field="library", value=library)
+    root = Path(spec.origin).parent
+    for path in sorted(root.rglob("*.py")):
+        if "tests" in path.parts:
+            continue
+        for docstring in _docstrings(path):
+            for sentence in _plain_sentences(docstring):
+                yield path.relative_to(root).as_posix(), sentence
+
+
+def _docstrings(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield docstring
+
+
+def _plain_sentences(docstring: str) -> Iterator[str]:
+    """Whole sentences of prose: no lists, no code, nothing that names a library."""
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        if any(line.startswith((" ", ">", "-", "*", ".", "|", "=")) for line in
+               paragraph.splitlines()):
+            continue
+        text = _MARKUP.sub(lambda m: m[1] or m[2] or "", " ".join(paragraph.split()))
+        for sentence in _SENTENCE.split(text):
+            if (
+                _PLAIN.fullmatch(sentence)
+                and len(sentence.split()) in WORDS
+                and not _TELL_TALE.search(sentence)
+            ):
+                yield sentence
