@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from typing import Any
 
 import optuna
 from optuna.distributions import IntDistribution
@@ -143,24 +144,10 @@ class OptunaStrategy:
             case RandomSettings():
                 return RandomSampler(seed=seed)
             case Nsga2Settings():
-                return NSGAIISampler(
-                    seed=seed,
-                    population_size=settings.population_size,
-                    crossover=_crossover(settings),
-                    crossover_prob=settings.crossover_prob,
-                    swapping_prob=settings.swapping_prob,
-                    mutation_prob=settings.mutation_prob,
-                )
+                return NSGAIISampler(seed=seed, **_genetic(settings))
             case Nsga3Settings():
-                return NSGAIIISampler(
-                    seed=seed,
-                    population_size=settings.population_size,
-                    crossover=_crossover(settings),
-                    crossover_prob=settings.crossover_prob,
-                    swapping_prob=settings.swapping_prob,
-                    mutation_prob=settings.mutation_prob,
-                    dividing_parameter=settings.dividing_parameter,
-                )
+                dividing = settings.dividing_parameter
+                return NSGAIIISampler(seed=seed, dividing_parameter=dividing, **_genetic(settings))
             case TpeSettings():
                 return TPESampler(
                     seed=seed,
@@ -168,6 +155,17 @@ class OptunaStrategy:
                     n_ei_candidates=settings.n_ei_candidates,
                     multivariate=settings.multivariate,
                 )
+
+
+def _genetic(settings: Nsga2Settings | Nsga3Settings) -> dict[str, Any]:
+    """What the two genetic samplers have in common."""
+    return {
+        "population_size": settings.population_size,
+        "crossover": _crossover(settings),
+        "crossover_prob": settings.crossover_prob,
+        "swapping_prob": settings.swapping_prob,
+        "mutation_prob": settings.mutation_prob,
+    }
 
 
 def _crossover(settings: Nsga2Settings | Nsga3Settings) -> BaseCrossover:
