@@ -62,9 +62,7 @@ def demo(
     (folder / ".elasticnas-demo").touch()
     start = time.monotonic()
     with _step(1, "A real task: which library does a docstring sentence come from?"):
-        task = write_task(
-            folder / "task", train_rows=TRAIN_ROWS, validation_rows=VALIDATION_ROWS
-        )
+        task = write_task(folder / "task", train_rows=TRAIN_ROWS, validation_rows=VALIDATION_ROWS)
         out.print(
             f"  {task.train_rows} sentences to train on, {task.validation_rows} to validate, from "
             f"{', '.join(LIBRARIES)}"

@@ -115,8 +115,9 @@ def _docstrings(path: Path) -> Iterator[str]:
 def _plain_sentences(docstring: str) -> Iterator[str]:
     """Whole sentences of prose: no lists, no code, nothing that names a library."""
     for paragraph in re.split(r"\n\s*\n", docstring):
-        if any(line.startswith((" ", ">", "-", "*", ".", "|", "=")) for line in
-               paragraph.splitlines()):
+        if any(
+            line.startswith((" ", ">", "-", "*", ".", "|", "=")) for line in paragraph.splitlines()
+        ):
             continue
         text = _MARKUP.sub(lambda m: m[1] or m[2] or "", " ".join(paragraph.split()))
         for sentence in _SENTENCE.split(text):

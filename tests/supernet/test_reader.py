@@ -303,6 +303,13 @@ def test_a_missing_file_is_named(tmp_path: Path, missing, message):
         read_supernet(folder)
 
 
+@pytest.mark.parametrize(("model_type", "pad"), [("bert", 0), ("roberta", 1), ("distilbert", 0)])
+def test_what_a_config_leaves_out_takes_the_architectures_default(tmp_path: Path, model_type, pad):
+    folder = write_checkpoint(tmp_path, model_type)
+    edit_json(folder / "base" / "config.json", lambda c: c.pop("pad_token_id"))
+    assert read_supernet(folder).config.pad_token_id == pad
+
+
 def test_code_named_in_a_config_is_dropped(tmp_path: Path):
     folder = write_checkpoint(tmp_path)
     edit_json(
