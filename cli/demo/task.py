@@ -1,9 +1,9 @@
 """A real text classification task from text that every install has.
 
-Which library does this sentence come from? The sentences are those of the docstrings in the source
-files of five installed libraries. Sentences that name a library, or use a word of its own name, are
-left out. A source file lies wholly in the training or wholly in the validation data, and no sentence
-stands in both.
+Which library does this sentence come from? The sentences are those of the docstrings in the
+source files of five installed libraries. Sentences that name a library, or use a word of its own
+name, are left out. A source file lies wholly in the training or wholly in the validation data, and
+no sentence stands in both.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def read_config(folder: Path) -> tuple[Architecture, PretrainedConfig, tuple[str
             field="base/config.json/" + "/".join(str(part) for part in first["loc"]),
             value=None if first["type"] == "missing" else first["input"],
         ) from error
-    # What the file leaves out takes the architecture's own default (RoBERTa pads with 1, BERT with 0).
+    # What the file leaves out takes the architecture's default: RoBERTa pads with 1, BERT with 0.
     given = fields.model_dump(exclude=_NOT_IN_CONFIG, exclude_unset=True, exclude_none=True)
     config = architecture.config_class(**given)
     if getattr(config, architecture.hidden_size) % getattr(config, architecture.heads):
