@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ from cli.packing import packed
 from cli.searches import download
 
 MAX_LENGTH = 32
-TRAIN_ROWS, VALIDATION_ROWS = 6000, 500
+TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
 START_SECONDS = 60
 
 
@@ -69,7 +69,9 @@ def demo(
         )
     with _step(2, "Fine-tune a LoNAS super-network from the MiniLM encoder"):
         _train(task, folder / "supernet", steps)
-    with _step(3, "Start a server"), _server(folder) as client:
+    with ExitStack() as running:
+        with _step(3, "Start a server"):
+            client = running.enter_context(_server(folder))
         with _step(4, "Register super-network and data"):
             supernet_id, dataset_id = _register(client, folder / "supernet", task)
         with _step(5, f"Search: {evaluations} evaluations by NSGA-II"):

@@ -50,24 +50,19 @@ def write_task(folder: Path, *, train_rows: int, validation_rows: int) -> Docstr
     Raises:
         InputError: a library is not installed, or has too few sentences.
     """
-    rows: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}
+    totals = {"train": train_rows, "validation": validation_rows}
+    rows: dict[str, list[dict[str, str]]] = {part: [] for part in totals}
     seen: set[str] = set()
     for library in LIBRARIES:
-        found: dict[str, list[str]] = {"train": [], "validation": []}
-        for file, sentence in _sentences(library):
-            key = sentence.casefold()
-            if key not in seen:
-                seen.add(key)
-                found[_part(f"{library}/{file}")].append(sentence)
-        for part, total in (("train", train_rows), ("validation", validation_rows)):
-            wanted = total // len(LIBRARIES)
-            if len(found[part]) < wanted:
+        wanted = {part: total // len(LIBRARIES) for part, total in totals.items()}
+        for part, sentences in _collect(library, wanted, seen).items():
+            if len(sentences) < wanted[part]:
                 raise InputError(
-                    f"the docstrings of {library} hold only {len(found[part])} usable sentences",
+                    f"the docstrings of {library} hold only {len(sentences)} usable sentences",
                     field=f"{part}_rows",
-                    value=total,
+                    value=totals[part],
                 )
-            chosen = random.Random(f"{part}/{library}").sample(found[part], wanted)
+            chosen = random.Random(f"{part}/{library}").sample(sentences, wanted[part])
             rows[part] += [{"sentence": sentence, "library": library} for sentence in chosen]
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
@@ -80,24 +75,33 @@ def write_task(folder: Path, *, train_rows: int, validation_rows: int) -> Docstr
     )
 
 
-def _part(file: str) -> str:
-    """Which part a source file belongs to, decided by a digest of its name alone."""
-    digest = hashlib.sha256(file.encode()).digest()
-    return "validation" if digest[0] < 256 * VALIDATION_SHARE else "train"
+def _collect(library: str, wanted: dict[str, int], seen: set[str]) -> dict[str, list[str]]:
+    """Sentences of a library that are not in ``seen``, by part: twice what is wanted, if it has it.
 
-
-def _sentences(library: str) -> Iterator[tuple[str, str]]:
-    """Source files of a library by name, and the plain sentences of their docstrings."""
+    Source files are taken in the order of a digest of their names, which also decides which part a
+    file belongs to: as good as random, and the same on every machine.
+    """
     spec = find_spec(library)
     if spec is None or spec.origin is None:
         raise InputError("the library is not installed", field="library", value=library)
     root = Path(spec.origin).parent
-    for path in sorted(root.rglob("*.py")):
-        if "tests" in path.parts:
+    digests = {
+        path: hashlib.sha256(f"{library}/{path.relative_to(root).as_posix()}".encode()).digest()
+        for path in root.rglob("*.py")
+        if "tests" not in path.parts
+    }
+    found: dict[str, list[str]] = {part: [] for part in wanted}
+    for path in sorted(digests, key=digests.__getitem__):
+        part = "validation" if digests[path][-1] < 256 * VALIDATION_SHARE else "train"
+        if len(found[part]) >= 2 * wanted[part]:
             continue
         for docstring in _docstrings(path):
             for sentence in _plain_sentences(docstring):
-                yield path.relative_to(root).as_posix(), sentence
+                key = sentence.casefold()
+                if key not in seen:
+                    seen.add(key)
+                    found[part].append(sentence)
+    return found
 
 
 def _docstrings(path: Path) -> Iterator[str]:
