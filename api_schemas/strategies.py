@@ -21,7 +21,10 @@ class RandomSettings(_Settings):
 
 class _GeneticSettings(_Settings):
     population_size: Annotated[int, Field(ge=4, le=1000)] = 40
-    crossover: Literal["uniform", "sbx", "blx_alpha", "v_sbx"] = "uniform"
+    crossover: Literal["uniform", "ordinal", "sbx", "blx_alpha", "v_sbx"] = Field(
+        default="uniform",
+        description="ordinal: any choice from one parent's to the other's; the rest as in Optuna",
+    )
     crossover_prob: Probability = 0.9
     swapping_prob: Probability = 0.5
     mutation_prob: Probability | None = Field(
@@ -51,6 +54,65 @@ class TpeSettings(_Settings):
     multivariate: bool = True
 
 
+class GpSettings(_Settings):
+    """Gaussian process with log expected hypervolume improvement, Optuna's sampler.
+
+    The costs are learned like the metrics, and a proposal takes a second or more.
+    """
+
+    name: Literal["gp"] = "gp"
+    n_startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+
+
+class LinasSettings(_Settings):
+    """DyNAS-T's predictor loop (Cummings et al. 2022)."""
+
+    name: Literal["linas"] = "linas"
+    population_size: Annotated[int, Field(ge=4, le=1000)] = Field(
+        default=50, description="evaluations between two fits of the predictor"
+    )
+    generations: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=100, description="of NSGA-II on the predictor"
+    )
+    predictor: Literal["ridge", "svr"] = "ridge"
+
+
+class HillClimbingSettings(_Settings):
+    """Hill climbing from the heuristic subnet (Shears, Munoz et al. 2024)."""
+
+    name: Literal["hill-climbing"] = "hill-climbing"
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=8, description="evaluated before each step"
+    )
+
+
+class ParetoSettings(_Settings):
+    """Expected hypervolume improvement with exact costs; see ``docs/search.md``."""
+
+    name: Literal["pareto"] = "pareto"
+    surrogate: Literal["average", "bayesian_linear", "gaussian_process", "trees"] = Field(
+        default="average",
+        description="what predicts the metrics; average weighs the first two others by how well "
+        "each predicts what it has not seen",
+    )
+    initial_design: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="evaluations before the first prediction; None means half the number of "
+        "dimensions, at least 12 and at most 20",
+    )
+    exploration: Annotated[float, Field(ge=0.01, le=1.0)] = Field(
+        default=0.05, description="share of proposals that explore, whatever is predicted"
+    )
+
+
 StrategySettings = Annotated[
-    RandomSettings | Nsga2Settings | Nsga3Settings | TpeSettings, Field(discriminator="name")
+    ParetoSettings
+    | LinasSettings
+    | HillClimbingSettings
+    | Nsga2Settings
+    | Nsga3Settings
+    | TpeSettings
+    | GpSettings
+    | RandomSettings,
+    Field(discriminator="name"),
 ]

@@ -14,6 +14,8 @@ from search.admission import Admission
 from search.cost import cost_report
 from search.objectives import Objectives
 from search.pareto import FrontChange, Losses, ParetoArchive
+from search.plateau import PlateauWatch
+from search.problem import SearchProblem
 from search.space import SearchSpace, SubnetConfig
 from search.strategies import make_strategy
 
@@ -65,7 +67,8 @@ class SearchLoop:
     told of are in flight.
 
     ``recorded`` are the evaluations so far, by rising number; with them a search goes on from its
-    database rows exactly where it stopped.
+    database rows exactly where it stopped. ``rows`` is the size of the validation set, from which
+    a strategy knows how far to trust a metric.
 
     Raises:
         InputError: a constraint that no subnet satisfies, or a given subnet that is not in the
@@ -81,6 +84,7 @@ class SearchLoop:
         max_length: int,
         objectives: Objectives,
         recorded: Sequence[Recorded] = (),
+        rows: int | None = None,
     ) -> None:
         self._request = request
         self._space = space
@@ -89,14 +93,17 @@ class SearchLoop:
             lambda subnet: cost_report(cost_model, subnet, max_length)
         )
         self._admission = Admission(space, request.constraints, self._cost_of)
-        self._strategy = make_strategy(
-            request.strategy, space, objectives=len(objectives.names), seed=request.seed
+        problem = SearchProblem(
+            space, cost_model, max_length, objectives, request.constraints, rows
         )
+        self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
+        self._plateau = PlateauWatch(request.plateau, objectives.reference)
         self._initial = list(self._initial_subnets())
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
         self._finished: dict[int, Losses] = {}
+        self._failed: set[int] = set()
         self._begun = 0
         self._told = 0
         self._stopped: StopReason | None = None
@@ -166,6 +173,7 @@ class SearchLoop:
     def _finish(self, number: int, metrics: dict[str, float] | None) -> FrontChange:
         cost = self._cost_of(self._subnets[number]).values()
         if metrics is None:
+            self._failed.add(number)
             self._finished[number] = self._objectives.failure_losses(cost)
             return FrontChange(entered=False)
         losses = self._objectives.losses(metrics, cost)
@@ -176,8 +184,12 @@ class SearchLoop:
         """Tell in order, ask after each: the one place where the strategy's view moves on."""
         self._fill()
         while self._told in self._finished:
-            self._strategy.tell(self._told, self._finished.pop(self._told))
+            losses = self._finished.pop(self._told)
+            self._strategy.tell(self._told, losses, failed=self._told in self._failed)
+            on_plateau = self._plateau.tell(self._told, losses)
             self._told += 1
+            if on_plateau and self.stop_reason is None:
+                self.stop(StopReason.PLATEAU)
             self._fill()
 
     def _fill(self) -> None:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from api_schemas.strategies import StrategySettings
-from search.space import SearchSpace
+from api_schemas.strategies import (
+    HillClimbingSettings,
+    LinasSettings,
+    ParetoSettings,
+    StrategySettings,
+)
+from search.problem import SearchProblem
+from search.strategies.hill_climbing import HillClimbingStrategy
+from search.strategies.linas import LinasStrategy
 from search.strategies.optuna import OptunaStrategy
+from search.strategies.pareto import ParetoStrategy
 from search.strategies.protocol import Strategy
 
 __all__ = ["Strategy", "make_strategy"]
 
 
-def make_strategy(
-    settings: StrategySettings, space: SearchSpace, *, objectives: int, seed: int
-) -> Strategy:
-    """The strategy that ``settings`` name, for ``objectives`` losses."""
-    return OptunaStrategy(settings, space, objectives=objectives, seed=seed)
+def make_strategy(settings: StrategySettings, problem: SearchProblem, *, seed: int) -> Strategy:
+    """The strategy that ``settings`` name, for a search of which ``problem`` is all it knows."""
+    match settings:
+        case ParetoSettings():
+            return ParetoStrategy(settings, problem, seed=seed)
+        case LinasSettings():
+            return LinasStrategy(settings, problem, seed=seed)
+        case HillClimbingSettings():
+            return HillClimbingStrategy(settings, problem, seed=seed)
+        case _:
+            objectives = len(problem.objectives.names)
+            return OptunaStrategy(settings, problem.space, objectives=objectives, seed=seed)

@@ -11,9 +11,10 @@ import warnings
 from typing import Any
 
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import (
     BaseSampler,
+    GPSampler,
     NSGAIIISampler,
     NSGAIISampler,
     RandomSampler,
@@ -26,23 +27,26 @@ from optuna.samplers.nsgaii import (
     UniformCrossover,
     VSBXCrossover,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from api_schemas.strategies import (
+    GpSettings,
     Nsga2Settings,
     Nsga3Settings,
     RandomSettings,
-    StrategySettings,
     TpeSettings,
 )
 from search.pareto import Losses
 from search.space import SearchSpace, SubnetConfig
+from search.strategies.ordinal_crossover import OrdinalCrossover
+
+OptunaSettings = RandomSettings | Nsga2Settings | Nsga3Settings | TpeSettings | GpSettings
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class OptunaStrategy:
-    """`random`, `nsga2`, `nsga3` and `tpe`.
+    """`random`, `nsga2`, `nsga3`, `tpe` and `gp`.
 
     Each proposal gets a sampler of its own, seeded from (seed, number, attempt), because a
     sampler's random state is stored nowhere: what is proposed then depends on the history alone.
@@ -53,12 +57,12 @@ class OptunaStrategy:
     """
 
     def __init__(
-        self, settings: StrategySettings, space: SearchSpace, *, objectives: int, seed: int
+        self, settings: OptunaSettings, space: SearchSpace, *, objectives: int, seed: int
     ) -> None:
         self._settings = settings
         self._space = space
         self._seed = seed
-        self._distributions = {
+        self._distributions: dict[str, BaseDistribution] = {
             dimension.name: IntDistribution(0, len(dimension.choices) - 1)
             for dimension in space.dimensions
         }
@@ -67,6 +71,7 @@ class OptunaStrategy:
         )
         self._trials: dict[int, int] = {}
         self._created = 0
+        self._selected = 0
         self._told = 0
 
     def ask(self, number: int, attempt: int) -> SubnetConfig | None:
@@ -76,13 +81,16 @@ class OptunaStrategy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._select_parents(number)
-            self._study.sampler = self._sampler(_derive(self._seed, number, attempt))
+            sampler = self._sampler(_derive(self._seed, number, attempt))
+            _tell_space(sampler, self._distributions)
+            self._study.sampler = sampler
             trial = self._study.ask(dict(self._distributions))
         # The trial was only asked for its parameters: what is evaluated (perhaps after a repair,
         # perhaps as part of a rebuild) is entered by `begin`, always in the same way.
         self._study.tell(trial, state=TrialState.FAIL)
         self._created += 1
-        return self._space.decode([trial.params[d.name] for d in self._space.dimensions])
+        params = trial.params
+        return self._space.decode([params[d.name] for d in self._space.dimensions])
 
     def begin(self, number: int, subnet: SubnetConfig) -> None:
         """See `Strategy.begin`. TPE sees the running trial (constant liar)."""
@@ -97,16 +105,20 @@ class OptunaStrategy:
         self._trials[number] = self._created
         self._created += 1
 
-    def tell(self, number: int, losses: Losses) -> None:
-        """See `Strategy.tell`."""
+    def tell(self, number: int, losses: Losses, *, failed: bool) -> None:
+        """See `Strategy.tell`. A failure is as bad a result as any: Optuna learns to avoid it."""
+        del failed
         self._study.tell(self._trials.pop(number), losses.tolist())
         self._told += 1
 
     def _generation_is_open(self, number: int) -> bool:
-        """True when ``number`` starts a generation and the one before it is not told in full."""
+        """True while the generation before that of ``number`` is not told in full.
+
+        A rebuilt search may have begun some of a generation from its rows before that.
+        """
         if not isinstance(self._settings, Nsga2Settings | Nsga3Settings):
             return False
-        return number % self._settings.population_size == 0 and self._told < number
+        return self._told < self._generation(number) * self._settings.population_size
 
     def _select_parents(self, number: int) -> None:
         """Have Optuna select, and remember, the parents of every generation up to this number's.
@@ -118,10 +130,11 @@ class OptunaStrategy:
         """
         if not isinstance(self._settings, Nsga2Settings | Nsga3Settings):
             return
-        for generation in range(1, self._generation(number) + 1):
+        for generation in range(self._selected + 1, self._generation(number) + 1):
             sampler = self._sampler(_derive(self._seed, generation, -1))
             assert isinstance(sampler, NSGAIISampler | NSGAIIISampler)
             sampler.get_parent_population(self._study, generation)
+            self._selected = generation
 
     def _generation(self, number: int) -> int:
         """The generation of an evaluation; only the genetic strategies have any."""
@@ -155,6 +168,20 @@ class OptunaStrategy:
                     n_ei_candidates=settings.n_ei_candidates,
                     multivariate=settings.multivariate,
                 )
+            case GpSettings():
+                # Optuna imports torch for it, at the first proposal and only then.
+                return GPSampler(seed=seed, n_startup_trials=settings.n_startup_trials)
+
+
+def _tell_space(sampler: BaseSampler, distributions: dict[str, BaseDistribution]) -> None:
+    """Spare a new sampler the comparison of all trials' dimensions: they are always the same."""
+    searched = {name: d for name, d in sorted(distributions.items()) if not d.single()}
+
+    def infer(study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        del study, trial
+        return searched
+
+    sampler.infer_relative_search_space = infer  # type: ignore[method-assign]
 
 
 def _genetic(settings: Nsga2Settings | Nsga3Settings) -> dict[str, Any]:
@@ -172,6 +199,8 @@ def _crossover(settings: Nsga2Settings | Nsga3Settings) -> BaseCrossover:
     match settings.crossover:
         case "uniform":
             return UniformCrossover(settings.swapping_prob)
+        case "ordinal":
+            return OrdinalCrossover()
         case "sbx":
             return SBXCrossover()
         case "v_sbx":

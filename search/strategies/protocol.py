@@ -15,7 +15,8 @@ class Strategy(Protocol):
     strategy was told: then a strategy that died with its process is rebuilt by telling a fresh one
     the recorded evaluations, and goes on as if nothing had happened. ``begin`` is called for every
     evaluation of the search in order of its number, also for those that the strategy did not
-    propose; ``tell`` in the same order, once each.
+    propose; ``tell`` in the same order, once each. How many had been told when a number began is
+    part of what is replayed.
     """
 
     def ask(self, number: int, attempt: int) -> SubnetConfig | None:
@@ -29,6 +30,9 @@ class Strategy(Protocol):
         """Evaluation ``number`` of ``subnet`` is now under way."""
         ...
 
-    def tell(self, number: int, losses: Losses) -> None:
-        """Evaluation ``number`` came to ``losses`` (shape (m,), all minimised)."""
+    def tell(self, number: int, losses: Losses, *, failed: bool) -> None:
+        """Evaluation ``number`` came to ``losses`` (shape (m,), all minimised).
+
+        When it ``failed``, the losses of metrics are the worst, and were not measured.
+        """
         ...

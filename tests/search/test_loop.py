@@ -12,6 +12,7 @@ from api_schemas.searches import Budget, Constraint, SearchCreate, StopReason
 from search.cost import cost_report
 from search.loop import Proposal, Recorded, SearchLoop
 from search.objectives import Objectives
+from search.pareto import ParetoArchive
 from search.space import SubnetConfig
 from tests.search.spaces import accuracy, cost_model, space
 
@@ -20,6 +21,9 @@ STRATEGIES = [
     {"name": "nsga2", "population_size": 12},
     {"name": "nsga3", "population_size": 12},
     {"name": "tpe", "n_startup_trials": 10},
+    {"name": "pareto"},
+    {"name": "linas", "population_size": 12, "generations": 10},
+    {"name": "hill-climbing"},
 ]
 
 
@@ -109,6 +113,25 @@ class TestEveryStrategy:
             waiting += step.proposals
             begun |= {p.number: p for p in step.proposals}
         assert [begun[n].subnet for n in sorted(begun)] == subnets(undisturbed)
+
+    @pytest.mark.parametrize("died_after", [1, 9, 14, 26, 31])
+    def test_proposes_again_what_was_dropped_in_flight(self, strategy, died_after):
+        """A cancelled search keeps what was measured, with gaps; extended, it fills them."""
+        create = request(strategy=strategy, budget={"evaluations": 40})
+        undisturbed = run(loop(create))
+        search = loop(create.model_copy(update={"budget": Budget(evaluations=35)}))
+        rng = random.Random(died_after)
+        waiting, kept = list(search.start()), []
+        for _ in range(died_after):
+            proposal = waiting.pop(rng.randrange(len(waiting)))
+            metrics = accuracy(proposal.subnet)
+            kept.append(Recorded(proposal.number, proposal.subnet, True, metrics))
+            waiting += search.record(proposal.number, metrics).proposals
+        kept.sort(key=lambda row: row.number)
+        extended = loop(create, kept)
+        subnet_of = {row.number: row.subnet for row in kept}
+        subnet_of |= {p.number: p.subnet for p in run(extended)}
+        assert [subnet_of[n] for n in sorted(subnet_of)] == subnets(undisturbed)
 
     def test_never_proposes_what_breaks_a_constraint(self, strategy):
         bound = cost_report(cost_model(), space().heuristic, 64).gflops * 0.8
@@ -216,3 +239,66 @@ def test_three_objectives_at_once():
     run(search)
     assert search.archive.losses.shape == (len(search.archive.numbers), 3)
     assert 0 < search.archive.hypervolume < 1
+
+
+PLATEAU = {"evaluations": 30, "min_gain": 0.004}
+
+
+def hypervolumes(found: list[Proposal]) -> list[float]:
+    """Of the first 0, 1, 2, ... results in the order of their numbers."""
+    search = loop(request())
+    archive, values = ParetoArchive(search.archive.reference), [0.0]
+    for p in found:
+        losses = search._objectives.losses(accuracy(p.subnet), p.cost.values())
+        archive.add(p.number, losses)
+        values.append(archive.hypervolume)
+    return values
+
+
+def test_a_plateau_ends_the_search_as_soon_as_the_hypervolume_has_stopped_to_rise():
+    create = request(budget={"evaluations": 400}, parallel_evaluations=4, plateau=PLATEAU)
+    search = loop(create)
+    found = run(search)
+    assert search.stop_reason is StopReason.PLATEAU
+    values, span = hypervolumes(found), PLATEAU["evaluations"]
+    flat = [n for n in range(span, len(values)) if values[n] - values[n - span] < 0.004]
+    assert span < flat[0] < 397
+    # What was in flight when the rule was met is recorded, and nothing more is begun.
+    assert len(found) == flat[0] + 3
+
+
+def test_a_plateau_is_the_same_in_whatever_order_results_arrive():
+    create = request(budget={"evaluations": 400}, plateau=PLATEAU)
+    in_order = subnets(run(loop(create)))
+    for seed in range(4):
+        shuffled = loop(create)
+        assert subnets(run(shuffled, shuffle=seed)) == in_order
+        assert shuffled.stop_reason is StopReason.PLATEAU
+
+
+@pytest.mark.parametrize("kept", [1, 20, 45, -1])
+def test_a_restarted_search_meets_its_plateau_at_the_same_number(kept):
+    create = request(budget={"evaluations": 400}, plateau=PLATEAU)
+    undisturbed = run(loop(create))
+    rows = [Recorded(p.number, p.subnet, True, accuracy(p.subnet)) for p in undisturbed[:kept]]
+    restored = loop(create, rows)
+    assert subnets(undisturbed[:kept] + run(restored)) == subnets(undisturbed)
+    assert restored.stop_reason is StopReason.PLATEAU
+
+
+def test_failed_evaluations_count_towards_a_plateau():
+    plateau = {"evaluations": 5, "min_gain": 0.001}
+    search = loop(request(parallel_evaluations=1, budget={"evaluations": 50}, plateau=plateau))
+    waiting, count = deque(search.start()), 0
+    while waiting:
+        count += 1
+        waiting.extend(search.record(waiting.popleft().number, None).proposals)
+    assert count == 5
+    assert search.stop_reason is StopReason.PLATEAU
+
+
+def test_a_budget_that_is_spent_comes_before_a_plateau():
+    create = request(budget={"evaluations": 6}, plateau={"evaluations": 1, "min_gain": 1.0})
+    search = loop(create)
+    assert len(run(search)) == 6
+    assert search.stop_reason is StopReason.EVALUATIONS

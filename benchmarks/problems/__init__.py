@@ -1,0 +1,1 @@
+"""The problems that search strategies are compared on."""

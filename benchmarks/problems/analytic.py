@@ -1,0 +1,192 @@
+"""A made-up super-network of any depth, with the structure that real ones show.
+
+Every layer has attention heads, an FFN width and a LoRA rank. Cutting a dimension does damage that
+grows faster the more is cut, from little at first; layers matter to very different degrees; cuts
+in one layer and in neighbouring ones aggravate or spare each other; a smaller rank is sometimes
+better. Damages add up and saturate into a loss of accuracy. Costs are those of a BERT encoder of
+hidden size 768 at 128 tokens, where a rank costs nothing. A measurement draws each of ``rows``
+answers: binomial noise, the same whenever one subnet is measured again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
+from api_schemas.spaces import Dimension, DimensionKind
+from benchmarks.problems.problem import Problem
+from search.cost_table import CostTable, Indices
+from search.pareto import Losses, non_dominated
+from search.space import SearchSpace, SubnetConfig
+
+MAX_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How much is lost by cutting: ``single[d][i]`` by choice i of dimension d alone.
+
+    ``cut[d][i]`` is the share of the range cut away, ``pairs`` (dimensions, dimensions) what two
+    full cuts cost beyond the sum of both.
+    """
+
+    single: NDArray[np.float64]
+    cut: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+    best: float
+    drop: float
+
+    def accuracy(self, indices: Indices) -> NDArray[np.float64]:
+        """The true accuracy of subnets (n, dimensions): shape (n,)."""
+        every = np.arange(indices.shape[1])
+        cuts = self.cut[every, indices]
+        damage = self.single[every, indices].sum(axis=1)
+        damage += np.einsum("ni,ij,nj->n", cuts, self.pairs, cuts, optimize=True)
+        return np.asarray(self.best - self.drop * np.tanh(damage))
+
+
+def analytic(seed: int, *, layers: int = 12, rows: int = 872) -> Problem:
+    """An instance with ``3 * layers`` dimensions; another seed, another super-network."""
+    rng = np.random.default_rng([2026, seed, layers])
+    space = _space(layers)
+    model = _cost_model(layers)
+    damage = _damage(space, layers, rng)
+
+    def truth(subnet: SubnetConfig) -> float:
+        return float(damage.accuracy(np.array([space.encode(subnet)]))[0])
+
+    def measure(subnet: SubnetConfig) -> float:
+        drawn = np.random.default_rng([seed, int(subnet.key, 16)])
+        return float(drawn.binomial(rows, truth(subnet))) / rows
+
+    table = CostTable(space, model, MAX_LENGTH)
+    largest = 1.1 * table.of(np.zeros((1, len(space.dimensions)), dtype=np.intp), [Cost.GFLOPS])
+    return Problem(
+        name=f"analytic-{3 * layers}",
+        space=space,
+        cost_model=model,
+        max_length=MAX_LENGTH,
+        rows=rows,
+        measure=measure,
+        truth=truth,
+        front=_best_known(space, table, damage, float(largest[0, 0])),
+    )
+
+
+def _space(layers: int) -> SearchSpace:
+    dimensions = []
+    for layer in range(layers):
+        for name, kind, choices in (
+            ("attention.heads", DimensionKind.HEADS, (12, 10, 8, 6)),
+            ("ffn.width", DimensionKind.WIDTH, (3072, 2560, 2048, 1536, 1024)),
+            ("lora.rank", DimensionKind.RANK, (8, 4, 2)),
+        ):
+            dimensions.append(Dimension(name=f"layer.{layer}.{name}", kind=kind, choices=choices))
+    return SearchSpace(tuple(dimensions))
+
+
+def _cost_model(layers: int) -> CostModel:
+    linears, attentions = [], []
+    hidden = Extent(full=768)
+    for layer in range(layers):
+        width = Extent(full=768, dimension=f"layer.{layer}.attention.heads", unit=64)
+        ffn = Extent(full=3072, dimension=f"layer.{layer}.ffn.width")
+        rank = Extent(full=8, dimension=f"layer.{layer}.lora.rank")
+        for name, rows, columns, adapted in (
+            ("query", width, hidden, True),
+            ("key", width, hidden, False),
+            ("value", width, hidden, True),
+            ("output", hidden, width, False),
+            ("ffn_in", ffn, hidden, False),
+            ("ffn_out", hidden, ffn, False),
+        ):
+            linears.append(
+                LinearShape(
+                    name=f"{layer}.{name}",
+                    rows=rows,
+                    columns=columns,
+                    bias=True,
+                    tokens="sequence",
+                    layer=layer,
+                    rank=rank if adapted else None,
+                )
+            )
+        attentions.append(AttentionShape(layer=layer, width=width))
+    return CostModel(
+        linears=tuple(linears),
+        attentions=tuple(attentions),
+        layer_params=(4 * 768,) * layers,
+        constant_params=23_000_000,
+    )
+
+
+def _damage(space: SearchSpace, layers: int, rng: np.random.Generator) -> Damage:
+    count = len(space.dimensions)
+    most = max(space.cardinalities)
+    cut, single = np.zeros((count, most)), np.zeros((count, most))
+    depth = np.repeat(np.linspace(0, 1, layers), 3)
+    profile = 1 + rng.uniform(0, 1.5) * (2 * depth - 1) ** 2 + rng.uniform(-0.6, 0.6) * depth
+    kind = np.tile([1.0, 1.3, 0.25], layers)
+    weight = kind * profile * np.exp(rng.normal(0, 0.6, count))
+    ranks = np.arange(count) % 3 == 2
+    weight[ranks & (rng.random(count) < 0.3)] *= -0.5
+    for position, dimension in enumerate(space.dimensions):
+        choices = np.array(dimension.choices, dtype=float)
+        share = (choices[0] - choices) / (choices[0] - choices[-1])
+        bend = rng.uniform(0.5, 3.0)
+        cut[position, : len(choices)] = share
+        single[position, : len(choices)] = (
+            weight[position] * np.expm1(bend * share) / np.expm1(bend)
+        )
+    pairs = np.zeros((count, count))
+    near = np.abs(np.subtract.outer(np.arange(count) // 3, np.arange(count) // 3)) <= 1
+    strength = np.sqrt(np.abs(np.outer(weight, weight)))
+    pairs = np.triu(rng.normal(0.08, 0.2, (count, count)) * strength * near, 1)
+    far = np.triu(rng.random((count, count)) < 2 / count, 1) & ~near
+    pairs += rng.normal(0, 0.2, (count, count)) * strength * far
+    total = single[np.arange(count), np.array(space.cardinalities) - 1].sum() + pairs.sum()
+    scale = rng.uniform(0.9, 1.5) / total
+    best = rng.uniform(0.8, 0.94)
+    return Damage(single * scale, cut, pairs * scale, best, rng.uniform(0.08, 0.3))
+
+
+def _best_known(space: SearchSpace, table: CostTable, damage: Damage, largest: float) -> Losses:
+    """The front by descent on accuracy plus a price on cost, for many prices, then by local moves.
+
+    Noise-free and with the formula in hand, so far beyond what a search can reach.
+    """
+    cards = np.array(space.cardinalities)
+    rng = np.random.default_rng(0)
+    prices = np.concatenate([[0.0], np.geomspace(0.003, 3.0, 120)])
+
+    def losses(indices: Indices) -> Losses:
+        costs = table.of(indices, [Cost.GFLOPS])[:, 0] / largest
+        return np.stack([1 - damage.accuracy(indices), costs], axis=1)
+
+    found = []
+    for start in range(2):
+        states = np.zeros((len(prices), len(cards)), dtype=np.intp)
+        if start:
+            states = np.floor(rng.random(states.shape) * cards).astype(np.intp)
+        for _ in range(6):
+            for dimension in rng.permutation(len(cards)):
+                options = np.repeat(states[:, None, :], cards[dimension], axis=1)
+                options[:, :, dimension] = np.arange(cards[dimension])
+                loss, cost = losses(options.reshape(-1, len(cards))).T
+                total = (loss + np.repeat(prices, cards[dimension]) * cost).reshape(len(prices), -1)
+                states[:, dimension] = np.argmin(total, axis=1)
+        found.append(states)
+    best = np.unique(np.concatenate(found), axis=0)
+    for _ in range(8):
+        best = best[non_dominated(losses(best))]
+        moves = best[rng.integers(len(best), size=4000)]
+        for _ in range(2):
+            dimension = rng.integers(len(cards), size=len(moves))
+            each = np.arange(len(moves))
+            moves[each, dimension] = np.floor(rng.random(len(moves)) * cards[dimension])
+        best = np.unique(np.concatenate([best, moves]), axis=0)
+    front = losses(best)
+    return front[non_dominated(front)]

@@ -1,0 +1,66 @@
+"""A part of a real super-network, every subnet of which was measured (see `tabulate`).
+
+LoNAS on MiniLM (6 layers) for SST-2, 872 validation rows, four FFN widths and two numbers of heads
+left free, and the FFN width of the last layer: 9,216 subnets. The measured accuracy is the truth
+here, luck included.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from api_schemas.costs import Cost, CostModel
+from api_schemas.spaces import Dimension
+from benchmarks.problems.problem import Problem
+from search.cost_table import CostTable
+from search.pareto import ParetoArchive
+from search.space import SearchSpace, SubnetConfig
+
+TABLE = Path(__file__).parent / "lonas-minilm-sst2.json"
+
+
+def tabular(table: Path = TABLE) -> Problem:
+    """The problem of a table that ``tabulate`` wrote."""
+    stored = json.loads(table.read_text())
+    space = SearchSpace(tuple(Dimension.model_validate(d) for d in stored["dimensions"]))
+    model = CostModel.model_validate(_frozen(stored["cost_model"], stored["frozen"]))
+    rows, correct = stored["rows"], np.array(stored["correct"])
+
+    def accuracy(subnet: SubnetConfig) -> float:
+        return float(
+            correct[np.ravel_multi_index(space.encode(subnet), space.cardinalities)] / rows
+        )
+
+    everything = np.stack(
+        [axis.ravel() for axis in np.indices(space.cardinalities)], axis=1
+    ).astype(np.intp)
+    costs = CostTable(space, model, stored["max_length"]).of(everything, [Cost.GFLOPS])
+    losses = np.column_stack([1 - correct / rows, costs / (1.1 * costs.max())])
+    archive = ParetoArchive(np.ones(2))
+    for number in np.lexsort(losses.T):
+        archive.add(int(number), losses[number])
+    return Problem(
+        name="tabular",
+        space=space,
+        cost_model=model,
+        max_length=stored["max_length"],
+        rows=rows,
+        measure=accuracy,
+        truth=accuracy,
+        front=archive.losses,
+    )
+
+
+def _frozen(node: Any, choices: dict[str, int]) -> Any:
+    """A cost model in JSON with the lengths that frozen dimensions cut written out."""
+    if isinstance(node, list):
+        return [_frozen(each, choices) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("dimension") in choices:
+        return {"full": node.get("unit", 1) * choices[node["dimension"]]}
+    return {name: _frozen(each, choices) for name, each in node.items()}

@@ -1,0 +1,170 @@
+"""Evaluate every subnet of a small part of a real super-network once, and store the table.
+
+    python -m benchmarks.problems.tabulate CHECKPOINT DATA.jsonl --text sentence --max-length 64 \\
+        --free layer.0.ffn.width layer.5.attention.heads ... --output table.json
+
+All other dimensions stay at their largest choice. Subnets that agree on their first layers share
+what those compute, and behind the last attention only the first token is needed, so thousands of
+subnets cost what a few hundred would; some are evaluated in full to show that it is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from api_schemas.metrics import Task
+from api_schemas.spaces import Dimension
+from search.space import SearchSpace
+from supernet.activation import active_tensors
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.cost_model import cost_model
+from supernet.evaluation import evaluate
+from supernet.examples import Batch, LabelledTexts, tokenize
+from supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Half an encoder layer, and its weights at each choice of the one dimension that cuts it.
+
+    ``weights[part][i]`` are the tensors of the module ``part`` at choice i.
+    """
+
+    layer: Any
+    feed_forward: bool
+    last: bool
+    weights: list[dict[str, dict[str, torch.Tensor]]]
+
+    def run(self, choice: int, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Hidden states (rows, tokens, size) after this half layer."""
+        weights = self.weights[choice]
+        if not self.feed_forward:
+            out: torch.Tensor = functional_call(
+                self.layer.attention, weights["attention"], (hidden, mask)
+            )[0]
+            return out[:, :1] if self.last else out
+        inner = functional_call(self.layer.intermediate, weights["intermediate"], (hidden,))
+        result: torch.Tensor = functional_call(
+            self.layer.output, weights["output"], (inner, hidden)
+        )
+        return result
+
+
+def stages(supernet: Supernet, free: list[Dimension]) -> list[Stage]:
+    """The encoder as half layers, in order."""
+    layers = supernet.model.get_submodule(supernet.architecture.layers)
+    assert isinstance(layers, nn.ModuleList)
+    found = []
+    for index, layer in enumerate(layers):
+        for half, parts in (("attention.heads", ["attention"]), ("ffn.width", FEED_FORWARD)):
+            name = f"layer.{index}.{half}"
+            choices = next((d.choices for d in free if d.name == name), None)
+            subnets = [supernet.space.subnet({name: c} if choices else {}) for c in choices or [0]]
+            prefixes = {part: f"{supernet.architecture.layers}.{index}.{part}." for part in parts}
+            weights = [
+                {
+                    part: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)}
+                    for part, p in prefixes.items()
+                }
+                for tensors in (active_tensors(supernet, subnet) for subnet in subnets)
+            ]
+            last = index == len(layers) - 1
+            found.append(Stage(layer, half == "ffn.width", last, weights))
+    return found
+
+
+FEED_FORWARD = ["intermediate", "output"]
+
+
+def right_answers(
+    model: Any, plan: list[Stage], batch: Batch, labels: torch.Tensor
+) -> Iterator[int]:
+    """How many rows of a batch each subnet gets right, the last stage's choice varying fastest."""
+    encoder = model.base_model
+    tokens = batch.inputs
+    types = {k: v for k, v in tokens.items() if k == "token_type_ids"}
+    hidden = encoder.embeddings(input_ids=tokens["input_ids"], **types)
+    mask = tokens["attention_mask"][:, None, None, :].bool()
+    expected = labels[batch.rows]
+
+    def walk(depth: int, hidden: torch.Tensor) -> Iterator[int]:
+        if depth == len(plan):
+            logits = model.classifier(encoder.pooler(hidden))
+            yield int((logits.argmax(dim=1) == expected).sum())
+            return
+        for choice in range(len(plan[depth].weights)):
+            yield from walk(depth + 1, plan[depth].run(choice, hidden, mask))
+
+    yield from walk(0, hidden)
+
+
+def main() -> None:
+    """Write the table: the free dimensions, the cost model, and the right answers per subnet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
+    parser.add_argument("--text", default="text")
+    parser.add_argument("--label", default="label")
+    parser.add_argument("--max-length", type=int, default=64)
+    parser.add_argument("--free", nargs="+", required=True, help="attention heads and FFN widths")
+    parser.add_argument("--check", type=int, default=5, help="subnets to evaluate in full as well")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    supernet = read_supernet(options.checkpoint)
+    rows = [json.loads(line) for line in options.data.read_text().splitlines()]
+    examples = tokenize(
+        LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
+        load_tokenizer(supernet),
+        supernet.architecture,
+        task=Task.CLASSIFICATION,
+        max_length=options.max_length,
+    )
+    batches = examples.batches(4096)
+    by_layer = sorted(
+        (d for d in supernet.space.dimensions if d.name in options.free),
+        key=lambda d: (int(d.name.split(".")[1]), d.name),
+    )
+    space = SearchSpace(tuple(by_layer))
+    plan = stages(supernet, by_layer)
+    correct = np.zeros(space.size, dtype=int)
+    with torch.inference_mode():
+        for done, batch in enumerate(batches):
+            counts = right_answers(supernet.model, plan, batch, examples.labels)
+            correct += np.fromiter(counts, dtype=int, count=space.size)
+            print(f"batch {done + 1} of {len(batches)}", file=sys.stderr, flush=True)
+
+    everything = list(itertools.islice(space.enumerate(), space.size))
+    for index in random.Random(0).sample(range(space.size), options.check):
+        subnet = supernet.space.subnet(dict(everything[index]))
+        full = evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)
+        difference = correct[index] - full["accuracy"] * len(examples)
+        print(f"subnet {index}: {correct[index]} right, {difference:+.0f} against in full")
+
+    frozen = {d.name: d.choices[0] for d in supernet.space.dimensions if d not in by_layer}
+    table = {
+        "rows": len(examples),
+        "max_length": options.max_length,
+        "dimensions": [d.model_dump(mode="json") for d in by_layer],
+        "frozen": frozen,
+        "cost_model": cost_model(supernet).model_dump(mode="json", exclude_defaults=True),
+        "correct": correct.tolist(),
+    }
+    options.output.write_text(json.dumps(table, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

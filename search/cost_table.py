@@ -1,0 +1,76 @@
+"""The costs of many subnets at once, as exact as of one.
+
+A cost is a sum over layers, and what one layer costs depends on two or three dimensions only. So
+each part is tabulated once over just its dimensions, by `search.cost` itself; a subnet's costs are
+then sums of table entries: integers, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api_schemas.costs import AttentionShape, Cost, CostModel, LinearShape
+from search.cost import cost_report
+from search.space import SearchSpace
+
+Indices = NDArray[np.intp]
+"""Subnets as rows of choice indices, shape (n, dimensions)."""
+
+
+class CostTable:
+    """Every cost of any subnets of a space, at one sequence length."""
+
+    def __init__(self, space: SearchSpace, model: CostModel, max_length: int) -> None:
+        self._parts: list[tuple[list[int], NDArray[np.float64]]] = []
+        positions = {d.name: i for i, d in enumerate(space.dimensions)}
+        always = {model.depth} if model.depth is not None else set()
+        linears: dict[frozenset[str], list[LinearShape]] = defaultdict(list)
+        attentions: dict[frozenset[str], list[AttentionShape]] = defaultdict(list)
+        for linear in model.linears:
+            extents = (linear.rows, linear.columns, linear.rank)
+            cut = {e.dimension for e in extents if e is not None and e.dimension is not None}
+            linears[frozenset(cut | always)].append(linear)
+        for attention in model.attentions:
+            cut = set() if (name := attention.width.dimension) is None else {name}
+            attentions[frozenset(cut | always)].append(attention)
+        nothing = {"layer_params": (0,) * len(model.layer_params), "constant_params": 0}
+        parts = [(frozenset(always), model.model_copy(update={"linears": (), "attentions": ()}))]
+        for names in linears.keys() | attentions.keys():
+            own = {"linears": tuple(linears[names]), "attentions": tuple(attentions[names])}
+            parts.append((names, model.model_copy(update=own | nothing)))
+        for names, part in parts:
+            columns = sorted(positions[name] for name in names)
+            self._parts.append((columns, _tabulate(space, columns, part, max_length)))
+
+    def of(self, indices: Indices, costs: Iterable[Cost]) -> NDArray[np.float64]:
+        """The named costs of subnets (n, dimensions): shape (n, number of costs)."""
+        total = np.zeros((len(indices), len(_COUNTED)))
+        for columns, table in self._parts:
+            total += table[tuple(indices[:, column] for column in columns)]
+        named: dict[Cost, NDArray[np.float64]] = dict(zip(_COUNTED, total.T, strict=True))
+        named[Cost.GFLOPS] = named[Cost.TORCH_FLOPS] / 2 / 1e9
+        return np.stack([named[cost] for cost in costs], axis=1)
+
+
+_COUNTED: tuple[Cost, ...] = tuple(cost for cost in Cost if cost is not Cost.GFLOPS)
+"""The costs that are whole numbers; GFLOPs are half the counted operations."""
+
+
+def _tabulate(
+    space: SearchSpace, columns: list[int], part: CostModel, max_length: int
+) -> NDArray[np.float64]:
+    """What ``part`` costs at every choice of its dimensions: (choices..., counted costs)."""
+    if not columns:
+        anywhere = cost_report(part, space.maximal, max_length).values()
+        return np.array([anywhere[cost.value] for cost in _COUNTED], dtype=np.float64)
+    own = SearchSpace(tuple(space.dimensions[column] for column in columns))
+    table = np.empty((*own.cardinalities, len(_COUNTED)))
+    for indices in itertools.product(*(range(count) for count in own.cardinalities)):
+        values = cost_report(part, own.decode(indices), max_length).values()
+        table[indices] = [values[cost.value] for cost in _COUNTED]
+    return table

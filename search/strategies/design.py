@@ -1,0 +1,36 @@
+"""A space-filling first design, stratified along the cost axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.cost_table import Indices
+from search.evolution import distinct, random_subnets
+from search.problem import SearchProblem
+
+
+def stratified(problem: SearchProblem, count: int, rng: np.random.Generator) -> Indices:
+    """Feasible subnets (at most ``count``, dimensions), in random order.
+
+    The cost axis between the cheapest and the dearest candidate is cut into ``count`` strata; from
+    each comes the candidate that differs from those already chosen in the most dimensions. Without
+    a cost objective the share of the choices kept takes its place.
+    """
+    candidates = distinct(
+        problem.repair(random_subnets(64 * count, problem.cardinalities, rng), rng)
+    )
+    costs = problem.cost_losses(candidates)
+    along = costs[:, 0] if costs.shape[1] else -candidates.mean(axis=1)
+    edges = np.linspace(along.min(), along.max() + 1e-12, count + 1)
+    stratum = np.clip(np.searchsorted(edges, along, side="right") - 1, 0, count - 1)
+    chosen: list[int] = []
+    for level in rng.permutation(count):
+        members = np.flatnonzero(stratum == level)
+        if len(members) == 0:
+            continue
+        if chosen:
+            apart = candidates[members][:, None, :] != candidates[chosen][None, :, :]
+            chosen.append(int(members[np.argmax(apart.sum(axis=2).min(axis=1))]))
+        else:
+            chosen.append(int(rng.choice(members)))
+    return candidates[chosen]

@@ -1,0 +1,64 @@
+"""Which dimensions decide how good a subnet is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from api_schemas.spaces import Dimension, DimensionKind
+from search.importance import FEWEST, dimension_importance
+from search.space import SearchSpace
+
+
+def space_of(*counts: int) -> SearchSpace:
+    return SearchSpace(
+        tuple(
+            Dimension(
+                name=f"layer.{i}.ffn.width",
+                kind=DimensionKind.WIDTH,
+                choices=tuple(range(count, 0, -1)),
+            )
+            for i, count in enumerate(counts)
+        )
+    )
+
+
+def drawn(space: SearchSpace, count: int = 400) -> list[list[int]]:
+    random = np.random.default_rng(0)
+    columns = [random.integers(0, n, count) for n in space.cardinalities]
+    return np.stack(columns, axis=1).tolist()
+
+
+def test_what_decides_the_value_comes_first():
+    space = space_of(4, 4, 4, 4)
+    choices = drawn(space)
+    found = dimension_importance(space, choices, [-3.0 * c[2] - 1.0 * c[0] for c in choices])
+    assert list(found)[:2] == ["layer.2.ffn.width", "layer.0.ffn.width"]
+    assert found["layer.2.ffn.width"] > 0.5
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_the_same_evaluations_give_the_same_answer():
+    space = space_of(3, 5, 2)
+    choices = drawn(space, 50)
+    values = [float(-sum(c)) for c in choices]
+    first = dimension_importance(space, choices, values)
+    assert dimension_importance(space, choices, values) == first
+
+
+def test_a_dimension_without_a_choice_has_no_importance():
+    space = space_of(4, 1)
+    choices = drawn(space, 40)
+    found = dimension_importance(space, choices, [-float(c[0]) for c in choices])
+    assert found == {"layer.0.ffn.width": pytest.approx(1.0), "layer.1.ffn.width": 0.0}
+
+
+def test_nothing_matters_where_everything_is_equal():
+    space = space_of(4, 4)
+    assert set(dimension_importance(space, drawn(space, 20), [0.5] * 20).values()) == {0.0}
+
+
+def test_too_few_evaluations_are_refused():
+    space = space_of(4, 4)
+    with pytest.raises(ValueError, match="found 9"):
+        dimension_importance(space, drawn(space, FEWEST - 1), [0.5] * (FEWEST - 1))

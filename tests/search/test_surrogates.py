@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from api_schemas.spaces import Dimension, DimensionKind
+from search import evolution
+from search.space import SearchSpace
+from search.surrogates import Posterior, make_surrogate
+from search.surrogates.features import Encoding
+
+SPACE = SearchSpace(
+    tuple(
+        Dimension(name=f"{kind.value}.{i}", kind=kind, choices=choices)
+        for i in range(8)
+        for kind, choices in (
+            (DimensionKind.HEADS, (12, 9, 6)),
+            (DimensionKind.WIDTH, (1536, 1152, 768, 384)),
+        )
+    )
+)
+CARDS = np.array(SPACE.cardinalities)
+NOISE = 0.01
+EFFECTS = np.random.default_rng(1).gamma(1.0, 0.02, len(CARDS))
+
+
+def truth(indices: np.ndarray) -> np.ndarray:
+    cut = indices / (CARDS - 1)
+    return 0.2 + (cut**1.5) @ EFFECTS + 0.1 * cut[:, 0] * cut[:, 1]
+
+
+def learned(name, count: int = 80) -> Posterior:
+    rng = np.random.default_rng(2)
+    subnets = evolution.random_subnets(count, CARDS, rng)
+    losses = truth(subnets) + rng.normal(0, NOISE, count)
+    surrogate = make_surrogate(name, SPACE)
+    tuned = surrogate.tune(subnets, losses, NOISE**2)
+    return surrogate.condition(tuned, subnets, losses, NOISE**2)
+
+
+@pytest.mark.parametrize("name", ["average", "bayesian_linear", "gaussian_process", "trees"])
+class TestEverySurrogate:
+    def test_predicts_unseen_subnets_far_better_than_their_mean(self, name):
+        asked = evolution.random_subnets(300, CARDS, np.random.default_rng(3))
+        mean, _ = learned(name).marginal(asked)
+        error = np.sqrt(np.mean((mean - truth(asked)) ** 2))
+        assert error < 0.6 * np.std(truth(asked))
+
+    def test_a_joint_belief_agrees_with_the_marginal_ones(self, name):
+        asked = evolution.random_subnets(20, CARDS, np.random.default_rng(4))
+        belief = learned(name)
+        mean, std = belief.marginal(asked)
+        joint_mean, covariance = belief.joint(asked)
+        assert joint_mean == pytest.approx(mean, abs=1e-6)
+        assert np.sqrt(np.diag(covariance)) == pytest.approx(std, rel=1e-3, abs=1e-6)
+
+    def test_learns_from_constant_measurements_that_all_are_alike(self, name):
+        rng = np.random.default_rng(5)
+        subnets = evolution.random_subnets(12, CARDS, rng)
+        surrogate = make_surrogate(name, SPACE)
+        tuned = surrogate.tune(subnets, np.full(12, 0.3), NOISE**2)
+        belief = surrogate.condition(tuned, subnets, np.full(12, 0.3), NOISE**2)
+        assert belief.marginal(subnets)[0] == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["average", "gaussian_process"])
+def test_the_predicted_errors_are_those_that_are_made(name):
+    asked = evolution.random_subnets(400, CARDS, np.random.default_rng(6))
+    mean, std = learned(name).marginal(asked)
+    assert 0.6 < np.sqrt(np.mean(((mean - truth(asked)) / std) ** 2)) < 1.6
+
+
+def test_more_measurements_leave_less_doubt():
+    asked = evolution.random_subnets(50, CARDS, np.random.default_rng(7))
+    few, many = (learned("average", count).marginal(asked)[1].mean() for count in (40, 200))
+    assert many < few
+
+
+def test_a_gaussian_process_takes_no_more_noise_than_the_validation_set_explains():
+    assert learned("gaussian_process").noise <= 1.01 * NOISE**2
+
+
+def test_a_space_without_a_choice_still_has_features():
+    single = SearchSpace((Dimension(name="r", kind=DimensionKind.RANK, choices=(8,)),))
+    assert Encoding(single).all(np.zeros((3, 1), dtype=np.intp)).shape[0] == 3
