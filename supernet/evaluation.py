@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -14,33 +14,54 @@ from supernet.metrics import task_metrics
 from supernet.supernet import Supernet
 
 
+class EvaluationUnwantedError(Exception):
+    """An evaluation was given up because nobody waits for it any more."""
+
+
 def evaluate(
     supernet: Supernet,
     subnet: SubnetConfig,
     batches: Sequence[Batch],
     labels: torch.Tensor,
     task: Task,
+    is_unwanted: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """All metrics of ``task`` for a subnet, on batches that lie on the super-network's device.
 
     ``labels`` (rows,) stay on the CPU. Batches and padding change nothing but the last bits.
+    ``is_unwanted`` is asked before every batch.
+
+    Raises:
+        EvaluationUnwantedError: nobody waits for the result any more.
     """
     with torch.inference_mode():
-        logits = predict(activate(supernet, subnet), batches, rows=len(labels))
+        active = activate(supernet, subnet)
+        logits = predict(active, batches, rows=len(labels), is_unwanted=is_unwanted)
     return task_metrics(task, logits, labels)
 
 
-def predict(active: ActiveSubnet, batches: Sequence[Batch], *, rows: int) -> torch.Tensor:
+def predict(
+    active: ActiveSubnet,
+    batches: Sequence[Batch],
+    *,
+    rows: int,
+    is_unwanted: Callable[[], bool] = lambda: False,
+) -> torch.Tensor:
     """The logits of every row, shape (rows, labels), float32 on the CPU, in dataset order.
 
     They are gathered on the device, so an evaluation waits for it once.
 
     Raises:
         ValueError: there is no batch.
+        EvaluationUnwantedError: ``is_unwanted`` said so.
     """
     if not batches:
         raise ValueError("no batch to predict on")
-    parts = [active.logits(batch.inputs).float() for batch in batches]
+    parts = []
+    for batch in batches:
+        if is_unwanted():
+            raise EvaluationUnwantedError
+        parts.append(active.logits(batch.inputs).float())
     order = torch.cat([batch.rows for batch in batches])
     gathered = torch.empty(rows, parts[0].shape[-1], device=parts[0].device)
     gathered[order] = torch.cat(parts)

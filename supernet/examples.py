@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -64,6 +64,15 @@ class TokenizedExamples:
         if self.type_ids is not None:
             inputs["token_type_ids"] = _padded([self.type_ids[row] for row in rows], width, 0)
         return Batch(inputs, torch.tensor(rows))
+
+    def select(self, rows: Sequence[int]) -> TokenizedExamples:
+        """These rows alone, in this order."""
+        return replace(
+            self,
+            token_ids=[self.token_ids[row] for row in rows],
+            type_ids=None if self.type_ids is None else [self.type_ids[row] for row in rows],
+            labels=self.labels[list(rows)],
+        )
 
     def batches(self, token_budget: int) -> list[Batch]:
         """All rows, longest first, in batches of at most ``token_budget`` tokens, padding included.

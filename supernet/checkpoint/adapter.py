@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.problems import InputError
+from supernet.checkpoint.json_file import read_object, validated
 from supernet.checkpoint.tensors import read_tensors
 from supernet.supernet import LoraAdapter
 
@@ -59,7 +59,9 @@ def read_adapter(folder: Path) -> AdapterFolder:
         InputError: not a LoRA adapter, an option that changes the arithmetic in a way not read
             here (DoRA, trained biases), half of a pair missing, or a rank that is not the config's.
     """
-    config = _read_config(folder / "adapter_config.json")
+    field = "adapter/adapter_config.json"
+    raw = read_object(folder / "adapter_config.json", field=field)
+    config = validated(_AdapterConfig, raw, field=field)
     pairs: dict[str, dict[str, torch.Tensor]] = {}
     head: dict[str, torch.Tensor] = {}
     for key, tensor in read_tensors(folder, "adapter_model", label="adapter").items():
@@ -74,23 +76,6 @@ def read_adapter(folder: Path) -> AdapterFolder:
         raise InputError("the file holds no LoRA tensors", field="adapter/adapter_model")
     adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
     return AdapterFolder(adapters, head, config.base_model_name_or_path)
-
-
-def _read_config(file: Path) -> _AdapterConfig:
-    try:
-        return _AdapterConfig.model_validate(json.loads(file.read_text()))
-    except FileNotFoundError as error:
-        raise InputError(
-            "the adapter has no config", field="adapter/adapter_config.json"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise InputError(
-            first["msg"], field=f"adapter/adapter_config.json/{where}", value=first.get("input")
-        ) from error
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", field="adapter/adapter_config.json") from error
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:

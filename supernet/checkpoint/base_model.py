@@ -47,6 +47,12 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
             field=logits,
             remedy="register a fine-tuned super-network, not a bare encoder",
         )
+    if state[logits].ndim != 2:
+        raise InputError(
+            "the last layer of the task head is not a matrix",
+            field=logits,
+            value=tuple(state[logits].shape),
+        )
     labels = int(state[logits].shape[0])
     if label_names is not None and len(label_names) != labels:
         label_names = None
@@ -55,7 +61,7 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
     for name in head:
         if name not in expected:
             raise InputError("the model has no such tensor", field=f"adapter/{name}")
-    _load(model, state)
+    _load(model, state, head)
     return BaseModel(architecture, model, label_names)
 
 
@@ -80,7 +86,7 @@ def classifier_for_training(
         for name, tensor in model.state_dict().items()
         if name.startswith(trained) or (name.startswith(heads) and name not in state)
     }
-    _load(model, state | new)
+    _load(model, state | new, head={})
     return BaseModel(architecture, model, label_names, tuple(new))
 
 
@@ -115,17 +121,23 @@ def _new_classifier(
     return architecture.model_class(config)
 
 
-def _load(model: PreTrainedModel, state: Mapping[str, torch.Tensor]) -> None:
-    """Load what the model needs of ``state``; tensors it does not know (an MLM head) are left."""
+def _load(
+    model: PreTrainedModel, state: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
+) -> None:
+    """Load what the model needs of ``state``; tensors it does not know (an MLM head) are left.
+
+    ``head`` are those of ``state`` that came from the adapter file, for the errors.
+    """
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in state:
             raise InputError("the checkpoint lacks this tensor", field=f"base/{name}")
         if state[name].shape != tensor.shape:
+            part = "adapter" if name in head else "base"
             raise InputError(
                 f"the tensor has shape {tuple(state[name].shape)}, the config calls for "
                 f"{tuple(tensor.shape)}",
-                field=f"base/{name}",
+                field=f"{part}/{name}",
             )
     model.load_state_dict({name: state[name] for name in expected})
     model.train(False).requires_grad_(False)

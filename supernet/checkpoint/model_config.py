@@ -6,15 +6,15 @@ the fields below are read, checked and put into a fresh config of an allowed arc
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from transformers import PretrainedConfig
 
 from api_schemas.problems import InputError
 from supernet.architectures import Architecture, architecture_of
+from supernet.checkpoint.json_file import read_object, validated
 
 
 class _Fields(BaseModel):
@@ -72,29 +72,10 @@ def read_config(folder: Path) -> tuple[Architecture, PretrainedConfig, tuple[str
     Raises:
         InputError: no config.json, an unsupported architecture, or a field out of bounds.
     """
-    file = folder / "config.json"
-    try:
-        raw: Any = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise InputError(
-            "the checkpoint has no base model config",
-            field="base/config.json",
-            remedy="put the Hugging Face folder of the base model into base/",
-        ) from error
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", field="base/config.json") from error
-    if not isinstance(raw, dict):
-        raise InputError("not a JSON object", field="base/config.json")
+    field = "base/config.json"
+    raw = read_object(folder / "config.json", field=field)
     architecture = architecture_of(raw.get("model_type"))
-    try:
-        fields = _FIELDS[architecture.model_type].model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            first["msg"],
-            field="base/config.json/" + "/".join(str(part) for part in first["loc"]),
-            value=None if first["type"] == "missing" else first["input"],
-        ) from error
+    fields = validated(_FIELDS[architecture.model_type], raw, field=field)
     # What the file leaves out takes the architecture's default: RoBERTa pads with 1, BERT with 0.
     given = fields.model_dump(exclude=_NOT_IN_CONFIG, exclude_unset=True, exclude_none=True)
     config = architecture.config_class(**given)

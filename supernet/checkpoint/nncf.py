@@ -22,6 +22,7 @@ from api_schemas.problems import InputError
 from api_schemas.spaces import Dimension, DimensionKind
 from search.space import SearchSpace
 from supernet.architectures import Architecture
+from supernet.checkpoint.json_file import read_object
 from supernet.plan import (
     LORA_A,
     LORA_B,
@@ -60,16 +61,16 @@ def read_nncf_config(
         InputError: a part of the config is missing or not read here, a node name is not in the
             model, a group does not make sense as one width, or a width does not fit its layers.
     """
-    content = _parse(file)
+    content = read_object(file, field=NNCF_FILE, parse=_lenient)
     width = _member(content, "bootstrapNAS", "training", "elasticity", "width")
-    groups, widths = _member(width, "overwrite_groups"), _member(width, "overwrite_groups_widths")
-    if not isinstance(groups, list) or not isinstance(widths, list) or len(groups) != len(widths):
+    if not isinstance(width, dict):
+        raise InputError("this must be an object", field=f"{NNCF_FILE}/width", value=width)
+    groups, widths = _list(width, "overwrite_groups"), _list(width, "overwrite_groups_widths")
+    if len(groups) != len(widths):
         raise InputError(
             "there must be one list of widths for each group",
             field=f"{NNCF_FILE}/overwrite_groups_widths",
-            value=f"{len(widths)} lists for {len(groups)} groups"
-            if isinstance(groups, list) and isinstance(widths, list)
-            else type(widths).__name__,
+            value=f"{len(widths)} lists for {len(groups)} groups",
         )
     available = _member(
         content, "bootstrapNAS", "training", "elasticity", "available_elasticity_dims"
@@ -82,12 +83,15 @@ def read_nncf_config(
             remedy="describe the space in search_space.json instead",
         )
     model = _Model(architecture, config, set(adapted))
-    for index, name in enumerate(width.get("add_dynamic_inputs") or []):
+    dynamic = _list(width, "add_dynamic_inputs") if width.get("add_dynamic_inputs") else []
+    for index, name in enumerate(dynamic):
         model.node(name, field=f"{NNCF_FILE}/add_dynamic_inputs/{index}")
     dimensions: list[Dimension] = []
     cuts: list[Cut] = []
     for index, (names, choices) in enumerate(zip(groups, widths, strict=True)):
         field = f"{NNCF_FILE}/overwrite_groups/{index}"
+        if not isinstance(names, list) or not names:
+            raise InputError("a group must be a list of node names", field=field, value=names)
         nodes = {model.node(name, field=field) for name in names}
         dimension, group_cuts = model.group(index, nodes, choices)
         dimensions.append(dimension)
@@ -191,15 +195,19 @@ class _Model:
         return dimension, rank_cuts(name, ordered)
 
 
-def _parse(file: Path) -> Any:
-    text = file.read_text()
+def _lenient(text: str) -> Any:
+    """JSON, with comments and trailing commas if it has to be: json5 is slow."""
     try:
         return json.loads(text)
     except ValueError:
-        try:
-            return json5.loads(text)
-        except ValueError as error:
-            raise InputError(f"not valid JSON: {error}", field=NNCF_FILE) from error
+        return json5.loads(text)
+
+
+def _list(section: dict[str, Any], key: str) -> list[Any]:
+    found = section.get(key)
+    if not isinstance(found, list):
+        raise InputError("this must be a list", field=f"{NNCF_FILE}/{key}", value=found)
+    return found
 
 
 def _member(content: Any, *path: str) -> Any:

@@ -8,18 +8,18 @@ layers kept. ``docs/formats.md`` describes the file.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from transformers import PretrainedConfig
 
 from api_schemas.problems import InputError
 from api_schemas.spaces import Dimension, DimensionKind
 from search.space import SearchSpace
 from supernet.architectures import ROLES, Architecture
+from supernet.checkpoint.json_file import read_object, validated
 from supernet.plan import (
     Cut,
     ElasticPart,
@@ -47,7 +47,7 @@ class SpaceFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dimensions: tuple[Dimension, ...]
-    reference_length: int | None = None
+    reference_length: PositiveInt | None = None
 
 
 def read_space_file(
@@ -58,15 +58,17 @@ def read_space_file(
     Raises:
         InputError: not such a file, or a dimension whose name, kind or layer does not fit.
     """
-    try:
-        content = SpaceFile.model_validate(json.loads(file.read_text()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise InputError(first["msg"], field=f"{SPACE_FILE}/{where}") from error
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", field=SPACE_FILE) from error
+    content = read_space(file)
     return elastic_part(content, architecture, config, adapted)
+
+
+def read_space(file: Path) -> SpaceFile:
+    """The content of a space file.
+
+    Raises:
+        InputError: it is not one.
+    """
+    return validated(SpaceFile, read_object(file, field=file.name), field=file.name)
 
 
 def elastic_part(

@@ -182,6 +182,7 @@ def edit_json(file: Path, change: Callable[[Any], None]) -> None:
 
 BASE, ADAPTER = "base/model.safetensors", "adapter/adapter_model.safetensors"
 QUERY = "bert.encoder.layer.1.attention.self.query.weight"
+HEAD = "base_model.model.classifier.weight"
 LORA = "base_model.model.bert.encoder.layer.2.attention.self.value.lora_B.weight"
 
 
@@ -199,8 +200,10 @@ def poison(name: str, value: float) -> Callable[[dict[str, torch.Tensor]], None]
         (ADAPTER, poison(LORA, float("inf")), rf"{LORA}.*infinite"),
         (ADAPTER, lambda t: t.update({LORA: torch.zeros(24, 3)}), "rank 4"),
         (ADAPTER, lambda t: t.update({"base_model.model.nose": torch.zeros(1)}), "nose"),
+        (ADAPTER, lambda t: t.update({HEAD: torch.zeros(())}), "not a matrix"),
+        (ADAPTER, lambda t: t.update({HEAD: torch.zeros(5, 24)}), "adapter/classifier.bias"),
     ],
-    ids=["missing", "nan", "shape", "half-pair", "inf", "rank", "unknown-head"],
+    ids=["missing", "nan", "shape", "half-pair", "inf", "rank", "unknown-head", "scalar", "bias"],
 )
 def test_a_tensor_at_fault_is_named(tmp_path: Path, file, change, message):
     folder = write_checkpoint(tmp_path)
@@ -235,6 +238,7 @@ def test_a_tensor_at_fault_is_named(tmp_path: Path, file, change, message):
             "3 layers",
         ),
         ("search_space.json", lambda c: c["dimensions"][0].update(name="nose"), "nose"),
+        ("search_space.json", lambda c: c.update(reference_length=-5), "reference_length.*-5"),
         ("search_space.json", lambda c: c["dimensions"][0].update(kind="rank"), "kind heads"),
     ],
 )
@@ -271,6 +275,10 @@ def replace_node(config: dict[str, Any]) -> None:
         ),
         (lambda c: width_section(c)["add_dynamic_inputs"].append("nose"), "add_dynamic_inputs/3"),
         (lambda c: c.pop("bootstrapNAS"), "bootstrapNAS.*no such section"),
+        (lambda c: width_section(c).update(overwrite_groups="all"), "overwrite_groups.*a list"),
+        (lambda c: width_section(c)["overwrite_groups"].__setitem__(0, None), "groups/0.*a list"),
+        (lambda c: width_section(c)["overwrite_groups"].__setitem__(0, []), "groups/0.*a list"),
+        (lambda c: width_section(c).update(add_dynamic_inputs=5), "add_dynamic_inputs.*a list"),
         (
             lambda c: c["bootstrapNAS"]["training"]["elasticity"].update(
                 available_elasticity_dims=["width", "depth"]
@@ -284,6 +292,19 @@ def test_an_nncf_config_at_fault_is_named(tmp_path: Path, change, message):
     change(config)
     with pytest.raises(InputError, match=message):
         read_supernet(write_lonas(tmp_path, config))
+
+
+@pytest.mark.parametrize(
+    "file", ["base/config.json", "adapter/adapter_config.json", "search_space.json"]
+)
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "{", "[" * 5000 + "]" * 5000, "\x00"], ids=lambda text: text[:4]
+)
+def test_a_json_file_that_holds_something_else_is_named(tmp_path: Path, file, text):
+    folder = write_checkpoint(tmp_path)
+    (folder / file).write_text(text)
+    with pytest.raises(InputError, match=file):
+        read_supernet(folder)
 
 
 @pytest.mark.parametrize(

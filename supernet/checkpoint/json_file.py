@@ -1,0 +1,52 @@
+"""The JSON files of a checkpoint: read once, checked to be objects and to fit a schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from api_schemas.problems import InputError
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def read_object(
+    file: Path, *, field: str, parse: Callable[[str], Any] = json.loads
+) -> dict[str, Any]:
+    """The JSON object in ``file``; ``field`` is how errors call the file.
+
+    Raises:
+        InputError: there is no such file, it is not JSON, or not an object.
+    """
+    try:
+        content = parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("the checkpoint lacks this file", field=field) from error
+    except RecursionError as error:
+        raise InputError("not valid JSON: it is nested too deeply", field=field) from error
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}", field=field) from error
+    if not isinstance(content, dict):
+        raise InputError("not a JSON object", field=field, value=type(content).__name__)
+    return content
+
+
+def validated(schema: type[Schema], content: dict[str, Any], *, field: str) -> Schema:
+    """``content`` as an instance of ``schema``.
+
+    Raises:
+        InputError: it does not fit; names the first member at fault and what was found there.
+    """
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            first["msg"].removeprefix("Value error, "),
+            field="/".join((field, *(str(part) for part in first["loc"]))),
+            value=None if first["type"] == "missing" else first["input"],
+        ) from error

@@ -1,0 +1,138 @@
+"""A front measured once more on rows that the search never saw."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from api_schemas.problems import Problem
+from tests.service.running import running_service
+
+
+def test_a_front_is_measured_on_the_rows_set_aside_before_the_search_is_over(service):
+    search_id = service.search(dataset_id=service.dataset(rows=20), verify=0.3)
+    search = service.wait(search_id)
+    assert search["verify"] == 0.3
+    front = service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert {split.part for split in service.worker.splits} == {"search"}
+    [message] = service.worker.verifications
+    assert message.split.part == "verification"
+    assert message.split.share == 0.3
+    assert {item.number for item in message.subnets} == {point["number"] for point in front}
+    for point in front:
+        found = point["verified"]["metrics"]["accuracy"]
+        assert found["low"] < found["value"] < found["high"]
+        assert point["verified"]["versus_maximal"]["accuracy"]["value"] == 0.0
+    others = service.get(f"/v1/searches/{search_id}/evaluations", limit=100)["items"]
+    assert all((e["verified"] is not None) == e["on_front"] for e in others)
+
+
+def test_another_dataset_verifies_as_well(light_service):
+    other = light_service.dataset(rows=10)
+    search_id = light_service.search(verify_dataset_id=other)
+    assert light_service.wait(search_id)["verify_dataset_id"] == other
+    [message] = light_service.worker.verifications
+    assert message.dataset_digest == light_service.get(f"/v1/datasets/{other}")["digest"]
+    assert message.split is None
+    assert light_service.worker.splits == [None] * len(light_service.worker.splits)
+    assert light_service.client.delete(f"/v1/datasets/{other}").status_code == 409
+
+
+def test_csv_has_the_verified_metrics_with_their_intervals(light_service):
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.wait(search_id)
+    text = light_service.client.get(f"/v1/searches/{search_id}/front?format=csv").text
+    rows = list(csv.DictReader(text.splitlines()))
+    for row in rows:
+        low, value, high = (float(row[f"verified_accuracy{end}"]) for end in ("_low", "", "_high"))
+        assert low < value < high
+        assert float(row["verified_f1"]) == pytest.approx(float(row["f1"]))
+
+
+def test_what_was_measured_on_all_rows_is_no_answer_for_a_part_of_them(light_service):
+    ids = {
+        "supernet_id": light_service.supernet(),
+        "dataset_id": light_service.dataset(rows=20),
+        "budget": {"evaluations": 5},
+    }
+    light_service.wait(light_service.search(**ids))
+    cached = [
+        light_service.wait(light_service.search(**ids, **verify))["progress"]["cached"]
+        for verify in ({"verify": 0.5}, {"verify": 0.25}, {"verify": 0.5}, {})
+    ]
+    assert cached == [0, 0, 5, 5]
+
+
+def test_a_verification_whose_message_is_lost_is_asked_for_again(sqlite_url, tmp_path):
+    with running_service(sqlite_url, tmp_path, evaluation_lease_seconds=0.3) as running:
+        running.worker.lose_verifications = 1
+        running.worker.heartbeat()
+        search_id = running.search(dataset_id=running.dataset(rows=20), verify=0.5)
+        running.wait(search_id)
+        assert len(running.worker.verifications) == 2
+
+
+def test_a_verification_goes_on_after_a_restart(database_url, tmp_path):
+    with running_service(database_url, tmp_path) as running:
+        running.worker.lose_verifications = 1
+        search_id = running.search(dataset_id=running.dataset(rows=20), verify=0.5)
+        running.until(lambda: running.worker.verifications)
+        assert running.get(f"/v1/searches/{search_id}")["state"] == "running"
+    with running_service(database_url, tmp_path) as running:
+        running.wait(search_id)
+        assert len(running.worker.verifications) == 1
+
+
+def test_a_verification_that_fails_says_why_and_the_search_is_completed(light_service):
+    light_service.worker.verification_problem = Problem(
+        type="/problems/verification-failed", title="No", status=500, detail="out of luck"
+    )
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.wait(search_id)
+    for point in light_service.get(f"/v1/searches/{search_id}/front")["items"]:
+        assert point["state"] == "completed"
+        assert point["verified"] is None
+        assert point["error"]["detail"] == "out of luck"
+
+
+def test_only_new_members_of_the_front_are_measured_when_a_search_is_extended(light_service):
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.wait(search_id)
+    before = {item.number for item in light_service.worker.verifications[0].subnets}
+    light_service.client.post(f"/v1/searches/{search_id}/extend", json={"evaluations": 40})
+    light_service.wait(search_id, "running", "completed")
+    light_service.wait(search_id)
+    later = {
+        item.number
+        for message in light_service.worker.verifications[1:]
+        for item in message.subnets
+    }
+    assert not before & later
+    front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert all(point["verified"] for point in front)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"verify": 0.0}, "/verify"),
+        ({"verify": 1.0}, "/verify"),
+        ({"verify": 0.01}, "/verify"),
+        ({"verify_dataset_id": "nope"}, "/verify_dataset_id"),
+        ({"verify": 0.5, "verify_dataset_id": "x"}, "/verify_dataset_id"),
+    ],
+)
+def test_what_cannot_verify_is_refused(light_service, fields, pointer):
+    body = light_service.body(dataset_id=light_service.dataset(rows=20), **fields)
+    answer = light_service.client.post("/v1/searches", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_the_searched_rows_cannot_verify(light_service):
+    dataset = light_service.dataset(rows=20)
+    body = light_service.body(dataset_id=dataset, verify_dataset_id=dataset)
+    answer = light_service.client.post("/v1/searches", json=body)
+    assert answer.status_code == 422
+    assert "other rows" in answer.json()["detail"]
