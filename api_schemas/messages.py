@@ -16,16 +16,22 @@ from api_schemas.metrics import Task
 from api_schemas.problems import Problem
 from api_schemas.spaces import SubnetChoices
 from api_schemas.supernets import SupernetReport
+from api_schemas.verification import RowSplit, Verified
 from api_schemas.weights import SubnetCard, WeightsFormat
 
 
 class Message(BaseModel):
-    """A message knows where it goes: ``queue`` and ``actor`` are Dramatiq's names for it."""
+    """A message knows where it goes: ``lane`` and ``actor`` are Dramatiq's names for it."""
 
     model_config = ConfigDict(frozen=True)
 
     queue: ClassVar[str]
     actor: ClassVar[str]
+
+    @property
+    def lane(self) -> str:
+        """The queue that carries this very message."""
+        return self.queue
 
 
 class InspectSupernet(Message):
@@ -49,7 +55,11 @@ class SubnetToEvaluate(BaseModel):
 
 
 class EvaluateSubnets(Message):
-    """Measure a small batch of subnets of one super-network on one dataset."""
+    """Measure a small batch of subnets of one super-network on one dataset.
+
+    Each super-network has a lane of its own, a queue named after it, so that a worker can take
+    the work of a model that it holds before any other.
+    """
 
     queue: ClassVar[str] = "evaluations"
     actor: ClassVar[str] = "evaluate_subnets"
@@ -59,7 +69,24 @@ class EvaluateSubnets(Message):
     dataset_digest: str
     task: Task
     max_length: int
+    split: RowSplit | None = None
     subnets: tuple[SubnetToEvaluate, ...]
+
+    @property
+    def lane(self) -> str:
+        """The queue of this super-network's evaluations."""
+        return lane_of(self.supernet_digest)
+
+
+def lane_of(supernet_digest: str) -> str:
+    """The queue of one super-network's evaluations."""
+    return f"{EvaluateSubnets.queue}.{supernet_digest[:32]}"
+
+
+class VerifySubnets(EvaluateSubnets):
+    """Measure the chosen subnets of a search once more, with confidence intervals."""
+
+    actor: ClassVar[str] = "verify_subnets"
 
 
 class ExportSubnet(Message):
@@ -114,6 +141,25 @@ class SubnetsEvaluated(BaseModel):
     outcomes: tuple[SubnetOutcome, ...]
 
 
+class SubnetsVerified(BaseModel):
+    """What chosen subnets measure on rows that had no part in choosing them, or the problem."""
+
+    kind: Literal["subnets_verified"] = "subnets_verified"
+    search_id: str
+    numbers: tuple[int, ...]
+    verified: tuple[Verified, ...] | None = None
+    problem: Problem | None = None
+
+
+class SubnetsDeclined(BaseModel):
+    """A worker took these out of the queue and did not begin them: the search is halted."""
+
+    kind: Literal["subnets_declined"] = "subnets_declined"
+    search_id: str
+    worker: str
+    subnets: tuple[SubnetToEvaluate, ...]
+
+
 class SubnetExported(BaseModel):
     """The digest of the finished archive in blob storage, or the problem."""
 
@@ -127,7 +173,8 @@ class SubnetExported(BaseModel):
 class WorkerAlive(BaseModel):
     """Sent by a worker when it starts, every few seconds, and (with ``stopping``) as it leaves.
 
-    ``warm_supernets`` are the manifest digests of the models it holds, the latest used last.
+    ``warm_supernets`` are the manifest digests of the models it holds, the latest used last;
+    ``evaluating`` names what it is at, as ``search id/number``.
     """
 
     kind: Literal["worker_alive"] = "worker_alive"
@@ -136,11 +183,18 @@ class WorkerAlive(BaseModel):
     started_at: datetime
     evaluations: int
     warm_supernets: tuple[str, ...]
+    evaluating: tuple[str, ...] = ()
     stopping: bool = False
 
 
 Result = Annotated[
-    SupernetInspected | SubnetsStarted | SubnetsEvaluated | SubnetExported | WorkerAlive,
+    SupernetInspected
+    | SubnetsStarted
+    | SubnetsEvaluated
+    | SubnetsDeclined
+    | SubnetsVerified
+    | SubnetExported
+    | WorkerAlive,
     Field(discriminator="kind"),
 ]
 

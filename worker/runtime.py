@@ -1,4 +1,4 @@
-"""A worker's life: start, heartbeat, graceful stop."""
+"""A worker's life: start, take messages, show signs of life, stop gracefully."""
 
 from __future__ import annotations
 
@@ -6,83 +6,161 @@ import logging
 import os
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 
 import dramatiq
-import dramatiq.errors
 
-from api_schemas.messages import EvaluateSubnets, ExportSubnet, InspectSupernet, WorkerAlive
-from worker.actors import Actors
-from worker.blobs import BlobStore
+from api_schemas.messages import WorkerAlive
+from worker.actors import Actors, Compute, ShuttingDownError
+from worker.blobs import BlobStore, sweep
+from worker.intake import Intake, Taken
 from worker.settings import WorkerSettings
+from worker.signals import WorkSignals
+from worker.unreachable import UNREACHABLE
 from worker.warm import WarmModels
 
 log = logging.getLogger(__name__)
 
-QUEUES = {InspectSupernet.queue, EvaluateSubnets.queue, ExportSubnet.queue}
+IDLE_SECONDS = (0.01, 0.1)
+"""How long an idle worker sleeps between looks at the queue: at first, and after a while."""
+RECONNECT_SECONDS = 1.0
+
+STALE_SECONDS = 24 * 3600
+"""No checkpoint is read, and no archive built, for as long as this."""
 
 
 class WorkerRuntime:
     """One device, one thread that works, one that says the worker is alive.
 
+    ``alone`` says that no other worker shares the queue.
+
     Raises:
         InputError: the settings ask for a device or dtype that this machine does not have.
     """
 
-    def __init__(self, settings: WorkerSettings, blobs: BlobStore, broker: dramatiq.Broker) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        blobs: BlobStore,
+        broker: dramatiq.Broker,
+        signals: WorkSignals,
+        *,
+        alone: bool = False,
+    ) -> None:
         self._settings = settings
-        self._device = settings.torch_device()
+        self._compute = Compute(
+            settings.torch_device(), settings.torch_dtype(), settings.tokens_per_batch()
+        )
         self._started_at = datetime.now(UTC)
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{self._device}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{self._compute.device}"
+        self._stopping = threading.Event()
         self._models = WarmModels(
             blobs,
             settings.cache_dir / "checkpoints",
-            device=self._device,
-            dtype=settings.torch_dtype(),
-            token_budget=settings.tokens_per_batch(),
+            device=self._compute.device,
+            dtype=self._compute.dtype,
+            token_budget=self._compute.token_budget,
             capacity=settings.warm_supernets,
+            memory_bytes=settings.warm_bytes(),
         )
         self._actors = Actors(
             broker,
+            signals,
             blobs,
             self._models,
+            self._compute,
             worker=self.name,
             scratch=settings.cache_dir / "exports",
+            stopping=self._stopping,
+        )
+        self._intake = Intake(
+            broker,
+            signals,
+            held=lambda: self._models.digests,
+            load_seconds=lambda: self._models.load_seconds,
+            alone=alone,
+            affinity=settings.affinity,
         )
         # One thread: a device runs one evaluation at a time, and models are not shared.
-        self._consumer = dramatiq.Worker(broker, queues=QUEUES, worker_threads=1, worker_timeout=50)
-        # A message that waits in this process's memory is one that no idle worker can take.
-        self._consumer.queue_prefetch = 1
-        self._stopping = threading.Event()
+        self._work = threading.Thread(target=self._take_messages, name="worker")
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to take work."""
-        self._consumer.start()
+        for name in ("checkpoints", "exports"):
+            sweep(self._settings.cache_dir / name, STALE_SECONDS)
+        self._work.start()
         self._heartbeat.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """True while work is taken and signs of life are sent."""
+        return self._work.is_alive() and self._heartbeat.is_alive()
 
     def stop(self) -> None:
         """Finish the message in hand, take no other, say goodbye."""
         self._stopping.set()
-        self._consumer.stop(timeout=600_000)
+        self._work.join()
         self._heartbeat.join()
-        self._actors.send(self._alive(stopping=True))
+        try:
+            self._actors.send(self._alive(stopping=True))
+        except ShuttingDownError:
+            log.warning("the message broker was not told that worker %s leaves", self.name)
+
+    # -- work --------------------------------------------------------------------------------
+
+    def _take_messages(self) -> None:
+        idle_since = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                taken = self._intake.take()
+            except UNREACHABLE as error:
+                log.warning("the message broker does not answer: %s", error)
+                self._stopping.wait(RECONNECT_SECONDS)
+                continue
+            if taken is not None:
+                self._do(taken)
+                idle_since = time.monotonic()
+            else:
+                idle = time.monotonic() - idle_since
+                shortest, longest = IDLE_SECONDS
+                self._stopping.wait(min(longest, max(shortest, idle / 10)))
+
+    def _do(self, taken: Taken) -> None:
+        try:
+            self._actors.take(taken.message.actor_name, *taken.message.args)
+        except ShuttingDownError:
+            return  # not acknowledged: once this process is gone, another is given the message
+        except Exception:
+            log.exception("message %s could not be taken", taken.message.message_id)
+        while True:
+            try:
+                taken.acknowledge()
+                return
+            except UNREACHABLE:
+                if self._stopping.wait(RECONNECT_SECONDS):
+                    return
+
+    # -- signs of life -----------------------------------------------------------------------
 
     def _beat(self) -> None:
+        """Every sign of life also tells Dramatiq that the message in hand is not abandoned."""
         while True:
             try:
                 self._actors.send(self._alive(stopping=False))
-            except dramatiq.errors.ConnectionError:
-                log.warning("the message broker does not answer; the worker goes on trying")
+            except ShuttingDownError:
+                return
             if self._stopping.wait(self._settings.heartbeat_seconds):
                 return
 
     def _alive(self, *, stopping: bool) -> WorkerAlive:
         return WorkerAlive(
             worker=self.name,
-            device=str(self._device),
+            device=str(self._compute.device),
             started_at=self._started_at,
             evaluations=self._actors.evaluations,
             warm_supernets=self._models.digests,
+            evaluating=self._actors.evaluating,
             stopping=stopping,
         )

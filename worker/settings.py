@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+import psutil
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api_schemas.problems import InputError
 
+if TYPE_CHECKING:  # the processes that check a configuration file are not all workers
+    import torch
+
 
 class WorkerSettings(BaseSettings):
     """Read once at start-up, from ``ELASTICNAS_WORKER_*`` environment variables."""
 
-    model_config = SettingsConfigDict(env_prefix="ELASTICNAS_WORKER_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ELASTICNAS_WORKER_", env_ignore_empty=True, extra="ignore"
+    )
 
     device: str = Field(
         default="auto",
@@ -30,10 +35,25 @@ class WorkerSettings(BaseSettings):
         description="tokens of a batch, padding included; None is 4096 on CPU, 65536 elsewhere",
     )
     cache_dir: Path = Field(
-        default=Path("data/worker"), description="folder for unpacked checkpoints"
+        default=Path("data/worker"),
+        description="folder for unpacked checkpoints; in data_dir unless set",
     )
     warm_supernets: int = Field(
-        default=2, ge=1, description="super-networks kept in memory, the latest used"
+        default=8, ge=1, description="most super-networks kept in memory, the latest used"
+    )
+    warm_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="most memory for their weights, in GiB; None is a third of the device's",
+    )
+    affinity: bool = Field(
+        default=True, description="take the work of super-networks in memory before any other"
+    )
+    silence_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="what a worker not heard from for this long was at is given to another; the "
+        "same for all processes",
     )
     heartbeat_seconds: float = Field(
         default=10.0, gt=0, description="how often the worker reports that it is alive"
@@ -45,6 +65,8 @@ class WorkerSettings(BaseSettings):
         Raises:
             InputError: there is no such device here.
         """
+        import torch
+
         if self.device == "auto":
             if torch.cuda.is_available():
                 return torch.device("cuda")
@@ -79,6 +101,8 @@ class WorkerSettings(BaseSettings):
         Raises:
             InputError: bfloat16 was asked for on a device other than CUDA.
         """
+        import torch
+
         if self.dtype == "bfloat16" and self.torch_device().type != "cuda":
             raise InputError(
                 "bfloat16 is for CUDA devices",
@@ -87,6 +111,17 @@ class WorkerSettings(BaseSettings):
                 remedy="use float32 on this device",
             )
         return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
+    def warm_bytes(self) -> int:
+        """The most memory for the weights of warm super-networks, in bytes."""
+        import torch
+
+        if self.warm_gib is not None:
+            return int(self.warm_gib * 2**30)
+        device = self.torch_device()
+        if device.type == "cuda":
+            return int(torch.cuda.get_device_properties(device).total_memory) // 3
+        return int(psutil.virtual_memory().total) // 3
 
     def tokens_per_batch(self) -> int:
         """The token budget of a batch on this device."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,18 +13,46 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from api_schemas.messages import EvaluateSubnets
+from api_schemas.verification import RowSplit
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.examples import Batch, read_canonical, tokenize
+from supernet.examples import Batch, TokenizedExamples, read_canonical, tokenize
 from supernet.supernet import Supernet
-from worker.blobs import BlobStore, materialise
+from supernet.verification import rows_of
+from worker.blobs import BlobStore, checkpoint
+
+DatasetKey = tuple[str, int, RowSplit | None]
+"""Digest, sequence length, and which of its rows."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class WarmDataset:
-    """A tokenised dataset: its batches on the device, its labels on the CPU."""
+    """A tokenised dataset in batches of at most ``token_budget`` tokens on the device."""
 
-    batches: list[Batch]
-    labels: torch.Tensor
+    examples: TokenizedExamples
+    device: torch.device
+    token_budget: int
+    batches: list[Batch] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._batch()
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """The label of each row, on the CPU."""
+        return self.examples.labels
+
+    def halve_batches(self) -> bool:
+        """Make batches of half the tokens; False when each holds a single row already."""
+        if len(self.batches) == len(self.examples):
+            return False
+        longest = self.batches[0].inputs["input_ids"].numel()
+        self.token_budget = min(self.token_budget, longest) // 2
+        self._batch()
+        return True
+
+    def _batch(self) -> None:
+        batches = self.examples.batches(self.token_budget)
+        self.batches = [batch.to(self.device) for batch in batches]
 
 
 @dataclass(frozen=True)
@@ -30,11 +61,16 @@ class WarmSupernet:
 
     supernet: Supernet
     tokenizer: PreTrainedTokenizerBase
-    datasets: OrderedDict[tuple[str, int], WarmDataset] = field(default_factory=OrderedDict)
+    size_bytes: int
+    datasets: OrderedDict[DatasetKey, WarmDataset] = field(default_factory=OrderedDict)
 
 
 class WarmModels:
-    """The ``capacity`` latest used super-networks, with up to four datasets each."""
+    """The latest used super-networks, with up to four datasets each.
+
+    At most ``capacity`` of them, and of at most ``memory_bytes`` together; the one in use is kept
+    whatever its size.
+    """
 
     DATASETS = 4
 
@@ -47,6 +83,7 @@ class WarmModels:
         dtype: torch.dtype,
         token_budget: int,
         capacity: int,
+        memory_bytes: int,
     ) -> None:
         self._blobs = blobs
         self._cache_dir = cache_dir
@@ -54,13 +91,21 @@ class WarmModels:
         self._dtype = dtype
         self._token_budget = token_budget
         self._capacity = capacity
+        self._memory_bytes = memory_bytes
         self._supernets: OrderedDict[str, WarmSupernet] = OrderedDict()
+        self._loads = 0
+        self._load_seconds = 0.0
         self.digests: tuple[str, ...] = ()
         """Manifest digests of the super-networks held, latest used last; any thread may read."""
 
-    def folder(self, digest: str) -> Path:
-        """The checkpoint's files."""
-        return materialise(digest, self._blobs, self._cache_dir)
+    @property
+    def load_seconds(self) -> float | None:
+        """How long loading a super-network took on average; None before the first."""
+        return self._load_seconds / self._loads if self._loads else None
+
+    def checkpoint(self, digest: str) -> AbstractContextManager[Path]:
+        """The checkpoint's files, there until the block ends."""
+        return checkpoint(digest, self._blobs, self._cache_dir)
 
     def supernet(self, digest: str) -> WarmSupernet:
         """The super-network of a manifest digest, read now if it is not held.
@@ -69,32 +114,59 @@ class WarmModels:
             InputError: the checkpoint cannot be used.
         """
         if digest not in self._supernets:
-            supernet = read_supernet(self.folder(digest))
-            while len(self._supernets) >= self._capacity:
-                self._supernets.popitem(last=False)
+            start = time.perf_counter()
+            with self.checkpoint(digest) as folder:
+                supernet = read_supernet(folder)
+                tokenizer = load_tokenizer(supernet)
+            size = _size_bytes(supernet)
+            self._make_room(size)
             self._supernets[digest] = WarmSupernet(
-                supernet.to(self._device, self._dtype), load_tokenizer(supernet)
+                supernet.to(self._device, self._dtype), tokenizer, size
             )
+            self._loads += 1
+            self._load_seconds += time.perf_counter() - start
         self._supernets.move_to_end(digest)
         self.digests = tuple(self._supernets)
         return self._supernets[digest]
 
     def dataset(self, warm: WarmSupernet, message: EvaluateSubnets) -> WarmDataset:
         """The dataset of an evaluation message, tokenised for this super-network."""
-        key = (message.dataset_digest, message.max_length)
+        key = (message.dataset_digest, message.max_length, message.split)
         if key not in warm.datasets:
+            with self._blobs.lease(message.dataset_digest) as path:
+                rows = read_canonical(path)
             examples = tokenize(
-                read_canonical(self._blobs.fetch(message.dataset_digest)),
+                rows,
                 warm.tokenizer,
                 warm.supernet.architecture,
                 task=message.task,
                 max_length=message.max_length,
             )
-            batches = examples.batches(self._token_budget)
+            if message.split is not None:
+                part = rows_of(message.split, examples.labels, message.task)
+                examples = examples.select(part)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
-            warm.datasets[key] = WarmDataset(
-                [batch.to(self._device) for batch in batches], examples.labels
-            )
+            warm.datasets[key] = WarmDataset(examples, self._device, self._token_budget)
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
+
+    def keep_only(self, digest: str | None) -> None:
+        """Give back the memory of every super-network but this one."""
+        for other in [held for held in self._supernets if held != digest]:
+            del self._supernets[other]
+        self.digests = tuple(self._supernets)
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _make_room(self, size: int) -> None:
+        while self._supernets and (
+            len(self._supernets) >= self._capacity
+            or size + sum(held.size_bytes for held in self._supernets.values()) > self._memory_bytes
+        ):
+            self._supernets.popitem(last=False)
+
+
+def _size_bytes(supernet: Supernet) -> int:
+    return sum(tensor.nbytes for tensor in supernet.tensors.values())

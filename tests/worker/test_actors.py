@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -30,6 +31,7 @@ from api_schemas.messages import (
 )
 from api_schemas.metrics import Task
 from api_schemas.weights import SubnetCard, WeightsFormat
+from service.signals import LocalSignals
 from tests.supernet.tiny import sentences, write_checkpoint
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
@@ -40,12 +42,16 @@ class FolderOfBlobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.leased: list[str] = []
         folder.mkdir()
 
-    def fetch(self, digest: str) -> Path:
+    @contextmanager
+    def lease(self, digest: str) -> Iterator[Path]:
         if not (self.folder / digest).is_file():
             raise FileNotFoundError(f"no blob {digest}")
-        return self.folder / digest
+        self.leased.append(digest)
+        yield self.folder / digest
+        self.leased.remove(digest)
 
     def store(self, path: Path) -> tuple[str, int]:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -68,8 +74,13 @@ class Bench:
         dramatiq.actor(
             actor_name=WorkerResult.actor, queue_name=WorkerResult.queue, broker=self.broker
         )(self._record)
+        self.signals = LocalSignals(self.broker)
         self.runtime = WorkerRuntime(
-            WorkerSettings(device="cpu", cache_dir=folder / "cache"), self.blobs, self.broker
+            WorkerSettings(device="cpu", cache_dir=folder / "cache"),
+            self.blobs,
+            self.broker,
+            self.signals,
+            alone=True,
         )
         self.collector = dramatiq.Worker(
             self.broker, queues={WorkerResult.queue}, worker_threads=1, worker_timeout=20
@@ -83,16 +94,18 @@ class Bench:
     def ask(self, message: Message) -> list[object]:
         """Send a message; everything that comes back but heartbeats."""
         self.results.clear()
+        self.broker.declare_queue(message.lane)
+        self.signals.open_lane(message.lane)
         self.broker.enqueue(
             dramatiq.Message(
-                queue_name=message.queue,
+                queue_name=message.lane,
                 actor_name=message.actor,
                 args=(message.model_dump_json(),),
                 kwargs={},
                 options={},
             )
         )
-        self.broker.join(message.queue, timeout=60_000)
+        self.broker.join(message.lane, timeout=60_000)
         self.broker.join(WorkerResult.queue, timeout=60_000)
         return [result for result in self.results if not isinstance(result, WorkerAlive)]
 
@@ -232,7 +245,8 @@ def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
     [result] = bench.ask(message)
     assert isinstance(result, SubnetExported)
     assert result.digest is not None
-    assert bench.blobs.fetch(result.digest).stat().st_size == result.size_bytes
+    with bench.blobs.lease(result.digest) as archive:
+        assert archive.stat().st_size == result.size_bytes
     assert not list((bench.folder / "cache" / "exports").iterdir())
 
 

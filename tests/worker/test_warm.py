@@ -16,6 +16,7 @@ def models(bench: Bench, capacity: int) -> WarmModels:
         dtype=torch.float32,
         token_budget=512,
         capacity=capacity,
+        memory_bytes=2**40,
     )
 
 
@@ -33,13 +34,17 @@ def test_the_least_recently_used_supernet_makes_room(tmp_path: Path):
         bench.close()
 
 
-def test_a_checkpoint_half_unpacked_by_a_crash_is_completed(tmp_path: Path):
+def test_a_checkpoints_files_are_leased_while_they_are_read_and_no_longer(tmp_path: Path):
     bench = Bench(tmp_path)
     try:
         digest = bench.checkpoint()
-        building = tmp_path / "warm" / f"{digest}.building" / "base"
-        building.mkdir(parents=True)
-        (building / "config.json").write_text("half writ")
-        assert models(bench, capacity=1).supernet(digest).supernet.num_labels == 2
+        warm = models(bench, capacity=1)
+        with warm.checkpoint(digest) as folder:
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            assert sorted(path.resolve().name for path in files) == sorted(bench.blobs.leased)
+        assert not bench.blobs.leased
+        assert not folder.exists()
+        assert warm.supernet(digest).supernet.num_labels == 2
+        assert not bench.blobs.leased
     finally:
         bench.close()

@@ -1,0 +1,31 @@
+"""`elasticnas`, whose worker is killed by one subnet: the process dies as from a fault in a kernel.
+
+Also run as the main module of the process that measures a subnet apart.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+
+from supernet import evaluation
+
+POISON = json.loads(os.environ["POISON"])
+"""The choices of the subnet that kills, where they are not the largest."""
+real_activate = evaluation.activate
+
+
+def activate(supernet, subnet):
+    maximal = supernet.space.maximal
+    if {name: choice for name, choice in subnet.items() if choice != maximal[name]} == POISON:
+        faulthandler._sigsegv()
+    return real_activate(supernet, subnet)
+
+
+evaluation.activate = activate
+
+if __name__ == "__main__":
+    from cli.main import run
+
+    run()

@@ -1,0 +1,8 @@
+"""How the message broker says that it cannot be reached."""
+
+from __future__ import annotations
+
+import redis.exceptions
+from dramatiq.errors import BrokerConnectionError
+
+UNREACHABLE = (BrokerConnectionError, redis.exceptions.RedisError)
