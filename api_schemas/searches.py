@@ -6,16 +6,29 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from api_schemas.costs import Cost
 from api_schemas.metrics import Metric
 from api_schemas.problems import Problem
 from api_schemas.spaces import SubnetChoices
-from api_schemas.strategies import Nsga2Settings, StrategySettings
+from api_schemas.strategies import ParetoSettings, StrategySettings
+from api_schemas.verification import RowSplit, Verified
 
 ObjectiveName = Metric | Cost
 """Metrics are maximised, costs are minimised."""
+
+
+MAX_EVALUATIONS = 1_000_000
+"""The largest budget."""
 
 
 class SearchState(StrEnum):
@@ -49,6 +62,8 @@ class StopReason(StrEnum):
     EVALUATIONS = "evaluation_budget_spent"
     SECONDS = "time_budget_spent"
     EXHAUSTED = "space_exhausted"
+    PLATEAU = "hypervolume_plateau"
+    FAILURES = "failure_limit"
     CANCELLED = "cancelled"
     ERROR = "error"
 
@@ -67,8 +82,32 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    evaluations: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    evaluations: Annotated[int, Field(ge=1, le=MAX_EVALUATIONS)] = 200
     seconds: PositiveFloat | None = None
+
+
+class BudgetExtension(BaseModel):
+    """Body of ``POST /v1/searches/{id}/extend``: what to add to the budget."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluations: Annotated[int, Field(ge=0, le=MAX_EVALUATIONS)] = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _adds_something(self) -> Self:
+        if not self.evaluations and not self.seconds:
+            raise ValueError("evaluations or seconds must be above 0")
+        return self
+
+
+class Plateau(BaseModel):
+    """Stop once ``evaluations`` in a row have raised the hypervolume by less than ``min_gain``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluations: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    min_gain: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
 
 
 class SearchCreate(BaseModel):
@@ -76,7 +115,8 @@ class SearchCreate(BaseModel):
 
     ``objectives`` default to the dataset's metric against GFLOPs, ``max_length`` to the
     super-network's reference length. ``parallel_evaluations`` bounds how many subnets are in
-    flight at once; it is part of what makes a search reproducible.
+    flight at once; it is part of what makes a search reproducible. ``weight`` is its share of the
+    workers beside other searches.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -88,22 +128,55 @@ class SearchCreate(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     objectives: Annotated[list[ObjectiveName], Field(min_length=2, max_length=3)] | None = None
     constraints: Annotated[list[Constraint], Field(max_length=8)] = Field(default_factory=list)
-    strategy: StrategySettings = Field(default_factory=Nsga2Settings)
+    strategy: StrategySettings = Field(default_factory=ParetoSettings)
     budget: Budget = Field(default_factory=Budget)
     initial_subnets: Annotated[list[SubnetChoices], Field(max_length=10_000)] = Field(
         default_factory=list
     )
     parallel_evaluations: Annotated[int, Field(ge=1, le=1024)] = 8
+    weight: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
+    verify: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None,
+        description="share of the dataset's rows that the search never sees, and on which its "
+        "front is measured once more at the end",
+    )
+    verify_dataset_id: str | None = Field(
+        default=None, description="instead of a share: a dataset to measure the front on"
+    )
+    plateau: Plateau | None = Field(default=None, description="None: spend the whole budget")
+    max_failures: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=50, description="a search with more failed evaluations fails; None: no limit"
+    )
 
-    @model_validator(mode="after")
-    def _objectives_differ(self) -> Self:
-        if self.objectives is None:
-            return self
-        if len(set(self.objectives)) != len(self.objectives):
+    @field_validator("verify_dataset_id")
+    @classmethod
+    def _one_way_to_verify(cls, dataset: str | None, info: ValidationInfo) -> str | None:
+        if dataset is not None and info.data.get("verify") is not None:
+            raise ValueError("give either verify or verify_dataset_id, not both")
+        return dataset
+
+    @property
+    def search_split(self) -> RowSplit | None:
+        """Which rows the search measures on; None: all."""
+        return None if self.verify is None else RowSplit(share=self.verify, part="search")
+
+    @property
+    def verification_split(self) -> RowSplit | None:
+        """Which rows verify; None: all of the other dataset."""
+        return None if self.verify is None else RowSplit(share=self.verify, part="verification")
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_differ(
+        cls, objectives: list[ObjectiveName] | None
+    ) -> list[ObjectiveName] | None:
+        if objectives is None:
+            return None
+        if len(set(objectives)) != len(objectives):
             raise ValueError("objectives must differ from each other")
-        if not any(isinstance(objective, Metric) for objective in self.objectives):
+        if not any(isinstance(objective, Metric) for objective in objectives):
             raise ValueError("at least one objective must be a metric")
-        return self
+        return objectives
 
 
 class Progress(BaseModel):
@@ -135,6 +208,9 @@ class EvaluationRead(BaseModel):
     worker: str | None
     attempt: int
     error: Problem | None
+    verified: Verified | None = Field(
+        default=None, description="of front members, when the search verifies its front"
+    )
     hypervolume: float | None = Field(description="of the front once this one was recorded")
     finished_at: datetime | None
 
@@ -154,25 +230,77 @@ class SearchRead(BaseModel):
     strategy: StrategySettings
     budget: Budget
     parallel_evaluations: int
+    weight: float
+    verify: float | None
+    verify_dataset_id: str | None
+    plateau: Plateau | None
+    max_failures: int | None
     progress: Progress
     hypervolume: float
     reference_point: dict[str, float]
     front_size: int
     best: EvaluationRead | None = Field(description="the best of the first metric so far")
     stop_reason: StopReason | None
-    error: Problem | None
+    error: Problem | None = Field(description="why it failed, or why the service paused it")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class SearchEventKind(StrEnum):
+    """What a search's event stream carries.
+
+    ``state`` and ``front`` are kept and replayed; ``progress`` is of the moment.
+    """
+
+    STATE = "state"
+    FRONT = "front"
+    PROGRESS = "progress"
+
+
+class StateEvent(BaseModel):
+    """A search has changed its state."""
+
+    state: SearchState
+    stop_reason: StopReason | None
+    error: Problem | None
+
+
+class FrontEvent(BaseModel):
+    """An evaluation has entered the Pareto front; those in ``left`` are no longer on it."""
+
+    number: int
+    subnet: SubnetChoices
+    metrics: dict[str, float]
+    cost: dict[str, int | float]
+    left: list[int]
+    front_size: int
+    hypervolume: float
+
+
+class ProgressEvent(BaseModel):
+    """How far the search is."""
+
+    state: SearchState
+    progress: Progress
+    hypervolume: float
+    front_size: int
 
 
 class FrontRead(BaseModel):
     """The Pareto front, by rising cost (of the first cost objective).
 
     ``hypervolume`` is the share of the box between ``reference_point`` and the ideal point
-    (metrics 1, costs 0) that the front dominates.
+    (metrics 1, costs 0) that the front dominates; filters do not change it. ``best`` and ``knee``
+    name one of ``items``, so they answer "the best under so much".
     """
 
     items: list[EvaluationRead]
+    best: int | None = Field(
+        description="number of the item with the largest first metric, of equal ones the cheapest"
+    )
+    knee: int | None = Field(
+        description="number of the item furthest beyond the line between the ends of the items"
+    )
     hypervolume: float
     reference_point: dict[str, float]

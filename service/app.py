@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -17,23 +13,21 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.problems import Problem
 from service import operations
-from service.blobs import LocalBlobs
-from service.database import Database, now
+from service.blobs import BlobStore
 from service.datasets import endpoints as datasets
 from service.exports import endpoints as exports
-from service.exports.building import resend_pending
 from service.http import errors
 from service.http.body_limit import BodyLimit
-from service.queue import Queue
-from service.results import Recorder
+from service.lifecycle import close_service, open_service
+from service.orphans import OrphanCollector
+from service.plots import endpoints as plots
 from service.runtime import Service
 from service.searches import endpoints as searches
 from service.searches import front
-from service.searches.coordinator import Coordinator
+from service.searches.streaming import endpoints as streaming
 from service.settings import ServiceSettings
+from service.signals import Signals
 from service.supernets import endpoints as supernets
-from service.supernets import repository as supernet_repository
-from service.supernets.known import KnownSupernets
 from service.workers import endpoints as workers
 
 DESCRIPTION = """Neural architecture search over fine-tuned transformer super-networks.
@@ -42,13 +36,18 @@ Register a super-network and validation data, start a search, poll its Pareto fr
 weights of the subnet you choose. Errors are `application/problem+json` (RFC 9457); their types are
 listed at `/problems`."""
 
-STALE_UPLOAD_SECONDS = 24 * 3600
 
-
-def create_app(settings: ServiceSettings, broker: dramatiq.Broker) -> FastAPI:
+def create_app(
+    settings: ServiceSettings,
+    broker: dramatiq.Broker,
+    signals: Signals,
+    blobs: BlobStore | None = None,
+) -> FastAPI:
     """The application: everything starts and stops with its lifespan.
 
-    ``broker`` is the queue to the workers; embedded, the workers' actors are on it too.
+    ``broker`` is the queue to the workers, ``signals`` what goes beside it; embedded, the worker
+    in this process uses the same two. ``blobs`` is the store when the process has opened it
+    already; None is the one of the settings.
     """
 
     @asynccontextmanager
@@ -56,12 +55,15 @@ def create_app(settings: ServiceSettings, broker: dramatiq.Broker) -> FastAPI:
         # Uploads spool on the data volume: /tmp may be small, and storing is then a rename.
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
         previous, tempfile.tempdir = tempfile.tempdir, str(settings.incoming_dir.resolve())
-        service = await run_in_threadpool(_open, settings, broker)
+        service = await run_in_threadpool(open_service, settings, broker, signals, blobs)
         app.state.service = service
+        orphans = OrphanCollector(settings, service.database, service.blobs)
+        orphans.start()
         try:
             yield
         finally:
-            await run_in_threadpool(_close, service)
+            await run_in_threadpool(orphans.stop)
+            await run_in_threadpool(close_service, service)
             tempfile.tempdir = previous
 
     app = FastAPI(
@@ -85,6 +87,8 @@ def create_app(settings: ServiceSettings, broker: dramatiq.Broker) -> FastAPI:
         datasets.router,
         searches.router,
         front.router,
+        plots.router,
+        streaming.router,
         exports.router,
         workers.router,
         operations.router,
@@ -94,54 +98,14 @@ def create_app(settings: ServiceSettings, broker: dramatiq.Broker) -> FastAPI:
     return app
 
 
-def _open(settings: ServiceSettings, broker: dramatiq.Broker) -> Service:
-    database = Database(settings.resolved_database_url)
-    if settings.migrate_on_start:
-        database.migrate()
-    blobs = LocalBlobs(settings.blob_dir)
-    _sweep(settings, database)
-    queue, known = Queue(broker), KnownSupernets()
-    coordinator = None
-    if settings.coordinate:
-        coordinator = Coordinator(
-            database,
-            queue,
-            known,
-            tick_seconds=settings.tick_seconds,
-            lease_seconds=settings.evaluation_lease_seconds,
-        )
-        queue.start(Recorder(database, coordinator).record)
-        coordinator.start()
-    service = Service(settings, database, blobs, queue, known, coordinator)
-    if coordinator is not None:
-        resend_pending(service)
-    return service
+def end_streams(app: FastAPI) -> None:
+    """End all event streams; their clients come back, to another server, for what they miss.
 
-
-def _close(service: Service) -> None:
-    """Finish the result being recorded, then the coordinator's transaction, then disconnect."""
-    service.queue.stop()
-    if service.coordinator is not None:
-        service.coordinator.stop()
-    service.database.close()
-
-
-def _sweep(settings: ServiceSettings, database: Database) -> None:
-    """Clear away what a killed process left of uploads and registrations."""
-    patience = timedelta(seconds=10 * settings.inspection_timeout_seconds)
-    with database.write() as session:
-        supernet_repository.sweep(session, now() - patience)
-    before = time.time() - STALE_UPLOAD_SECONDS
-    for entry in settings.incoming_dir.iterdir():
-        if entry.stat().st_mtime < before:
-            _remove(entry)
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        entry.unlink(missing_ok=True)
+    To be called on the server's event loop when it is told to stop.
+    """
+    service: Service | None = getattr(app.state, "service", None)
+    if service is not None:
+        service.watcher.close()
 
 
 def _body_limit(settings: ServiceSettings, path: str) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import JSON, DateTime, Engine, MetaData, create_engine, event, text
+from sqlalchemy import JSON, DateTime, Engine, MetaData, create_engine, event, func, select, text
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -19,11 +22,22 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MILLISECONDS = 30_000
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
+POSTGRESQL_DISK_FULL = "53100"
+TRIED_AFTER_SECONDS = 0.5
+UNAVAILABLE = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError)
+"""A database that is locked, full or away: nothing was committed, the rows are as they were."""
 
 
 def now() -> datetime:
     """The current time in UTC."""
     return datetime.now(UTC)
+
+
+def clock(session: Session) -> datetime:
+    """The database's clock, which is the same for all who share it, whatever their own says."""
+    if session.get_bind().dialect.name == "postgresql":
+        return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
+    return now()  # whoever shares a SQLite file is on the same machine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -69,13 +83,17 @@ class Database:
     """Sessions on one database, in two kinds: for reading, and for writing."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_size=10)
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         self._writing = self.engine.execution_options(writes=True)
+        self._reading = self.engine
+        if self.engine.dialect.name == "postgresql":
+            # Each statement sees what is committed either way; this saves BEGIN and ROLLBACK.
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session whose changes are never committed."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -104,6 +122,40 @@ class Database:
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a statement failed because the database's disk has no room left."""
+    cause = getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == POSTGRESQL_DISK_FULL
+
+
+def _server(url: str) -> Engine:
+    """A database server. A connection that was cut while it lay in the pool is replaced unseen.
+
+    It is tried first only when it lay there for a while: SQLAlchemy's own pre-ping doubles the cost
+    of a small query that is made all the time.
+    """
+    engine = create_engine(url, pool_size=10)
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_connection: Any, record: Any) -> None:
+        record.info["resting_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _try(connection: Any, record: Any, _proxy: Any) -> None:
+        if (
+            time.monotonic() - record.info.get("resting_since", time.monotonic())
+            < TRIED_AFTER_SECONDS
+        ):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sqlalchemy.exc.DisconnectionError from error
+
+    return engine
 
 
 def _sqlite(url: str) -> Engine:

@@ -34,13 +34,15 @@ def healthz() -> Health:
 
 @router.get("/readyz", summary="Can it take work?", responses=documented("not-ready"))
 def readyz(service: ServiceDep) -> Health:
-    """200 once the database answers and searches are being driven; 503 otherwise."""
+    """200 while the database answers, has room, and searches are being driven; 503 otherwise."""
     try:
         service.database.check()
     except Exception as error:
         raise refuse("not-ready", "the database does not answer") from error
     if service.coordinator is not None and not service.coordinator.is_alive:
         raise refuse("not-ready", "searches are not being driven")
+    if service.coordinator is not None and service.coordinator.without_room:
+        raise refuse("not-ready", "the database's disk is full")
     return Health()
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import dramatiq
+import redis.exceptions
+from dramatiq.errors import BrokerConnectionError
 from pydantic import ValidationError
 
 from api_schemas.messages import (
@@ -16,43 +20,88 @@ from api_schemas.messages import (
     Result,
     WorkerResult,
 )
+from service.signals import Halt, Signals
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_MILLISECONDS = 30_000
+RETRY_SECONDS = 1.0
+
+UNREACHABLE = (BrokerConnectionError, redis.exceptions.RedisError)
+
+
+class QueueUnavailableError(Exception):
+    """The message broker does not answer. Nothing was sent."""
+
+
+class NotRecordedError(Exception):
+    """A result could not be written down for now; it must be kept."""
 
 
 class Queue:
-    """The queues of one broker, as the service uses them.
+    """The queues of one broker and the signals beside them, as the service uses them.
 
     ``broker`` is built and configured by whoever composes the process; its middleware decides what
     happens to a message that a worker dies with.
     """
 
-    def __init__(self, broker: dramatiq.Broker) -> None:
+    def __init__(self, broker: dramatiq.Broker, signals: Signals) -> None:
         self._broker = broker
+        self._signals = signals
         self._consumer: dramatiq.Worker | None = None
-        for message in (InspectSupernet, EvaluateSubnets, ExportSubnet, WorkerResult):
+        self._stopping = threading.Event()
+        for message in (InspectSupernet, ExportSubnet, WorkerResult):
             broker.declare_queue(message.queue)
+
+    # -- out ---------------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
         """Hand a message to whichever worker takes it first.
 
         Raises:
-            dramatiq.errors.ConnectionError: the broker cannot be reached.
+            QueueUnavailableError: the broker cannot be reached.
         """
-        self._broker.enqueue(
-            dramatiq.Message(
-                queue_name=message.queue,
-                actor_name=message.actor,
-                args=(message.model_dump_json(),),
-                kwargs={},
-                options={},
-            )
-        )
+        try:
+            if isinstance(message, EvaluateSubnets):
+                self._broker.declare_queue(message.lane)
+                self._signals.open_lane(message.lane)
+            self._enqueue(message)
+        except UNREACHABLE as error:
+            raise QueueUnavailableError(str(error)) from error
+
+    def generation(self) -> str:
+        """Changes when messages sent before may be lost.
+
+        Raises:
+            QueueUnavailableError: the broker cannot be reached.
+        """
+        try:
+            return self._signals.generation()
+        except UNREACHABLE as error:
+            raise QueueUnavailableError(str(error)) from error
+
+    def halt(self, search_id: str, how: Halt) -> None:
+        """Have workers begin no evaluation of a search, or drop those that they are at too.
+
+        A broker that cannot be reached is no error: results of a search that is over are dropped.
+        """
+        try:
+            self._signals.halt(search_id, how)
+        except UNREACHABLE:
+            log.warning("search %s: the workers could not be told that it is %s", search_id, how)
+
+    def release(self, search_id: str) -> None:
+        """Let workers evaluate a search again. What they declined meanwhile is sent again."""
+        with suppress(*UNREACHABLE):
+            self._signals.release(search_id)
+
+    # -- in ----------------------------------------------------------------------------------
 
     def start(self, record: Callable[[Result], None]) -> None:
-        """Call ``record`` with every result, one at a time, on a thread of its own."""
+        """Call ``record`` with every result, one at a time, on a thread of its own.
+
+        When ``record`` raises `NotRecordedError` the result is offered again until it is taken.
+        """
 
         def record_result(payload: str) -> None:
             try:
@@ -60,9 +109,9 @@ class Queue:
             except ValidationError:
                 log.exception("a worker sent a result that cannot be read: %.500s", payload)
                 return
-            record(envelope.result)
+            self._record(record, envelope)
 
-        # A result is never retried: recording is idempotent, and what is lost is asked for again.
+        # Dramatiq's own retries are for errors of a message; here the database is away.
         wanted = {"max_retries": 0, "time_limit": float("inf")}
         dramatiq.Actor(
             record_result,
@@ -79,6 +128,28 @@ class Queue:
 
     def stop(self) -> None:
         """Finish the result being recorded, and take no more."""
+        self._stopping.set()
         if self._consumer is not None:
             self._consumer.stop(timeout=STOP_TIMEOUT_MILLISECONDS)
             self._consumer = None
+
+    def _record(self, record: Callable[[Result], None], envelope: WorkerResult) -> None:
+        """Record until it works; at a stop, put the result back for whoever comes next."""
+        while True:
+            try:
+                return record(envelope.result)
+            except NotRecordedError as error:
+                log.warning("a result of kind %s has to wait: %s", envelope.result.kind, error)
+            if self._stopping.wait(RETRY_SECONDS):
+                return self._enqueue(envelope)
+
+    def _enqueue(self, message: Message) -> None:
+        self._broker.enqueue(
+            dramatiq.Message(
+                queue_name=message.lane,
+                actor_name=message.actor,
+                args=(message.model_dump_json(),),
+                kwargs={},
+                options={},
+            )
+        )

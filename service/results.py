@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from api_schemas.messages import (
     Result,
     SubnetExported,
+    SubnetsDeclined,
     SubnetsEvaluated,
     SubnetsStarted,
+    SubnetsVerified,
     SupernetInspected,
     WorkerAlive,
 )
 from api_schemas.problems import InputError, Problem
-from service.database import Database
+from service.database import UNAVAILABLE, Database
 from service.exports import repository as exports
 from service.http.errors import input_problem
 from service.http.problems import problem
-from service.searches.coordinator import Coordinator
+from service.queue import NotRecordedError
+from service.searches import reports
 from service.supernets import repository as supernets
 from service.supernets.reading import summarise
 from service.workers import repository as workers
@@ -26,26 +30,45 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Records each result in a transaction of its own; taking one twice changes nothing."""
+    """Records each result in a transaction of its own; taking one twice changes nothing.
 
-    def __init__(self, database: Database, coordinator: Coordinator) -> None:
+    ``wake`` has the coordinator look at what was written down of evaluations.
+    """
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
         self._database = database
-        self._coordinator = coordinator
+        self._wake = wake
 
     def record(self, result: Result) -> None:
-        """Record one result. A result that cannot be recorded is logged and dropped: whoever
-        waits for it asks again when its lease has passed."""
+        """Record one result.
+
+        Raises:
+            NotRecordedError: the database is away or full; the result must be offered again.
+        """
         try:
             self._record(result)
-        except Exception:
+        except UNAVAILABLE as error:
+            raise NotRecordedError(str(getattr(error, "orig", None) or error)) from error
+        except Exception:  # a fault of ours: offering it again would not help
             log.exception("a result of kind %s could not be recorded", result.kind)
 
     def _record(self, result: Result) -> None:
         match result:
             case SubnetsStarted():
-                self._coordinator.subnets_started(result)
+                with self._database.write() as session:
+                    reports.started(session, result)
             case SubnetsEvaluated():
-                self._coordinator.subnets_evaluated(result)
+                with self._database.write() as session:
+                    reports.evaluated(session, result)
+                self._wake()
+            case SubnetsVerified():
+                with self._database.write() as session:
+                    reports.verified(session, result)
+                self._wake()
+            case SubnetsDeclined():
+                with self._database.write() as session:
+                    reports.declined(session, result)
+                self._wake()
             case SupernetInspected():
                 self._inspected(result)
             case SubnetExported():

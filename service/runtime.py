@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from service.blobs import LocalBlobs
+from service.blobs import BlobStore
 from service.database import Database
 from service.queue import Queue
 from service.searches.coordinator import Coordinator
+from service.searches.rendered import Rendered
+from service.searches.streaming.watcher import SearchWatcher
 from service.settings import ServiceSettings
 from service.supernets.known import KnownSupernets
 
@@ -21,10 +23,13 @@ class Service:
 
     settings: ServiceSettings
     database: Database
-    blobs: LocalBlobs
+    blobs: BlobStore
     queue: Queue
     known: KnownSupernets
     coordinator: Coordinator | None
+    watcher: SearchWatcher
+    fronts: Rendered[str] = field(default_factory=lambda: Rendered(capacity=256))
+    pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(capacity=64))
 
 
 def _service(request: Request) -> Service:

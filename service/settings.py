@@ -4,18 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.blobs.settings import BlobSettings
 
-class ServiceSettings(BaseSettings):
+QUEUES = ("redis://", "rediss://", "unix://")
+DATABASES = ("sqlite", "postgresql+psycopg")
+
+
+class ProcessSettings(BaseSettings):
+    """What every long-running process reads."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ELASTICNAS_", env_ignore_empty=True, extra="ignore"
+    )
+
+    redis_url: str | None = Field(
+        default=None,
+        description="where the queue is, redis://:password@host:6379/0; None is a queue in the "
+        "memory of a server that works alone",
+    )
+    alive_file: Path | None = Field(
+        default=None,
+        description="a file that a coordinator or worker touches every few seconds while it "
+        "works; for health checks",
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_redis(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(QUEUES):
+            raise ValueError(f"this is no URL of Redis, which begins with {' or '.join(QUEUES)}")
+        return url
+
+
+class ServiceSettings(ProcessSettings, BlobSettings):
     """Each field is read from ``ELASTICNAS_<FIELD>``; lists are JSON."""
 
-    model_config = SettingsConfigDict(env_prefix="ELASTICNAS_", extra="ignore")
-
-    data_dir: Path = Field(
-        default=Path("data"), description="blobs, incoming uploads and the SQLite file live here"
-    )
     database_url: str | None = Field(
         default=None,
         description="SQLAlchemy URL; None is SQLite in data_dir/elasticnas.db. PostgreSQL is "
@@ -26,8 +52,8 @@ class ServiceSettings(BaseSettings):
     )
     coordinate: bool = Field(
         default=True,
-        description="drive searches and record results in this process; true in exactly one "
-        "process per database, false in further API processes beside it",
+        description="drive searches and record results in this process too; false leaves it to "
+        "`elasticnas coordinate` or to other servers",
     )
 
     max_upload_bytes: PositiveInt = Field(
@@ -59,8 +85,13 @@ class ServiceSettings(BaseSettings):
     inspection_timeout_seconds: PositiveFloat = Field(
         default=120.0, description="how long a registration waits for a worker's report"
     )
+    coordinator_lease_seconds: PositiveFloat = Field(
+        default=10.0,
+        description="a coordinator's searches are taken over when it was not heard from so long",
+    )
     evaluation_lease_seconds: PositiveFloat = Field(
-        default=900.0, description="an evaluation without a result for this long is sent again"
+        default=300.0,
+        description="an evaluation sent this long ago that no living worker is at is sent again",
     )
     export_lease_seconds: PositiveFloat = Field(
         default=900.0, description="an export without a result for this long is sent again"
@@ -68,19 +99,35 @@ class ServiceSettings(BaseSettings):
     worker_silence_seconds: PositiveFloat = Field(
         default=30.0, description="a worker not heard from for this long counts as gone"
     )
+    orphan_grace_seconds: float = Field(
+        default=24 * 3600.0,
+        ge=3600,
+        description="a blob that nothing refers to is deleted this long after it was last stored; "
+        "longer than any upload or export takes",
+    )
+    orphan_interval_seconds: PositiveFloat = Field(
+        default=3600.0, description="how often such blobs are looked for"
+    )
     tick_seconds: PositiveFloat = Field(
         default=0.25, description="how often searches are started, timed and re-sent"
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_of_a_database(cls, url: str | None) -> str | None:
+        from sqlalchemy import exc, make_url  # client commands read this file, and start faster
+
+        try:
+            if url is not None and make_url(url).drivername not in DATABASES:
+                raise ValueError(f"the databases are {' and '.join(DATABASES)}")
+        except exc.ArgumentError as error:
+            raise ValueError("this is no URL of a database") from error
+        return url
 
     @property
     def resolved_database_url(self) -> str:
         """The URL in use: `database_url`, or the SQLite file in `data_dir`."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'elasticnas.db'}"
-
-    @property
-    def blob_dir(self) -> Path:
-        """Content-addressed files; workers on the same machine may read them here."""
-        return self.data_dir / "blobs"
 
     @property
     def incoming_dir(self) -> Path:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from service.database import Table
 from service.datasets.tables import DatasetRow
 from service.exports.tables import ExportRow
-from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from service.searches.tables import (
+    CoordinatorRow,
+    EvaluationRow,
+    FrontPointRow,
+    SearchEventRow,
+    SearchRow,
+)
 from service.supernets.tables import SupernetRow
 from service.workers.tables import WorkerRow
 
 metadata = Table.metadata
 
 __all__ = [
+    "CoordinatorRow",
     "DatasetRow",
     "EvaluationRow",
     "ExportRow",
     "FrontPointRow",
+    "SearchEventRow",
     "SearchRow",
     "SupernetRow",
     "WorkerRow",

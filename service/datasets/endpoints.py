@@ -26,8 +26,6 @@ from service.runtime import Service, ServiceDep
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-Name = Annotated[str, Form(min_length=1, max_length=200)]
-
 
 @router.post(
     "",
@@ -38,10 +36,10 @@ Name = Annotated[str, Form(min_length=1, max_length=200)]
 def create_dataset(
     service: ServiceDep,
     file: UploadFile,
-    name: Name,
     task: Annotated[Task, Form()],
     text_columns: Annotated[str, Form(description="one or two columns, comma-separated")],
     label_column: Annotated[str, Form(max_length=200)],
+    name: Annotated[str | None, Form(max_length=200, description="default: the file's")] = None,
     metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
     label_names: Annotated[
         str | None, Form(description="text labels in the order of their classes, comma-separated")
@@ -69,9 +67,10 @@ def create_dataset(
             digest, size = _store(service, rows, Path(folder) / "canonical")
     except InputError as error:
         raise ProblemError(input_problem(error, "invalid-dataset")) from error
+    dataset_id = new_id("dataset")
     row = DatasetRow(
-        id=new_id("dataset"),
-        name=name,
+        id=dataset_id,
+        name=(name or file.filename or dataset_id)[:200],
         task=task,
         metric=chosen,
         rows=len(rows),

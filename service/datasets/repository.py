@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from service.datasets.tables import DatasetRow
@@ -24,8 +24,15 @@ def page(
     )
 
 
+def digests(session: Session) -> set[str]:
+    """The blobs of all datasets, and of those of all searches."""
+    return set(session.scalars(union(select(DatasetRow.digest), select(SearchRow.dataset_digest))))
+
+
 def search_using(session: Session, dataset_id: str) -> str | None:
     """The id of a search that refers to the dataset, if there is one."""
     return session.scalars(
-        select(SearchRow.id).where(SearchRow.dataset_id == dataset_id).limit(1)
+        select(SearchRow.id)
+        .where((SearchRow.dataset_id == dataset_id) | (SearchRow.verify_dataset_id == dataset_id))
+        .limit(1)
     ).first()

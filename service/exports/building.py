@@ -6,7 +6,6 @@ import logging
 import re
 from datetime import timedelta
 
-import dramatiq.errors
 import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
@@ -20,6 +19,7 @@ from service.exports import repository
 from service.exports.tables import ExportRow, ExportState
 from service.http.problems import ProblemError, not_found, problem, refuse
 from service.identity import new_id
+from service.queue import QueueUnavailableError
 from service.runtime import Service
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.tables import SupernetRow
@@ -37,10 +37,11 @@ def export_of(
     Raises:
         ProblemError: there is no such evaluation, it is not completed, or the export failed.
     """
+    lost = _lost_archive(service, search_id, number, weights_format)
     try:
-        row, message = _look_or_place(service, search_id, number, weights_format)
+        row, message = _look_or_place(service, search_id, number, weights_format, lost)
     except sqlalchemy.exc.IntegrityError:  # somebody else asked at the same moment
-        row, message = _look_or_place(service, search_id, number, weights_format)
+        row, message = _look_or_place(service, search_id, number, weights_format, lost)
     if row.state == ExportState.FAILED:
         stored = row.problem
         unexplained = problem("export-failed", "the worker gave no reason")
@@ -48,7 +49,7 @@ def export_of(
     if message is not None:
         try:
             service.queue.send(message)
-        except dramatiq.errors.ConnectionError as error:
+        except QueueUnavailableError as error:
             with service.database.write() as session:
                 if (placed := session.get(ExportRow, row.id)) is not None:
                     session.delete(placed)
@@ -68,13 +69,30 @@ def resend_pending(service: Service) -> None:
     for message in messages:
         try:
             service.queue.send(message)
-        except dramatiq.errors.ConnectionError:
+        except QueueUnavailableError:
             log.warning("an export was not sent again: the queue cannot be reached", exc_info=True)
             return  # whoever polls for it sends it again when its lease has passed
 
 
-def _look_or_place(
+def _lost_archive(
     service: Service, search_id: str, number: int, weights_format: WeightsFormat
+) -> str | None:
+    """The digest of the finished archive if it was cleared away from blob storage.
+
+    Asked outside the transaction, as the store may be slow to answer.
+    """
+    with service.database.read() as session:
+        row = repository.of_subnet(session, search_id, number, weights_format)
+        digest = None if row is None else row.digest
+    return digest if digest is not None and not service.blobs.exists(digest) else None
+
+
+def _look_or_place(
+    service: Service,
+    search_id: str,
+    number: int,
+    weights_format: WeightsFormat,
+    lost: str | None,
 ) -> tuple[ExportRow, ExportSubnet | None]:
     """The row, and the message that must be sent for it, if one must."""
     with service.database.write() as session:
@@ -84,9 +102,9 @@ def _look_or_place(
             session.delete(row)
             return row, None
         if row is not None and row.state == ExportState.READY:
-            if service.blobs.path(row.digest or "").is_file():
+            if row.digest != lost:
                 return row, None
-            session.delete(row)  # the file was cleared away: build it again
+            session.delete(row)  # build it again
             session.flush()
             row = None
         if row is not None:

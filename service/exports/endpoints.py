@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from api_schemas.weights import ExportPending, WeightsFormat
 from service.exports.building import export_of
+from service.exports.download import LeasedFile
 from service.exports.tables import ExportState
 from service.http.etags import matches
 from service.http.problems import documented
@@ -61,8 +62,8 @@ def read_weights(
     etag = f'"{row.digest}"'
     if matches(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})
-    return FileResponse(
-        service.blobs.fetch(row.digest),
+    return LeasedFile(
+        service.blobs.lease(row.digest),
         media_type="application/zip",
         filename=f"{folder}-{format.value}.zip",
         headers={"ETag": etag},

@@ -32,6 +32,12 @@ def pending(session: Session) -> Sequence[ExportRow]:
     return session.scalars(select(ExportRow).where(ExportRow.state == ExportState.PENDING)).all()
 
 
+def digests(session: Session) -> set[str]:
+    """The archives of all finished exports."""
+    found = session.scalars(select(ExportRow.digest).where(ExportRow.digest.is_not(None)))
+    return {digest for digest in found if digest is not None}
+
+
 def record(session: Session, result: SubnetExported) -> None:
     """Keep a worker's result. The first wins; no effect when the export was deleted."""
     values: dict[str, Any] = {"finished_at": now()}

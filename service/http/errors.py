@@ -9,6 +9,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api_schemas.problems import FieldError, InputError, Problem
+from service.blobs.store import BlobError, StoreUnavailableError
 from service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ def install(app: FastAPI) -> None:
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, ProblemError):
             document = error.problem
+        elif _is_full_disk(error.__cause__):  # FastAPI calls any failure to read a form a 400
+            document = _full()
         else:
             kind = BY_STATUS.get(error.status_code, "http-error")
             detail = f"{request.method} {request.url.path}: {error.detail}"
@@ -65,14 +69,32 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return answer(document, instance=request.url.path, headers=headers)
 
+    @app.exception_handler(BlobError)
+    def _blob(request: Request, error: BlobError) -> JSONResponse:
+        log.error("%s %s failed: %s", request.method, request.url.path, error)
+        away = isinstance(error, StoreUnavailableError)
+        kind = "storage-unavailable" if away else "storage-damaged"
+        return answer(problem(kind, str(error)), instance=request.url.path)
+
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            document = problem("storage-full", "there is no room left to store this")
+        if _is_full_disk(error):
+            document = _full()
         else:
             document = problem("internal-error", "the server could not answer this request")
         return answer(document, instance=request.url.path)
+
+
+def _full() -> Problem:
+    return problem("storage-full", "there is no room left to store this; nothing was registered")
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether a file, or SQLite, found no room."""
+    if isinstance(error, sqlalchemy.exc.OperationalError):
+        return getattr(error.orig, "sqlite_errorname", None) == "SQLITE_FULL"
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def input_problem(error: InputError, kind: str) -> Problem:

@@ -60,10 +60,22 @@ _ALL = (
         "A worker could not measure the subnet. Found on evaluations, not as a response.",
     ),
     ProblemKind(
+        "verification-failed",
+        500,
+        "The front could not be verified",
+        "Found on front members whose second measurement failed, not as a response.",
+    ),
+    ProblemKind(
         "every-evaluation-failed",
         500,
         "No evaluation of the search succeeded",
         "Found on failed searches; errors[] and detail are the last evaluation's.",
+    ),
+    ProblemKind(
+        "failure-limit",
+        500,
+        "Too many evaluations of the search failed",
+        "Found on failed searches: more failed than max_failures. They can be retried.",
     ),
     ProblemKind(
         "search-error",
@@ -95,6 +107,12 @@ _ALL = (
         "Weights exist only for completed evaluations.",
     ),
     ProblemKind(
+        "nothing-to-draw",
+        409,
+        "There is nothing to draw yet",
+        "The search has not measured what the picture shows; detail says what is missing.",
+    ),
+    ProblemKind(
         "idempotency-conflict",
         409,
         "The idempotency key was used for another request",
@@ -123,6 +141,18 @@ _ALL = (
     ),
     ProblemKind(
         "not-ready", 503, "The service is not ready", "It cannot take work now; try again soon."
+    ),
+    ProblemKind(
+        "storage-unavailable",
+        503,
+        "Blob storage cannot be reached",
+        "The store of checkpoints, datasets and weights does not answer. Nothing was stored.",
+    ),
+    ProblemKind(
+        "storage-damaged",
+        500,
+        "Stored data is missing or damaged",
+        "A blob is not in the store, or its content is not what it was; detail names its digest.",
     ),
     ProblemKind("storage-full", 507, "The disk is full", "There is no room left on the server."),
     ProblemKind(

@@ -10,20 +10,28 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import EvaluateSubnets, SubnetToEvaluate
+from api_schemas.messages import (
+    EvaluateSubnets,
+    SubnetOutcome,
+    SubnetToEvaluate,
+    VerifySubnets,
+)
 from api_schemas.metrics import Task
 from api_schemas.problems import Problem
-from api_schemas.searches import SearchCreate
+from api_schemas.searches import SearchCreate, SearchState
 from search.loop import Recorded, SearchLoop
 from search.objectives import Objectives
 from search.space import SubnetConfig
+from service.datasets.tables import DatasetRow
 from service.searches import evaluations
-from service.searches.tables import SearchRow
+from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.known import KnownSupernet
 
 MESSAGE_SECONDS = 2.0
 """How long a worker should take over one message: long enough for the queue's cost not to show,
 short enough for a cancelled search or a lost worker to cost little."""
+VERIFIED_AT_ONCE = 16
+"""Front members in one message; each message measures the maximal subnet beside them."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +46,54 @@ class Outcome:
     started_at: datetime
     duration_seconds: float | None
 
+    @classmethod
+    def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
+        """What a worker reported."""
+        return cls(
+            number=outcome.number,
+            metrics=outcome.metrics,
+            problem=outcome.problem,
+            worker=worker,
+            cached=False,
+            started_at=outcome.started_at,
+            duration_seconds=outcome.duration_seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A message that was sent, when (monotonic seconds), and in which generation of the queue."""
+
+    generation: str
+    sent: float
+
 
 @dataclass
 class InFlight:
-    """An evaluation that has a row and no result. ``sent`` is None until a message carries it."""
+    """An evaluation that has a row and no result. ``batch`` is None until a message carries it."""
 
     subnet: SubnetConfig
     attempt: int = 1
-    sent: float | None = None
+    batch: Batch | None = None
 
 
 @dataclass
 class ActiveSearch:
-    """The in-memory half of a running search; all of it can be rebuilt from the rows.
+    """The in-memory half of an unfinished search; all of it can be rebuilt from the rows.
 
     After a transaction has failed it may be ahead of the rows: it is then thrown away.
     """
 
     id: str
+    revision: int
+    state: SearchState
     request: SearchCreate
     known: KnownSupernet
     objectives: Objectives
     loop: SearchLoop
     supernet_digest: str
     dataset_digest: str
+    verify_dataset_digest: str | None
     task: Task
     max_length: int
     elapsed_before: float
@@ -70,12 +102,22 @@ class ActiveSearch:
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     answered: deque[Outcome] = field(default_factory=deque)
     """Results found in the database, to be recorded like any other."""
+    to_verify: dict[int, SubnetConfig] = field(default_factory=dict)
+    """Members of the finished front that are yet to be measured on what the search never saw."""
+    verification: Batch | None = None
     resumed: float = field(default_factory=time.monotonic)
 
     @property
     def elapsed_seconds(self) -> float:
         """How long the search has been running, over all processes that drove it."""
+        if self.state == SearchState.PAUSED:
+            return self.elapsed_before
         return self.elapsed_before + time.monotonic() - self.resumed
+
+    @property
+    def has_answers(self) -> bool:
+        """True when there are results to record that need no worker."""
+        return self.state == SearchState.RUNNING and bool(self.answered)
 
     @property
     def out_of_time(self) -> bool:
@@ -83,52 +125,86 @@ class ActiveSearch:
         seconds = self.request.budget.seconds
         return seconds is not None and self.elapsed_seconds >= seconds
 
+    def lost(self, generation: str) -> list[int]:
+        """The evaluations whose messages were sent in another generation of the queue."""
+        sent = {n: e.batch for n, e in self.in_flight.items() if e.batch is not None}
+        return [number for number, batch in sent.items() if batch.generation != generation]
+
     def overdue(self, lease_seconds: float) -> list[int]:
         """The evaluations that were sent longer ago than this."""
         before = time.monotonic() - lease_seconds
-        return [n for n, e in self.in_flight.items() if e.sent is not None and e.sent < before]
+        return [n for n, e in self.in_flight.items() if e.batch and e.batch.sent < before]
 
     def unsent(self) -> list[int]:
         """The evaluations that no message carries yet, and the database does not answer."""
         answered = {outcome.number for outcome in self.answered}
-        return sorted(n for n, e in self.in_flight.items() if e.sent is None and n not in answered)
+        return sorted(n for n, e in self.in_flight.items() if e.batch is None and n not in answered)
 
-    def messages(self) -> Iterable[EvaluateSubnets]:
-        """What is unsent, in batches that take a worker about `MESSAGE_SECONDS`.
+    @property
+    def outstanding(self) -> int:
+        """How many messages were sent of which some result is missing."""
+        return len({id(e.batch) for e in self.in_flight.values() if e.batch is not None})
 
-        A batch is at most half of the search's window, so that while its result travels back a
-        worker has the other half to go on with.
+    @property
+    def mean_seconds(self) -> float:
+        """How long one evaluation takes a worker, as far as is known."""
+        return self.measured_seconds / self.measured if self.measured else MESSAGE_SECONDS
+
+    def message(self, workers: int) -> EvaluateSubnets:
+        """The next batch of what is unsent; it takes a worker about `MESSAGE_SECONDS`.
+
+        A batch is at most a share of the search's window that gives each worker two: while the
+        result of one travels back, the worker goes on with the other.
         """
-        numbers = self.unsent()
-        mean = self.measured_seconds / self.measured if self.measured else MESSAGE_SECONDS
-        half = max(1, self.request.parallel_evaluations // 2)
-        size = max(1, min(half, round(MESSAGE_SECONDS / max(mean, 1e-3))))
-        for start in range(0, len(numbers), size):
-            yield EvaluateSubnets(
+        share = self.request.parallel_evaluations // (2 * max(1, workers))
+        size = max(1, min(share, round(MESSAGE_SECONDS / max(self.mean_seconds, 1e-3))))
+        return EvaluateSubnets(
+            search_id=self.id,
+            supernet_digest=self.supernet_digest,
+            dataset_digest=self.dataset_digest,
+            task=self.task,
+            max_length=self.max_length,
+            split=self.request.search_split,
+            subnets=tuple(
+                SubnetToEvaluate(
+                    number=number,
+                    subnet=dict(self.in_flight[number].subnet),
+                    attempt=self.in_flight[number].attempt,
+                )
+                for number in self.unsent()[:size]
+            ),
+        )
+
+    def verifications(self) -> Iterable[VerifySubnets]:
+        """The messages that have the front measured once more."""
+        numbers = sorted(self.to_verify)
+        for start in range(0, len(numbers), VERIFIED_AT_ONCE):
+            yield VerifySubnets(
                 search_id=self.id,
                 supernet_digest=self.supernet_digest,
-                dataset_digest=self.dataset_digest,
+                dataset_digest=self.verify_dataset_digest or self.dataset_digest,
                 task=self.task,
                 max_length=self.max_length,
+                split=self.request.verification_split,
                 subnets=tuple(
-                    SubnetToEvaluate(
-                        number=number,
-                        subnet=dict(self.in_flight[number].subnet),
-                        attempt=self.in_flight[number].attempt,
-                    )
-                    for number in numbers[start : start + size]
+                    SubnetToEvaluate(number=number, subnet=dict(self.to_verify[number]))
+                    for number in numbers[start : start + VERIFIED_AT_ONCE]
                 ),
             )
 
 
-def restore(session: Session, row: SearchRow, known: KnownSupernet) -> ActiveSearch:
+def restore(
+    session: Session, row: SearchRow, known: KnownSupernet, before: ActiveSearch | None = None
+) -> ActiveSearch:
     """Rebuild a search from its rows, as it was when the last of them was written.
 
-    What is in flight counts as unsent, because its messages may be lost.
+    What was sent through a queue in memory counts as unsent, because that queue is gone; unless
+    ``before`` still knows of it: the same search as this process drove it until now.
     """
     request = SearchCreate.model_validate(row.request)
     objectives = objectives_of(request, known, row.max_length)
     rows = evaluations.of_search(session, row.id)
+    dataset = session.get(DatasetRow, row.dataset_id)
     subnets = {each.number: known.space.decode(each.choices) for each in rows}
     loop = SearchLoop(
         request,
@@ -145,27 +221,39 @@ def restore(session: Session, row: SearchRow, known: KnownSupernet) -> ActiveSea
             )
             for each in rows
         ],
+        rows=None if dataset is None else dataset.rows,
     )
     mean = evaluations.mean_seconds(session, row.id)
     return ActiveSearch(
         id=row.id,
+        revision=row.revision,
+        state=SearchState(row.state),
         request=request,
         known=known,
         objectives=objectives,
         loop=loop,
         supernet_digest=row.supernet_digest,
         dataset_digest=row.dataset_digest,
+        verify_dataset_digest=row.verify_dataset_digest,
         task=Task(row.task),
         max_length=row.max_length,
-        elapsed_before=row.elapsed_seconds,
+        elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
         in_flight={
-            each.number: InFlight(subnets[each.number], each.attempt + 1)
+            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before))
             for each in rows
             if each.finished_at is None
         },
     )
+
+
+def _batch(row: EvaluationRow, before: ActiveSearch | None) -> Batch | None:
+    """The message that carries an evaluation, if one does."""
+    known = None if before is None else before.in_flight.get(row.number)
+    if known is not None and known.attempt == row.attempt:
+        return known.batch
+    return Batch(row.sent_generation, time.monotonic()) if row.sent_generation else None
 
 
 def objectives_of(request: SearchCreate, known: KnownSupernet, max_length: int) -> Objectives:

@@ -1,8 +1,8 @@
-"""Drives every search of a database: the one place where proposals meet results.
+"""Drives searches: the one place where proposals meet results.
 
-The database is the truth. Results are recorded and proposals placed in one transaction; messages
-are sent after it commits. Whatever is held in memory is rebuilt from the rows when the process
-starts, and whenever a transaction fails.
+The database is the truth. Results are taken up and proposals placed in one transaction; messages
+are sent after it commits. Whatever is held in memory is rebuilt from the rows when a search is
+claimed, whenever a transaction fails, and whenever a request has changed the search meanwhile.
 """
 
 from __future__ import annotations
@@ -11,38 +11,45 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
-import dramatiq.errors
-import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import SubnetsEvaluated, SubnetsStarted
+from api_schemas.messages import EvaluateSubnets
 from api_schemas.searches import SearchState, StopReason
-from service.database import Database, now
+from service.database import UNAVAILABLE, Database, is_disk_full
 from service.http.problems import problem
-from service.queue import Queue
-from service.searches import evaluations, recording, repository
-from service.searches.active import ActiveSearch, Outcome, restore
+from service.queue import Queue, QueueUnavailableError
+from service.searches import evaluations, recording, reports, repository
+from service.searches.active import ActiveSearch, Batch, restore
+from service.searches.dispatch import FairShare
+from service.searches.lease import Lease
 from service.searches.tables import SearchRow
+from service.settings import ServiceSettings
 from service.supernets.known import KnownSupernets
+from service.workers import repository as workers
 
 log = logging.getLogger(__name__)
 
-CLOCK_SECONDS = 1.0
-"""How often a search's running time is written down."""
+CLOCK_SECONDS = 5.0
+"""How often the running time of a search that records nothing is written down."""
+GLANCE_SECONDS = 1.0
+"""How often the coordinator looks which workers are alive and whether the queue was wiped."""
 ANSWERS_AT_ONCE = 64
 """Answers from the database are recorded in transactions of this size, in turn with results."""
-BREATH_SECONDS = 0.001
-"""Between two such transactions, so that results get their turn at the lock."""
-TRANSIENT = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError)
-"""A database that is locked, full or away: nothing was committed, the rows are as they were."""
+MESSAGES_PER_WORKER = 2
+MIN_MESSAGES = 4
+"""How many messages may be out: enough that no worker waits, few enough that whatever is sent
+next (another search's batch, or none after a cancel) is not far behind."""
+
+Change = Callable[[Session, SearchRow, ActiveSearch], None]
 
 
 class Coordinator:
-    """One thread that ticks; results come in on the queue's thread. A lock makes them take turns.
+    """One thread, which ticks. An error in one search ends that search, and nothing else.
 
-    An error in one search ends that search, and nothing else.
+    ``on_loss`` is called when the queue has lost its messages, for what is not a search's.
     """
 
     def __init__(
@@ -50,18 +57,33 @@ class Coordinator:
         database: Database,
         queue: Queue,
         known: KnownSupernets,
+        settings: ServiceSettings,
         *,
-        tick_seconds: float,
-        lease_seconds: float,
+        exclusive: bool,
+        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_loss = on_loss
         self._database = database
         self._queue = queue
         self._known = known
-        self._tick_seconds = tick_seconds
-        self._lease_seconds = lease_seconds
+        self._settings = settings
+        self._lease = Lease(
+            database, seconds=settings.coordinator_lease_seconds, exclusive=exclusive
+        )
+        self._lasting = not exclusive
+        self._keep_seconds = min(CLOCK_SECONDS, settings.evaluation_lease_seconds)
         self._active: dict[str, ActiveSearch] = {}
         self._clocks: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._shares = FairShare()
+        self._workers = 0
+        self._evaluating: set[str] = set()
+        self._verifying: set[str] = set()
+        self._generation: str | None = None
+        """Of the queue; None while it cannot be reached."""
+        self._known_generation: str | None = None
+        self._glanced = 0.0
+        self.without_room: set[str] = set()
+        """Searches that met a full disk; results that come meanwhile wait in the queue."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
@@ -69,15 +91,17 @@ class Coordinator:
     # -- lifecycle ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take up every unfinished search, and begin to tick."""
+        """Take up every search that nobody drives, and begin to tick."""
+        self._lease.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the transaction in progress; everything else is in the database."""
+        """Finish the transaction in progress, and leave the searches to others."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._lease.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -88,147 +112,254 @@ class Coordinator:
         """Look at the database now rather than at the next tick."""
         self._wake.set()
 
-    # -- results, on the queue's thread ------------------------------------------------------
-
-    def subnets_started(self, result: SubnetsStarted) -> None:
-        """A worker has taken some evaluations."""
-
-        def mark(session: Session, row: SearchRow, _active: ActiveSearch) -> None:
-            evaluations.mark_started(session, row.id, result.numbers, result.worker, now())
-            row.running = evaluations.count_running(session, row.id)
-
-        with self._lock:
-            self._change(result.search_id, mark)
-
-    def subnets_evaluated(self, result: SubnetsEvaluated) -> None:
-        """A worker has finished some evaluations."""
-        outcomes = [
-            Outcome(
-                number=outcome.number,
-                metrics=outcome.metrics,
-                problem=outcome.problem,
-                worker=result.worker,
-                cached=False,
-                started_at=outcome.started_at,
-                duration_seconds=outcome.duration_seconds,
-            )
-            for outcome in result.outcomes
-        ]
-        with self._lock:
-            self._change(result.search_id, partial(recording.record, outcomes=outcomes))
-
     # -- the tick ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            pause = self._tick_seconds
+            pause = self._settings.tick_seconds
             try:
-                with self._lock:
-                    self.tick()
-                    if any(active.answered for active in self._active.values()):
-                        pause = BREATH_SECONDS
+                self.tick()
+                if any(active.has_answers for active in self._active.values()):
+                    pause = 0.0
+            except UNAVAILABLE as error:
+                log.warning("the database does not answer: %s", _cause(error))
             except Exception:  # the thread must outlive whatever went wrong in one tick
                 log.exception("the coordinator's tick failed")
             self._wake.wait(pause)
             self._wake.clear()
 
     def tick(self) -> None:
-        """Start, continue, time, re-send and forget searches. Called with the lock held."""
-        with self._database.read() as session:
-            unfinished = repository.unfinished(session)
-        for search_id in set(self._active) - set(unfinished):
+        """Claim, start, continue, time, send and forget searches."""
+        self._pause_for_room()
+        mine = self._lease.claim()
+        for search_id in set(self._active) - set(mine):
             self._forget(search_id)
-        for search_id in unfinished:
-            if search_id not in self._active:
+        for search_id, revision in mine.items():
+            active = self._active.get(search_id)
+            if active is None or active.revision != revision:
                 self._change(search_id, lambda *_: None)
+        self._glance()
+        with self._database.read() as session:
+            reported = reports.waiting(session, list(self._active))
+        for search_id, found in reported.items():
+            self._change(search_id, partial(recording.take_up, reported=found))
+            if any(outcome is None for _, _, outcome in found):
+                self._release(search_id)
+        for search_id in list(self._active):
             if search_id in self._active:
                 self._attend(self._active[search_id])
+        self._send()
 
     def _attend(self, active: ActiveSearch) -> None:
-        """What time alone makes necessary for a running search."""
-        if active.answered:
+        """What time alone makes necessary for a search, and answers that need no worker."""
+        if active.has_answers:
             count = min(len(active.answered), ANSWERS_AT_ONCE)
             answers = [active.answered.popleft() for _ in range(count)]
             self._change(active.id, partial(recording.record, outcomes=answers))
         elif active.out_of_time and active.loop.stop_reason is None:
             active.loop.stop(StopReason.SECONDS)
             self._change(active.id, recording.settle)
-        elif overdue := active.overdue(self._lease_seconds):
-            self._change(active.id, partial(self._resend, numbers=overdue))
-        elif time.monotonic() - self._clocks.get(active.id, 0.0) > CLOCK_SECONDS:
+        elif active.to_verify and time.monotonic() - self._clocks.get(active.id, 0.0) > 1.0:
             self._clocks[active.id] = time.monotonic()
             self._change(active.id, recording.settle)
-        else:
-            self._send(active)  # what the queue would not take before
+        elif time.monotonic() - self._clocks.get(active.id, 0.0) > self._keep_seconds:
+            self._clocks[active.id] = time.monotonic()
+            self._change(active.id, self._keep)
+
+    def _keep(self, session: Session, row: SearchRow, active: ActiveSearch) -> None:
+        """Now and then: keep the clock, and send again what nobody seems to be at.
+
+        Dramatiq hands the messages of a dead worker to another, and a wiped queue is noticed by
+        its generation; this is for whatever else can lose a message.
+        """
+        recording.settle(session, row, active)
+        overdue = active.overdue(self._settings.evaluation_lease_seconds)
+        abandoned = [n for n in overdue if f"{row.id}/{n}" not in self._evaluating]
+        if row.state == SearchState.RUNNING and abandoned and self._workers:
+            self._resend(session, row, active, numbers=abandoned)
 
     def _resend(
         self, session: Session, row: SearchRow, active: ActiveSearch, numbers: list[int]
     ) -> None:
-        log.warning("search %s: no result of %s in time, sent again", row.id, numbers)
-        evaluations.mark_resent(session, row.id, numbers, now())
-        for number in numbers:
-            active.in_flight[number].attempt += 1
-            active.in_flight[number].sent = None
+        log.warning("search %s: the messages of %s are lost, sent again", row.id, numbers)
+        recording.resend(session, row, active, numbers)
+        if row.state == SearchState.RUNNING:
+            self._queue.release(row.id)
+
+    def _glance(self) -> None:
+        """Which workers are alive, and whether the queue still holds what was put into it."""
+        if time.monotonic() - self._glanced < GLANCE_SECONDS:
+            return
+        self._glanced = time.monotonic()
+        silence = timedelta(seconds=self._settings.worker_silence_seconds)
+        with self._database.read() as session:
+            alive = workers.alive(session, silence)
+        self._workers = len(alive)
+        self._evaluating = {each for worker in alive for each in worker.evaluating}
+        self._verifying = {each.partition("/")[0] for each in self._evaluating}
+        try:
+            before, self._generation = self._known_generation, self._queue.generation()
+        except QueueUnavailableError as error:
+            self._generation = None
+            log.warning("the queue cannot be reached: %s", error)
+            return
+        self._known_generation = self._generation
+        if before not in (None, self._generation):
+            log.warning("the queue has lost its messages: what it held is sent again")
+            self._on_loss()
+        for active in list(self._active.values()):
+            if lost := active.lost(self._generation):
+                self._change(active.id, partial(self._resend, numbers=lost))
 
     # -- one transaction on one search -------------------------------------------------------
 
-    def _change(
-        self, search_id: str, change: Callable[[Session, SearchRow, ActiveSearch], None]
-    ) -> None:
-        """Apply ``change`` to an unfinished search in one transaction, then send what it placed.
+    def _change(self, search_id: str, change: Change) -> bool:
+        """Apply ``change`` to a search in one transaction; False when the database failed.
 
-        Results of a search that is over, cancelled or deleted are dropped.
+        A search that is over, or that another coordinator drives by now, is forgotten.
         """
+        restored = False
         try:
             with self._database.write() as session:
                 row = repository.locked(session, search_id)
-                if row is None or row.state not in (SearchState.QUEUED, SearchState.RUNNING):
+                if row is None or row.coordinator_id != self._lease.id:
                     self._forget(search_id)
-                    return
+                    return True
+                if SearchState(row.state).is_final:
+                    self._forget(search_id)
+                    return True
                 active = self._active.get(search_id)
-                if active is None:
-                    active = restore(session, row, self._known.get(session, row.supernet_id))
+                if active is None or active.revision != row.revision:
+                    known = self._known.get(session, row.supernet_id)
+                    active = restore(session, row, known, before=active)
                     recording.begin(session, row, active)
                     session.flush()
-                if row.state == SearchState.RUNNING:
+                    restored = True
+                if not SearchState(row.state).is_final:
                     change(session, row, active)
-                over = row.state != SearchState.RUNNING
-        except TRANSIENT:
-            log.exception("search %s: the database failed, it will be taken up again", search_id)
+                state = SearchState(row.state)
+                changed = active.revision != row.revision
+        except UNAVAILABLE as error:
+            log.warning("search %s will be taken up again: %s", search_id, _cause(error))
             self._forget(search_id)
+            self._note_full(error, search_id)
+            return False
         except Exception:
             log.exception("search %s failed", search_id)
             self._forget(search_id)
             self._fail(search_id)
         else:
-            if over:
+            if state.is_final or changed:
                 self._forget(search_id)
             else:
                 self._active[search_id] = active
-                self._send(active)
-                if active.answered:
-                    self._wake.set()
+            if state in (SearchState.FAILED, SearchState.CANCELLED):
+                self._queue.halt(search_id, "ended")
+            elif state == SearchState.PAUSED and changed:
+                self._queue.halt(search_id, "paused")
+            elif restored:
+                self._release(search_id)
+        return True
 
-    def _send(self, active: ActiveSearch) -> None:
-        """Send what is unsent; what the queue does not take stays unsent until the next tick."""
-        try:
-            for message in active.messages():
+    def _release(self, search_id: str) -> None:
+        """Let workers evaluate a search that runs, whatever they were told before.
+
+        A request says that a search is halted after its transaction: what it says may come after
+        the next request has had the search go on already.
+        """
+        active = self._active.get(search_id)
+        if active is not None and active.state == SearchState.RUNNING:
+            self._queue.release(search_id)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Send as much as the workers can use soon, shared fairly among the searches."""
+        if self._generation is None:
+            return
+        out = sum(active.outstanding for active in self._active.values())
+        room = max(MIN_MESSAGES, MESSAGES_PER_WORKER * self._workers) - out
+        waiting = {
+            active.id: active.request.weight
+            for active in self._active.values()
+            if active.state == SearchState.RUNNING and active.unsent()
+        }
+        sent: list[EvaluateSubnets] = []
+        while waiting and room > 0:
+            active = self._active[self._shares.next(waiting)]
+            message = active.message(self._workers)
+            try:
                 self._queue.send(message)
-                for item in message.subnets:
-                    active.in_flight[item.number].sent = time.monotonic()
-        except dramatiq.errors.ConnectionError:
-            log.warning("search %s: the queue cannot be reached", active.id, exc_info=True)
+            except QueueUnavailableError as error:
+                log.warning("search %s: the queue cannot be reached: %s", active.id, error)
+                break
+            batch = Batch(self._generation, time.monotonic())
+            for item in message.subnets:
+                active.in_flight[item.number].batch = batch
+            seconds = active.mean_seconds * len(message.subnets)
+            self._shares.charge(active.id, seconds, active.request.weight)
+            sent.append(message)
+            room -= 1
+            if not active.unsent():
+                del waiting[active.id]
+        if sent and self._lasting:
+            self._note_sent(sent, self._generation)
+        for active in self._active.values():
+            if active.to_verify and active.state == SearchState.RUNNING:
+                self._verify(active, self._generation)
+
+    def _verify(self, active: ActiveSearch, generation: str) -> None:
+        """Have the front measured once more, unless that is under way."""
+        lease = self._settings.evaluation_lease_seconds
+        if (batch := active.verification) is not None:
+            is_lost = batch.generation != generation
+            is_late = time.monotonic() - batch.sent > lease and self._workers > 0
+            if not is_lost and not (is_late and active.id not in self._verifying):
+                return
+        try:
+            for message in active.verifications():
+                self._queue.send(message)
+        except QueueUnavailableError as error:
+            log.warning("search %s: the queue cannot be reached: %s", active.id, error)
+        else:
+            active.verification = Batch(generation, time.monotonic())
+
+    def _note_sent(self, messages: list[EvaluateSubnets], generation: str) -> None:
+        """So that a coordinator that takes over need not send them again."""
+        with self._database.write() as session:
+            for message in messages:
+                numbers = [item.number for item in message.subnets]
+                repository.locked(session, message.search_id)
+                evaluations.mark_sent(session, message.search_id, numbers, generation)
+
+    # -- when things go wrong ----------------------------------------------------------------
+
+    def _note_full(self, error: Exception, search_id: str) -> None:
+        if is_disk_full(error):
+            self.without_room.add(search_id)
+            log.error("search %s: the database's disk is full", search_id)
+
+    def _pause_for_room(self) -> None:
+        """Pause the searches that met a full disk, as soon as even that can be written down."""
+        reason = problem("storage-full", "the database's disk was full; make room, then resume")
+        for search_id in list(self.without_room):
+            if self._change(search_id, partial(recording.pause, reason=reason)):
+                self.without_room.discard(search_id)
 
     def _forget(self, search_id: str) -> None:
         self._active.pop(search_id, None)
         self._clocks.pop(search_id, None)
+        self._shares.forget(search_id)
 
     def _fail(self, search_id: str) -> None:
         error = problem("search-error", "the coordinator met an error; the server's log has it")
-        try:
-            with self._database.write() as session:
-                row = repository.locked(session, search_id)
-                if row is not None and not SearchState(row.state).is_final:
-                    repository.end(session, row, SearchState.FAILED, StopReason.ERROR, error)
-        except TRANSIENT:
-            log.exception("search %s: its failure could not be written down", search_id)
+        with self._database.write() as session:
+            row = repository.locked(session, search_id)
+            if row is not None and not SearchState(row.state).is_final:
+                repository.end(session, row, SearchState.FAILED, StopReason.ERROR, error)
+        self._queue.halt(search_id, "ended")
+
+
+def _cause(error: Exception) -> object:
+    """What the database's driver said, without the statement and its parameters."""
+    return getattr(error, "orig", None) or error

@@ -108,6 +108,7 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
         }
     )
     _require_metrics(request, task)
+    verifying = _verifying(session, request, known.report, dataset)
     objectives = objectives_of(request, known, length)
     _require_possible(request, known, length)
     return SearchRow(
@@ -121,9 +122,41 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
         dataset_digest=dataset.digest,
         task=task,
         max_length=length,
+        verify_share=request.verify or 0.0,
+        verify_dataset_id=None if verifying is None else verifying.id,
+        verify_dataset_digest=None if verifying is None else verifying.digest,
         reference_point=objectives.reference_point,
         created_at=now(),
     )
+
+
+def _verifying(
+    session: Session, request: SearchCreate, report: SupernetReport, dataset: DatasetRow
+) -> DatasetRow | None:
+    """The dataset that the front is to be measured on at the end, when it is another one."""
+    if request.verify is not None:
+        aside = round(dataset.rows * request.verify)
+        if not 2 <= aside <= dataset.rows - 2:
+            raise InputError(
+                f"of the dataset's {dataset.rows} rows {aside} would verify the front; two at "
+                "least must, and two must be left to search on",
+                field="verify",
+                value=request.verify,
+            )
+    if request.verify_dataset_id is None:
+        return None
+    found = session.get(DatasetRow, request.verify_dataset_id)
+    if found is None:
+        raise not_found("dataset", request.verify_dataset_id, field="verify_dataset_id")
+    if found.task != dataset.task or found.digest == dataset.digest:
+        raise InputError(
+            "the front must be verified on other rows, for the same task",
+            field="verify_dataset_id",
+            value=request.verify_dataset_id,
+            remedy=f"choose another dataset of {dataset.task}",
+        )
+    _require_fit(report, found, field="verify_dataset_id")
+    return found
 
 
 def _require_possible(request: SearchCreate, known: KnownSupernet, length: int) -> None:
@@ -148,21 +181,21 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
             )
 
 
-def _require_fit(report: SupernetReport, dataset: DatasetRow) -> None:
+def _require_fit(report: SupernetReport, dataset: DatasetRow, *, field: str = "dataset_id") -> None:
     """The labels of the dataset are ones that the super-network's head can predict."""
     regression_head = report.num_labels == 1
     if regression_head != (dataset.task == Task.REGRESSION):
         head = "one value" if regression_head else f"{report.num_labels} classes"
         raise InputError(
             f"the super-network predicts {head}, and the dataset's task does not fit that",
-            field="dataset_id",
+            field=field,
             value=dataset.task,
         )
     if dataset.num_labels > report.num_labels:
         raise InputError(
             f"the dataset has the label {dataset.num_labels - 1}, which is out of range: the "
             f"super-network predicts {report.num_labels} classes, 0 to {report.num_labels - 1}",
-            field="dataset_id",
+            field=field,
             value=dataset.num_labels - 1,
         )
     if dataset.label_names is None or report.label_names is None:
@@ -173,7 +206,7 @@ def _require_fit(report: SupernetReport, dataset: DatasetRow) -> None:
         if ours.casefold() != theirs.casefold():
             raise InputError(
                 f"class {index} of the dataset is {ours!r}, of the super-network {theirs!r}",
-                field="dataset_id",
+                field=field,
                 value=", ".join(dataset.label_names),
                 remedy="register the dataset with label_names in the super-network's order: "
                 + ",".join(report.label_names),

@@ -9,17 +9,16 @@ from fastapi import APIRouter, Header
 from api_schemas.paging import Page
 from api_schemas.problems import InputError
 from api_schemas.searches import (
+    BudgetExtension,
     EvaluationRead,
     EvaluationState,
     SearchCreate,
     SearchRead,
-    SearchState,
-    StopReason,
 )
 from service.http.paging import Cursor, Limit, decode_cursor, encode_cursor
-from service.http.problems import documented, not_found, refuse
+from service.http.problems import documented, not_found
 from service.runtime import Service, ServiceDep
-from service.searches import evaluations, reading, repository
+from service.searches import evaluations, reading, repository, transitions
 from service.searches.creation import IdempotencyKey, create
 from service.searches.tables import SearchRow
 
@@ -74,21 +73,53 @@ def read_search(search_id: str, service: ServiceDep) -> SearchRead:
 
 
 @router.post(
+    "/{search_id}/pause",
+    summary="Pause a search",
+    responses=documented("not-found", "illegal-transition"),
+)
+def pause_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """No new evaluation begins; those that workers are at finish. Its clock stands still."""
+    return _read(service, transitions.pause(service, search_id))
+
+
+@router.post(
+    "/{search_id}/resume",
+    summary="Resume a search",
+    responses=documented("not-found", "illegal-transition"),
+)
+def resume_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """A paused search goes on where it stood."""
+    return _read(service, transitions.resume(service, search_id))
+
+
+@router.post(
     "/{search_id}/cancel",
     summary="Cancel a search",
     responses=documented("not-found", "illegal-transition"),
 )
 def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
     """What is recorded stays; what is in flight is dropped. Cancelling twice is no error."""
-    with service.database.write() as session:
-        row = found(repository.locked(session, search_id), search_id)
-        if not SearchState(row.state).is_final:
-            repository.end(session, row, SearchState.CANCELLED, StopReason.CANCELLED)
-        elif row.state != SearchState.CANCELLED:
-            raise refuse("illegal-transition", f"a {row.state} search cannot be cancelled")
-    if service.coordinator is not None:
-        service.coordinator.wake()
-    return _read(service, row)
+    return _read(service, transitions.cancel(service, search_id))
+
+
+@router.post(
+    "/{search_id}/extend",
+    summary="Extend a search",
+    responses=documented("not-found", "illegal-transition", "invalid-request"),
+)
+def extend_search(search_id: str, body: BudgetExtension, service: ServiceDep) -> SearchRead:
+    """More budget. A search that has ended goes on from its evaluations, however it ended."""
+    return _read(service, transitions.extend(service, search_id, body))
+
+
+@router.post(
+    "/{search_id}/retry",
+    summary="Retry failed evaluations",
+    responses=documented("not-found", "illegal-transition"),
+)
+def retry_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """Every failed evaluation is measured once more; a search that has ended goes on."""
+    return _read(service, transitions.retry(service, search_id))
 
 
 @router.delete(
@@ -99,13 +130,7 @@ def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
 )
 def delete_search(search_id: str, service: ServiceDep) -> None:
     """With its evaluations, front and exports. Only once it has ended: cancel it first."""
-    with service.database.write() as session:
-        row = found(repository.locked(session, search_id), search_id)
-        if not SearchState(row.state).is_final:
-            raise refuse(
-                "illegal-transition", f"a {row.state} search cannot be deleted; cancel it first"
-            )
-        repository.delete_with_results(session, row)
+    transitions.delete(service, search_id)
 
 
 @router.get(

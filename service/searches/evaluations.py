@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import Row, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from api_schemas.searches import EvaluationState
@@ -33,6 +34,31 @@ def page(
     return session.scalars(query.order_by(EvaluationRow.number).limit(limit)).all()
 
 
+def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any]]:
+    """Every ``stride``-th completed evaluation and the reference subnets, by number.
+
+    Each as (number, sequence, origin, choices, metrics, cost, hypervolume).
+    """
+    row = EvaluationRow
+    return session.execute(
+        select(
+            row.number,
+            row.sequence,
+            row.origin,
+            row.choices,
+            row.metrics,
+            row.cost,
+            row.hypervolume,
+        )
+        .where(
+            row.search_id == search_id,
+            row.state == EvaluationState.COMPLETED,
+            (row.number % stride == 0) | row.origin.in_(("maximal", "minimal", "heuristic")),
+        )
+        .order_by(row.number)
+    ).all()
+
+
 def some(session: Session, pairs: Collection[tuple[str, int]]) -> Sequence[EvaluationRow]:
     """The evaluations with these (search id, number)."""
     if not pairs:
@@ -57,25 +83,11 @@ def measured(
             SearchRow.dataset_digest == search.dataset_digest,
             SearchRow.task == search.task,
             SearchRow.max_length == search.max_length,
+            SearchRow.verify_share == search.verify_share,
         )
         .order_by(EvaluationRow.finished_at.desc())
     )
     return {key: metrics for key, metrics in rows if metrics is not None}  # the earliest stays
-
-
-def mark_started(
-    session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
-) -> None:
-    """A worker has taken these; those that have finished meanwhile stay as they are."""
-    session.execute(
-        update(EvaluationRow)
-        .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number.in_(numbers),
-            EvaluationRow.state == EvaluationState.QUEUED,
-        )
-        .values(state=EvaluationState.RUNNING, worker=worker, started_at=moment)
-    )
 
 
 def mark_resent(
@@ -89,17 +101,23 @@ def mark_resent(
             EvaluationRow.number.in_(numbers),
             EvaluationRow.finished_at.is_(None),
         )
-        .values(state=EvaluationState.QUEUED, attempt=EvaluationRow.attempt + 1, sent_at=moment)
+        .values(
+            state=EvaluationState.QUEUED,
+            attempt=EvaluationRow.attempt + 1,
+            sent_at=moment,
+            sent_generation=None,
+            worker=None,
+        )
     )
 
 
-def count_running(session: Session, search_id: str) -> int:
-    """How many are on a worker now; no more than a search's window."""
-    return session.scalars(
-        select(func.count())
-        .select_from(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
-    ).one()
+def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
+    """What a worker said of these is no result."""
+    session.execute(
+        update(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .values(report=None)
+    )
 
 
 def mean_seconds(session: Session, search_id: str) -> float | None:
@@ -112,6 +130,49 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
         )
     ).one()
     return mean
+
+
+def mark_sent(session: Session, search_id: str, numbers: Collection[int], generation: str) -> None:
+    """A message carries these now, in a queue that outlives this process."""
+    session.execute(
+        update(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .values(sent_generation=generation)
+    )
+
+
+def retry_failed(session: Session, search_id: str, moment: datetime) -> int:
+    """Put every failed evaluation of a search back into the queue; how many there were."""
+    numbers = session.scalars(
+        update(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.FAILED)
+        .values(
+            state=EvaluationState.QUEUED,
+            attempt=EvaluationRow.attempt + 1,
+            sent_at=moment,
+            sent_generation=None,
+            worker=None,
+            report=None,
+            error=None,
+            sequence=None,
+            hypervolume=None,
+            duration_seconds=None,
+            started_at=None,
+            finished_at=None,
+        )
+        .returning(EvaluationRow.number)
+    ).all()
+    return len(numbers)
+
+
+def last_error(session: Session, search_id: str) -> dict[str, Any] | None:
+    """The problem of the evaluation that failed last."""
+    return session.scalars(
+        select(EvaluationRow.error)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.FAILED)
+        .order_by(EvaluationRow.sequence.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def discard_unfinished(session: Session, search_id: str) -> None:
@@ -146,6 +207,11 @@ def front(session: Session, search_id: str) -> Sequence[EvaluationRow]:
         .where(FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None))
         .order_by(EvaluationRow.number)
     ).all()
+
+
+def unverified(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+    """The evaluations on the Pareto front that were not measured once more yet, by number."""
+    return [row for row in front(session, search_id) if row.verified is None]
 
 
 def leave_front(

@@ -8,17 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
+from sqlalchemy.orm import Session
 
 from api_schemas.costs import Cost
 from api_schemas.metrics import TASK_METRICS, Metric, Task
 from api_schemas.problems import InputError
-from api_schemas.searches import EvaluationRead, FrontRead, SearchCreate
+from api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
+from search.knee import knee
 from service.http.etags import etag_of, matches
-from service.http.problems import documented
-from service.runtime import ServiceDep
-from service.searches import evaluations, reading
+from service.http.problems import documented, not_found
+from service.runtime import Service, ServiceDep
+from service.searches import evaluations, reading, repository
 from service.searches.endpoints import found
 from service.searches.tables import SearchRow
 
@@ -108,30 +111,80 @@ def read_front(
     """
     as_csv = format == "csv" or (format is None and (accept or "").startswith("text/csv"))
     with service.database.read() as session:
-        search = found(session.get(SearchRow, search_id), search_id)
-        bounds = Bounds.of(request.query_params, Task(search.task))
-        etag = etag_of(search.id, search.front_revision, as_csv, bounds)
-        headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}
-        if matches(if_none_match, etag):
-            return Response(status_code=304, headers=headers)
-        rows = evaluations.front(session, search_id)
-        space = service.known.get(session, search.supernet_id).space
+        task, revision = _revision(session, search_id)
+        bounds = Bounds.of(request.query_params, task)
+        while True:
+            etag = etag_of(search_id, revision, as_csv, bounds)
+            headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}
+            if matches(if_none_match, etag):
+                return Response(status_code=304, headers=headers)
+            if (body := service.fronts.get(etag)) is not None:
+                break
+            body = _render(session, service, search_id, bounds, as_csv=as_csv)
+            before, (_, revision) = revision, _revision(session, search_id)
+            if revision == before:  # else the front has moved on while it was read
+                service.fronts.keep(etag, body)
+                break
+    media_type = "text/csv" if as_csv else "application/json"
+    return Response(body, media_type=media_type, headers=headers)
+
+
+def _revision(session: Session, search_id: str) -> tuple[Task, int]:
+    """The task of a search and the revision of its front: all that an unchanged answer needs."""
+    known = repository.front_revision(session, search_id)
+    if known is None:
+        raise not_found("search", search_id)
+    return Task(known[0]), known[1]
+
+
+def _render(
+    session: Session, service: Service, search_id: str, bounds: Bounds, *, as_csv: bool
+) -> str:
+    """The front as JSON or CSV, as it is now."""
+    search = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
+    rows = evaluations.front(session, search_id)
+    space = service.known.get(session, search.supernet_id).space
     numbers = {row.number for row in rows}
     points = [reading.read_evaluation(row, space, numbers) for row in rows]
-    items = _ordered([point for point in points if bounds.admit(point)], search)
-    if as_csv:
-        return Response(_csv(items), media_type="text/csv", headers=headers)
-    body = FrontRead(
-        items=items, hypervolume=search.hypervolume, reference_point=search.reference_point
-    )
-    return Response(body.model_dump_json(), media_type="application/json", headers=headers)
-
-
-def _ordered(items: list[EvaluationRead], search: SearchRow) -> list[EvaluationRead]:
-    """By rising cost: the first cost among the objectives, or GFLOPs."""
     objectives = SearchCreate.model_validate(search.request).objectives or []
+    items = _ordered([point for point in points if bounds.admit(point)], objectives)
+    if as_csv:
+        return _csv(items)
+    return FrontRead(
+        items=items,
+        best=_best(items, objectives),
+        knee=_knee(items, objectives),
+        hypervolume=search.hypervolume,
+        reference_point=search.reference_point,
+    ).model_dump_json()
+
+
+def _ordered(
+    items: list[EvaluationRead], objectives: Sequence[ObjectiveName]
+) -> list[EvaluationRead]:
+    """By rising cost: the first cost among the objectives, or GFLOPs."""
     cost = next((name for name in objectives if isinstance(name, Cost)), Cost.GFLOPS)
     return sorted(items, key=lambda point: (point.cost[cost.value], point.number))
+
+
+def _best(items: Sequence[EvaluationRead], objectives: Sequence[ObjectiveName]) -> int | None:
+    """The number of the first of the items, which come by rising cost, that none surpasses."""
+    if not items:
+        return None
+    metric = next(name for name in objectives if isinstance(name, Metric))
+    return max(items, key=lambda point: (point.metrics or {})[metric.value]).number
+
+
+def _knee(items: Sequence[EvaluationRead], objectives: Sequence[ObjectiveName]) -> int | None:
+    """The number of the item at the knee: see `search.knee.knee`."""
+    losses = [[_loss(point, name) for name in objectives] for point in items]
+    row = knee(np.array(losses).reshape(len(items), len(objectives)))
+    return None if row is None else items[row].number
+
+
+def _loss(point: EvaluationRead, name: ObjectiveName) -> float:
+    """What is minimised, up to the scale of the objective."""
+    return -(point.metrics or {})[name] if isinstance(name, Metric) else float(point.cost[name])
 
 
 def _csv(items: Sequence[EvaluationRead]) -> str:
@@ -142,15 +195,29 @@ def _csv(items: Sequence[EvaluationRead]) -> str:
     metrics = sorted(first.metrics or {}) if first else []
     costs = list(first.cost) if first else []
     dimensions = list(first.subnet) if first else []
-    writer.writerow(["number", *metrics, *costs, *dimensions])
+    verified = [
+        f"verified_{name}{end}"
+        for name in metrics
+        for end in ("", "_low", "_high")
+        if any(point.verified for point in items)
+    ]
+    writer.writerow(["number", *metrics, *verified, *costs, *dimensions])
     for point in items:
         measured = point.metrics or {}
         writer.writerow(
             [
                 point.number,
                 *(measured.get(name, "") for name in metrics),
+                *(_verified(point) if verified and point.verified else [""] * len(verified)),
                 *(point.cost[name] for name in costs),
                 *(point.subnet[name] for name in dimensions),
             ]
         )
     return out.getvalue()
+
+
+def _verified(point: EvaluationRead) -> list[float]:
+    """Each metric of a verified point with the ends of its interval, by the metric's name."""
+    assert point.verified is not None
+    intervals = [point.verified.metrics[name] for name in sorted(point.verified.metrics)]
+    return [value for each in intervals for value in (each.value, each.low, each.high)]

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.problems import Problem
 from api_schemas.searches import (
+    Budget,
     EvaluationRead,
     EvaluationState,
     Progress,
@@ -16,8 +17,9 @@ from api_schemas.searches import (
     SearchState,
     StopReason,
 )
+from api_schemas.verification import Verified
 from search.space import SearchSpace
-from service.searches import evaluations
+from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.known import KnownSupernets
 
@@ -48,6 +50,9 @@ def read_evaluation(
     row: EvaluationRow, space: SearchSpace, front_numbers: Collection[int]
 ) -> EvaluationRead:
     """An evaluation as REST shows it, given the numbers that are on the front."""
+    verified, error = row.verified, row.error
+    if row.verified is not None and "problem" in row.verified:
+        verified, error = None, row.verified["problem"]
     return EvaluationRead(
         number=row.number,
         state=EvaluationState(row.state),
@@ -60,7 +65,8 @@ def read_evaluation(
         cached=row.cached,
         worker=row.worker,
         attempt=row.attempt,
-        error=None if row.error is None else Problem.model_validate(row.error),
+        error=None if error is None else Problem.model_validate(error),
+        verified=Verified.model_validate(verified) if verified else None,
         hypervolume=row.hypervolume,
         finished_at=row.finished_at,
     )
@@ -69,7 +75,6 @@ def read_evaluation(
 def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
-    failed = row.state == SearchState.FAILED
     return SearchRead(
         id=row.id,
         name=row.name,
@@ -83,23 +88,27 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         strategy=request.strategy,
         budget=request.budget,
         parallel_evaluations=request.parallel_evaluations,
-        progress=progress(row, request),
+        weight=request.weight,
+        verify=request.verify,
+        verify_dataset_id=request.verify_dataset_id,
+        plateau=request.plateau,
+        max_failures=request.max_failures,
+        progress=progress(row, request.budget),
         hypervolume=row.hypervolume,
         reference_point=row.reference_point,
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
-        error=Problem.model_validate(row.error) if failed and row.error is not None else None,
+        error=events.shown_error(row),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
     )
 
 
-def progress(row: SearchRow, request: SearchCreate) -> Progress:
+def progress(row: SearchRow, budget: Budget) -> Progress:
     """How far a search is; the estimate is of whichever budget ends it first."""
     finished = row.completed + row.failed
-    budget = request.budget
     fraction = finished / budget.evaluations
     rate = finished / row.elapsed_seconds if finished and row.elapsed_seconds > 0 else None
     eta = None

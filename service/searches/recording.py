@@ -3,39 +3,103 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
+from api_schemas.messages import SubnetOutcome
 from api_schemas.problems import Problem
-from api_schemas.searches import EvaluationState, SearchState, StopReason
+from api_schemas.searches import (
+    EvaluationState,
+    FrontEvent,
+    SearchCreate,
+    SearchState,
+    StopReason,
+)
 from search.loop import Proposal
 from search.pareto import FrontChange
 from search.space import SubnetConfig
 from service.database import now
 from service.http.problems import KINDS, problem
-from service.searches import evaluations, repository
+from service.searches import evaluations, events, reports, repository
 from service.searches.active import ActiveSearch, InFlight, Outcome
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 FAILURES_WITHOUT_SUCCESS = 5
 """A search whose first evaluations all fail is stopped before it burns its whole budget."""
+STORAGE_FULL = "/problems/storage-full"
 
 
 def begin(session: Session, row: SearchRow, active: ActiveSearch) -> None:
     """Start a queued search, or take up a running one again."""
     if row.state == SearchState.QUEUED:
-        row.state = SearchState.RUNNING
-        row.started_at = now()
+        row.started_at = row.started_at or now()
+        row.error = None
+        repository.enter(session, row, SearchState.RUNNING)
+        active.state = SearchState.RUNNING
     in_flight = list(active.in_flight)
-    evaluations.mark_resent(session, row.id, in_flight, now())
+    unsent = [number for number, each in active.in_flight.items() if each.batch is None]
+    if row.state == SearchState.RUNNING and unsent:
+        resend(session, row, active, unsent)
     _answer_known(session, row, active, {n: active.in_flight[n].subnet for n in in_flight})
     if active.out_of_time:
         active.loop.stop(StopReason.SECONDS)
     else:
         _place(session, row, active, active.loop.start())
-    row.running = 0
     settle(session, row, active)
+
+
+def resend(
+    session: Session, row: SearchRow, active: ActiveSearch, numbers: Collection[int]
+) -> None:
+    """Have these evaluations sent once more, unless their results have come meanwhile."""
+    evaluations.mark_resent(session, row.id, numbers, now())
+    for number in numbers:
+        active.in_flight[number].attempt += 1
+        active.in_flight[number].batch = None
+    session.flush()
+    reports.count_running(session, row.id)
+
+
+def take_up(
+    session: Session,
+    row: SearchRow,
+    active: ActiveSearch,
+    reported: Iterable[tuple[int, str | None, SubnetOutcome | None]],
+) -> None:
+    """Make what workers reported part of the search; what they declined is sent again.
+
+    A worker without room on its disk measures nothing, so the search is paused until there is some.
+    """
+    outcomes: list[Outcome] = []
+    back: list[int] = []
+    full: Problem | None = None
+    for number, worker, outcome in reported:
+        if number not in active.in_flight:
+            continue
+        if outcome is None:
+            back.append(number)
+        elif outcome.problem is not None and outcome.problem.type == STORAGE_FULL:
+            back.append(number)
+            full = outcome.problem
+        else:
+            outcomes.append(Outcome.of(outcome, worker))
+    if back:
+        evaluations.forget_reports(session, row.id, back)
+        resend(session, row, active, back)
+    record(session, row, active, outcomes)
+    if full is not None and row.state == SearchState.RUNNING:
+        pause(session, row, active, full)
+
+
+def pause(session: Session, row: SearchRow, active: ActiveSearch, reason: Problem) -> None:
+    """Pause a search for a reason that is not its own, until somebody resumes it."""
+    if row.state != SearchState.RUNNING:
+        return
+    row.elapsed_seconds = active.elapsed_seconds
+    row.error = reason.model_dump(mode="json")
+    row.revision += 1
+    repository.enter(session, row, SearchState.PAUSED)
 
 
 def record(
@@ -48,20 +112,44 @@ def record(
         if SearchState(row.state).is_final:
             return
     session.flush()
-    row.running = evaluations.count_running(session, row.id)
+    reports.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
     """End a search that has nothing left to do; and keep its clock."""
     row.elapsed_seconds = active.elapsed_seconds
+    if row.state != SearchState.RUNNING:
+        return
     reason = active.loop.stop_reason
     if reason is not None and not active.in_flight:
+        active.to_verify = _to_verify(session, row, active)
+        if active.to_verify:
+            return
         if row.completed or not row.failed:
             repository.end(session, row, SearchState.COMPLETED, reason)
         else:
             _fail(session, row)
     elif not row.completed and row.failed >= FAILURES_WITHOUT_SUCCESS:
         _fail(session, row)
+    elif exceeds_failures(row, active.request):
+        limit = active.request.max_failures
+        error = problem("failure-limit", f"{row.failed} evaluations failed, {limit} may")
+        repository.end(session, row, SearchState.FAILED, StopReason.FAILURES, error)
+
+
+def _to_verify(session: Session, row: SearchRow, active: ActiveSearch) -> dict[int, SubnetConfig]:
+    """The front members that must be measured once more before the search is over."""
+    if row.verify_share == 0 and row.verify_dataset_id is None:
+        return {}
+    decode = active.known.space.decode
+    return {each.number: decode(each.choices) for each in evaluations.unverified(session, row.id)}
+
+
+def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
+    """True when so many evaluations have failed that the search may not go on."""
+    limit = request.max_failures
+    few = not row.completed and row.failed >= FAILURES_WITHOUT_SUCCESS
+    return few or (limit is not None and row.failed > limit)
 
 
 def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
@@ -80,7 +168,6 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
         row.completed += 1
-        row.error = None
         row.cached += outcome.cached
         _keep_best(row, active, outcome.number, metrics)
         if outcome.duration_seconds is not None:
@@ -90,9 +177,9 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.state = EvaluationState.FAILED
         evaluation.error = None if error is None else error.model_dump(mode="json")
         row.failed += 1
-        if not row.completed:
-            row.error = evaluation.error  # the last one is what a search without success ends with
-    evaluation.sequence = row.completed + row.failed
+    row.recorded += 1
+    evaluation.sequence = row.recorded
+    evaluation.report = None
     _move_front(session, row, active, evaluation, step.front)
     _place(session, row, active, step.proposals)
     settle(session, row, active)
@@ -147,6 +234,19 @@ def _move_front(
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
     row.hypervolume = active.loop.archive.hypervolume
+    events.front_changed(
+        session,
+        row,
+        FrontEvent(
+            number=evaluation.number,
+            subnet=dict(active.known.space.decode(evaluation.choices)),
+            metrics=evaluation.metrics or {},
+            cost=evaluation.cost,
+            left=list(change.left),
+            front_size=row.front_size,
+            hypervolume=row.hypervolume,
+        ),
+    )
 
 
 def _place(
@@ -186,7 +286,7 @@ def _answer_known(
 
 def _fail(session: Session, row: SearchRow) -> None:
     """End a search none of whose evaluations succeeded, with the last one's problem."""
-    last = Problem.model_validate(row.error)
+    last = Problem.model_validate(evaluations.last_error(session, row.id))
     kind = KINDS["every-evaluation-failed"]
     error = last.model_copy(
         update={

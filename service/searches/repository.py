@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from api_schemas.problems import Problem
-from api_schemas.searches import SearchState, StopReason
+from api_schemas.searches import Budget, SearchState, StopReason
 from service.database import now
 from service.http.paging import newest_page
-from service.searches import evaluations
+from service.searches import evaluations, events
 from service.searches.tables import SearchRow
 
 
@@ -29,18 +29,48 @@ def locked(session: Session, search_id: str) -> SearchRow | None:
     ).one_or_none()
 
 
+def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[SearchRow, Budget]]:
+    """State, counters and budgets of these searches, without the rest of what was asked for."""
+    rows = session.execute(
+        select(SearchRow, SearchRow.request["budget"])
+        .where(SearchRow.id.in_(search_ids))
+        .options(
+            load_only(
+                SearchRow.state,
+                SearchRow.last_event,
+                SearchRow.completed,
+                SearchRow.failed,
+                SearchRow.cached,
+                SearchRow.running,
+                SearchRow.hypervolume,
+                SearchRow.front_size,
+                SearchRow.elapsed_seconds,
+                raiseload=True,
+            )
+        )
+    )
+    return [(row, Budget.model_validate(budget)) for row, budget in rows]
+
+
 def by_idempotency_key(session: Session, key: str) -> SearchRow | None:
     """The search that was created with this key."""
     return session.scalars(select(SearchRow).where(SearchRow.idempotency_key == key)).one_or_none()
 
 
-def unfinished(session: Session) -> Sequence[str]:
-    """The ids of queued and running searches, the oldest first."""
-    return session.scalars(
-        select(SearchRow.id)
-        .where(SearchRow.state.in_((SearchState.QUEUED, SearchState.RUNNING)))
-        .order_by(SearchRow.created_at, SearchRow.id)
-    ).all()
+def front_revision(session: Session, search_id: str) -> tuple[str, int] | None:
+    """The task of a search and the revision of its front, without reading the whole row."""
+    found = session.execute(
+        select(SearchRow.task, SearchRow.front_revision).where(SearchRow.id == search_id)
+    ).one_or_none()
+    return None if found is None else (found.task, found.front_revision)
+
+
+def picture_revision(session: Session, search_id: str) -> tuple[int, int] | None:
+    """What grows with every change of the front and with every result."""
+    found = session.execute(
+        select(SearchRow.front_revision, SearchRow.recorded).where(SearchRow.id == search_id)
+    ).one_or_none()
+    return None if found is None else (found.front_revision, found.recorded)
 
 
 def end(
@@ -52,11 +82,18 @@ def end(
 ) -> None:
     """Bring a search into a final state; evaluations still in flight are dropped."""
     evaluations.discard_unfinished(session, row.id)
-    row.state = state
     row.stop_reason = reason
     row.error = None if error is None else error.model_dump(mode="json")
     row.running = 0
+    row.coordinator_id = None
     row.finished_at = now()
+    enter(session, row, state)
+
+
+def enter(session: Session, row: SearchRow, state: SearchState) -> None:
+    """Bring a search into a state, and write down that it happened."""
+    row.state = state
+    events.state_changed(session, row)
 
 
 def delete_with_results(session: Session, row: SearchRow) -> None:

@@ -18,8 +18,10 @@ class SearchRow(Table):
     __table_args__ = (
         Index("ix_searches_created_at_id", "created_at", "id"),
         Index("ix_searches_state", "state"),
+        Index("ix_searches_coordinator_id", "coordinator_id"),
         Index("ix_searches_supernet_id", "supernet_id"),
         Index("ix_searches_dataset_id", "dataset_id"),
+        Index("ix_searches_verify_dataset_id", "verify_dataset_id"),
         Index("ix_searches_measurement", "supernet_digest", "dataset_digest", "task", "max_length"),
     )
 
@@ -34,14 +36,26 @@ class SearchRow(Table):
     dataset_digest: Mapped[str] = mapped_column(String(64))
     task: Mapped[str] = mapped_column(String(40))
     max_length: Mapped[int]
+    verify_share: Mapped[float] = mapped_column(default=0.0)
+    """Of the dataset's rows, which the search never sees; 0 when it measures on all of them."""
+    verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
+    verify_dataset_digest: Mapped[str | None] = mapped_column(String(64))
     reference_point: Mapped[dict[str, Any]]
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+
+    coordinator_id: Mapped[str | None] = mapped_column(String(40))
+    """Who drives the search; whoever does checks it in every transaction (a fencing token)."""
+    revision: Mapped[int] = mapped_column(default=0)
+    """Grows with every change that a request makes: what is in memory of before it is stale."""
+    last_event: Mapped[int] = mapped_column(default=0)
 
     completed: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
     cached: Mapped[int] = mapped_column(default=0)
     running: Mapped[int] = mapped_column(default=0)
+    recorded: Mapped[int] = mapped_column(default=0)
+    """How many results were ever recorded, those of evaluations tried again included."""
     hypervolume: Mapped[float] = mapped_column(default=0.0)
     front_size: Mapped[int] = mapped_column(default=0)
     front_revision: Mapped[int] = mapped_column(default=0)
@@ -58,7 +72,11 @@ class SearchRow(Table):
 
 
 class EvaluationRow(Table):
-    """One subnet of a search. A row without ``finished_at`` is in flight."""
+    """One subnet of a search. A row without ``finished_at`` is in flight.
+
+    What a worker says of it is kept in ``report`` by whichever process hears it, and becomes part
+    of the search when the coordinator that drives the search takes it up.
+    """
 
     __tablename__ = "evaluations"
     __table_args__ = (
@@ -78,15 +96,20 @@ class EvaluationRow(Table):
     state: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
     cached: Mapped[bool] = mapped_column(default=False)
+    report: Mapped[dict[str, Any] | None]
+    verified: Mapped[dict[str, Any] | None]
+    """The `Verified` of a front member, or the problem that kept it from being verified."""
     worker: Mapped[str | None] = mapped_column(String(200))
     attempt: Mapped[int] = mapped_column(default=1)
     sequence: Mapped[int | None]
-    """How many evaluations of the search had finished with this one."""
+    """How many results of the search had been recorded with this one."""
     hypervolume: Mapped[float | None]
     """Of the front once this one was recorded."""
     duration_seconds: Mapped[float | None]
     error: Mapped[dict[str, Any] | None]
     sent_at: Mapped[datetime]
+    sent_generation: Mapped[str | None] = mapped_column(String(100))
+    """Of the queue, when the message that carries this one was sent; None before that."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -105,3 +128,28 @@ class FrontPointRow(Table):
     entered_at: Mapped[datetime]
     left_sequence: Mapped[int | None]
     left_at: Mapped[datetime | None]
+
+
+class CoordinatorRow(Table):
+    """A process that drives searches, alive until ``expires_at`` on the database's clock."""
+
+    __tablename__ = "coordinators"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    started_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class SearchEventRow(Table):
+    """Something that happened to a search, kept so that a reader who was away can catch up."""
+
+    __tablename__ = "search_events"
+
+    search_id: Mapped[str] = mapped_column(
+        ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    data: Mapped[dict[str, Any]]
+    at: Mapped[datetime]

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import dramatiq.errors
 from starlette.concurrency import run_in_threadpool
 
 from api_schemas.messages import InspectSupernet
 from api_schemas.problems import Problem
 from api_schemas.supernets import SupernetRead
+from service.blobs.folder import store_folder
 from service.database import now
 from service.http.problems import ProblemError, refuse
 from service.identity import new_id
+from service.queue import QueueUnavailableError
 from service.runtime import Service
 from service.supernets import reading, repository
 from service.supernets.tables import SupernetRow, SupernetState
@@ -54,7 +55,7 @@ async def register(service: Service, source: Source, name: str | None) -> Supern
 def _store(service: Service, source: Source, supernet_id: str, name: str | None) -> None:
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="supernet-") as workspace:
-        digest, manifest = service.blobs.put_folder(source(Path(workspace)))
+        digest, manifest = store_folder(service.blobs, source(Path(workspace)))
     row = SupernetRow(
         id=supernet_id,
         name=name or supernet_id,
@@ -67,7 +68,7 @@ def _store(service: Service, source: Source, supernet_id: str, name: str | None)
         session.add(row)
     try:
         service.queue.send(InspectSupernet(supernet_id=supernet_id, digest=digest))
-    except dramatiq.errors.ConnectionError as error:
+    except QueueUnavailableError as error:
         _discard(service, supernet_id)
         raise refuse("queue-unavailable", "the message broker does not answer") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, union, update
 from sqlalchemy.orm import Session
 
 from api_schemas.problems import Problem
@@ -93,6 +93,13 @@ def sweep(session: Session, before: datetime) -> None:
             SupernetRow.state != SupernetState.READY, SupernetRow.created_at < before
         )
     )
+
+
+def digests(session: Session) -> set[str]:
+    """The manifest digests of all super-networks, whatever their state, and of all searches."""
+    registered = select(SupernetRow.digest)
+    searched = select(SearchRow.supernet_digest)
+    return set(session.scalars(union(registered, searched)))
 
 
 def search_using(session: Session, supernet_id: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ def record(session: Session, result: WorkerAlive) -> None:
             device=result.device,
             evaluations=result.evaluations,
             warm_supernets=list(result.warm_supernets),
+            evaluating=list(result.evaluating),
             started_at=result.started_at,
             last_seen_at=now(),
             stopping=result.stopping,
@@ -31,4 +33,13 @@ def latest(session: Session, limit: int) -> Sequence[WorkerRow]:
     """The workers heard from last."""
     return session.scalars(
         select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.name).limit(limit)
+    ).all()
+
+
+def alive(session: Session, silence: timedelta) -> Sequence[WorkerRow]:
+    """The workers that were heard from within ``silence`` and have not left."""
+    return session.scalars(
+        select(WorkerRow).where(
+            WorkerRow.stopping.is_(False), WorkerRow.last_seen_at > now() - silence
+        )
     ).all()

@@ -20,6 +20,8 @@ class WorkerRow(Table):
     device: Mapped[str] = mapped_column(String(200))
     evaluations: Mapped[int]
     warm_supernets: Mapped[list[Any]]
+    evaluating: Mapped[list[Any]]
+    """What it is at, as ``search id/number``: its lease on these evaluations."""
     started_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     stopping: Mapped[bool]

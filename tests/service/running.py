@@ -16,8 +16,9 @@ from dramatiq.brokers.stub import StubBroker
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.blobs import LocalBlobs
+from service.blobs import make_blobs
 from service.settings import ServiceSettings
+from service.signals import LocalSignals
 from tests.service.stand_in import StandInWorker
 
 
@@ -121,9 +122,10 @@ def running_service(
         **{"tick_seconds": 0.02, "inspection_timeout_seconds": 5, **settings},
     )
     broker = StubBroker()
-    blobs = LocalBlobs(configured.blob_dir)
-    worker = StandInWorker(broker, blobs, folder)
-    app = create_app(configured, broker)
+    signals = LocalSignals(broker)
+    blobs = make_blobs(configured)
+    worker = StandInWorker(broker, signals, blobs, folder)
+    app = create_app(configured, broker, signals, blobs)
     with TestClient(app, raise_server_exceptions=False) as client:
         if worker_runs:
             worker.start()

@@ -19,16 +19,22 @@ from api_schemas.messages import (
     Result,
     SubnetExported,
     SubnetOutcome,
+    SubnetsDeclined,
     SubnetsEvaluated,
     SubnetsStarted,
+    SubnetsVerified,
     SupernetInspected,
+    VerifySubnets,
     WorkerAlive,
     WorkerResult,
 )
 from api_schemas.problems import Problem
 from api_schemas.spaces import Dimension, DimensionKind
 from api_schemas.supernets import Method, SupernetReport
-from service.blobs import LocalBlobs
+from api_schemas.verification import Interval, RowSplit, Verified
+from service.blobs import BlobStore
+from service.signals import Signals
+from worker.intake import Intake
 
 LAYERS = 3
 NAME = "stand-in"
@@ -91,10 +97,17 @@ def accuracy_of(subnet: dict[str, int]) -> float:
     return round(0.5 + 0.4 * size / 120 + 0.05 * noise, 6)
 
 
+def interval(value: float) -> Interval:
+    """A value a hundredth wide to either side."""
+    return Interval(value=value, low=value - 0.01, high=value + 0.01)
+
+
 class StandInWorker:
     """Takes the service's messages on a broker; what it does can be changed while it runs."""
 
-    def __init__(self, broker: dramatiq.Broker, blobs: LocalBlobs, scratch: Path) -> None:
+    def __init__(
+        self, broker: dramatiq.Broker, signals: Signals, blobs: BlobStore, scratch: Path
+    ) -> None:
         self.report = synthetic_report()
         self.rejection: Problem | None = None
         self.export_problem: Problem | None = None
@@ -109,30 +122,46 @@ class StandInWorker:
         self.evaluated: list[tuple[str, int]] = []
         self.subnets: list[dict[str, int]] = []
         self.batches: list[int] = []
+        self.splits: list[RowSplit | None] = []
+        self.verifications: list[VerifySubnets] = []
+        self.lose_verifications = 0
+        self.verification_problem: Problem | None = None
+        self.declined: list[int] = []
         self.duration = 0.5
         self._broker = broker
         self._blobs = blobs
         self._scratch = scratch
-        for kind, take in (
-            (InspectSupernet, self._inspect),
-            (EvaluateSubnets, self._evaluate),
-            (ExportSubnet, self._export),
-        ):
-            self._register(kind, take)
-        self._consumer = dramatiq.Worker(
-            broker,
-            queues={"inspections", "evaluations", "exports"},
-            worker_threads=2,
-            worker_timeout=20,
-        )
+        self._takes: dict[str, Callable[[str], None]] = {
+            InspectSupernet.actor: self._inspect,
+            EvaluateSubnets.actor: self._evaluate,
+            VerifySubnets.actor: self._verify,
+            ExportSubnet.actor: self._export,
+        }
+        self._signals = signals
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(2)]
 
     def start(self) -> None:
-        self._consumer.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self.open.set()
         self.exports_open.set()
-        self._consumer.stop(timeout=5000)
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _work(self) -> None:
+        intake = Intake(
+            self._broker, self._signals, held=tuple, load_seconds=lambda: 0.0, alone=True
+        )
+        while not self._stopping.is_set():
+            if (taken := intake.take()) is None:
+                self._stopping.wait(0.005)
+                continue
+            self._takes[taken.message.actor_name](*taken.message.args)
+            taken.acknowledge()
 
     def send(self, result: Result) -> None:
         self._broker.enqueue(
@@ -157,16 +186,8 @@ class StandInWorker:
             )
         )
 
-    def _register(self, kind, take) -> None:
-        dramatiq.actor(
-            lambda payload: take(kind.model_validate_json(payload)),
-            actor_name=kind.actor,
-            queue_name=kind.queue,
-            broker=self._broker,
-            max_retries=0,
-        )
-
-    def _inspect(self, message: InspectSupernet) -> None:
+    def _inspect(self, payload: str) -> None:
+        message = InspectSupernet.model_validate_json(payload)
         report = None if self.rejection else self.report
         self.send(
             SupernetInspected(
@@ -174,9 +195,20 @@ class StandInWorker:
             )
         )
 
-    def _evaluate(self, message: EvaluateSubnets) -> None:
+    def _evaluate(self, payload: str) -> None:
+        message = EvaluateSubnets.model_validate_json(payload)
+        if (how := self._signals.halted(message.search_id)) is not None:
+            if how == "paused":
+                self.declined += [item.number for item in message.subnets]
+                self.send(
+                    SubnetsDeclined(
+                        search_id=message.search_id, worker=NAME, subnets=message.subnets
+                    )
+                )
+            return
         numbers = tuple(item.number for item in message.subnets)
         self.batches.append(len(numbers))
+        self.splits.append(message.split)
         self.send(SubnetsStarted(search_id=message.search_id, worker=NAME, numbers=numbers))
         if not self.open.wait(timeout=20):
             return
@@ -208,7 +240,32 @@ class StandInWorker:
             SubnetsEvaluated(search_id=message.search_id, worker=NAME, outcomes=tuple(outcomes))
         )
 
-    def _export(self, message: ExportSubnet) -> None:
+    def _verify(self, payload: str) -> None:
+        message = VerifySubnets.model_validate_json(payload)
+        self.verifications.append(message)
+        if self.lose_verifications > 0:
+            self.lose_verifications -= 1
+            return
+        measured = [self.metrics(item.subnet) for item in message.subnets]
+        found = [
+            Verified(
+                rows=2,
+                metrics={name: interval(value) for name, value in each.items()},
+                versus_maximal={name: interval(0.0) for name in each},
+            )
+            for each in measured
+        ]
+        self.send(
+            SubnetsVerified(
+                search_id=message.search_id,
+                numbers=tuple(item.number for item in message.subnets),
+                verified=None if self.verification_problem else tuple(found),
+                problem=self.verification_problem,
+            )
+        )
+
+    def _export(self, payload: str) -> None:
+        message = ExportSubnet.model_validate_json(payload)
         if not self.exports_open.wait(timeout=20):
             return
         if self.export_problem is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -21,6 +23,7 @@ def worker(name: str, moment: datetime) -> WorkerRow:
         device="cpu",
         evaluations=0,
         warm_supernets=[],
+        evaluating=[],
         started_at=moment,
         last_seen_at=moment,
         stopping=False,
@@ -37,7 +40,7 @@ def test_migrating_twice_changes_nothing(database: Database):
     database.migrate()
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
-            ("0001",)
+            ("0003",)
         ]
 
 
@@ -87,3 +90,15 @@ def test_writers_that_read_first_take_turns(database: Database):
         thread.join()
     with database.read() as session:
         assert session.scalars(select(WorkerRow.evaluations)).one() == 80
+
+
+def test_a_connection_that_was_cut_in_the_pool_is_replaced_unseen(postgres_url: str):
+    database = Database(postgres_url)
+    with database.read() as session:
+        mine = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (mine,))
+    time.sleep(1)
+    with database.read() as session:
+        assert session.execute(text("SELECT pg_backend_pid()")).scalar_one() != mine
+    database.close()

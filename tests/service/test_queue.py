@@ -8,6 +8,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from api_schemas.messages import InspectSupernet, SubnetExported, WorkerResult
 from service.queue import Queue
+from service.signals import LocalSignals
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def enqueue(broker: StubBroker, payload: str) -> None:
 
 def test_a_message_goes_to_the_queue_and_actor_of_its_class(broker):
     message = InspectSupernet(supernet_id="s", digest="d")
-    Queue(broker).send(message)
+    Queue(broker, LocalSignals(broker)).send(message)
     sent = dramatiq.Message.decode(broker.queues["inspections"].get_nowait())
     assert sent.actor_name == "inspect_supernet"
     assert InspectSupernet.model_validate_json(sent.args[0]) == message
 
 
 def test_results_are_recorded_one_after_another(broker):
-    queue, seen = Queue(broker), []
+    queue, seen = Queue(broker, LocalSignals(broker)), []
     queue.start(seen.append)
     results = [SubnetExported(export_id=str(i), digest="d", size_bytes=1) for i in range(20)]
     for result in results:
@@ -43,7 +44,7 @@ def test_results_are_recorded_one_after_another(broker):
 
 
 def test_a_result_that_cannot_be_read_does_not_stop_the_others(broker):
-    queue, seen = Queue(broker), []
+    queue, seen = Queue(broker, LocalSignals(broker)), []
     queue.start(seen.append)
     enqueue(broker, '{"result": {"kind": "gossip"}}')
     result = SubnetExported(export_id="e", digest="d", size_bytes=1)

@@ -30,8 +30,13 @@ def test_a_dataset_is_read_and_stored_in_the_canonical_form(service):
     assert body["num_labels"] == 2
     assert service.get(f"/v1/datasets/{body['id']}") == body
     assert service.get("/v1/datasets")["items"] == [body]
-    stored = pq.read_table(LocalBlobs(service.settings.blob_dir).fetch(body["digest"]))
+    with LocalBlobs(service.settings.blob_dir).lease(body["digest"]) as path:
+        stored = pq.read_table(path)
     assert stored.to_pydict() == {"text_a": ["a", "b"], "text_b": [None, None], "label": [0, 1]}
+
+
+def test_a_dataset_without_a_name_takes_its_file_s(light_service):
+    assert post(light_service, name=None).json()["name"] == "d.csv"
 
 
 def test_the_same_rows_have_one_digest_whatever_their_format(light_service):
@@ -48,7 +53,7 @@ def test_the_same_rows_have_one_digest_whatever_their_format(light_service):
         (CSV, {"metric": "pearson"}, "/metric"),
         (CSV, {"metric": "bleu"}, "/metric"),
         (CSV, {"task": "translation"}, "/task"),
-        (CSV, {"name": None}, "/name"),
+        (CSV, {"name": "n" * 201}, "/name"),
         (CSV, {"label_names": "neg"}, "/label"),
     ],
 )

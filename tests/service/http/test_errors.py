@@ -10,6 +10,7 @@ from dramatiq.brokers.stub import StubBroker
 from service.app import create_app
 from service.http.problems import KINDS
 from service.settings import ServiceSettings
+from service.signals import LocalSignals
 from tests.service.running import running_service, tar_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -72,7 +73,7 @@ def test_a_full_disk_is_507(light_service, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.blobs.LocalBlobs.put_folder", full)
+    monkeypatch.setattr("service.supernets.registration.store_folder", full)
     answer = light_service.client.post(
         "/v1/supernets", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
     )
@@ -107,5 +108,6 @@ def test_openapi_describes_every_operation_and_its_problems(light_service):
 
 
 def test_creating_the_application_touches_nothing(tmp_path):
-    create_app(ServiceSettings(data_dir=tmp_path / "data"), StubBroker())
+    broker = StubBroker()
+    create_app(ServiceSettings(data_dir=tmp_path / "data"), broker, LocalSignals(broker))
     assert list(tmp_path.iterdir()) == []

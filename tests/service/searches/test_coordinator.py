@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
 import sqlalchemy.exc
 
+from api_schemas.problems import Problem
 from service.searches import recording
 from tests.service.running import Running, running_service
 from tests.service.stand_in import accuracy_of
@@ -205,6 +207,9 @@ def test_messages_grow_to_about_two_seconds_of_work(light_service):
         {"name": "nsga3", "population_size": 8},
         {"name": "tpe", "n_startup_trials": 6},
         {"name": "random"},
+        {"name": "pareto"},
+        {"name": "linas", "population_size": 8},
+        {"name": "hill-climbing"},
     ],
     ids=lambda strategy: strategy["name"],
 )
@@ -257,6 +262,7 @@ def test_an_evaluation_whose_result_is_lost_is_sent_again(sqlite_url, tmp_path):
                 through(result)
 
         running.worker.send = lose_once
+        running.worker.heartbeat()
         search = running.wait(running.search())
         assert search["progress"]["completed"] == 24
         rows = evaluations(running, search["id"])
@@ -315,3 +321,47 @@ def test_evaluations_are_paged_by_number(service):
         if (cursor := page["next_cursor"]) is None:
             break
     assert numbers == list(range(24))
+
+
+def test_a_worker_without_room_pauses_the_search_and_fails_nothing(service):
+    full = Problem(type="/problems/storage-full", title="Full", status=507, detail="no room left")
+    through, shown = service.worker.send, []
+
+    def fill_up(result):
+        if result.kind == "subnets_evaluated" and not shown:
+            shown.append(result)
+            outcomes = [
+                o.model_copy(update={"problem": full, "metrics": None}) for o in result.outcomes
+            ]
+            result = result.model_copy(update={"outcomes": tuple(outcomes)})
+        through(result)
+
+    service.worker.send = fill_up
+    search_id = service.search()
+    paused = service.wait(search_id, "paused")
+    assert paused["error"]["type"] == "/problems/storage-full"
+    assert service.client.post(f"/v1/searches/{search_id}/resume").status_code == 200
+    search = service.wait(search_id)
+    assert search["progress"]["completed"] == 24
+    assert search["progress"]["failed"] == 0
+    assert search["error"] is None
+
+
+def test_ten_searches_share_the_workers_fairly(light_service):
+    """While all ten have work, none is far behind: room in the queue goes round."""
+    light_service.worker.open.clear()
+    ids = {"supernet_id": light_service.supernet()}
+    searches = [
+        light_service.search(
+            **ids, dataset_id=light_service.dataset(rows=4 + i), budget={"evaluations": 40}
+        )
+        for i in range(10)
+    ]
+    light_service.worker.open.set()
+    for search_id in searches:
+        light_service.wait(search_id)
+    order = [search_id for search_id, _ in light_service.worker.evaluated]
+    assert len(order) == 400
+    half = Counter(order[:200])
+    assert set(half) == set(searches)
+    assert max(half.values()) - min(half.values()) <= 12

@@ -32,7 +32,11 @@ def test_defaults_come_from_the_dataset_and_the_supernet(light_service):
         ({"dataset_id": "nope"}, "/dataset_id", "no dataset nope"),
         ({"max_length": 129}, "/max_length", "at most 128 positions"),
         ({"objectives": ["pearson", "gflops"]}, "/objectives/0", "not measured by this metric"),
-        ({"objectives": ["gflops", "params"]}, "", "at least one objective must be a metric"),
+        (
+            {"objectives": ["gflops", "params"]},
+            "/objectives",
+            "at least one objective must be a metric",
+        ),
         ({"objectives": ["speed", "gflops"]}, "/objectives/0", "'accuracy'"),
         (
             {"constraints": [{"cost": "gflops", "max": 0.001}]},
@@ -64,7 +68,7 @@ def test_an_unknown_strategy_lists_the_known_ones(light_service):
     problem = refused(light_service, strategy={"name": "annealing"})
     assert problem["errors"][0]["pointer"] == "/strategy/name"
     assert problem["errors"][0]["value"] == "annealing"
-    for name in ("random", "nsga2", "nsga3", "tpe"):
+    for name in ("pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "gp", "random"):
         assert name in problem["detail"]
 
 

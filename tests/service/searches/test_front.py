@@ -41,6 +41,43 @@ def test_filters_leave_what_is_within_the_bounds(finished):
     assert 0 < len(kept) < len(items)
 
 
+def test_the_best_within_the_bounds_is_named(finished):
+    service, url = finished
+    whole = service.get(url)
+    items = whole["items"]
+    assert whole["best"] == items[-1]["number"]
+    middle = items[len(items) // 2]
+    within = service.get(url, max_gflops=middle["cost"]["gflops"])
+    assert within["best"] == middle["number"]
+    nothing = service.get(url, max_params=1)
+    assert (nothing["items"], nothing["best"], nothing["knee"]) == ([], None, None)
+
+
+def test_of_equally_good_points_the_cheaper_is_the_best(light_service):
+    light_service.worker.metrics = lambda subnet: {
+        "accuracy": 0.5,
+        "f1": subnet["layer.0.heads"] / 100,
+    }
+    search_id = light_service.search(objectives=["accuracy", "f1", "gflops"])
+    light_service.wait(search_id)
+    front = light_service.get(f"/v1/searches/{search_id}/front")
+    assert len(front["items"]) > 1
+    assert front["best"] == front["items"][0]["number"]
+
+
+def test_the_knee_of_what_is_shown_is_named(finished):
+    service, url = finished
+    whole = service.get(url)
+    x = [item["cost"]["gflops"] for item in whole["items"]]
+    y = [item["metrics"]["accuracy"] for item in whole["items"]]
+    above = [
+        (b - y[0]) / (y[-1] - y[0]) - (a - x[0]) / (x[-1] - x[0]) for a, b in zip(x, y, strict=True)
+    ]
+    assert whole["knee"] == whole["items"][above.index(max(above))]["number"]
+    two = service.get(url, max_gflops=x[1])
+    assert two["knee"] == two["items"][0]["number"]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [

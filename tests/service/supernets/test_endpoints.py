@@ -36,7 +36,8 @@ def test_an_upload_is_answered_with_what_the_worker_found(service):
 def test_the_files_are_stored_under_the_digest(light_service):
     body = light_service.client.post("/v1/supernets", files=ARCHIVE).json()
     blobs = LocalBlobs(light_service.settings.blob_dir)
-    assert '"base/config.json"' in blobs.fetch(body["digest"]).read_text()
+    with blobs.lease(body["digest"]) as manifest:
+        assert '"base/config.json"' in manifest.read_text()
     assert list(light_service.settings.incoming_dir.iterdir()) == []
 
 

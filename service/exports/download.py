@@ -1,0 +1,37 @@
+"""Sending a blob to a client."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+
+
+class LeasedFile(FileResponse):
+    """A `FileResponse` whose blob stays readable until the last byte is sent, or the client goes.
+
+    The blob is fetched as this is made, so make it in a worker thread.
+
+    Raises:
+        BlobError: the blob cannot be had.
+    """
+
+    def __init__(
+        self,
+        lease: AbstractContextManager[Path],
+        *,
+        media_type: str,
+        filename: str,
+        headers: dict[str, str],
+    ) -> None:
+        with ExitStack() as leased:
+            path = leased.enter_context(lease)
+            super().__init__(path, media_type=media_type, filename=filename, headers=headers)
+            self._leased = leased.pop_all()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or the part of it that is asked for."""
+        with self._leased:
+            await super().__call__(scope, receive, send)

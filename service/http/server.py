@@ -1,0 +1,25 @@
+"""uvicorn, with streams that do not hold up its end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """Calls ``before_shutdown`` when told to stop, before it waits for open responses.
+
+    uvicorn tells the application of a shutdown only after every response has ended, and an event
+    stream ends only when it is told.
+    """
+
+    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_shutdown = before_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, and wait for those that are open."""
+        self._before_shutdown()
+        await super().shutdown(sockets)

@@ -1,0 +1,60 @@
+"""Opening and closing the service's parts, for a server and for a coordinator alone."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from service.blobs import BlobStore, make_blobs
+from service.database import Database
+from service.exports.building import resend_pending
+from service.queue import Queue
+from service.results import Recorder
+from service.runtime import Service
+from service.searches.coordinator import Coordinator
+from service.searches.streaming.watcher import SearchWatcher
+from service.settings import ServiceSettings
+from service.signals import LocalSignals, Signals
+from service.supernets.known import KnownSupernets
+
+
+def open_service(
+    settings: ServiceSettings,
+    broker: dramatiq.Broker,
+    signals: Signals,
+    blobs: BlobStore | None = None,
+) -> Service:
+    """Connect, migrate, and begin to coordinate if asked.
+
+    With a queue in memory there is no other coordinator, and it drives every search.
+    """
+    settings.incoming_dir.mkdir(parents=True, exist_ok=True)
+    blobs = blobs or make_blobs(settings)
+    database = Database(settings.resolved_database_url)
+    if settings.migrate_on_start:
+        database.migrate()
+    queue, known = Queue(broker, signals), KnownSupernets()
+    coordinator = None
+    if settings.coordinate:
+        coordinator = Coordinator(
+            database,
+            queue,
+            known,
+            settings,
+            exclusive=isinstance(signals, LocalSignals),
+            on_loss=lambda: resend_pending(service),
+        )
+        queue.start(Recorder(database, coordinator.wake).record)
+        coordinator.start()
+    watcher = SearchWatcher(database)
+    service = Service(settings, database, blobs, queue, known, coordinator, watcher)
+    if coordinator is not None:
+        resend_pending(service)
+    return service
+
+
+def close_service(service: Service) -> None:
+    """Finish the result being recorded, then the coordinator's transaction, then disconnect."""
+    service.queue.stop()
+    if service.coordinator is not None:
+        service.coordinator.stop()
+    service.database.close()

@@ -1,0 +1,66 @@
+"""One look for all pictures: palette, figure, words, and how a figure becomes a file's bytes."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from api_schemas.plots import PictureFormat
+
+BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#56B4E9",
+    "#9AA0A6",
+)
+"""Okabe and Ito's palette, told apart by every kind of colour vision."""
+
+UNITS = {
+    "gflops": "GFLOPs",
+    "params": "parameters",
+    "nonzero_params": "non-zero parameters",
+    "trainable_params": "trainable parameters",
+    "torch_flops": "floating-point operations",
+}
+"""The costs as labels of axes; metrics are called what they are."""
+
+# SVG's identifiers are random unless salted, and an ETag promises the same bytes.
+mpl.rcParams["svg.hashsalt"] = "elasticnas"
+
+
+def canvas(height: float = 6.0) -> tuple[Figure, Axes]:
+    """An empty figure of its own, apart from pyplot, whose state threads would share."""
+    figure = Figure(figsize=(9, height), dpi=140, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def titled(axes: Axes, title: str, subtitle: str) -> None:
+    """What the picture shows, and below it of what."""
+    axes.set_title(f"{_short(title)}\n", loc="left", fontsize=12, fontweight="bold")
+    axes.text(0.0, 1.015, subtitle, transform=axes.transAxes, fontsize=10, color="#444444")
+
+
+def words(objective: str) -> str:
+    """An objective as a reader calls it."""
+    return UNITS.get(objective, objective.replace("_", " "))
+
+
+def written(figure: Figure, picture_format: PictureFormat) -> bytes:
+    """The figure as a file's content; the same figure gives the same bytes."""
+    target = io.BytesIO()
+    dated = {"Date": None} if picture_format is PictureFormat.SVG else None
+    figure.savefig(target, format=picture_format.value, metadata=dated)
+    return target.getvalue()
+
+
+def _short(title: str, most: int = 70) -> str:
+    """A title that fits; a name is the user's, so a dollar sign is not mathematics."""
+    cut = title if len(title) <= most else f"{title[: most - 1]}…"
+    return cut.replace("$", r"\$")

@@ -1,0 +1,91 @@
+"""``/v1/searches/{id}/plots``: a search as pictures."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
+
+from api_schemas.plots import PictureFormat, PlotKind
+from service.http.etags import etag_of, matches
+from service.http.problems import documented, not_found
+from service.plots.canvas import written
+from service.plots.registry import PLOTS
+from service.plots.subject import Subject
+from service.runtime import Service, ServiceDep
+from service.searches import repository
+
+router = APIRouter(prefix="/v1/searches", tags=["searches"])
+
+TRIES = 3
+"""How often what is drawn is read anew because the search has moved on meanwhile."""
+
+_drawing = threading.Lock()
+"""A picture takes up to a second of one core: pictures wait for each other, so that those who ask
+for many do not take the cores from everyone else."""
+
+
+@router.get(
+    "/{search_id}/plots/{kind}",
+    summary="A picture of a search",
+    response_class=Response,
+    responses={
+        **documented("not-found", "invalid-request", "nothing-to-draw"),
+        200: {
+            "content": {
+                each.media_type: {"schema": {"type": "string", "format": "binary"}}
+                for each in PictureFormat
+            }
+        },
+        304: {"description": "Unchanged since the given ETag"},
+    },
+)
+def read_plot(
+    search_id: str,
+    kind: PlotKind,
+    service: ServiceDep,
+    format: Annotated[PictureFormat, Query()] = PictureFormat.PNG,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The front, the hypervolume's history, the importance of dimensions, or the chosen widths.
+
+    Of a search with more than 5,000 evaluations an even share is drawn, and the whole front. The
+    ETag changes with every result that is recorded.
+    """
+    headers = {"Cache-Control": "no-cache"}
+    revision = _revision(service, search_id)
+    if matches(if_none_match, etag := etag_of(search_id, kind, format, revision)):
+        return Response(status_code=304, headers={**headers, "ETag": etag})
+    with _drawing:
+        body, is_current = _body(service, search_id, kind, format)
+    if is_current is not None:
+        headers["ETag"] = is_current
+    return Response(body, media_type=format.media_type, headers=headers)
+
+
+def _body(
+    service: Service, search_id: str, kind: PlotKind, picture_format: PictureFormat
+) -> tuple[bytes, str | None]:
+    """A picture with its ETag; without one if the search changes faster than it can be read."""
+    for _ in range(TRIES):
+        etag = etag_of(search_id, kind, picture_format, before := _revision(service, search_id))
+        if (kept := service.pictures.get(etag)) is not None:
+            return kept, etag
+        with service.database.read() as session:
+            subject = Subject.read(session, service.known, search_id)
+        if before == _revision(service, search_id):
+            body = written(PLOTS[kind](subject), picture_format)
+            service.pictures.keep(etag, body)
+            return body, etag
+    return written(PLOTS[kind](subject), picture_format), None
+
+
+def _revision(service: Service, search_id: str) -> tuple[int, int]:
+    """What grows with whatever a picture shows, or 404."""
+    with service.database.read() as session:
+        known = repository.picture_revision(session, search_id)
+    if known is None:
+        raise not_found("search", search_id)
+    return known

@@ -1,0 +1,53 @@
+"""The hypervolume as results came in."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from service.plots.canvas import BLUE, VERMILION, canvas, titled
+from service.plots.nothing import nothing_to_draw
+from service.plots.subject import Subject
+
+
+def draw_history(subject: Subject) -> Figure:
+    """The hypervolume of the front after each result, and when its present members came.
+
+    Raises:
+        ProblemError: nothing has been measured yet (409).
+    """
+    if not subject.front:
+        raise nothing_to_draw("no subnet has been measured yet")
+    # The front's members are there whatever was thinned out, the last gain therefore too.
+    points = {p.number: p for p in [*subject.measured, *subject.front]}.values()
+    ordered = sorted(points, key=lambda point: point.sequence)
+    figure, axes = canvas(height=5.0)
+    axes.step(
+        [point.sequence for point in ordered],
+        [point.hypervolume for point in ordered],
+        where="post",
+        color=BLUE,
+        linewidth=1.8,
+        label="hypervolume of the front",
+    )
+    members = sorted(subject.front, key=lambda point: point.sequence)
+    axes.scatter(
+        [point.sequence for point in members],
+        [point.hypervolume for point in members],
+        s=34,
+        color=VERMILION,
+        zorder=3,
+        label=f"a subnet of today's front is found ({len(members)})",
+    )
+    axes.set_xlabel("evaluations recorded")
+    axes.set_ylabel("hypervolume (share of the box, 0 to 1)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    titled(
+        axes,
+        subject.title,
+        f"Hypervolume over evaluations: {subject.hypervolume:.4f} after {subject.completed:,} "
+        f"by {subject.request.strategy.name}",
+    )
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right")
+    return figure

@@ -1,0 +1,66 @@
+"""Which dimensions decided the metric."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from api_schemas.spaces import DimensionKind
+from search.importance import FEWEST, dimension_importance
+from service.plots.canvas import BLUE, GREEN, ORANGE, VERMILION, canvas, titled, words
+from service.plots.nothing import nothing_to_draw
+from service.plots.subject import Subject
+
+MOST_BARS = 24
+COLOURS = {
+    DimensionKind.HEADS: (BLUE, "attention heads"),
+    DimensionKind.WIDTH: (ORANGE, "widths"),
+    DimensionKind.RANK: (GREEN, "LoRA ranks"),
+    DimensionKind.DEPTH: (VERMILION, "depth"),
+}
+
+
+def draw_importance(subject: Subject) -> Figure:
+    """A bar for each dimension, the most important on top.
+
+    Raises:
+        ProblemError: too few subnets have been measured yet, or all measure the same (409).
+    """
+    if len(subject.measured) < FEWEST:
+        raise nothing_to_draw(
+            f"importance takes {FEWEST} measured subnets, there are {len(subject.measured)}"
+        )
+    shares = dimension_importance(
+        subject.space,
+        [point.choices for point in subject.measured],
+        [point[subject.metric] for point in subject.measured],
+    )
+    if not any(shares.values()):
+        raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")
+    kinds = {dimension.name: dimension.kind for dimension in subject.space.dimensions}
+    shown = list(shares.items())[:MOST_BARS]
+    figure, axes = canvas(height=1.8 + 0.24 * len(shown))
+    percent = [100 * share for _, share in shown]
+    bars = axes.barh(
+        [name for name, _ in shown], percent, color=[COLOURS[kinds[name]][0] for name, _ in shown]
+    )
+    axes.bar_label(bars, [f"{value:.1f}" for value in percent], padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.08, y=0.01)
+    axes.set_xlabel(f"importance for being among the best tenth by {words(subject.metric)} (%)")
+    which = f"the first {len(shown)} of {len(shares)}" if len(shares) > len(shown) else "all"
+    titled(
+        axes,
+        subject.title,
+        f"Importance of {which} dimensions for {words(subject.metric)}: PED-ANOVA on "
+        f"{len(subject.measured):,} subnets",
+    )
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    there = [COLOURS[kind] for kind in COLOURS if kind in {kinds[name] for name, _ in shown}]
+    axes.legend(
+        handles=[Patch(color=colour, label=label) for colour, label in there],
+        frameon=False,
+        loc="lower right",
+    )
+    return figure

@@ -1,0 +1,94 @@
+"""What there is to draw of a search, in a size that does not grow with the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from api_schemas.metrics import Metric
+from api_schemas.searches import SearchCreate
+from api_schemas.verification import Verified
+from search.space import SearchSpace
+from service.searches import evaluations
+from service.searches.endpoints import found
+from service.searches.tables import EvaluationRow, SearchRow
+from service.supernets.known import KnownSupernets
+
+MOST = 5000
+"""Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
+every second, third, ... is taken."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A completed evaluation."""
+
+    number: int
+    sequence: int
+    origin: str
+    choices: Sequence[int]
+    metrics: Mapping[str, float]
+    cost: Mapping[str, float]
+    hypervolume: float
+    verified: Verified | None = None
+
+    def __getitem__(self, objective: str) -> float:
+        """The value of a metric or a cost."""
+        return float(self.metrics[objective] if objective in self.metrics else self.cost[objective])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A search and its evaluations: ``measured`` by number, perhaps thinned out, and ``front``."""
+
+    title: str
+    request: SearchCreate
+    max_length: int
+    space: SearchSpace
+    completed: int
+    hypervolume: float
+    measured: Sequence[Measured] = field(repr=False)
+    front: Sequence[Measured] = field(repr=False)
+
+    @property
+    def metric(self) -> str:
+        """The first metric among the objectives."""
+        return next(o.value for o in self.request.objectives or () if isinstance(o, Metric))
+
+    @property
+    def is_thinned(self) -> bool:
+        """True when not every evaluation is there."""
+        return len(self.measured) < self.completed
+
+    @classmethod
+    def read(cls, session: Session, known: KnownSupernets, search_id: str) -> Subject:
+        """The search as it is now, or 404."""
+        row = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
+        light = evaluations.sample(session, search_id, stride=1 + max(0, row.completed - 1) // MOST)
+        return cls(
+            title=row.name or row.id,
+            request=SearchCreate.model_validate(row.request),
+            max_length=row.max_length,
+            space=known.get(session, row.supernet_id).space,
+            completed=row.completed,
+            hypervolume=row.hypervolume,
+            measured=[Measured(**each._mapping) for each in light],
+            front=[_front_member(each) for each in evaluations.front(session, search_id)],
+        )
+
+
+def _front_member(row: EvaluationRow) -> Measured:
+    # A problem is kept in place of what could not be verified.
+    is_verified = row.verified is not None and "problem" not in row.verified
+    return Measured(
+        row.number,
+        row.sequence or 0,
+        row.origin,
+        row.choices,
+        row.metrics or {},
+        row.cost,
+        row.hypervolume or 0.0,
+        Verified.model_validate(row.verified) if is_verified else None,
+    )

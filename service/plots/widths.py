@@ -1,0 +1,100 @@
+"""How wide the front's subnets are, layer by layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from api_schemas.spaces import DimensionKind
+from search.space import SearchSpace
+from service.plots.canvas import canvas, titled
+from service.plots.nothing import nothing_to_draw
+from service.plots.subject import Subject
+
+_OF_A_LAYER = re.compile(r"layer\.(\d+)\.(.+)")
+MOST_NUMBERED = 24
+"""Layers beyond which a cell has no room for its number."""
+
+
+def draw_widths(subject: Subject) -> Figure:
+    """A row for each elastic part, a column for each layer, the mean share of the largest choice.
+
+    Raises:
+        ProblemError: nothing has been measured yet, or no dimension belongs to a layer (409).
+    """
+    if not subject.front:
+        raise nothing_to_draw("no subnet has been measured yet")
+    parts, shares = width_shares(subject.space, [point.choices for point in subject.front])
+    if not parts:
+        raise nothing_to_draw("no dimension of this search belongs to a layer")
+    layers = shares.shape[1]
+    figure, axes = canvas(height=2.4 + 0.55 * len(parts))
+    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    axes.set_yticks(range(len(parts)), parts)
+    step = 1 if layers <= MOST_NUMBERED else 4
+    axes.set_xticks(range(0, layers, step), [str(i) for i in range(0, layers, step)])
+    axes.set_xlabel("layer (0 is next to the embeddings)")
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(layers + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(parts) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    if layers <= MOST_NUMBERED:
+        for (row, column), share in np.ndenumerate(shares):
+            if not np.isnan(share):
+                axes.text(
+                    column,
+                    row,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=9 if layers <= 12 else 7,
+                    color="white" if share < 0.6 else "black",
+                )
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    bar.set_label("% of the largest choice")
+    bar.outline.set_visible(False)
+    titled(
+        axes,
+        subject.title,
+        f"Chosen widths by layer: mean over the {len(subject.front)} subnets of the front",
+    )
+    return figure
+
+
+def width_shares(
+    space: SearchSpace, front: Sequence[Sequence[int]]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """The elastic parts of a layer, and each one's mean share of its largest choice.
+
+    ``front`` are encoded subnets. The shares have shape (parts, layers); a part that a layer does
+    not have is NaN. A layer that a subnet leaves out counts only in the row ``kept``, which is
+    there when the space has a depth.
+    """
+    layer_of = {
+        column: (int(match[1]), match[2])
+        for column, dimension in enumerate(space.dimensions)
+        if (match := _OF_A_LAYER.fullmatch(dimension.name))
+    }
+    if not layer_of:
+        return [], np.empty((0, 0))
+    layers = 1 + max(layer for layer, _ in layer_of.values())
+    kept = np.ones((len(front), layers), dtype=bool)
+    parts = list(dict.fromkeys(part for _, part in layer_of.values()))
+    rows = []
+    for column, dimension in enumerate(space.dimensions):
+        if dimension.kind is DimensionKind.DEPTH and column not in layer_of:
+            depths = np.array([dimension.choices[subnet[column]] for subnet in front])
+            kept = np.arange(layers) < depths[:, None]
+            rows.append(kept.mean(axis=0))
+    shares = np.full((len(parts), layers), np.nan)
+    for column, (layer, part) in layer_of.items():
+        choices = np.array(space.dimensions[column].choices, dtype=float)
+        chosen = choices[[subnet[column] for subnet in front]][kept[:, layer]]
+        if len(chosen):
+            shares[parts.index(part), layer] = chosen.mean() / choices[0]
+    return [*(["kept"] if rows else []), *parts], np.vstack([*rows, shares])

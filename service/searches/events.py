@@ -1,0 +1,84 @@
+"""What happens to a search, written down in the transaction in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from api_schemas.problems import Problem
+from api_schemas.searches import (
+    FrontEvent,
+    SearchEventKind,
+    SearchState,
+    StateEvent,
+    StopReason,
+)
+from service.database import now
+from service.searches.tables import SearchEventRow, SearchRow
+
+
+def state_changed(session: Session, row: SearchRow) -> None:
+    """The search is now in the state that its row says."""
+    event = StateEvent(
+        state=SearchState(row.state),
+        stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
+        error=shown_error(row),
+    )
+    _add(session, row, SearchEventKind.STATE, event)
+
+
+def front_changed(session: Session, row: SearchRow, event: FrontEvent) -> None:
+    """An evaluation has entered the front."""
+    _add(session, row, SearchEventKind.FRONT, event)
+
+
+def after(session: Session, search_id: str, number: int, *, limit: int) -> Sequence[SearchEventRow]:
+    """At most ``limit`` events with numbers beyond ``number``, in order."""
+    return session.scalars(
+        select(SearchEventRow)
+        .where(SearchEventRow.search_id == search_id, SearchEventRow.number > number)
+        .order_by(SearchEventRow.number)
+        .limit(limit)
+    ).all()
+
+
+def since(session: Session, numbers: Mapping[str, int], *, limit: int) -> Sequence[SearchEventRow]:
+    """At most ``limit`` events of several searches, of each those beyond the number given."""
+    if not numbers:
+        return []
+    return session.scalars(
+        select(SearchEventRow)
+        .where(
+            or_(
+                *(
+                    and_(SearchEventRow.search_id == search_id, SearchEventRow.number > number)
+                    for search_id, number in numbers.items()
+                )
+            )
+        )
+        .order_by(SearchEventRow.search_id, SearchEventRow.number)
+        .limit(limit)
+    ).all()
+
+
+def shown_error(row: SearchRow) -> Problem | None:
+    """The problem that a search failed with, or for which the service paused it."""
+    if row.error is None or row.state not in (SearchState.FAILED, SearchState.PAUSED):
+        return None
+    return Problem.model_validate(row.error)
+
+
+def _add(session: Session, row: SearchRow, kind: SearchEventKind, event: BaseModel) -> None:
+    row.last_event += 1
+    session.add(
+        SearchEventRow(
+            search_id=row.id,
+            number=row.last_event,
+            kind=kind,
+            data=event.model_dump(mode="json"),
+            at=now(),
+        )
+    )

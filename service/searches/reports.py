@@ -1,0 +1,140 @@
+"""What workers say of evaluations, kept until the search's coordinator takes it up.
+
+Any process may hear a worker; one drives the search. So a result is first written to its row, in a
+transaction of its own, and is safe from then on.
+
+Each begins by locking the search, as whoever changes a search does: two that lock the search and
+its evaluations in different orders would wait for each other for ever.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy.orm import Session
+
+from api_schemas.messages import (
+    SubnetOutcome,
+    SubnetsDeclined,
+    SubnetsEvaluated,
+    SubnetsStarted,
+    SubnetsVerified,
+)
+from api_schemas.searches import EvaluationState
+from service.database import now
+from service.searches import repository
+from service.searches.tables import EvaluationRow, SearchRow
+
+
+def started(session: Session, result: SubnetsStarted) -> None:
+    """A worker has begun these; those that are over meanwhile stay as they are."""
+    repository.locked(session, result.search_id)
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == result.search_id,
+            EvaluationRow.number.in_(result.numbers),
+            EvaluationRow.state == EvaluationState.QUEUED,
+            EvaluationRow.report.is_(None),
+        )
+        .values(state=EvaluationState.RUNNING, worker=result.worker, started_at=now())
+    )
+    count_running(session, result.search_id)
+
+
+def evaluated(session: Session, result: SubnetsEvaluated) -> None:
+    """A worker has measured these. The first result of an evaluation wins, later ones are dropped;
+    so are those of a search that is over, which has no unfinished rows."""
+    repository.locked(session, result.search_id)
+    for outcome in result.outcomes:
+        session.execute(
+            update(EvaluationRow)
+            .where(_unreported(result.search_id, outcome.number))
+            .values(worker=result.worker, report=outcome.model_dump(mode="json"))
+        )
+
+
+def declined(session: Session, result: SubnetsDeclined) -> None:
+    """A worker took these out of the queue without beginning them: they must be sent again."""
+    repository.locked(session, result.search_id)
+    for item in result.subnets:
+        session.execute(
+            update(EvaluationRow)
+            .where(
+                _unreported(result.search_id, item.number), EvaluationRow.attempt == item.attempt
+            )
+            .values(state=EvaluationState.QUEUED, worker=None, report={})
+        )
+    count_running(session, result.search_id)
+
+
+def verified(session: Session, result: SubnetsVerified) -> None:
+    """A worker has measured these once more, or says why it could not. The first result wins."""
+    search = repository.locked(session, result.search_id)
+    if search is None:
+        return
+    problem = None if result.problem is None else result.problem.model_dump(mode="json")
+    failure = {"problem": problem}
+    found = result.verified or [None] * len(result.numbers)
+    for number, each in zip(result.numbers, found, strict=True):
+        session.execute(
+            update(EvaluationRow)
+            .where(
+                EvaluationRow.search_id == result.search_id,
+                EvaluationRow.number == number,
+                EvaluationRow.verified.is_(None),
+            )
+            .values(verified=failure if each is None else each.model_dump(mode="json"))
+        )
+    search.front_revision += 1
+
+
+def waiting(
+    session: Session, search_ids: Collection[str]
+) -> Mapping[str, list[tuple[int, str | None, SubnetOutcome | None]]]:
+    """By search: number, worker and outcome of what was reported and not yet taken up.
+
+    An outcome of None was declined.
+    """
+    found: dict[str, list[tuple[int, str | None, SubnetOutcome | None]]] = defaultdict(list)
+    rows: Sequence[Any] = session.execute(
+        select(
+            EvaluationRow.search_id,
+            EvaluationRow.number,
+            EvaluationRow.worker,
+            EvaluationRow.report,
+        )
+        .where(
+            EvaluationRow.search_id.in_(search_ids),
+            EvaluationRow.state.in_((EvaluationState.QUEUED, EvaluationState.RUNNING)),
+            EvaluationRow.report.is_not(None),
+        )
+        .order_by(EvaluationRow.search_id, EvaluationRow.number)
+    ).all()
+    for search_id, number, worker, report in rows:
+        outcome = SubnetOutcome.model_validate(report) if report else None
+        found[search_id].append((number, worker, outcome))
+    return found
+
+
+def count_running(session: Session, search_id: str) -> None:
+    """Write down how many evaluations of a search are on workers: at most its window."""
+    running = (
+        select(func.count())
+        .select_from(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
+        .scalar_subquery()
+    )
+    session.execute(update(SearchRow).where(SearchRow.id == search_id).values(running=running))
+
+
+def _unreported(search_id: str, number: int) -> ColumnElement[bool]:
+    return and_(
+        EvaluationRow.search_id == search_id,
+        EvaluationRow.number == number,
+        EvaluationRow.finished_at.is_(None),
+        EvaluationRow.report.is_(None),
+    )

@@ -1,0 +1,37 @@
+"""What a stream needs to know of a search at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from api_schemas.searches import ProgressEvent, SearchState
+from service.searches import reading, repository
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """State and progress of a search once its event ``last_event`` had happened."""
+
+    state: SearchState
+    last_event: int
+    progress: ProgressEvent
+
+
+def snapshots(session: Session, search_ids: Collection[str]) -> dict[str, Snapshot]:
+    """By id, the searches as they are now, in one query; what does not exist is left out."""
+    return {
+        row.id: Snapshot(
+            state=SearchState(row.state),
+            last_event=row.last_event,
+            progress=ProgressEvent(
+                state=SearchState(row.state),
+                progress=reading.progress(row, budget),
+                hypervolume=row.hypervolume,
+                front_size=row.front_size,
+            ),
+        )
+        for row, budget in repository.at_a_glance(session, search_ids)
+    }

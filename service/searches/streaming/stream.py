@@ -1,0 +1,48 @@
+"""One client's stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from service.searches.streaming import wire
+from service.searches.streaming.snapshot import Snapshot
+from service.searches.streaming.watch import Update
+from service.searches.streaming.watcher import SearchWatcher
+
+KEEP_ALIVE_SECONDS = 15.0
+
+
+async def stream(
+    watcher: SearchWatcher, search_id: str, seen: Snapshot, after: int
+) -> AsyncIterator[bytes]:
+    """The progress now, the events with numbers beyond ``after``, and what happens from now on.
+
+    Every kept event is sent once and in order: what did not come with an update (because the
+    client was away, or is slow) is read from the database. Ends after the final state event, when
+    the search is deleted, and when the server shuts down.
+    """
+    told, sent = wire.progress(seen.progress), after
+    yield wire.opening(after) + told
+    with watcher.watch(search_id) as watch:
+        update: Update | None = Update(seen)
+        while not watch.is_closed:
+            if update is None:
+                yield wire.KEEP_ALIVE
+            else:
+                if update.progress not in (None, told):
+                    told = update.progress
+                    yield told
+                for event in update.events:
+                    if event.number == sent + 1:
+                        yield event.text
+                        sent = event.number
+                while sent < update.snapshot.last_event and not watch.is_closed:
+                    missed = await watcher.history(search_id, sent)
+                    if not missed:
+                        return  # the search was deleted meanwhile
+                    for event in missed:
+                        yield event.text
+                    sent = missed[-1].number
+                if update.snapshot.state.is_final and sent >= update.snapshot.last_event:
+                    return
+            update = await watch.next(KEEP_ALIVE_SECONDS)

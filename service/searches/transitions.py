@@ -1,0 +1,184 @@
+"""What requests do to a search's state: each one conditional update, or 409."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from api_schemas.problems import InputError
+from api_schemas.searches import (
+    MAX_EVALUATIONS,
+    Budget,
+    BudgetExtension,
+    SearchCreate,
+    SearchState,
+    StopReason,
+)
+from service.database import now
+from service.http.problems import not_found, refuse
+from service.runtime import Service
+from service.searches import evaluations, repository
+from service.searches.recording import exceeds_failures
+from service.searches.tables import SearchRow
+
+FINAL = tuple(state for state in SearchState if state.is_final)
+UNFINISHED = tuple(state for state in SearchState if not state.is_final)
+
+
+def pause(service: Service, search_id: str) -> SearchRow:
+    """Begin no further evaluation; those that workers are at finish and count."""
+    row = _move(
+        service, search_id, "paused", (SearchState.QUEUED, SearchState.RUNNING), SearchState.PAUSED
+    )
+    service.queue.halt(search_id, "paused")
+    return row
+
+
+def resume(service: Service, search_id: str) -> SearchRow:
+    """Let a paused search go on."""
+    return _move(service, search_id, "resumed", (SearchState.PAUSED,), SearchState.QUEUED)
+
+
+def cancel(service: Service, search_id: str) -> SearchRow:
+    """End a search now; its evaluations in flight are dropped."""
+
+    def end(session: Session, row: SearchRow) -> None:
+        repository.end(session, row, SearchState.CANCELLED, StopReason.CANCELLED)
+
+    row = _move(service, search_id, "cancelled", UNFINISHED, SearchState.CANCELLED, end)
+    service.queue.halt(search_id, "ended")
+    return row
+
+
+def extend(service: Service, search_id: str, more: BudgetExtension) -> SearchRow:
+    """Add to the budget. A search that has ended goes on from its rows.
+
+    One that ended on a plateau goes on without that rule, which would end it again at once.
+
+    Raises:
+        InputError: more evaluations than a budget may have, or seconds for a search without any.
+    """
+
+    def add(session: Session, row: SearchRow) -> None:
+        request = SearchCreate.model_validate(row.request)
+        if exceeds_failures(row, request):
+            raise refuse(
+                "illegal-transition",
+                f"too many evaluations of the {row.state} search failed; retry them first",
+                search_state=row.state,
+            )
+        changes: dict[str, Any] = {"budget": _extended(request.budget, more)}
+        if row.stop_reason == StopReason.PLATEAU:
+            changes["plateau"] = None
+        row.request = request.model_copy(update=changes).model_dump(mode="json")
+        if row.finished_at is not None:
+            _reopen(session, row)
+
+    return _move(service, search_id, "extended", tuple(SearchState), None, add)
+
+
+def retry(service: Service, search_id: str) -> SearchRow:
+    """Evaluate what failed once more. A search that has ended goes on from its rows."""
+
+    def again(session: Session, row: SearchRow) -> None:
+        retried = evaluations.retry_failed(session, row.id, now())
+        if not retried:
+            raise refuse(
+                "illegal-transition",
+                f"no evaluation of the {row.state} search failed",
+                search_state=row.state,
+            )
+        row.failed -= retried
+        if row.finished_at is not None:
+            _reopen(session, row)
+
+    return _move(service, search_id, "retried", tuple(SearchState), None, again)
+
+
+def delete(service: Service, search_id: str) -> None:
+    """Delete a search that has ended, with everything that belongs to it."""
+    with service.database.write() as session:
+        row = _locked(session, search_id)
+        if not SearchState(row.state).is_final:
+            raise refuse(
+                "illegal-transition",
+                f"a {row.state} search cannot be deleted; cancel it first",
+                search_state=row.state,
+            )
+        repository.delete_with_results(session, row)
+
+
+def _extended(budget: Budget, more: BudgetExtension) -> Budget:
+    if more.seconds and budget.seconds is None:
+        raise InputError(
+            "the search has no time budget to extend",
+            field="seconds",
+            value=more.seconds,
+            remedy="leave it out: the search may run as long as its evaluations take",
+        )
+    if budget.evaluations + more.evaluations > MAX_EVALUATIONS:
+        raise InputError(
+            f"a budget is at most {MAX_EVALUATIONS} evaluations",
+            field="evaluations",
+            value=more.evaluations,
+            remedy=f"the search has {budget.evaluations}; "
+            f"add at most {MAX_EVALUATIONS - budget.evaluations}",
+        )
+    return Budget(
+        evaluations=budget.evaluations + more.evaluations,
+        seconds=None if budget.seconds is None else budget.seconds + more.seconds,
+    )
+
+
+def _reopen(session: Session, row: SearchRow) -> None:
+    row.finished_at = None
+    row.stop_reason = None
+    row.error = None
+    repository.enter(session, row, SearchState.QUEUED)
+
+
+def _move(
+    service: Service,
+    search_id: str,
+    done: str,
+    allowed: Collection[SearchState],
+    target: SearchState | None,
+    change: Callable[[Session, SearchRow], None] | None = None,
+) -> SearchRow:
+    """Change a search that is in one of the ``allowed`` states, in one transaction.
+
+    The update that raises the search's revision holds only in those states: whoever comes second
+    finds it in another. A search that is in the ``target`` state already is left as it is.
+    """
+    with service.database.write() as session:
+        moved: Any = session.execute(
+            update(SearchRow)
+            .where(SearchRow.id == search_id, SearchRow.state.in_(allowed))
+            .values(revision=SearchRow.revision + 1)
+        )
+        row = _locked(session, search_id)
+        if moved.rowcount == 0 and row.state != target:
+            raise refuse(
+                "illegal-transition",
+                f"a {row.state} search cannot be {done}",
+                search_state=row.state,
+            )
+        if moved.rowcount:
+            if change is not None:
+                change(session, row)
+            elif target is not None:
+                row.error = None  # why the service paused it, if it did
+                repository.enter(session, row, target)
+    if service.coordinator is not None:
+        service.coordinator.wake()
+    return row
+
+
+def _locked(session: Session, search_id: str) -> SearchRow:
+    row = repository.locked(session, search_id)
+    if row is None:
+        raise not_found("search", search_id)
+    return row
