@@ -1,25 +1,30 @@
 # make demo   install, and do the whole main job on this machine in a few minutes
 # make test   install, and run the whole test suite
 # make lint   ruff, mypy and the arrows of import
+# make lock   pin again, with hashes, what the images are made of
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/elasticnas demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lock: $(INSTALLED)
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --output-file docker/requirements.lock
 
 # The environment is made anew when the dependencies change, and only then.
 $(INSTALLED): pyproject.toml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -13,16 +13,22 @@ from pydantic import BaseModel, ValidationError
 from api_schemas.costs import CostReport
 from api_schemas.datasets import DatasetRead
 from api_schemas.paging import Page
+from api_schemas.plots import PictureFormat, PlotKind
 from api_schemas.problems import Problem
 from api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from api_schemas.spaces import SpaceRead
 from api_schemas.supernets import SupernetRead
+from cli.event_stream import EventReader, SearchEvent
 
 Read = TypeVar("Read", bound=BaseModel)
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 TRIES = 5
-"""How often a download that breaks off is taken up again where it stopped."""
+"""How often a download or stream that breaks off is taken up again where it stopped."""
+SILENCE_SECONDS = 60.0
+"""A stream of events that is silent for so long is lost: the server says something every 15 s."""
+
+Transition = Literal["pause", "resume", "cancel", "extend", "retry"]
 
 
 class ServerProblemError(Exception):
@@ -126,11 +132,39 @@ class Client:
         """One search."""
         return self._read(f"/v1/searches/{search_id}", SearchRead)
 
-    def cancel(self, search_id: str) -> SearchRead:
-        """End a search."""
-        return SearchRead.model_validate_json(
-            self._send("POST", f"/v1/searches/{search_id}/cancel").content
-        )
+    def change(self, search_id: str, transition: Transition, **body: float) -> SearchRead:
+        """Pause, resume, cancel, extend or retry a search; the body is that of the request."""
+        path = f"/v1/searches/{search_id}/{transition}"
+        return SearchRead.model_validate_json(self._send("POST", path, json=body or None).content)
+
+    def events(self, search_id: str, after: int | None = None) -> Iterator[SearchEvent]:
+        """What happens to a search until it is over, across lost connections.
+
+        ``after`` is the id of the last event already seen; None begins now, 0 with the first.
+        """
+        reader, failures = EventReader(after), 0
+        while not reader.is_over:
+            try:
+                with self._http.stream(
+                    "GET",
+                    f"/v1/searches/{search_id}/events",
+                    headers=reader.headers,
+                    timeout=SILENCE_SECONDS,
+                ) as answer:
+                    if answer.is_error:
+                        answer.read()
+                        raise ServerProblemError(_problem(answer))
+                    if answer.status_code == 204:
+                        return
+                    for event in reader.read(answer.iter_lines()):
+                        failures = 0
+                        yield event
+            except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                failures += 1
+                if failures == TRIES or reader.last_id is None:
+                    raise self._unreachable(error) from error
+            if not reader.is_over:
+                time.sleep(reader.retry_seconds)
 
     def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
         """All evaluations of a search, by number."""
@@ -141,10 +175,15 @@ class Client:
         answer = self._send("GET", f"/v1/searches/{search_id}/front", params=bounds)
         return FrontRead.model_validate_json(answer.content)
 
-    def front_csv(self, search_id: str) -> str:
-        """The Pareto front as CSV."""
+    def front_csv(self, search_id: str, **bounds: float) -> str:
+        """The Pareto front as CSV, filtered alike."""
         path = f"/v1/searches/{search_id}/front"
-        return self._send("GET", path, params={"format": "csv"}).text
+        return self._send("GET", path, params={**bounds, "format": "csv"}).text
+
+    def plot(self, search_id: str, kind: PlotKind, picture_format: PictureFormat) -> bytes:
+        """A picture of a search, as the content of a file."""
+        path = f"/v1/searches/{search_id}/plots/{kind.value}"
+        return self._send("GET", path, params={"format": picture_format.value}).content
 
     def download_weights(
         self,
@@ -209,13 +248,16 @@ class Client:
         try:
             answer = self._http.request(method, path, **options)
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ServerUnreachableError(
-                f"no server answers at {self._server} ({error}); start one with "
-                "'elasticnas serve', or name it with --server"
-            ) from error
+            raise self._unreachable(error) from error
         if answer.is_error:
             raise ServerProblemError(_problem(answer))
         return answer
+
+    def _unreachable(self, error: Exception) -> ServerUnreachableError:
+        return ServerUnreachableError(
+            f"no server answers at {self._server} ({error}); start one with "
+            "'elasticnas serve', or name it with --server"
+        )
 
     def _read(self, path: str, model: type[Read]) -> Read:
         return model.model_validate_json(self._send("GET", path).content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from api_schemas.costs import Cost
+from api_schemas.metrics import Metric
 from api_schemas.searches import EvaluationRead, SearchRead
 from cli.output import table
 
@@ -16,12 +17,15 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
     """
     names = [objective.value for objective in search.objectives]
     costs = [o.value for o in search.objectives if isinstance(o, Cost)]
+    metric = next(o.value for o in search.objectives if isinstance(o, Metric))
+    verified = [f"verified {metric}"] if any(point.verified for point in front) else []
     made = table(
         f"Pareto front: {len(front)} of {search.progress.completed} subnets, "
         f"hypervolume {search.hypervolume:.4f}",
         "subnet",
         *names,
         *([f"% of max {costs[0]}"] if costs else []),
+        *verified,
         "params",
         "heads",
         "FFN",
@@ -38,6 +42,7 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
             str(point.number),
             *(_number(values[name]) for name in names),
             *share,
+            *([_interval(point, metric)] if verified else []),
             f"{point.cost['params'] / 1e6:.1f} M",
             *(_mean(point, ending) for ending in ("attention.heads", "ffn.width", "lora.rank")),
         )
@@ -55,6 +60,14 @@ def _mean(point: EvaluationRead, ending: str) -> str:
     """The mean choice over the layers, a dash where the space has no such dimension."""
     choices = [choice for name, choice in point.subnet.items() if name.endswith(ending)]
     return f"{sum(choices) / len(choices):.1f}" if choices else "-"
+
+
+def _interval(point: EvaluationRead, metric: str) -> str:
+    """The metric on rows that the search never saw, with its 95 % interval."""
+    if point.verified is None:
+        return "-"
+    found = point.verified.metrics[metric]
+    return f"{found.value:.4f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,8 @@ import sys
 import typer
 
 from api_schemas.problems import InputError
-from cli import datasets, searches, serving, supernets
+from cli import datasets, picking, searches, serving, supernets
+from cli.bucket import create_bucket
 from cli.client import ServerProblemError, ServerUnreachableError
 from cli.demo.command import DemoFailedError, demo
 from cli.settings import settings
@@ -23,14 +24,17 @@ app = typer.Typer(
     help="Neural architecture search as a service for fine-tuned transformer super-networks.",
 )
 app.command("serve")(serving.serve)
+app.command("coordinate")(serving.coordinate)
 app.command("worker")(serving.work)
+app.command("create-bucket")(create_bucket)
 app.command("demo")(demo)
 app.command("train")(train)
 app.add_typer(supernets.app, name="supernet")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(searches.app, name="search")
-app.command("front")(searches.front)
-app.command("weights")(searches.weights)
+app.command("front")(picking.front)
+app.command("weights")(picking.weights)
+app.command("plot")(picking.plot)
 app.command("settings")(settings)
 
 
@@ -42,7 +46,7 @@ def run() -> None:
         _fail(str(error), 2)
     except ServerProblemError as error:
         _fail(error.problem.detail, 2 if error.problem.status < 500 else 1)
-    except (ServerUnreachableError, DemoFailedError) as error:
+    except (ServerUnreachableError, DemoFailedError, serving.ProcessDiedError) as error:
         _fail(str(error), 1)
 
 

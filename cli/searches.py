@@ -1,20 +1,18 @@
-"""``elasticnas search``, ``front`` and ``weights``."""
+"""``elasticnas search`` and what is below it."""
 
 from __future__ import annotations
 
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from api_schemas.problems import InputError
 from api_schemas.searches import SearchRead, SearchState
-from api_schemas.weights import WeightsFormat
 from cli.connection import LOCAL, Server
+from cli.event_line import event_line
 from cli.front_table import front_table
 from cli.live import follow
 from cli.output import AsJson, err, out, print_json, table
@@ -24,7 +22,7 @@ SearchId = Annotated[str, typer.Argument(metavar="SEARCH", help="The search's id
 app = typer.Typer(
     invoke_without_command=True,
     no_args_is_help=True,
-    help="Start a search and watch its front grow; or list, follow, cancel and delete searches.",
+    help="Start a search and watch its front grow; or list, follow, pause and end searches.",
 )
 
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*<=\s*([0-9.eE+-]+)\s*")
@@ -37,7 +35,10 @@ def search(
     dataset: Annotated[str | None, typer.Option(help="Id of the validation data.")] = None,
     evaluations: Annotated[int, typer.Option(help="How many subnets to evaluate.")] = 200,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long, too.")] = None,
-    strategy: Annotated[str, typer.Option(help="random, nsga2, nsga3 or tpe.")] = "nsga2",
+    strategy: Annotated[
+        str,
+        typer.Option(help="pareto, linas, hill-climbing, nsga2, nsga3, tpe, gp or random."),
+    ] = "pareto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the strategy; repeatable."),
@@ -55,12 +56,30 @@ def search(
     initial: Annotated[
         Path | None, typer.Option(exists=True, help="JSON list of subnets to evaluate first.")
     ] = None,
+    verify: Annotated[
+        float | None,
+        typer.Option(help="Share of the rows set aside to measure the front on at the end."),
+    ] = None,
+    verify_dataset: Annotated[
+        str | None, typer.Option(help="Id of a dataset to measure the front on at the end.")
+    ] = None,
+    weight: Annotated[float, typer.Option(help="Share of the workers beside others.")] = 1.0,
+    plateau: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVALUATIONS:GAIN",
+            help="Stop once so many raise the hypervolume by less, for example 100:0.001.",
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int | None, typer.Option(help="Fail the search when more evaluations fail.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     detach: Annotated[bool, typer.Option(help="Submit, and do not wait.")] = False,
     as_json: AsJson = False,
     server: Server = LOCAL,
 ) -> None:
-    """Start a search and watch its front grow; or list, follow, cancel and delete searches."""
+    """Start a search and watch its front grow; or list, follow, pause and end searches."""
     if context.invoked_subcommand is not None:
         return
     if supernet is None or dataset is None:
@@ -79,7 +98,13 @@ def search(
         "strategy": {"name": strategy} | dict(_setting(text) for text in settings or []),
         "budget": {"evaluations": evaluations, "seconds": seconds},
         "parallel_evaluations": parallel,
+        "verify": verify,
+        "verify_dataset_id": verify_dataset,
+        "weight": weight,
+        "plateau": None if plateau is None else _plateau(plateau),
     }
+    if max_failures is not None:
+        request["max_failures"] = max_failures
     if initial is not None:
         request["initial_subnets"] = _json_file(initial)
     started = server.start_search(request)
@@ -128,10 +153,56 @@ def evaluations_of(search_id: SearchId, server: Server = LOCAL) -> None:
         print(evaluation.model_dump_json())
 
 
+@app.command("events")
+def events_of(
+    search_id: SearchId,
+    after: Annotated[
+        int | None,
+        typer.Option(min=0, help="Begin after the event with this id; 0: with the first."),
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """What happens to a search, a line each, until it is over; --json: an object each."""
+    for event in server.events(search_id, after):
+        print(event.model_dump_json() if as_json else event_line(event), flush=True)
+
+
+@app.command("pause")
+def pause(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """Begin nothing new; what workers are at finishes and counts."""
+    _print_state(server.change(search_id, "pause"), as_json)
+
+
+@app.command("resume")
+def resume(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """Let a paused search go on."""
+    _print_state(server.change(search_id, "resume"), as_json)
+
+
 @app.command("cancel")
-def cancel(search_id: SearchId, server: Server = LOCAL) -> None:
+def cancel(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
     """End a search; what it has measured stays."""
-    out.print(server.cancel(search_id).state.value)
+    _print_state(server.change(search_id, "cancel"), as_json)
+
+
+@app.command("extend")
+def extend(
+    search_id: SearchId,
+    evaluations: Annotated[int, typer.Option(help="How many more subnets to evaluate.")] = 0,
+    seconds: Annotated[float, typer.Option(help="How much longer it may run.")] = 0.0,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """Add to the budget; a search that has ended goes on."""
+    more = {"evaluations": evaluations, "seconds": seconds}
+    _print_state(server.change(search_id, "extend", **more), as_json)
+
+
+@app.command("retry")
+def retry(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """Measure what failed once more; a search that has ended goes on."""
+    _print_state(server.change(search_id, "retry"), as_json)
 
 
 @app.command("delete")
@@ -140,76 +211,11 @@ def delete(search_id: SearchId, server: Server = LOCAL) -> None:
     server.delete("searches", search_id)
 
 
-def front(
-    search_id: SearchId,
-    png: Annotated[
-        Path | None, typer.Option("--png", "--picture", help="Draw it to this PNG or SVG file.")
-    ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_json: AsJson = False,
-    max_gflops: Annotated[float | None, typer.Option(help="Only subnets up to this.")] = None,
-    min_accuracy: Annotated[float | None, typer.Option(help="Only subnets from this.")] = None,
-    server: Server = LOCAL,
-) -> None:
-    """The Pareto front of a search, as a table, CSV, JSON or a picture."""
-    if as_csv:
-        print(server.front_csv(search_id), end="")
-        return
-    asked = {"max_gflops": max_gflops, "min_accuracy": min_accuracy}
-    found = server.front(search_id, **{k: v for k, v in asked.items() if v is not None})
+def _print_state(changed: SearchRead, as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(changed)
     else:
-        out.print(front_table(server.search(search_id), found.items))
-    if png is not None:
-        from cli.front_plot import plot_front
-
-        plot_front(server.search(search_id), list(server.evaluations(search_id)), png)
-        err.print(f"drawn to {png}")
-
-
-def weights(
-    search_id: SearchId,
-    number: Annotated[int, typer.Argument(metavar="SUBNET", help="The subnet's number.")],
-    weights_format: Annotated[
-        WeightsFormat, typer.Option("--format", help="transformers or peft.")
-    ] = WeightsFormat.TRANSFORMERS,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder to unpack to.", show_default="in this folder")
-    ] = None,
-    server: Server = LOCAL,
-) -> None:
-    """Download a subnet's weights as an ordinary checkpoint folder."""
-    target = output or Path(f"{search_id}-{number}-{weights_format.value}")
-    if target.exists():
-        raise InputError("the folder is there already", field="--output", value=target)
-    out.print(str(download(server, search_id, number, weights_format, target)))
-
-
-def download(
-    server: Server, search_id: str, number: int, weights_format: WeightsFormat, target: Path
-) -> Path:
-    """Fetch the archive beside ``target`` and unpack its one folder as ``target``."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    archive = target.with_name(target.name + ".zip")
-    columns = (*Progress.get_default_columns()[:1], BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=err, transient=True) as progress:
-        task = progress.add_task("weights", total=None)
-        server.download_weights(
-            search_id,
-            number,
-            weights_format.value,
-            archive,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    unpacking = target.with_name(target.name + ".unpacking")
-    with zipfile.ZipFile(archive) as zipped:
-        zipped.extractall(unpacking)
-    [folder] = unpacking.iterdir()
-    folder.replace(target)
-    unpacking.rmdir()
-    archive.unlink()
-    return target
+        out.print(changed.state.value)
 
 
 def _follow(server: Server, search_id: str, as_json: bool) -> None:
@@ -218,6 +224,7 @@ def _follow(server: Server, search_id: str, as_json: bool) -> None:
     except KeyboardInterrupt:
         err.print(
             f"\nthe search goes on; 'elasticnas search follow {search_id}' watches it again, "
+            f"'elasticnas search pause {search_id}' pauses it, "
             f"'elasticnas search cancel {search_id}' ends it",
             soft_wrap=True,
         )
@@ -249,6 +256,19 @@ def _constraint(text: str) -> dict[str, Any]:
         value=text,
         remedy="write a cost, <= and a number, such as 'gflops<=0.6'",
     )
+
+
+def _plateau(text: str) -> dict[str, Any]:
+    evaluations, _, gain = text.partition(":")
+    try:
+        return {"evaluations": int(evaluations), "min_gain": float(gain)}
+    except ValueError:
+        raise InputError(
+            "this is not a plateau",
+            field="--plateau",
+            value=text,
+            remedy="write evaluations, a colon and a gain of hypervolume, such as '100:0.001'",
+        ) from None
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -7,115 +7,218 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from api_schemas.problems import InputError
 from cli.broker import make_broker
+from cli.configuration import Configuration, read_worker_settings
+from service.blobs import BlobSettings, make_blobs
+from service.settings import ProcessSettings, ServiceSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from worker.runtime import WorkerRuntime
-    from worker.settings import WorkerSettings
 
+log = logging.getLogger(__name__)
+
+ALIVE_SECONDS = 5.0
+"""How often a process without a port looks whether its threads are alive, and says so."""
+
+# An option that is left out is None: then the environment or the configuration file decides.
 DataDir = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        envvar="ELASTICNAS_DATA_DIR", help="Folder for blobs, uploads and the SQLite database."
+        help="Folder for blobs, uploads and the SQLite database [ELASTICNAS_DATA_DIR].",
+        show_default="data",
     ),
 ]
 RedisUrl = Annotated[
     str | None,
+    typer.Option(help="Where the queue is, such as redis://host:6379/0 [ELASTICNAS_REDIS_URL]."),
+]
+DatabaseUrl = Annotated[
+    str | None,
     typer.Option(
-        envvar="ELASTICNAS_REDIS_URL",
-        help="Queue work in Redis, for workers in processes of their own.",
+        help="SQLAlchemy URL, e.g. postgresql+psycopg://user@host/name [ELASTICNAS_DATABASE_URL].",
+        show_default="SQLite in the data folder",
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(envvar="ELASTICNAS_WORKER_DEVICE", help="auto, cpu, cuda, cuda:<index> or mps."),
+    str | None,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:<index> or mps [ELASTICNAS_WORKER_DEVICE].",
+        show_default="auto",
+    ),
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16"],
-    typer.Option(envvar="ELASTICNAS_WORKER_DTYPE", help="bfloat16 is for CUDA devices."),
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(
+        help="bfloat16 is for CUDA devices [ELASTICNAS_WORKER_DTYPE].", show_default="float32"
+    ),
 ]
+
+
+class ProcessDiedError(Exception):
+    """A thread of a long-running process has ended by itself."""
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    data_dir: DataDir = Path("data"),
-    database_url: Annotated[
-        str | None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    coordinate: Annotated[
+        bool | None,
         typer.Option(
-            envvar="ELASTICNAS_DATABASE_URL",
-            help="SQLAlchemy URL, e.g. postgresql+psycopg://user@host/name.",
-            show_default="SQLite in the data folder",
+            "--coordinate/--no-coordinate",
+            help="Drive searches too, or leave that to others (with a queue in Redis) "
+            "[ELASTICNAS_COORDINATE].",
+            show_default="coordinate",
         ),
     ] = None,
-    redis_url: RedisUrl = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Run the server, with a worker inside unless the queue is in Redis."""
     import uvicorn
 
-    from service.app import create_app
-    from service.settings import ServiceSettings
+    from service.app import create_app, end_streams
+    from service.http.server import Server
 
     _log_to_stderr()
-    given = {} if database_url is None else {"database_url": database_url}
-    settings = ServiceSettings(data_dir=data_dir, **given)  # type: ignore[arg-type]
-    broker = make_broker(redis_url)
-    app = create_app(settings, broker)
+    configuration = Configuration.find()
+    settings = configuration.read(
+        ServiceSettings,
+        {
+            "data_dir": data_dir,
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "coordinate": coordinate,
+        },
+    )
+    if settings.redis_url is None and not settings.coordinate:
+        raise InputError(
+            "with a queue in memory nobody else can drive the searches",
+            field="coordinate",
+            value=False,
+            remedy="let it be true, or say where a Redis is with --redis-url or "
+            "ELASTICNAS_REDIS_URL",
+        )
+    silence = settings.worker_silence_seconds
+    broker, signals = make_broker(settings.redis_url, silence_seconds=silence)
+    blobs = make_blobs(settings)
+    app = create_app(settings, broker, signals, blobs)
     config = uvicorn.Config(app, host=host, port=port, log_config=None, server_header=False)
-    if redis_url is None:
-        from service.blobs import LocalBlobs
+    if settings.redis_url is None:
         from worker.runtime import WorkerRuntime
 
-        blobs = LocalBlobs(settings.blob_dir)
-        _embed(app, WorkerRuntime(_worker_settings(data_dir, device, dtype), blobs, broker))
+        inside = read_worker_settings(
+            configuration, settings.data_dir, {"device": device, "dtype": dtype}
+        )
+        _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True))
     # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
     # was asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.Server(config).run()
+    Server(config, before_shutdown=lambda: end_streams(app)).run()
+
+
+def coordinate(
+    redis_url: RedisUrl = None, database_url: DatabaseUrl = None, data_dir: DataDir = None
+) -> None:
+    """Drive searches, beside servers that only answer requests; as many as you like.
+
+    Each search is driven by one coordinator at a time; when that one dies, another takes over.
+    """
+    from service.lifecycle import close_service, open_service
+
+    _log_to_stderr()
+    settings = Configuration.find().read(
+        ServiceSettings,
+        {
+            "redis_url": redis_url,
+            "database_url": database_url,
+            "data_dir": data_dir,
+            "coordinate": True,
+        },
+    )
+    _demand(settings.redis_url, "redis_url", "where the servers and workers have their queue")
+    _demand(settings.database_url, "database_url", "the database of the servers")
+    silence = settings.worker_silence_seconds
+    service = open_service(settings, *make_broker(settings.redis_url, silence_seconds=silence))
+    with _termination() as told_to_stop:
+        log.info("coordinating")
+        alive = service.coordinator
+        try:
+            _wait(told_to_stop, settings, lambda: alive is not None and alive.is_alive)
+        finally:
+            close_service(service)
 
 
 def work(
-    redis_url: Annotated[
-        str, typer.Option(envvar="ELASTICNAS_REDIS_URL", help="Where the queue is.")
-    ],
-    data_dir: DataDir = Path("data"),
-    device: Device = "auto",
-    dtype: Dtype = "float32",
+    redis_url: RedisUrl = None,
+    data_dir: DataDir = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Take work off a Redis queue; one process for each device.
 
-    The data folder holds the server's blobs: the same folder, or the same network share.
+    Blobs come from where the server has them: the same S3 (ELASTICNAS_BLOBS_URL), or a data folder
+    that is the server's own, or on the same network share.
     """
-    from service.blobs import LocalBlobs
-    from service.settings import ServiceSettings
-    from worker.runtime import WorkerRuntime
-
     _log_to_stderr()
-    blobs = LocalBlobs(ServiceSettings(data_dir=data_dir).blob_dir)
-    worker = WorkerRuntime(_worker_settings(data_dir, device, dtype), blobs, make_broker(redis_url))
+    configuration = Configuration.find()
+    process = configuration.read(ProcessSettings, {"redis_url": redis_url})
+    _demand(process.redis_url, "redis_url", "where the servers have their queue")
+    storage = configuration.read(BlobSettings, {"data_dir": data_dir})
+    settings = read_worker_settings(
+        configuration, storage.data_dir, {"device": device, "dtype": dtype}
+    )
+    from worker.runtime import WorkerRuntime  # torch: seconds that no wrong setting need wait for
+
+    queue = make_broker(process.redis_url, silence_seconds=settings.silence_seconds)
+    worker = WorkerRuntime(settings, make_blobs(storage), *queue)
     with _termination() as told_to_stop:
         worker.start()
-        logging.getLogger(__name__).info("worker %s takes work", worker.name)
-        told_to_stop.wait()
-        worker.stop()
+        log.info("worker %s takes work", worker.name)
+        try:
+            _wait(told_to_stop, process, lambda: worker.is_alive)
+        finally:
+            worker.stop()
+
+
+def _demand(value: str | None, setting: str, meaning: str) -> None:
+    if value is None:
+        raise InputError(
+            f"this process needs {meaning}",
+            field=setting,
+            remedy=f"give --{setting.replace('_', '-')}, or set ELASTICNAS_{setting.upper()}",
+        )
+
+
+def _wait(told: threading.Event, settings: ProcessSettings, is_alive: Callable[[], bool]) -> None:
+    """Until the process is told to stop; one whose threads died leaves it to its supervisor.
+
+    Raises:
+        ProcessDiedError: there is nothing left to wait for.
+    """
+    while True:
+        if not is_alive():
+            raise ProcessDiedError("a thread that must not end has ended; the log says why")
+        if settings.alive_file is not None:
+            settings.alive_file.touch()
+        if told.wait(ALIVE_SECONDS):
+            return
 
 
 def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
     """Run the worker inside the service's lifespan: its last results are still recorded."""
-    # Two Dramatiq workers share the broker in memory: ours, and the service's for results. Dramatiq
-    # warns of that because on a real broker they would count as one.
-    logging.getLogger("dramatiq.broker.StubBroker").setLevel(logging.ERROR)
     of_the_service = app.router.lifespan_context
 
     @asynccontextmanager
@@ -128,14 +231,6 @@ def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
                 await asyncio.to_thread(worker.stop)
 
     app.router.lifespan_context = with_worker
-
-
-def _worker_settings(
-    data_dir: Path, device: str, dtype: Literal["float32", "bfloat16"]
-) -> WorkerSettings:
-    from worker.settings import WorkerSettings
-
-    return WorkerSettings(device=device, dtype=dtype, cache_dir=data_dir / "worker")
 
 
 def _log_to_stderr() -> None:

@@ -1,38 +1,86 @@
-"""``elasticnas settings``: what each process reads from its environment."""
+"""``elasticnas settings``: what each process reads, from where, and what it means."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from pydantic_settings import BaseSettings
 
+from cli.configuration import Configuration, masked, read_worker_settings, variable
 from cli.output import AsJson, out, table
+from service.blobs.settings import BlobSettings
+from service.settings import ProcessSettings, ServiceSettings
+
+SERVERS = "server, coordinator"
+WORKERS = "worker"
+EVERYBODY = f"{SERVERS}, {WORKERS}"
+
+
+class Setting(NamedTuple):
+    """One line of the listing."""
+
+    variable: str
+    value: Any
+    origin: str
+    read_by: str
+    meaning: str
 
 
 def settings(
     as_json: AsJson = False,
-    worker: Annotated[bool, typer.Option(help="The worker's, not the server's.")] = False,
+    worker: Annotated[bool, typer.Option("--worker", help="The worker's alone.")] = False,
 ) -> None:
-    """Show every setting: its environment variable, the value in force, and what it means."""
-    current: BaseSettings
+    """Show every setting: environment variable, value in force, its origin, and what it means.
+
+    Options of `serve`, `coordinate` and `worker` win over what is shown; passwords are not.
+    """
+    configuration = Configuration.find()
+    service = configuration.read(ServiceSettings)
+    shown = _listed(configuration, service)
+    for each in _listed(configuration, read_worker_settings(configuration, service.data_dir)):
+        names = [other.variable for other in shown]
+        if each.variable in names:
+            index = names.index(each.variable)
+            shown[index] = shown[index]._replace(read_by=EVERYBODY)
+        else:
+            shown.append(each)
     if worker:
-        from worker.settings import WorkerSettings
-
-        current = WorkerSettings()
-    else:
-        from service.settings import ServiceSettings
-
-        current = ServiceSettings()
-    prefix = str(current.model_config.get("env_prefix", ""))
-    values = current.model_dump(mode="json")
+        shown = [setting for setting in shown if WORKERS in setting.read_by]
     if as_json:
-        print(json.dumps({f"{prefix}{n}".upper(): v for n, v in values.items()}, indent=2))
+        print(json.dumps({each.variable: _rest(each) for each in shown}, indent=2))
         return
-    rows = table("", "variable", "value", "meaning")
-    rows.columns[1].justify = rows.columns[2].justify = "left"
-    rows.columns[2].no_wrap = False
-    for name, field in type(current).model_fields.items():
-        rows.add_row(f"{prefix}{name}".upper(), str(values[name]), field.description or "")
+    title = f"configuration file: {configuration.path or 'none'}"
+    rows = table(title, "variable", "value", "origin", "read by", "meaning")
+    for column in rows.columns:
+        column.justify = "left"
+        column.no_wrap = False
+    rows.columns[0].no_wrap = True
+    for each in shown:
+        value = "" if each.value is None else str(each.value)
+        rows.add_row(each.variable, value, each.origin, each.read_by, each.meaning)
     out.print(rows)
+
+
+def _listed(configuration: Configuration, current: BaseSettings) -> list[Setting]:
+    kind = type(current)
+    origins = configuration.origins(kind)
+    found = []
+    for name, value in current.model_dump(mode="json").items():
+        everybody = name in BlobSettings.model_fields or name in ProcessSettings.model_fields
+        of_service = EVERYBODY if everybody else SERVERS
+        found.append(
+            Setting(
+                variable(kind, name),
+                masked(value) if isinstance(value, str) else value,
+                origins[name],
+                of_service if isinstance(current, ServiceSettings) else WORKERS,
+                kind.model_fields[name].description or "",
+            )
+        )
+    return found
+
+
+def _rest(setting: Setting) -> dict[str, Any]:
+    return {name: value for name, value in setting._asdict().items() if name != "variable"}

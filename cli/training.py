@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Required, TypedDict, Unpack
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api_schemas.metrics import Task
-from api_schemas.problems import InputError
 from cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
 from cli.output import err, out
 
@@ -71,6 +68,7 @@ def train(
     that was interrupted goes on with --resume, to the very same result.
     """
     from service.datasets.reading import read_rows
+    from supernet.checkpoint.space_file import read_space
     from supernet.examples import LabelledTexts
     from supernet.training import TrainingSettings
     from worker.settings import WorkerSettings
@@ -101,7 +99,7 @@ def train(
         task=task,
         labels=rows.num_labels,
         label_names=rows.label_names,
-        space=None if space is None else _read_space(space),
+        space=None if space is None else read_space(space),
         resume=resume,
         device=WorkerSettings(device=device).torch_device(),
         console=err,
@@ -139,16 +137,3 @@ def train_with_progress(
             bar.update(task, completed=step.step, loss=f"{smoothed:.3f}")
 
         return train(base, rows, output, settings, on_step=show, **options)
-
-
-def _read_space(path: Path) -> SpaceFile:
-    from supernet.checkpoint.space_file import SpaceFile
-
-    try:
-        return SpaceFile.model_validate(json.loads(path.read_text()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise InputError(first["msg"], field=f"--space {path.name}/{where}") from error
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", field="--space", value=path) from error

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from api_schemas.metrics import Metric, Task
+from api_schemas.plots import PlotKind
 from api_schemas.problems import InputError
 from api_schemas.searches import EvaluationRead, SearchRead, SearchState
 from api_schemas.weights import WeightsFormat
@@ -26,7 +27,7 @@ from cli.front_table import front_table
 from cli.live import follow
 from cli.output import out
 from cli.packing import packed
-from cli.searches import download
+from cli.picking import download, draw
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
@@ -74,16 +75,16 @@ def demo(
             client = running.enter_context(_server(folder))
         with _step(4, "Register super-network and data"):
             supernet_id, dataset_id = _register(client, folder / "supernet", task)
-        with _step(5, f"Search: {evaluations} evaluations by NSGA-II"):
+        with _step(5, f"Search: {evaluations} evaluations"):
             search = _search(client, supernet_id, dataset_id, evaluations)
-        front = client.front(search.id).items
-        out.print(front_table(search, front, most=20))
-        with _step(6, "Draw the front"):
-            from cli.front_plot import plot_front
-
-            picture = plot_front(search, list(client.evaluations(search.id)), folder / "front.png")
-            out.print(f"  {picture}")
-        chosen = knee(front)
+        front = client.front(search.id)
+        out.print(front_table(search, front.items, most=20))
+        with _step(6, "Draw the front, and how it came about"):
+            for kind in PlotKind:
+                picture = folder / f"{kind.value}.png"
+                draw(client, search.id, kind, picture, field="--folder")
+                out.print(f"  {picture}")
+        chosen = next(point for point in front.items if point.number == front.knee)
         with _step(7, f"Download subnet {chosen.number}, at the knee of the front"):
             weights = download(
                 client,
@@ -205,22 +206,12 @@ def _search(client: Client, supernet_id: str, dataset_id: str, evaluations: int)
         "dataset_id": dataset_id,
         "name": "MiniLM on docstrings",
         "max_length": MAX_LENGTH,
-        "strategy": {"name": "nsga2", "population_size": 20},
         "budget": {"evaluations": evaluations},
     }
     search = follow(client, client.start_search(request).id, out)
     if search.state is not SearchState.COMPLETED:
         raise DemoFailedError(f"the search ended as {search.state.value}: {search.error}")
     return search
-
-
-def knee(front: list[EvaluationRead]) -> EvaluationRead:
-    """The point furthest above the line between the ends of the front, both axes scaled to 0..1."""
-    x = [float(point.cost["gflops"]) for point in front]
-    y = [(point.metrics or {})[Metric.ACCURACY.value] for point in front]
-    width, height = (x[-1] - x[0]) or 1.0, (y[-1] - y[0]) or 1.0
-    above = [(b - y[0]) / height - (a - x[0]) / width for a, b in zip(x, y, strict=True)]
-    return front[above.index(max(above))]
 
 
 def _check(weights: Path, task: DocstringTask, chosen: EvaluationRead) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,27 +11,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.server import Server, free_port, write_rows
+from tests.backing import free_port
+from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint, write_tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
+
 COMMANDS = [
-    *([name] for name in ("serve", "worker", "demo", "train", "front", "weights", "settings")),
+    *([name] for name in ("serve", "coordinate", "worker", "demo", "train", "settings")),
+    *([name] for name in ("front", "weights", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
     *(["dataset", name] for name in ("add", "list", "delete")),
-    *(["search", name] for name in ("follow", "list", "show", "evaluations", "cancel", "delete")),
+    *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
+    *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
     ["search"],
     [],
 ]
 
 
-def elasticnas(*arguments: object, server: Server | None = None) -> subprocess.CompletedProcess:
+def elasticnas(
+    *arguments: object, server: Server | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess:
     where = [] if server is None else ["--server", f"http://127.0.0.1:{server.port}"]
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *map(str, arguments), *where],
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -61,7 +71,16 @@ def search(server: Server, ids: tuple[str, str]) -> dict:
     """A finished search of 30 evaluations."""
     found = elasticnas(
         *("search", "--supernet", ids[0], "--dataset", ids[1], "--evaluations", 30, "--json"),
-        *("--set", "population_size=10", "--constraint", "gflops<=1", "--seed", 5),
+        *(
+            "--strategy",
+            "nsga2",
+            "--set",
+            "population_size=10",
+            "--constraint",
+            "gflops<=1",
+            "--seed",
+            5,
+        ),
         server=server,
     )
     assert found.returncode == 0, found.stderr
@@ -136,6 +155,45 @@ def test_lists_show_what_is_there(server, ids, search):
     assert [json.loads(line)["number"] for line in lines] == list(range(30))
 
 
+def test_events_are_one_line_each_and_json_on_demand(server, search):
+    followed = elasticnas(
+        *("search", "events", search["id"], "--after", 0, "--json"), server=server
+    )
+    assert followed.returncode == 0, followed.stderr
+    events = [json.loads(line) for line in followed.stdout.splitlines()]
+    assert [e["id"] for e in events if e["id"]] == list(range(1, len(events)))
+    assert events[-1]["event"] == "state"
+    assert events[-1]["data"]["state"] == "completed"
+    lines = elasticnas("search", "events", search["id"], server=server).stdout.splitlines()
+    assert lines[0].startswith("progress 30/30 completed")
+    assert lines[1:] == ["state completed (evaluation_budget_spent)"]
+
+
+def test_a_search_is_paused_resumed_extended_and_cancelled(server, ids):
+    started = elasticnas(
+        *("search", "--supernet", ids[0], "--dataset", ids[1], "--evaluations", 3000, "--detach"),
+        *("--weight", 2, "--plateau", "2000:0.0001", "--max-failures", 7, "--json"),
+        server=server,
+    )
+    assert started.returncode == 0, started.stderr
+    search = json.loads(started.stdout)
+    assert search["weight"] == 2.0
+    assert search["plateau"] == {"evaluations": 2000, "min_gain": 0.0001}
+    assert search["max_failures"] == 7
+    for command, answer in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        found = elasticnas("search", command, search["id"], server=server)
+        assert (found.returncode, found.stdout.strip()) == (0, answer), found.stderr
+    illegal = elasticnas("search", "resume", search["id"], server=server)
+    assert illegal.returncode == 2
+    assert "cancelled" in illegal.stderr
+    more = elasticnas(
+        *("search", "extend", search["id"], "--evaluations", 5, "--json"), server=server
+    )
+    assert json.loads(more.stdout)["budget"]["evaluations"] == 3005
+    assert elasticnas("search", "retry", search["id"], server=server).returncode == 2
+    elasticnas("search", "cancel", search["id"], server=server)
+
+
 ANY = ("search", "--supernet", "a", "--dataset", "b")
 
 
@@ -146,8 +204,11 @@ ANY = ("search", "--supernet", "a", "--dataset", "b")
         (["search", "--supernet", "nose", "--dataset", "nose"], 2, "supernet_id"),
         (["search", "--dataset", "nose"], 2, "--supernet"),
         ([*ANY, "--constraint", "gflops<9"], 2, "gflops<9"),
+        ([*ANY, "--plateau", "many"], 2, "100:0.001"),
+        (["search", "events", "nose"], 2, "nose"),
+        (["search", "pause", "nose"], 2, "nose"),
         ([*ANY, "--set", "mutation"], 2, "NAME=VALUE"),
-        ([*ANY, "--set", "popsize=3"], 2, "population_size"),
+        ([*ANY, "--strategy", "nsga2", "--set", "popsize=3"], 2, "population_size"),
         ([*ANY, "--strategy", "magic"], 2, "nsga2"),
         (["weights", "nose", "1"], 2, "nose"),
     ],
@@ -203,4 +264,6 @@ def test_settings_name_their_environment_variables():
     found = json.loads(elasticnas("settings", "--json").stdout)
     assert "ELASTICNAS_MAX_UPLOAD_BYTES" in found
     worker = json.loads(elasticnas("settings", "--worker", "--json").stdout)
+    assert "ELASTICNAS_BLOBS_URL" in worker
+    assert "ELASTICNAS_DATABASE_URL" not in worker
     assert "ELASTICNAS_WORKER_TOKEN_BUDGET" in worker
