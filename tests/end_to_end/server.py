@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -15,26 +14,21 @@ from typing import Any
 
 import httpx
 
+from tests.backing import free_port
 from tests.supernet.tiny import sentences
 
 START_SECONDS = 60
 FINISH_SECONDS = 120
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """One server process on one data folder; it can be killed and started again."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, **environment: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.options = options
+        self.environment = environment
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +43,7 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

@@ -22,16 +22,11 @@ def wait_for(server: Server, search: str, completed: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "strategy", [{"name": "nsga2", "population_size": 16}, {"name": "tpe"}], ids=lambda s: s["name"]
-)
-def test_a_killed_server_goes_on_where_it_stopped(
-    serve: Callable[..., Server], tmp_path: Path, strategy
-):
+def test_a_killed_server_goes_on_where_it_stopped(serve: Callable[..., Server], tmp_path: Path):
     checkpoint = write_lonas(tmp_path / "checkpoint")
     rows = write_rows(tmp_path / "rows.jsonl", count=300)
     server = serve()
-    search = server.search(*server.register(checkpoint, rows), strategy=strategy, **REQUEST)
+    search = server.search(*server.register(checkpoint, rows), **REQUEST)
 
     kept: dict[int, dict[str, Any]] = {}
     for completed in (15, 45):
@@ -52,7 +47,7 @@ def test_a_killed_server_goes_on_where_it_stopped(
     assert all(e["state"] == "completed" for e in disturbed)
 
     other = serve(folder="undisturbed")
-    again = other.search(*other.register(checkpoint, rows), strategy=strategy, **REQUEST)
+    again = other.search(*other.register(checkpoint, rows), **REQUEST)
     other.finish(again)
     assert [(e["subnet"], e["metrics"]) for e in other.evaluations(again)] == [
         (e["subnet"], e["metrics"]) for e in disturbed

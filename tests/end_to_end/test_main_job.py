@@ -127,7 +127,9 @@ def test_a_search_again_is_answered_from_the_database(server: Server, tmp_path: 
     ]
 
 
-@pytest.mark.parametrize("strategy", ["random", "nsga2", "nsga3", "tpe"])
+@pytest.mark.parametrize(
+    "strategy", ["pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "random"]
+)
 def test_every_strategy_obeys_a_constraint(server: Server, tmp_path: Path, strategy):
     checkpoint = write_lonas(tmp_path / "checkpoint")
     ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))

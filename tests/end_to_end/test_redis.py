@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import redis
 
-from tests.end_to_end.server import Server, free_port, write_rows
+from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A private Redis on a free port, started for the test."""
-    executable = shutil.which("redis-server")
-    if executable is None:
-        pytest.skip("redis-server is not installed, so no private Redis can be started")
-    port = free_port()
-    process = subprocess.Popen(
-        [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path],
-        stdout=subprocess.DEVNULL,
-    )
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"redis://127.0.0.1:{port}/0"
-    process.kill()
-    process.wait()
 
 
 def test_a_worker_of_its_own_does_the_work(
@@ -59,7 +34,7 @@ def test_a_worker_of_its_own_does_the_work(
         assert {e["worker"] for e in server.evaluations(search)} == {workers[0]["name"]}
         worker.terminate()
         assert worker.wait(timeout=60) == 0
-        assert redis.from_url(redis_url).llen("dramatiq:evaluations") == 0
+        assert redis.from_url(redis_url).keys("dramatiq:evaluations.*.msgs") == []
     finally:
         worker.kill()
         worker.wait()
