@@ -11,6 +11,7 @@ from typing import Literal
 from api_schemas.costs import CostModel, CostReport
 from api_schemas.searches import SearchCreate, StopReason
 from search.admission import Admission
+from search.blas import one_blas_thread
 from search.cost import cost_report
 from search.objectives import Objectives
 from search.pareto import FrontChange, Losses, ParetoArchive
@@ -182,15 +183,16 @@ class SearchLoop:
 
     def _advance(self) -> None:
         """Tell in order, ask after each: the one place where the strategy's view moves on."""
-        self._fill()
-        while self._told in self._finished:
-            losses = self._finished.pop(self._told)
-            self._strategy.tell(self._told, losses, failed=self._told in self._failed)
-            on_plateau = self._plateau.tell(self._told, losses)
-            self._told += 1
-            if on_plateau and self.stop_reason is None:
-                self.stop(StopReason.PLATEAU)
+        with one_blas_thread():
             self._fill()
+            while self._told in self._finished:
+                losses = self._finished.pop(self._told)
+                self._strategy.tell(self._told, losses, failed=self._told in self._failed)
+                on_plateau = self._plateau.tell(self._told, losses)
+                self._told += 1
+                if on_plateau and self.stop_reason is None:
+                    self.stop(StopReason.PLATEAU)
+                self._fill()
 
     def _fill(self) -> None:
         """Begin evaluations until the window is full: recorded ones first, then proposals."""

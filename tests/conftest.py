@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +15,35 @@ from tests.s3 import CREDENTIALS, S3Server
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
-LONGEST = ("test_failures.py", "test_parity.py", "test_durability.py", "test_main_job.py")
+LONGEST = (
+    "test_failures.py",
+    "test_commands.py",
+    "test_durability.py",
+    "test_parity.py",
+    "test_coordinator.py",
+    "test_loop.py",
+    "test_main_job.py",
+    "test_export.py",
+)
+
+# Tests run side by side and start processes of their own, which inherit this: each more thread
+# would only wait for the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What is left out of an ordinary run for its time."""
+    parser.addoption(
+        "--all-references",
+        action="store_true",
+        help="compare every subnet of a published checkpoint with its reference, not a sample",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: processes that share the files then end at about the same time."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 COMMANDS = [
     *([name] for name in ("serve", "coordinate", "worker", "demo", "train", "settings")),
-    *([name] for name in ("front", "weights", "create-bucket")),
+    *([name] for name in ("front", "weights", "plot", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
     *(["dataset", name] for name in ("add", "list", "delete")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
@@ -138,6 +138,32 @@ def test_weights_are_unpacked_into_a_folder(server, search, tmp_path: Path):
     assert again.returncode == 2
 
 
+def test_the_subnet_within_a_bound_or_at_the_knee_is_picked(server, search, tmp_path: Path):
+    front = json.loads(elasticnas("front", search["id"], "--json", server=server).stdout)
+    middle = front["items"][len(front["items"]) // 2]
+    bound = ("--max-gflops", middle["cost"]["gflops"])
+    for how, expected in ((bound, middle["number"]), (("--knee",), front["knee"])):
+        target = tmp_path / how[0]
+        found = elasticnas("weights", search["id"], *how, "--output", target, server=server)
+        assert found.returncode == 0, found.stderr
+        assert f"subnet {expected}" in found.stderr
+        assert (target / "model.safetensors").is_file()
+    within = elasticnas("front", search["id"], *bound, "--json", server=server)
+    assert json.loads(within.stdout)["best"] == middle["number"]
+
+
+def test_every_plot_is_written_where_it_is_asked_for(server, search, tmp_path: Path):
+    for kind in ("front", "history", "importance", "widths"):
+        target = tmp_path / f"{kind}.svg"
+        found = elasticnas(
+            *("plot", search["id"], "--kind", kind, "--output", target), server=server
+        )
+        assert found.returncode == 0, found.stderr
+        assert "</svg>" in target.read_text()
+    assert elasticnas("plot", search["id"], server=server, cwd=tmp_path).stdout == "front.png\n"
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_lists_show_what_is_there(server, ids, search):
     registered = {"supernet": ids[0], "dataset": ids[1], "search": search["id"]}
     for command, identifier in registered.items():
@@ -208,6 +234,9 @@ ANY = ("search", "--supernet", "a", "--dataset", "b")
         (["search", "events", "nose"], 2, "nose"),
         (["search", "pause", "nose"], 2, "nose"),
         ([*ANY, "--set", "mutation"], 2, "NAME=VALUE"),
+        ([*ANY, "--evaluations", "many"], 2, "--evaluations"),
+        ([*ANY, "--evaluation", "3"], 2, "--evaluations"),
+        (["searhc"], 2, "search"),
         ([*ANY, "--strategy", "nsga2", "--set", "popsize=3"], 2, "population_size"),
         ([*ANY, "--strategy", "magic"], 2, "nsga2"),
         (["weights", "nose", "1"], 2, "nose"),
@@ -219,6 +248,28 @@ def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, argumen
     assert found.stdout == ""
     assert message in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["weights"], "--knee"),
+        (["weights", "--max-gflops", 1e-9], "the closest is subnet"),
+        (["weights", 1, "--knee"], "a number already says which subnet"),
+        (["plot", "--output", "front.pie"], ".png or .svg"),
+        (["plot", "--output", "nowhere/front.png"], "nowhere"),
+        (["plot", "--kind", "pie"], "importance"),
+    ],
+)
+def test_what_cannot_be_picked_or_drawn_is_said_in_one_line(
+    server, search, arguments, message, tmp_path: Path
+):
+    command, *rest = arguments
+    found = elasticnas(command, search["id"], *rest, server=server, cwd=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert message in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bad_checkpoint_is_refused_with_the_servers_reason(server, tmp_path: Path):
