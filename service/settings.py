@@ -30,6 +30,13 @@ class ProcessSettings(BaseSettings):
         description="a file that a coordinator or worker touches every few seconds while it "
         "works; for health checks",
     )
+    niceness: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="how far a coordinator or worker steps back for others on its machine, so that "
+        "a server there answers at once: nice(2); 0 is not at all",
+    )
 
     @field_validator("redis_url")
     @classmethod

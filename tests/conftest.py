@@ -27,8 +27,9 @@ LONGEST = (
 )
 
 # Tests run side by side and start processes of their own, which inherit this: each more thread
-# would only wait for the others.
+# would only wait for the others, and what steps back for them would wait for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ELASTICNAS_NICENESS", "0")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
