@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from api_schemas.searches import EvaluationRead, SearchRead
+from api_schemas.searches import EvaluationRead, SearchRead, SearchState
 from cli.client import Client
 from cli.front_table import front_table
 
@@ -39,7 +39,7 @@ def follow(client: Client, search_id: str, console: Console) -> SearchRead:
             progress = search.progress
             bar.update(
                 task,
-                description=search.state.value,
+                description=_doing(search),
                 completed=progress.completed + progress.failed,
                 total=progress.budget_evaluations,
                 speed=_speed(search),
@@ -54,6 +54,15 @@ def _view(bar: Progress, search: SearchRead, front: list[EvaluationRead]) -> Ren
     if not front:
         return bar
     return Group(bar, Text(""), front_table(search, front, most=ROWS))
+
+
+def _doing(search: SearchRead) -> str:
+    """The state; while only the front is left to measure on unseen rows, that."""
+    done = search.progress.completed + search.progress.failed
+    verifies = search.verify is not None or search.verify_dataset_id is not None
+    if verifies and search.state == SearchState.RUNNING and done >= search.budget.evaluations:
+        return "verifying the front"
+    return search.state.value
 
 
 def _speed(search: SearchRead) -> str:
@@ -77,7 +86,7 @@ def _print_tenths(client: Client, search_id: str, console: Console) -> SearchRea
         if tenth > printed or search.state.is_final:
             printed = tenth
             total = search.progress.budget_evaluations
-            console.print(f"{search.state.value} {done}/{total} {_speed(search)}", soft_wrap=True)
+            console.print(f"{_doing(search)} {done}/{total} {_speed(search)}", soft_wrap=True)
         if search.state.is_final:
             return search
         time.sleep(POLL_SECONDS)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from service.plots.canvas import BLUE, VERMILION, canvas, titled
 from service.plots.nothing import nothing_to_draw
 from service.plots.subject import Subject
+
+REFERENCES = 3
+"""The maximal, the minimal and the heuristic subnet come first."""
 
 
 def draw_history(subject: Subject) -> Figure:
@@ -39,6 +45,7 @@ def draw_history(subject: Subject) -> Figure:
         zorder=3,
         label=f"a subnet of today's front is found ({len(members)})",
     )
+    _begin_after_references(axes, [point.hypervolume for point in ordered])
     axes.set_xlabel("evaluations recorded")
     axes.set_ylabel("hypervolume (share of the box, 0 to 1)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -51,3 +58,11 @@ def draw_history(subject: Subject) -> Figure:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def _begin_after_references(axes: Axes, hypervolumes: Sequence[float]) -> None:
+    """The first three subnets make most of the hypervolume: what follows would look flat."""
+    low, high = hypervolumes[min(REFERENCES, len(hypervolumes) - 1)], hypervolumes[-1]
+    if high > low:
+        margin = 0.08 * (high - low)
+        axes.set_ylim(low - margin, high + margin)
