@@ -5,6 +5,7 @@ Everything is minimised: a point is a row of losses, shape (n, m) for n points a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,22 +20,39 @@ def dominates(a: Losses, b: Losses) -> bool:
 
 
 def non_dominated(losses: Losses) -> NDArray[np.bool_]:
-    """Which rows of ``losses`` (shape (n, m)) no other row dominates: a mask of shape (n,).
+    """Which rows of ``losses`` (shape (n, m), m = 2 or 3) no other dominates: a mask of shape (n,).
 
-    Equal rows do not dominate each other, so all of them stay.
+    Equal rows do not dominate each other, so all of them stay. O(n log n): in lexicographic order
+    a row can only be dominated by an earlier one, hence by one that is no worse in the other
+    objectives (Kung et al. 1975, "On finding the maxima of a set of vectors").
+
+    Raises:
+        ValueError: m is neither 2 nor 3.
     """
-    nowhere_worse = np.all(losses[:, None, :] <= losses[None, :, :], axis=2)
-    somewhere_better = np.any(losses[:, None, :] < losses[None, :, :], axis=2)
-    dominated: NDArray[np.bool_] = np.any(nowhere_worse & somewhere_better, axis=0)
-    return ~dominated
+    if losses.shape[1] not in (2, 3):
+        raise ValueError(f"dominance is computed for 2 or 3 objectives, found {losses.shape[1]}")
+    ordered, row = np.unique(losses, axis=0, return_inverse=True)
+    if losses.shape[1] == 2:
+        stays = np.ones(len(ordered), dtype=bool)
+        stays[1:] = ordered[1:, 1] < np.minimum.accumulate(ordered[:-1, 1])
+    else:
+        # Only the order counts, and places in it are finite where losses may not be.
+        _, y = np.unique(ordered[:, 1], return_inverse=True)
+        _, z = np.unique(ordered[:, 2], return_inverse=True)
+        stairs = _Staircase(len(ordered), len(ordered))
+        places = zip(y.tolist(), z.tolist(), strict=True)
+        stays = np.array([stairs.add(*place) > 0 for place in places], dtype=bool)
+    kept: NDArray[np.bool_] = stays[row.reshape(-1)]
+    return kept
 
 
 def hypervolume(losses: Losses, reference: Losses) -> float:
     """The volume that ``losses`` (shape (n, m), m = 2 or 3) dominate below ``reference`` (m,).
 
-    Exact. Two objectives by one sweep, O(n log n); three by slicing along the last (HSO, While et
-    al. 2006, "A faster algorithm for calculating hypervolume"), O(n^2 log n). Points that are not
-    better than the reference in every objective contribute nothing.
+    Exact, in O(n log n): two objectives by one sweep, three by a sweep along the last that keeps
+    the staircase of the other two (Beume et al. 2009, "On the complexity of computing the
+    hypervolume indicator", section III). Points that are not better than the reference in every
+    objective contribute nothing.
 
     Raises:
         ValueError: m is neither 2 nor 3.
@@ -59,16 +77,38 @@ def _area(losses: Losses, reference: Losses) -> float:
 
 
 def _volume(losses: Losses, reference: Losses) -> float:
-    """Three objectives: areas of the slices between successive values of the third."""
-    ordered = losses[np.argsort(losses[:, 2], kind="stable")]
-    depths = np.diff(np.concatenate((ordered[:, 2], [reference[2]])))
-    return float(
-        sum(
-            depth * _area(ordered[: count + 1, :2], reference[:2])
-            for count, depth in enumerate(depths)
-            if depth > 0
-        )
-    )
+    """Three objectives: slices between successive values of the third."""
+    stairs = _Staircase(reference[0], reference[1])
+    area = volume = 0.0
+    depth = 0.0
+    for x, y, z in losses[np.argsort(losses[:, 2], kind="stable")].tolist():
+        volume += area * (z - depth)
+        depth = z
+        area += stairs.add(x, y)
+    return float(volume + area * (reference[2] - depth))
+
+
+class _Staircase:
+    """The lower left boundary of points in a plane, within a reference corner."""
+
+    def __init__(self, x: float, y: float) -> None:
+        self._xs = [-np.inf, x]  # rising
+        self._ys = [y, -np.inf]  # falling
+
+    def add(self, x: float, y: float) -> float:
+        """The area that a point adds: 0 when one of those before is nowhere worse."""
+        xs, ys = self._xs, self._ys
+        first = last = bisect_right(xs, x)
+        if ys[first - 1] <= y:
+            return 0.0
+        added, left, ceiling = 0.0, x, ys[first - 1]
+        while ys[last] >= y:
+            added += (xs[last] - left) * (ceiling - y)
+            left, ceiling = xs[last], ys[last]
+            last += 1
+        added += (xs[last] - left) * (ceiling - y)
+        xs[first:last], ys[first:last] = [x], [y]
+        return added
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,21 @@ def test_equal_points_do_not_dominate_each_other():
 
 
 @pytest.mark.parametrize("objectives", [2, 3])
+@pytest.mark.parametrize("seed", range(20))
+def test_what_stays_is_what_no_other_row_dominates(objectives, seed):
+    rng = np.random.default_rng(seed)
+    losses = rng.integers(0, 6, (rng.integers(0, 60), objectives)) / 5
+    losses[rng.random(losses.shape) < 0.05] = np.inf
+    expected = [not any(dominates(other, row) for other in losses) for row in losses]
+    assert non_dominated(losses).tolist() == expected
+
+
+def test_dominance_refuses_more_than_three_objectives():
+    with pytest.raises(ValueError, match="2 or 3"):
+        non_dominated(np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
 def test_the_archive_is_the_non_dominated_set_whatever_the_order(objectives):
     losses = np.random.default_rng(1).integers(0, 8, (200, objectives)) / 10
     expected = set(np.flatnonzero(non_dominated(losses)).tolist())
