@@ -4,8 +4,8 @@
     python -m benchmarks.growth --database-url postgresql+psycopg://postgres@127.0.0.1/growth
 
 Processor time of the search loop for an evaluation, proposal included, as evaluations come (60
-dimensions); for a point that enters a front, by the front's size; and what polls of a search take, by
-its evaluations and the size of its front. The database must be empty; the default is SQLite.
+dimensions); for a point that enters a front, by its size; and what polls of a search take, by
+its evaluations and its front. The database must be empty; the default is SQLite.
 """
 
 from __future__ import annotations
