@@ -71,10 +71,10 @@ def test_a_subnet_that_does_not_fit_row_by_row_fails_alone(
 ):
     real = evaluating.activate
 
-    def activate(supernet, subnet):
+    def activate(supernet, subnet, *splice):
         if subnet == supernet.space.maximal:
             raise torch.OutOfMemoryError("device out of memory")
-        return real(supernet, subnet)
+        return real(supernet, subnet, *splice)
 
     monkeypatch.setattr(evaluating, "activate", activate)
     result = bench.ask(

@@ -17,6 +17,7 @@ def models(bench: Bench, capacity: int) -> WarmModels:
         token_budget=512,
         capacity=capacity,
         memory_bytes=2**40,
+        prefix_bytes=2**20,
     )
 
 
