@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.metrics import Task
+from api_schemas.costs import Cost
+from api_schemas.metrics import Metric, Task
+from search.cost import cost_report
+from search.objectives import Objectives
+from search.problem import SearchProblem
 from search.space import SubnetConfig
 from supernet.activation import activate
 from supernet.checkpoint.reader import read_supernet
+from supernet.cost_model import cost_model
 from supernet.evaluation import EvaluationUnwantedError, evaluate, predict
 from supernet.examples import Batch
 from supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
@@ -143,6 +148,21 @@ def test_a_dimension_counts_from_the_first_layer_that_it_cuts(tmp_path: Path):
         names = {f"layer.{layer}.{part}" for part in ("attention.heads", "ffn.width", "lora.rank")}
         assert set(within[layer + 1]) - set(within[layer]) == names
         assert within[layer + 1][: len(within[layer])] == within[layer]
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_searches_and_workers_agree_on_the_first_layer_of_each_dimension(
+    tmp_path: Path, model_type
+):
+    """Or else layer crossover would breed what prefixes do not save."""
+    supernet, _ = opened(tmp_path, model_type=model_type, depth=True, adapted=EVERYWHERE)
+    model = cost_model(supernet)
+    names = (Metric.ACCURACY, Cost.GFLOPS)
+    objectives = Objectives(names, cost_report(model, supernet.space.maximal, 16))
+    first = SearchProblem(supernet.space, model, 16, objectives).first_layers
+    assert len(first) == len(supernet.space.dimensions)
+    for depth, names_within in enumerate(dimensions_within(supernet)):
+        assert set(names_within) == {name for name, layer in first.items() if layer < depth}
 
 
 def nncf_with_tied_ranks(folder: Path) -> Path:
