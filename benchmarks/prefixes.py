@@ -34,7 +34,7 @@ from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.cost_model import cost_model
 from supernet.evaluation import evaluate
 from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
-from supernet.prefixes import PrefixCache, Prefixes
+from supernet.prefixes import Prefix, PrefixCache, Prefixes
 from supernet.supernet import Supernet
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -44,6 +44,14 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 SIZES = (1, 2, 4, 8, 16, 32, 64, 256)
 PLENTY = 2**62
+
+
+class LeastRecentlyUsed(PrefixCache):
+    """The usual way to bound a cache, to compare with; of equals the deepest goes."""
+
+    def worths(self, kept: list[Prefix]) -> list[float]:
+        """The same for all, so that only the last use counts."""
+        return [0.0] * len(kept)
 
 
 class Dataset:
@@ -63,9 +71,9 @@ class Dataset:
         self.cost_model: CostModel = cost_model(self.supernet)
         self.max_length: int = options.max_length
 
-    def prefixes(self, size: int) -> Prefixes:
+    def prefixes(self, size: int, kind: type[PrefixCache] = PrefixCache) -> Prefixes:
         """None yet, in a cache with room for ``size``."""
-        cache = PrefixCache(PLENTY)
+        cache = kind(PLENTY)
         prefixes = cache.of(self.supernet, self.batches)
         cache.limit(size * prefixes.bytes_each)
         return prefixes
@@ -115,9 +123,14 @@ def searched(dataset: Dataset, settings: dict[str, Any], evaluations: int) -> li
     return subnets
 
 
-def spared(dataset: Dataset, subnets: list[SubnetConfig], size: int) -> tuple[float, float]:
+def spared(
+    dataset: Dataset,
+    subnets: list[SubnetConfig],
+    size: int,
+    kind: type[PrefixCache] = PrefixCache,
+) -> tuple[float, float]:
     """The shares of layer passes and of multiply-accumulates saved by room for ``size``."""
-    prefixes = dataset.prefixes(size)
+    prefixes = dataset.prefixes(size, kind)
     passes = done = 0
     layers, all_layers = 0.0, 0.0
     depth = dataset.supernet.plan.depth
@@ -184,9 +197,10 @@ def main() -> None:
             rows = [json.dumps({"subnet": dict(subnet)}) for subnet in found[name]]
             (options.keep / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
     for name, subnets in found.items():
-        shares = [spared(dataset, subnets, size) for size in SIZES]
-        cells = [f"{passes:>7.1%} ({macs:>4.0%})" for passes, macs in shares]
-        print(f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
+        for suffix, kind in (("", PrefixCache), (", LRU", LeastRecentlyUsed)):
+            shares = [spared(dataset, subnets, size, kind) for size in SIZES]
+            cells = [f"{passes:>7.1%} ({macs:>4.0%})" for passes, macs in shares]
+            print(f"{name + suffix:<24}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
     if options.timed:
         name, subnets = next(iter(found.items()))
         stretch = subnets[options.begin : options.begin + options.timed]

@@ -24,7 +24,7 @@ from supernet.supernet import Supernet
 
 HALF_LIFE = 16.0
 """Evaluations after which a use counts half: what a search tries next resembles what it tried last.
-Of 5 to 200, 10 to 20 save most, whatever the memory (``benchmarks/prefixes.py``)."""
+Of 5 to 200, recorded searches by `pareto` save most with 5 to 20, by `nsga2` with 20 to 200."""
 MOST = 256
 """Prefixes kept at once: choosing among more would take longer than a small dataset's layers."""
 FORGOTTEN = 10 * HALF_LIFE
@@ -32,7 +32,7 @@ FORGOTTEN = 10 * HALF_LIFE
 
 
 @dataclass(eq=False, slots=True)
-class _Prefix:
+class Prefix:
     """A subnet's first layers, kept or only counted.
 
     ``ancestors`` are the shallower prefixes of it, the shallowest first, so it is one layer deeper
@@ -41,7 +41,7 @@ class _Prefix:
     until the evaluation that ``is_kept`` was promised to has succeeded.
     """
 
-    ancestors: tuple[_Prefix, ...]
+    ancestors: tuple[Prefix, ...]
     uses: float = 0.0
     used_at: int = 0
     is_kept: bool = False
@@ -49,16 +49,19 @@ class _Prefix:
 
     @property
     def depth(self) -> int:
+        """How many layers it is of."""
         return len(self.ancestors) + 1
 
     def uses_at(self, now: int) -> float:
+        """What is left of its uses at evaluation ``now``."""
         return float(self.uses * 0.5 ** ((now - self.used_at) / HALF_LIFE))
 
-    def nearest_kept(self) -> _Prefix | None:
+    def nearest_kept(self) -> Prefix | None:
         """The deepest kept prefix that is shallower."""
         return next((prefix for prefix in reversed(self.ancestors) if prefix.is_kept), None)
 
     def drop(self) -> None:
+        """Keep it no more; its uses still count."""
         self.is_kept, self.states = False, None
 
 
@@ -108,12 +111,12 @@ class PrefixCache:
         self._now += 1
         return self._now
 
-    def _make_room(self, in_use: _Prefix | None) -> None:
+    def _make_room(self, in_use: Prefix | None) -> None:
         """Drop prefixes until the rest is within the bounds; ``in_use`` stays."""
         kept = [(prefix, each.bytes_each) for each in self._datasets for prefix in each.kept()]
         held = sum(size for _, size in kept)
         while kept and (held > self._limit or len(kept) > MOST):
-            worths = self._worths([prefix for prefix, _ in kept])
+            worths = self.worths([prefix for prefix, _ in kept])
             # Of equals the one used longest ago goes, and of these the deepest.
             candidates = [
                 (worth, prefix.used_at, -prefix.depth, place)
@@ -126,7 +129,7 @@ class PrefixCache:
             prefix.drop()
             held -= size
 
-    def _worths(self, kept: list[_Prefix]) -> list[float]:
+    def worths(self, kept: list[Prefix]) -> list[float]:
         """Layers that each prefix saves an evaluation, as uses go now."""
         nearest = {prefix: prefix.nearest_kept() for prefix in kept}
         starts = {prefix: prefix.uses_at(self._now) for prefix in kept}
@@ -151,7 +154,7 @@ class Prefixes:
         self._cache = cache
         self._supernet = supernet
         self._batches = batches
-        self._known: dict[tuple[int, tuple[int, ...]], _Prefix] = {}
+        self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
         within = dimensions_within(supernet)
         self._dimensions = within[-1]
         self._lengths = [len(names) for names in within]
@@ -165,7 +168,7 @@ class Prefixes:
         """The bytes that are kept, or promised to the evaluation in hand."""
         return self.bytes_each * sum(1 for _ in self.kept())
 
-    def kept(self) -> Iterator[_Prefix]:
+    def kept(self) -> Iterator[Prefix]:
         """The prefixes that are kept or promised."""
         return (prefix for prefix in self._known.values() if prefix.is_kept)
 
@@ -218,7 +221,7 @@ class Prefixes:
         for depth, tap in taps.items():
             way[depth - 1].states = tap.states
 
-    def _way(self, subnet: SubnetConfig) -> tuple[_Prefix, ...]:
+    def _way(self, subnet: SubnetConfig) -> tuple[Prefix, ...]:
         """The prefixes that another subnet can share with this one, each used once more.
 
         Not that of all layers: no subnet is evaluated twice.
@@ -227,11 +230,11 @@ class Prefixes:
         if now % int(FORGOTTEN) == 0:
             self._forget(now)
         choices = tuple(subnet[name] for name in self._dimensions)
-        way: tuple[_Prefix, ...] = ()
+        way: tuple[Prefix, ...] = ()
         shareable = min(active_layers(self._supernet, subnet), self._supernet.num_layers - 1)
         for depth in range(1, shareable + 1):
             key = depth, choices[: self._lengths[depth]]
-            prefix = self._known.setdefault(key, _Prefix(way))
+            prefix = self._known.setdefault(key, Prefix(way))
             prefix.uses, prefix.used_at = prefix.uses_at(now) + 1, now
             way = (*way, prefix)
         return way
