@@ -155,6 +155,7 @@ class Prefixes:
         self._supernet = supernet
         self._batches = batches
         self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
+        self._swept_at = 0
         within = dimensions_within(supernet)
         self._dimensions = within[-1]
         self._lengths = [len(names) for names in within]
@@ -227,7 +228,7 @@ class Prefixes:
         Not that of all layers: no subnet is evaluated twice.
         """
         now = self._cache._tick()
-        if now % int(FORGOTTEN) == 0:
+        if now - self._swept_at >= FORGOTTEN:
             self._forget(now)
         choices = tuple(subnet[name] for name in self._dimensions)
         way: tuple[Prefix, ...] = ()
@@ -241,6 +242,7 @@ class Prefixes:
 
     def _forget(self, now: int) -> None:
         """Stop counting what nobody has come by for long, unless a kept prefix lies below it."""
+        self._swept_at = now
         needed = {ancestor for prefix in self.kept() for ancestor in (prefix, *prefix.ancestors)}
         self._known = {
             key: prefix
