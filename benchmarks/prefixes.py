@@ -128,14 +128,19 @@ def spared(
     subnets: list[SubnetConfig],
     size: int,
     kind: type[PrefixCache] = PrefixCache,
+    *,
+    workers: int = 1,
 ) -> tuple[float, float]:
-    """The shares of layer passes and of multiply-accumulates saved by room for ``size``."""
-    prefixes = dataset.prefixes(size, kind)
+    """The shares of layer passes and of multiply-accumulates saved by room for ``size``.
+
+    Of ``workers`` that take turns, each has as much room.
+    """
+    each = [dataset.prefixes(size, kind) for _ in range(workers)]
     passes = done = 0
     layers, all_layers = 0.0, 0.0
     depth = dataset.supernet.plan.depth
-    for subnet in subnets:
-        with prefixes.shared(subnet) as splice:
+    for number, subnet in enumerate(subnets):
+        with each[number % workers].shared(subnet) as splice:
             passes += splice.first
         done += dataset.supernet.num_layers if depth is None else subnet[depth]
         layers += dataset.gflops(subnet, splice.first)
@@ -174,6 +179,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
     parser.add_argument("--keep", type=Path, help="folder to write the searches' subnets to")
     parser.add_argument("--recorded", nargs="+", type=Path, help="JSONL, instead of searches")
+    parser.add_argument("--workers", type=int, default=1, help="that take turns, in the table")
     parser.add_argument("--timed", type=int, default=30, help="how many are measured; 0 is none")
     parser.add_argument("--from", dest="begin", type=int, default=100, help="first one measured")
     parser.add_argument("--size", type=int, default=32, help="prefixes kept in what is measured")
@@ -198,7 +204,9 @@ def main() -> None:
             (options.keep / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
     for name, subnets in found.items():
         for suffix, kind in (("", PrefixCache), (", LRU", LeastRecentlyUsed)):
-            shares = [spared(dataset, subnets, size, kind) for size in SIZES]
+            shares = [
+                spared(dataset, subnets, size, kind, workers=options.workers) for size in SIZES
+            ]
             cells = [f"{passes:>7.1%} ({macs:>4.0%})" for passes, macs in shares]
             print(f"{name + suffix:<24}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
     if options.timed:
