@@ -21,9 +21,10 @@ class RandomSettings(_Settings):
 
 class _GeneticSettings(_Settings):
     population_size: Annotated[int, Field(ge=4, le=1000)] = 40
-    crossover: Literal["uniform", "ordinal", "sbx", "blx_alpha", "v_sbx"] = Field(
+    crossover: Literal["uniform", "ordinal", "layer", "sbx", "blx_alpha", "v_sbx"] = Field(
         default="uniform",
-        description="ordinal: any choice from one parent's to the other's; the rest as in Optuna",
+        description="ordinal: any choice from one parent's to the other's; layer: the first layers "
+        "of one parent, the rest of the other; the others as in Optuna",
     )
     crossover_prob: Probability = 0.9
     swapping_prob: Probability = 0.5

@@ -39,6 +39,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "hill-climbing": {"name": "hill-climbing"},
     "nsga2": {"name": "nsga2", "population_size": 40},
     "nsga2, ordinal": {"name": "nsga2", "population_size": 40, "crossover": "ordinal"},
+    "nsga2, layer": {"name": "nsga2", "population_size": 40, "crossover": "layer"},
     "nsga3": {"name": "nsga3", "population_size": 40},
     "tpe": {"name": "tpe"},
     "gp": {"name": "gp"},

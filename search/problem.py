@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.costs import CostModel
+from api_schemas.costs import CostModel, Extent
 from api_schemas.searches import Constraint
 from search.cost_table import CostTable, Indices
 from search.noise import standard_error
@@ -36,12 +36,32 @@ class SearchProblem:
         self.objectives = objectives
         self.constraints = tuple(constraints)
         self.rows = rows
+        self._cost_model = cost_model
         self._costs = CostTable(space, cost_model, max_length)
 
     @cached_property
     def cardinalities(self) -> NDArray[np.intp]:
         """The number of choices of each dimension, shape (dimensions,)."""
         return np.array(self.space.cardinalities, dtype=np.intp)
+
+    @cached_property
+    def first_layers(self) -> dict[str, int]:
+        """The first encoder layer that each dimension makes a difference to.
+
+        The number of layers for a dimension that cuts the head only, or drops last layers.
+        """
+        last = len(self._cost_model.layer_params)
+        first = {dimension.name: last for dimension in self.space.dimensions}
+        cuts: list[tuple[int | None, Extent | None]] = [
+            (shape.layer, extent)
+            for shape in self._cost_model.linears
+            for extent in (shape.rows, shape.columns, shape.rank)
+        ]
+        cuts += [(product.layer, product.width) for product in self._cost_model.attentions]
+        for layer, extent in cuts:
+            if layer is not None and extent is not None and extent.dimension is not None:
+                first[extent.dimension] = min(layer, first[extent.dimension])
+        return first
 
     @cached_property
     def is_metric(self) -> NDArray[np.bool_]:

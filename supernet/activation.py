@@ -6,7 +6,8 @@ A smaller subnet is really smaller: its layers multiply by sliced matrices, neve
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,13 +35,34 @@ class ActiveSubnet:
         return output.logits  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Splice:
+    """Where a subnet is run in part, and looked into.
+
+    The ``first`` layers are left out; where there are any, ``source`` stands in for the embeddings
+    and gives what the last of them would have. A module of ``taps`` is handed the hidden states
+    behind so many layers, and passes them on.
+    """
+
+    first: int = 0
+    source: nn.Module | None = None
+    taps: Mapping[int, nn.Module] = field(default_factory=dict)
+
+
+WHOLE = Splice()
+
+
 def active_layers(supernet: Supernet, subnet: SubnetConfig) -> int:
     """How many of the first encoder layers the subnet keeps."""
     return supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
 
 
-def active_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:
+def active_tensors(
+    supernet: Supernet, subnet: SubnetConfig, *, first: int = 0
+) -> dict[str, torch.Tensor]:
     """The weights and biases that the subnet has instead of the super-network's, by name.
+
+    Those of the ``first`` layers are left out.
 
     A cut weight without an adapter is a view; with one it is the sum
     ``W[:o, :i] + scaling * B[:o, :r] A[:r, :i]``, through which gradients flow to A and B.
@@ -49,8 +71,8 @@ def active_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.
     kept = active_layers(supernet, subnet)
     active = {}
     for module in supernet.elastic_modules:
-        place = supernet.architecture.role_of(module)
-        if place is not None and place[0] >= kept:
+        layer = supernet.architecture.layer_of(module)
+        if layer is not None and not first <= layer < kept:
             continue
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
@@ -65,28 +87,45 @@ def active_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.
     return active
 
 
-def activate(supernet: Supernet, subnet: SubnetConfig) -> ActiveSubnet:
+def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -> ActiveSubnet:
     """The subnet as something that runs. Costs a few small matrix products, no copy of a layer."""
-    model = _with_first_layers(supernet, active_layers(supernet, subnet))
-    return ActiveSubnet(model, active_tensors(supernet, subnet))
+    model = _with_layers(supernet, active_layers(supernet, subnet), splice)
+    return ActiveSubnet(model, active_tensors(supernet, subnet, first=splice.first))
 
 
-def _with_first_layers(supernet: Supernet, kept: int) -> nn.Module:
-    """The model with only its first ``kept`` layers: the same modules, a shorter list of them.
+def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
+    """The model with only its first ``kept`` layers, less those that ``splice`` leaves out.
 
-    Only the modules on the way to the list are copied, and those shallowly.
+    The same modules under the same names. Only the modules on the way to what is changed are
+    copied, and those shallowly.
     """
-    if kept == supernet.num_layers:
+    if kept == supernet.num_layers and not splice.first and not splice.taps:
         return supernet.model
-    *path, last = supernet.architecture.layers.split(".")
-    root = parent = _shallow_copy(supernet.model)
-    for attribute in path:
-        child = _shallow_copy(getattr(parent, attribute))
-        parent._modules[attribute] = child
-        parent = child
-    layers = getattr(parent, last)
-    parent._modules[last] = nn.ModuleList(list(layers)[:kept])
+    architecture = supernet.architecture
+    root = _shallow_copy(supernet.model)
+    layers = _own(root, architecture.layers)
+    spliced: dict[str, nn.Module] = {}
+    for index, layer in enumerate(layers.children()):
+        if splice.first <= index < kept:
+            spliced[str(index)] = layer
+            if (tap := splice.taps.get(index + 1)) is not None:
+                spliced[f"tap_{index + 1}"] = tap
+    layers.__dict__["_modules"] = spliced
+    if splice.source is not None:
+        # Their parent is on the way to the layers, and so a copy by now.
+        parent, _, name = architecture.embeddings.rpartition(".")
+        root.get_submodule(parent)._modules[name] = splice.source
     return root
+
+
+def _own(root: nn.Module, path: str) -> nn.Module:
+    """The module at ``path``, replaced in ``root`` by a shallow copy, and all on the way to it."""
+    module = root
+    for attribute in path.split("."):
+        child = _shallow_copy(getattr(module, attribute))
+        module._modules[attribute] = child
+        module = child
+    return module
 
 
 def _shallow_copy(module: nn.Module) -> nn.Module:

@@ -56,6 +56,16 @@ class Architecture:
         """The full name of a part of a layer, e.g. ``module(3, "query")``."""
         return f"{self.layers}.{layer}.{getattr(self, role)}"
 
+    @property
+    def embeddings(self) -> str:
+        """The module that turns token ids into the first layer's input."""
+        return f"{self.encoder}.embeddings"
+
+    def layer_of(self, name: str) -> int | None:
+        """The encoder layer that a module or tensor belongs to, None outside the layers."""
+        prefix = f"{self.layers}."
+        return int(name.removeprefix(prefix).partition(".")[0]) if name.startswith(prefix) else None
+
     def role_of(self, module: str) -> tuple[int, str] | None:
         """The (layer, role) of a module name: the inverse of `module`, None for any other."""
         index, _, rest = module.removeprefix(f"{self.layers}.").partition(".")

@@ -24,7 +24,7 @@ def cost_model(supernet: Supernet) -> CostModel:
     for name, parameter in parameters.items():
         if name in counted:
             continue
-        layer = _layer_of(supernet, name)
+        layer = architecture.layer_of(name)
         if layer is not None:
             layer_params[layer] += parameter.numel()
         else:
@@ -54,7 +54,7 @@ def _linear_modules(supernet: Supernet) -> list[str]:
 
 
 def _linear(supernet: Supernet, module: str) -> LinearShape:
-    layer = _layer_of(supernet, module)
+    layer = supernet.architecture.layer_of(module)
     trained = supernet.architecture.trained
     return LinearShape(
         name=module,
@@ -75,14 +75,6 @@ def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:
     if cut is None:
         return Extent(full=full)
     return Extent(full=full, dimension=cut.dimension, unit=cut.unit)
-
-
-def _layer_of(supernet: Supernet, name: str) -> int | None:
-    """The encoder layer that a module or parameter belongs to."""
-    prefix = f"{supernet.architecture.layers}."
-    if not name.startswith(prefix):
-        return None
-    return int(name.removeprefix(prefix).partition(".")[0])
 
 
 def _zeros(supernet: Supernet, tensor: str) -> dict[int, dict[int, int]] | None:

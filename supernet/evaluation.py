@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 
@@ -11,6 +12,7 @@ from search.space import SubnetConfig
 from supernet.activation import ActiveSubnet, activate
 from supernet.examples import Batch
 from supernet.metrics import task_metrics
+from supernet.prefixes import Prefixes
 from supernet.supernet import Supernet
 
 
@@ -25,17 +27,23 @@ def evaluate(
     labels: torch.Tensor,
     task: Task,
     is_unwanted: Callable[[], bool] = lambda: False,
+    prefixes: Prefixes | None = None,
 ) -> dict[str, float]:
     """All metrics of ``task`` for a subnet, on batches that lie on the super-network's device.
 
     ``labels`` (rows,) stay on the CPU. Batches and padding change nothing but the last bits.
-    ``is_unwanted`` is asked before every batch.
+    ``is_unwanted`` is asked before every batch. First layers that ``prefixes`` know are not run.
 
     Raises:
         EvaluationUnwantedError: nobody waits for the result any more.
+        ValueError: ``prefixes`` are of another super-network or other batches.
     """
-    with torch.inference_mode():
-        active = activate(supernet, subnet)
+    with torch.inference_mode(), ExitStack() as stack:
+        if prefixes is None:
+            active = activate(supernet, subnet)
+        else:
+            prefixes.require(supernet, batches)
+            active = activate(supernet, subnet, stack.enter_context(prefixes.shared(subnet)))
         logits = predict(active, batches, rows=len(labels), is_unwanted=is_unwanted)
     return task_metrics(task, logits, labels)
 

@@ -175,6 +175,7 @@ class Actors:
         numbers = tuple(item.number for item in wanted)
         self.send(SubnetsStarted(search_id=message.search_id, worker=self._worker, numbers=numbers))
         loaded = self._load(message)
+        wanted = _sharing_most(wanted, loaded)
         outcomes: list[SubnetOutcome] = []
         for position, item in enumerate(wanted):
             if watch.halted is not None:
@@ -210,7 +211,7 @@ class Actors:
             elif begun >= ATTEMPTS:
                 found = self._measure_apart(message, item)
             else:
-                found = self._measure(message, item, *loaded, watch)
+                found = self._measure(message, item, *loaded, begun, watch)
         except EvaluationUnwantedError:
             raise
         except Exception as error:
@@ -231,10 +232,16 @@ class Actors:
         item: SubnetToEvaluate,
         warm: WarmSupernet,
         dataset: WarmDataset,
+        begun: int,
         watch: HaltWatch,
     ) -> dict[str, float] | Problem:
-        """The metrics; when memory runs out, in batches of half the tokens, down to single rows."""
+        """The metrics; when memory runs out, in batches of half the tokens, down to single rows.
+
+        What died with a worker before is measured in as little memory as can be, and all by itself.
+        """
         subnet = warm.supernet.space.subnet(item.subnet)
+        prefixes = dataset.prefixes if begun == 1 else None
+        gave_up = False
         while True:
             try:
                 return evaluate(
@@ -244,11 +251,17 @@ class Actors:
                     dataset.labels,
                     message.task,
                     watch.has_ended,
+                    prefixes,
                 )
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 out_of_memory = str(error)
+            prefixes = None
+            if not gave_up and self._models.give_up_prefixes():
+                gave_up = True
+                log.warning("out of memory: activations that subnets share are dropped")
+                continue
             self._models.keep_only(message.supernet_digest)
             if not dataset.halve_batches():
                 return fault(
@@ -300,7 +313,9 @@ class Actors:
             return
         self.send(
             SubnetsEvaluated(
-                search_id=message.search_id, worker=self._worker, outcomes=tuple(outcomes)
+                search_id=message.search_id,
+                worker=self._worker,
+                outcomes=tuple(sorted(outcomes, key=lambda outcome: outcome.number)),
             )
         )
         for outcome in outcomes:
@@ -402,6 +417,14 @@ class Actors:
         finally:
             archive.unlink(missing_ok=True)
         self.send(exported)
+
+
+def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[SubnetToEvaluate]:
+    """The subnets in an order in which each finds what it shares with those before it."""
+    if isinstance(loaded, Problem):
+        return wanted
+    _, dataset = loaded
+    return sorted(wanted, key=lambda item: dataset.prefixes.place(item.subnet))
 
 
 def _delivery(message: EvaluateSubnets, number: int, attempt: int) -> str:

@@ -63,6 +63,7 @@ class WorkerRuntime:
             token_budget=self._compute.token_budget,
             capacity=settings.warm_supernets,
             memory_bytes=settings.warm_bytes(),
+            prefix_bytes=settings.prefix_bytes(),
         )
         self._actors = Actors(
             broker,

@@ -44,7 +44,14 @@ class WorkerSettings(BaseSettings):
     warm_gib: float | None = Field(
         default=None,
         gt=0,
-        description="most memory for their weights, in GiB; None is a third of the device's",
+        description="most memory for their weights and the activations that subnets share, in "
+        "GiB; None is a third of the device's",
+    )
+    prefix_gib: float | None = Field(
+        default=None,
+        ge=0,
+        description="most memory for activations that subnets share, in GiB and within warm_gib; "
+        "0 keeps none; None is an eighth of the device's, on CPU at most 1",
     )
     affinity: bool = Field(
         default=True, description="take the work of super-networks in memory before any other"
@@ -113,15 +120,26 @@ class WorkerSettings(BaseSettings):
         return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
 
     def warm_bytes(self) -> int:
-        """The most memory for the weights of warm super-networks, in bytes."""
-        import torch
-
+        """The most memory for warm super-networks, in bytes."""
         if self.warm_gib is not None:
             return int(self.warm_gib * 2**30)
+        return self._device_bytes() // 3
+
+    def prefix_bytes(self) -> int:
+        """The most memory for activations that subnets share, in bytes."""
+        if self.prefix_gib is not None:
+            return int(self.prefix_gib * 2**30)
+        share = self._device_bytes() // 8
+        # The host's memory is also that of the other workers, the server and whoever else is there.
+        return share if self.torch_device().type == "cuda" else min(share, 2**30)
+
+    def _device_bytes(self) -> int:
+        import torch
+
         device = self.torch_device()
         if device.type == "cuda":
-            return int(torch.cuda.get_device_properties(device).total_memory) // 3
-        return int(psutil.virtual_memory().total) // 3
+            return int(torch.cuda.get_device_properties(device).total_memory)
+        return int(psutil.virtual_memory().total)
 
     def tokens_per_batch(self) -> int:
         """The token budget of a batch on this device."""

@@ -16,6 +16,7 @@ from api_schemas.messages import EvaluateSubnets
 from api_schemas.verification import RowSplit
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.examples import Batch, TokenizedExamples, read_canonical, tokenize
+from supernet.prefixes import PrefixCache, Prefixes
 from supernet.supernet import Supernet
 from supernet.verification import rows_of
 from worker.blobs import BlobStore, checkpoint
@@ -26,12 +27,19 @@ DatasetKey = tuple[str, int, RowSplit | None]
 
 @dataclass
 class WarmDataset:
-    """A tokenised dataset in batches of at most ``token_budget`` tokens on the device."""
+    """A tokenised dataset in batches of at most ``token_budget`` tokens on the device.
 
+    ``prefixes`` are those of the subnets of ``supernet`` on just these batches: other batches have
+    others.
+    """
+
+    supernet: Supernet
     examples: TokenizedExamples
     device: torch.device
     token_budget: int
+    cache: PrefixCache
     batches: list[Batch] = field(init=False)
+    prefixes: Prefixes = field(init=False)
 
     def __post_init__(self) -> None:
         self._batch()
@@ -53,6 +61,7 @@ class WarmDataset:
     def _batch(self) -> None:
         batches = self.examples.batches(self.token_budget)
         self.batches = [batch.to(self.device) for batch in batches]
+        self.prefixes = self.cache.of(self.supernet, self.batches)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class WarmModels:
     """The latest used super-networks, with up to four datasets each.
 
     At most ``capacity`` of them, and of at most ``memory_bytes`` together; the one in use is kept
-    whatever its size.
+    whatever its size. Of what the weights leave of these bytes, ``prefix_bytes`` may be taken by
+    activations that subnets share.
     """
 
     DATASETS = 4
@@ -84,6 +94,7 @@ class WarmModels:
         token_budget: int,
         capacity: int,
         memory_bytes: int,
+        prefix_bytes: int,
     ) -> None:
         self._blobs = blobs
         self._cache_dir = cache_dir
@@ -92,6 +103,8 @@ class WarmModels:
         self._token_budget = token_budget
         self._capacity = capacity
         self._memory_bytes = memory_bytes
+        self._prefix_bytes = prefix_bytes
+        self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
         self._supernets: OrderedDict[str, WarmSupernet] = OrderedDict()
         self._loads = 0
         self._load_seconds = 0.0
@@ -147,15 +160,34 @@ class WarmModels:
                 examples = examples.select(part)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
-            warm.datasets[key] = WarmDataset(examples, self._device, self._token_budget)
+            warm.datasets[key] = WarmDataset(
+                warm.supernet, examples, self._device, self._token_budget, self._prefixes
+            )
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
 
+    def give_up_prefixes(self) -> bool:
+        """Drop the activations that subnets share, and keep at most half as many from now on.
+
+        For when memory runs out: they are the cheapest to come by again. False when none may be
+        kept anyway.
+        """
+        if self._prefixes.limit_bytes == 0:
+            return False
+        self._prefix_bytes = (self._prefixes.held_bytes or self._prefixes.limit_bytes) // 2
+        self._prefixes.clear()
+        self._bound_prefixes()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
+
     def keep_only(self, digest: str | None) -> None:
-        """Give back the memory of every super-network but this one."""
+        """Give back the memory of every super-network but this one, and of all activations."""
         for other in [held for held in self._supernets if held != digest]:
             del self._supernets[other]
+        self._prefixes.clear()
         self.digests = tuple(self._supernets)
+        self._bound_prefixes()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -163,9 +195,18 @@ class WarmModels:
     def _make_room(self, size: int) -> None:
         while self._supernets and (
             len(self._supernets) >= self._capacity
-            or size + sum(held.size_bytes for held in self._supernets.values()) > self._memory_bytes
+            or size + self._weight_bytes() > self._memory_bytes
         ):
             self._supernets.popitem(last=False)
+        self._bound_prefixes(size)
+
+    def _bound_prefixes(self, coming: int = 0) -> None:
+        """Leave to activations what weights, those ``coming`` included, do not take."""
+        left = self._memory_bytes - self._weight_bytes() - coming
+        self._prefixes.limit(min(self._prefix_bytes, left))
+
+    def _weight_bytes(self) -> int:
+        return sum(held.size_bytes for held in self._supernets.values())
 
 
 def _size_bytes(supernet: Supernet) -> int:

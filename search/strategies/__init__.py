@@ -28,5 +28,4 @@ def make_strategy(settings: StrategySettings, problem: SearchProblem, *, seed: i
         case HillClimbingSettings():
             return HillClimbingStrategy(settings, problem, seed=seed)
         case _:
-            objectives = len(problem.objectives.names)
-            return OptunaStrategy(settings, problem.space, objectives=objectives, seed=seed)
+            return OptunaStrategy(settings, problem, seed=seed)

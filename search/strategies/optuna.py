@@ -37,7 +37,9 @@ from api_schemas.strategies import (
     TpeSettings,
 )
 from search.pareto import Losses
-from search.space import SearchSpace, SubnetConfig
+from search.problem import SearchProblem
+from search.space import SubnetConfig
+from search.strategies.layer_crossover import LayerCrossover
 from search.strategies.ordinal_crossover import OrdinalCrossover
 
 OptunaSettings = RandomSettings | Nsga2Settings | Nsga3Settings | TpeSettings | GpSettings
@@ -56,18 +58,17 @@ class OptunaStrategy:
     full. (Optuna run asynchronously overshoots its generations instead.)
     """
 
-    def __init__(
-        self, settings: OptunaSettings, space: SearchSpace, *, objectives: int, seed: int
-    ) -> None:
+    def __init__(self, settings: OptunaSettings, problem: SearchProblem, *, seed: int) -> None:
         self._settings = settings
-        self._space = space
+        self._space = space = problem.space
+        self._first_layers = problem.first_layers
         self._seed = seed
         self._distributions: dict[str, BaseDistribution] = {
             dimension.name: IntDistribution(0, len(dimension.choices) - 1)
             for dimension in space.dimensions
         }
         self._study = optuna.create_study(
-            directions=["minimize"] * objectives, sampler=RandomSampler(seed=0)
+            directions=["minimize"] * len(problem.objectives.names), sampler=RandomSampler(seed=0)
         )
         self._trials: dict[int, int] = {}
         self._created = 0
@@ -157,10 +158,12 @@ class OptunaStrategy:
             case RandomSettings():
                 return RandomSampler(seed=seed)
             case Nsga2Settings():
-                return NSGAIISampler(seed=seed, **_genetic(settings))
+                return NSGAIISampler(seed=seed, **self._genetic(settings))
             case Nsga3Settings():
                 dividing = settings.dividing_parameter
-                return NSGAIIISampler(seed=seed, dividing_parameter=dividing, **_genetic(settings))
+                return NSGAIIISampler(
+                    seed=seed, dividing_parameter=dividing, **self._genetic(settings)
+                )
             case TpeSettings():
                 return TPESampler(
                     seed=seed,
@@ -172,41 +175,48 @@ class OptunaStrategy:
                 # Optuna imports torch for it, at the first proposal and only then.
                 return GPSampler(seed=seed, n_startup_trials=settings.n_startup_trials)
 
+    def _genetic(self, settings: Nsga2Settings | Nsga3Settings) -> dict[str, Any]:
+        """What the two genetic samplers have in common."""
+        return {
+            "population_size": settings.population_size,
+            "crossover": self._crossover(settings),
+            "crossover_prob": settings.crossover_prob,
+            "swapping_prob": settings.swapping_prob,
+            "mutation_prob": settings.mutation_prob,
+        }
+
+    def _crossover(self, settings: Nsga2Settings | Nsga3Settings) -> BaseCrossover:
+        match settings.crossover:
+            case "uniform":
+                return UniformCrossover(settings.swapping_prob)
+            case "ordinal":
+                return OrdinalCrossover()
+            case "layer":
+                return LayerCrossover(
+                    [self._first_layers[name] for name in _searched(self._distributions)]
+                )
+            case "sbx":
+                return SBXCrossover()
+            case "v_sbx":
+                return VSBXCrossover()
+            case "blx_alpha":
+                return BLXAlphaCrossover()
+
+
+def _searched(distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    """The dimensions with more than one choice, in the order in which Optuna's samplers go."""
+    return {name: d for name, d in sorted(distributions.items()) if not d.single()}
+
 
 def _tell_space(sampler: BaseSampler, distributions: dict[str, BaseDistribution]) -> None:
     """Spare a new sampler the comparison of all trials' dimensions: they are always the same."""
-    searched = {name: d for name, d in sorted(distributions.items()) if not d.single()}
+    searched = _searched(distributions)
 
     def infer(study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         del study, trial
         return searched
 
     sampler.infer_relative_search_space = infer  # type: ignore[method-assign]
-
-
-def _genetic(settings: Nsga2Settings | Nsga3Settings) -> dict[str, Any]:
-    """What the two genetic samplers have in common."""
-    return {
-        "population_size": settings.population_size,
-        "crossover": _crossover(settings),
-        "crossover_prob": settings.crossover_prob,
-        "swapping_prob": settings.swapping_prob,
-        "mutation_prob": settings.mutation_prob,
-    }
-
-
-def _crossover(settings: Nsga2Settings | Nsga3Settings) -> BaseCrossover:
-    match settings.crossover:
-        case "uniform":
-            return UniformCrossover(settings.swapping_prob)
-        case "ordinal":
-            return OrdinalCrossover()
-        case "sbx":
-            return SBXCrossover()
-        case "v_sbx":
-            return VSBXCrossover()
-        case "blx_alpha":
-            return BLXAlphaCrossover()
 
 
 def _derive(seed: int, number: int, attempt: int) -> int:

@@ -32,6 +32,7 @@ from api_schemas.messages import (
 from api_schemas.metrics import Task
 from api_schemas.weights import SubnetCard, WeightsFormat
 from service.signals import LocalSignals
+from supernet import evaluation as evaluating
 from tests.supernet.tiny import sentences, write_checkpoint
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
@@ -201,6 +202,37 @@ def test_the_same_batch_taken_twice_gives_the_same_metrics(bench: Bench):
     assert isinstance(first, SubnetsEvaluated)
     assert isinstance(again, SubnetsEvaluated)
     assert [o.metrics for o in first.outcomes] == [o.metrics for o in again.outcomes]
+
+
+def test_subnets_of_a_batch_share_first_layers_and_come_back_in_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """Far apart in the message, two pairs share all layers but the last."""
+    subnets = (
+        {"layer.0.ffn.width": 7},
+        {},
+        {"layer.0.ffn.width": 7, "layer.2.ffn.width": 7},
+        {"layer.2.ffn.width": 7},
+    )
+    message = evaluation(bench.checkpoint(), bench.dataset(), *subnets)
+    spared: list[tuple[int, int]] = []
+
+    def activate(supernet, subnet, splice):
+        spared.append((subnet["layer.0.ffn.width"], splice.first))
+        return real_activate(supernet, subnet, splice)
+
+    real_activate = evaluating.activate
+    monkeypatch.setattr(evaluating, "activate", activate)
+    evaluated = bench.ask(message)[1]
+    assert isinstance(evaluated, SubnetsEvaluated)
+    assert spared == [(7, 0), (7, 2), (40, 0), (40, 2)]
+    assert [outcome.number for outcome in evaluated.outcomes] == [0, 1, 2, 3]
+    monkeypatch.undo()
+    for outcome, subnet in zip(evaluated.outcomes, subnets, strict=True):
+        alone = evaluation(message.supernet_digest, message.dataset_digest, subnet)
+        bench.runtime._models.give_up_prefixes()
+        [by_itself] = bench.ask(alone)[1].outcomes
+        assert outcome.metrics == by_itself.metrics
 
 
 def test_one_subnet_that_fails_does_not_take_the_others_with_it(bench: Bench):

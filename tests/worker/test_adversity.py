@@ -22,7 +22,7 @@ from api_schemas.verification import RowSplit
 from supernet import evaluation as evaluating
 from supernet.activation import ActiveSubnet
 from tests.worker.test_actors import Bench, evaluation
-from worker import isolation
+from worker import actors, isolation
 
 
 @pytest.fixture
@@ -66,15 +66,45 @@ def test_when_memory_runs_out_batches_become_smaller_and_the_metrics_stay(
     assert max(device.batches[tried:]) <= 100  # what fits is remembered
 
 
+def test_when_memory_runs_out_shared_activations_go_before_batches_become_smaller(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    subnets = ({}, {"layer.2.ffn.width": 7}, {"layer.2.ffn.width": 24})
+    message = evaluation(bench.checkpoint(), bench.dataset(), *subnets)
+    undisturbed = bench.ask(message)[1]
+    cache = bench.runtime._models._prefixes
+    batches: list[int] = []
+    held: list[int] = []
+    real = ActiveSubnet.logits
+
+    def logits(active, inputs):
+        batches.append(inputs["input_ids"].numel())
+        held.append(cache.held_bytes)
+        if cache.held_bytes > 0 and len(held) == 1:
+            raise torch.OutOfMemoryError("device out of memory")
+        return real(active, inputs)
+
+    monkeypatch.setattr(ActiveSubnet, "logits", logits)
+    before = cache.limit_bytes
+    disturbed = bench.ask(message.model_copy(update={"search_id": "s2"}))[1]
+    assert isinstance(undisturbed, SubnetsEvaluated)
+    assert isinstance(disturbed, SubnetsEvaluated)
+    assert [o.metrics for o in disturbed.outcomes] == [o.metrics for o in undisturbed.outcomes]
+    assert held[0] > 0
+    assert held[1] == 0  # dropped, and the same batches once more
+    assert len(set(batches)) == 1
+    assert cache.limit_bytes == held[0] // 2 < before
+
+
 def test_a_subnet_that_does_not_fit_row_by_row_fails_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     real = evaluating.activate
 
-    def activate(supernet, subnet):
+    def activate(supernet, subnet, *splice):
         if subnet == supernet.space.maximal:
             raise torch.OutOfMemoryError("device out of memory")
-        return real(supernet, subnet)
+        return real(supernet, subnet, *splice)
 
     monkeypatch.setattr(evaluating, "activate", activate)
     result = bench.ask(
@@ -142,6 +172,23 @@ def test_a_batch_that_a_worker_died_over_is_reported_subnet_by_subnet(bench: Ben
     assert isinstance(first, SubnetsEvaluated)
     assert isinstance(second, SubnetsEvaluated)
     assert [len(each.outcomes) for each in (first, second)] == [1, 1]
+
+
+def test_what_a_worker_died_over_is_measured_without_shared_activations(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[object] = []
+    real = actors.evaluate
+
+    def evaluate(*args):
+        asked.append(args[-1])
+        return real(*args)
+
+    monkeypatch.setattr(actors, "evaluate", evaluate)
+    message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
+    bench.signals.begin("s1/1/1")
+    bench.ask(message)
+    assert sorted(prefixes is None for prefixes in asked) == [False, True]
 
 
 def test_the_third_attempt_is_made_in_a_process_of_its_own(

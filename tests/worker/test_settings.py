@@ -26,3 +26,9 @@ def test_bfloat16_is_for_cuda():
 def test_the_environment_sets_a_worker_up(monkeypatch):
     monkeypatch.setenv("ELASTICNAS_WORKER_TOKEN_BUDGET", "123")
     assert WorkerSettings(device="cpu").tokens_per_batch() == 123
+
+
+def test_activations_take_a_gibibyte_at_most_on_a_cpu_unless_told_otherwise():
+    assert 0 < WorkerSettings(device="cpu").prefix_bytes() <= 2**30
+    assert WorkerSettings(device="cpu", prefix_gib=0).prefix_bytes() == 0
+    assert WorkerSettings(device="cpu", prefix_gib=2.5).prefix_bytes() == 5 * 2**29

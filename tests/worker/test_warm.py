@@ -4,11 +4,14 @@ from pathlib import Path
 
 import torch
 
-from tests.worker.test_actors import Bench
-from worker.warm import WarmModels
+from supernet.evaluation import evaluate
+from tests.worker.test_actors import Bench, evaluation
+from worker.warm import WarmDataset, WarmModels, WarmSupernet
 
 
-def models(bench: Bench, capacity: int) -> WarmModels:
+def models(
+    bench: Bench, capacity: int, *, memory_bytes: int = 2**40, prefix_bytes: int = 2**20
+) -> WarmModels:
     return WarmModels(
         bench.blobs,
         bench.folder / "warm",
@@ -16,8 +19,19 @@ def models(bench: Bench, capacity: int) -> WarmModels:
         dtype=torch.float32,
         token_budget=512,
         capacity=capacity,
-        memory_bytes=2**40,
+        memory_bytes=memory_bytes,
+        prefix_bytes=prefix_bytes,
     )
+
+
+def measured(models: WarmModels, supernet: str, dataset: str, **fields) -> WarmDataset:
+    """A dataset after the maximal subnet was measured on it."""
+    message = evaluation(supernet, dataset, {}).model_copy(update=fields)
+    warm: WarmSupernet = models.supernet(supernet)
+    rows = models.dataset(warm, message)
+    subnet = warm.supernet.space.maximal
+    evaluate(warm.supernet, subnet, rows.batches, rows.labels, message.task, prefixes=rows.prefixes)
+    return rows
 
 
 def test_the_least_recently_used_supernet_makes_room(tmp_path: Path):
@@ -46,5 +60,68 @@ def test_a_checkpoints_files_are_leased_while_they_are_read_and_no_longer(tmp_pa
         assert not folder.exists()
         assert warm.supernet(digest).supernet.num_labels == 2
         assert not bench.blobs.leased
+    finally:
+        bench.close()
+
+
+def test_activations_take_what_weights_leave(tmp_path: Path):
+    bench = Bench(tmp_path)
+    try:
+        a, b = (bench.checkpoint(seed=seed) for seed in range(2))
+        rows = bench.dataset()
+        roomy = models(bench, capacity=2)
+        weights = roomy.supernet(a).size_bytes
+        prefix = measured(roomy, a, rows).prefixes.bytes_each
+        assert roomy._prefixes.held_bytes == 2 * prefix
+        # One super-network leaves room for one prefix; two leave none.
+        tight = models(bench, capacity=2, memory_bytes=2 * weights + prefix // 2)
+        first = measured(tight, a, rows)
+        assert first.prefixes.held_bytes == prefix
+        tight.supernet(b)
+        assert tight.digests == (a, b)
+        assert first.prefixes.held_bytes == tight._prefixes.held_bytes == 0
+        tight.keep_only(b)
+        assert tight._prefixes.limit_bytes == weights + prefix // 2
+    finally:
+        bench.close()
+
+
+def test_activations_go_with_the_batches_they_were_computed_on(tmp_path: Path):
+    bench = Bench(tmp_path)
+    try:
+        a = bench.checkpoint()
+        rows = bench.dataset()
+        warm = models(bench, capacity=2)
+        first = measured(warm, a, rows)
+        assert warm._prefixes.held_bytes > 0
+        assert first.halve_batches()
+        assert warm._prefixes.held_bytes == 0
+        for length in range(8, 8 + WarmModels.DATASETS):
+            latest = measured(warm, a, rows, max_length=length)
+        held = [each.prefixes.held_bytes for each in warm.supernet(a).datasets.values()]
+        assert len(held) == WarmModels.DATASETS
+        assert sum(held) == warm._prefixes.held_bytes
+        assert latest.prefixes.held_bytes > 0
+        warm.keep_only(a)
+        assert warm._prefixes.held_bytes == 0
+    finally:
+        bench.close()
+
+
+def test_given_up_activations_come_back_half_as_many(tmp_path: Path):
+    bench = Bench(tmp_path)
+    try:
+        a, rows = bench.checkpoint(), bench.dataset()
+        warm = models(bench, capacity=1)
+        prefix = measured(warm, a, rows).prefixes.bytes_each
+        assert warm.give_up_prefixes()
+        assert warm._prefixes.held_bytes == 0
+        measured(warm, a, rows)
+        assert warm._prefixes.held_bytes == prefix
+        warm.supernet(bench.checkpoint(seed=1))
+        assert warm._prefixes.limit_bytes == prefix  # remembered when the bound is set anew
+        none = models(bench, capacity=1, prefix_bytes=0)
+        measured(none, a, rows)
+        assert not none.give_up_prefixes()
     finally:
         bench.close()

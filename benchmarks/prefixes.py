@@ -1,0 +1,225 @@
+"""What sharing first layers saves a search: with room for few prefixes and many, and in seconds.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.prefixes CHECKPOINT DATA.jsonl --text sentence \\
+        --max-length 64 --keep recorded
+
+Each search is a real one, through the very loop that the service drives, with 8 evaluations in
+flight. The subnets that it proposed then go by a cache again, once for each size of it, and nothing
+is computed: what is counted are the layers that an evaluation is spared, of all that it has, and
+the multiply-accumulates in them. At the end a stretch of the first search is measured with a cache
+and without, subnet by subnet in turn; the logits are the same to the bit, and so are the metrics.
+
+``--recorded NAME.jsonl ...`` takes subnets from files instead: what ``--keep`` wrote, or what
+``elasticnas search evaluations`` prints. ``CHECKPOINT`` is a folder that ``elasticnas supernet
+add`` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from api_schemas.costs import Cost, CostModel
+from api_schemas.metrics import Metric, Task
+from api_schemas.searches import SearchCreate
+from search.cost import cost_report
+from search.loop import SearchLoop
+from search.objectives import Objectives
+from search.space import SubnetConfig
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.cost_model import cost_model
+from supernet.evaluation import evaluate
+from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from supernet.prefixes import Prefix, PrefixCache, Prefixes
+from supernet.supernet import Supernet
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "pareto": {"name": "pareto"},
+    "nsga2": {"name": "nsga2", "population_size": 20},
+    "nsga2, layer": {"name": "nsga2", "population_size": 20, "crossover": "layer"},
+}
+SIZES = (1, 2, 4, 8, 16, 32, 64, 256)
+PLENTY = 2**62
+
+
+class LeastRecentlyUsed(PrefixCache):
+    """The usual way to bound a cache, to compare with; of equals the deepest goes."""
+
+    def worths(self, kept: list[Prefix]) -> list[float]:
+        """The same for all, so that only the last use counts."""
+        return [0.0] * len(kept)
+
+
+class Dataset:
+    """A super-network, and the first rows of a file, tokenised for it and in batches."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.supernet: Supernet = read_supernet(options.checkpoint)
+        rows = [json.loads(line) for line in options.data.read_text().splitlines()][: options.rows]
+        self.examples: TokenizedExamples = tokenize(
+            LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
+            load_tokenizer(self.supernet),
+            self.supernet.architecture,
+            task=Task.CLASSIFICATION,
+            max_length=options.max_length,
+        )
+        self.batches: list[Batch] = self.examples.batches(options.token_budget)
+        self.cost_model: CostModel = cost_model(self.supernet)
+        self.max_length: int = options.max_length
+
+    def prefixes(self, size: int, kind: type[PrefixCache] = PrefixCache) -> Prefixes:
+        """None yet, in a cache with room for ``size``."""
+        cache = kind(PLENTY)
+        prefixes = cache.of(self.supernet, self.batches)
+        cache.limit(size * prefixes.bytes_each)
+        return prefixes
+
+    def metrics(self, subnet: SubnetConfig, prefixes: Prefixes | None) -> dict[str, float]:
+        """One evaluation."""
+        labels, task = self.examples.labels, Task.CLASSIFICATION
+        return evaluate(self.supernet, subnet, self.batches, labels, task, lambda: False, prefixes)
+
+    def gflops(self, subnet: SubnetConfig, first: int | None = None) -> float:
+        """Billions of multiply-accumulates a row: of all layers and the head, or the first few."""
+        model = self.cost_model
+        if first is not None:
+            linears = [s for s in model.linears if s.layer is not None and s.layer < first]
+            attentions = [product for product in model.attentions if product.layer < first]
+            model = model.model_copy(update={"linears": linears, "attentions": attentions})
+        return cost_report(model, subnet, self.max_length).gflops
+
+
+def searched(dataset: Dataset, settings: dict[str, Any], evaluations: int) -> list[SubnetConfig]:
+    """The subnets of a search by accuracy and GFLOPs, in the order in which they were proposed."""
+    space, model = dataset.supernet.space, dataset.cost_model
+    request = SearchCreate.model_validate(
+        {
+            "supernet_id": "benchmark",
+            "dataset_id": "benchmark",
+            "strategy": settings,
+            "budget": {"evaluations": evaluations},
+        }
+    )
+    maximal = cost_report(model, space.maximal, dataset.max_length)
+    loop = SearchLoop(
+        request,
+        space,
+        model,
+        max_length=dataset.max_length,
+        objectives=Objectives((Metric.ACCURACY, Cost.GFLOPS), maximal),
+        rows=len(dataset.examples),
+    )
+    prefixes = dataset.prefixes(64)
+    waiting, subnets = deque(loop.start()), []
+    while waiting:
+        proposal = waiting.popleft()
+        subnets.append(proposal.subnet)
+        metrics = dataset.metrics(proposal.subnet, prefixes)
+        waiting.extend(loop.record(proposal.number, metrics).proposals)
+    return subnets
+
+
+def spared(
+    dataset: Dataset,
+    subnets: list[SubnetConfig],
+    size: int,
+    kind: type[PrefixCache] = PrefixCache,
+    *,
+    workers: int = 1,
+) -> tuple[float, float]:
+    """The shares of layer passes and of multiply-accumulates saved by room for ``size``.
+
+    Of ``workers`` that take turns, each has as much room.
+    """
+    each = [dataset.prefixes(size, kind) for _ in range(workers)]
+    passes = done = 0
+    layers, all_layers = 0.0, 0.0
+    depth = dataset.supernet.plan.depth
+    for number, subnet in enumerate(subnets):
+        with each[number % workers].shared(subnet) as splice:
+            passes += splice.first
+        done += dataset.supernet.num_layers if depth is None else subnet[depth]
+        layers += dataset.gflops(subnet, splice.first)
+        all_layers += dataset.gflops(subnet)
+    return passes / done, layers / all_layers
+
+
+def timed(dataset: Dataset, subnets: list[SubnetConfig], size: int) -> tuple[float, float]:
+    """Processor seconds of all evaluations, plain and shared, the two of a subnet in turn."""
+    prefixes = dataset.prefixes(size)
+    plain = shared = 0.0
+    dataset.metrics(subnets[0], None)
+    for subnet in subnets:
+        start = time.process_time()
+        expected = dataset.metrics(subnet, None)
+        middle = time.process_time()
+        found = dataset.metrics(subnet, prefixes)
+        shared += time.process_time() - middle
+        plain += middle - start
+        if found != expected:
+            raise SystemExit(f"not the same metrics: {found} for {expected} of {dict(subnet)}")
+    return plain, shared
+
+
+def main() -> None:
+    """Run or read the searches, count what each size of a cache saves, and measure a stretch."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
+    parser.add_argument("--text", default="text")
+    parser.add_argument("--label", default="label")
+    parser.add_argument("--max-length", type=int, default=64)
+    parser.add_argument("--token-budget", type=int, default=4096)
+    parser.add_argument("--rows", type=int, help="only the first so many; all unless given")
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
+    parser.add_argument("--keep", type=Path, help="folder to write the searches' subnets to")
+    parser.add_argument("--recorded", nargs="+", type=Path, help="JSONL, instead of searches")
+    parser.add_argument("--workers", type=int, default=1, help="that take turns, in the table")
+    parser.add_argument("--timed", type=int, default=30, help="how many are measured; 0 is none")
+    parser.add_argument("--from", dest="begin", type=int, default=100, help="first one measured")
+    parser.add_argument("--size", type=int, default=32, help="prefixes kept in what is measured")
+    options = parser.parse_args()
+
+    dataset = Dataset(options)
+    mebibytes = dataset.prefixes(1).bytes_each / 2**20
+    print(f"{len(dataset.examples)} rows, {mebibytes:.1f} MiB a prefix")
+    print("\nshare of layer passes (of multiply-accumulates) saved, by prefixes kept")
+    print(f"{'':<24}" + "".join(f"{size:>14}" for size in SIZES))
+    found: dict[str, list[SubnetConfig]] = {}
+    if options.recorded:
+        for path in options.recorded:
+            lines = path.read_text().splitlines()
+            space = dataset.supernet.space
+            found[path.stem] = [space.subnet(json.loads(line)["subnet"]) for line in lines]
+    for name in () if options.recorded else options.strategies:
+        found[name] = searched(dataset, STRATEGIES[name], options.evaluations)
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            rows = [json.dumps({"subnet": dict(subnet)}) for subnet in found[name]]
+            (options.keep / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    for name, subnets in found.items():
+        for suffix, kind in (("", PrefixCache), (", LRU", LeastRecentlyUsed)):
+            shares = [
+                spared(dataset, subnets, size, kind, workers=options.workers) for size in SIZES
+            ]
+            cells = [f"{passes:>7.1%} ({macs:>4.0%})" for passes, macs in shares]
+            print(f"{name + suffix:<24}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
+    if options.timed:
+        name, subnets = next(iter(found.items()))
+        stretch = subnets[options.begin : options.begin + options.timed]
+        plain, shared = timed(dataset, stretch, options.size)
+        _, macs = spared(dataset, stretch, options.size)
+        print(
+            f"\n{len(stretch)} subnets of {name} from {options.begin}, {options.size} prefixes, "
+            f"none at first: {plain:.1f} s plain, {shared:.1f} s shared, "
+            f"{1 - shared / plain:.1%} saved ({macs:.1%} of multiply-accumulates)"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""Prefixes of subnets: what their first layers give on a dataset, kept for the next that has them.
+
+Two subnets that choose alike in all that their first k layers depend on compute the same hidden
+states there. The prefixes of a super-network are a tree: a layer's choices are a branch, a subnet
+is a way down. A subnet starts at the deepest kept prefix on its way, and computes what the stock
+model would: the same modules on the same tensors, so the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import nn
+
+from search.space import SubnetConfig
+from supernet.activation import WHOLE, Splice, active_layers
+from supernet.examples import Batch
+from supernet.supernet import Supernet
+
+HALF_LIFE = 16.0
+"""Evaluations after which a use counts half: what a search tries next resembles what it tried last.
+Of 5 to 200, recorded searches by `pareto` save most with 5 to 20, by `nsga2` with 20 to 200."""
+MOST = 256
+"""Prefixes kept at once: choosing among more would take longer than a small dataset's layers."""
+FORGOTTEN = 10 * HALF_LIFE
+"""Evaluations after which a prefix that is not kept is as good as never seen."""
+
+
+@dataclass(eq=False, slots=True)
+class Prefix:
+    """A subnet's first layers, kept or only counted.
+
+    ``ancestors`` are the shallower prefixes of it, the shallowest first, so it is one layer deeper
+    than there are of them. ``uses`` halve every `HALF_LIFE` evaluations, and were right at
+    ``used_at``. ``states`` are the hidden states of each batch, (rows, tokens, hidden size), None
+    until the evaluation that ``is_kept`` was promised to has succeeded.
+    """
+
+    ancestors: tuple[Prefix, ...]
+    uses: float = 0.0
+    used_at: int = 0
+    is_kept: bool = False
+    states: list[torch.Tensor] | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many layers it is of."""
+        return len(self.ancestors) + 1
+
+    def uses_at(self, now: int) -> float:
+        """What is left of its uses at evaluation ``now``."""
+        return float(self.uses * 0.5 ** ((now - self.used_at) / HALF_LIFE))
+
+    def nearest_kept(self) -> Prefix | None:
+        """The deepest kept prefix that is shallower."""
+        return next((prefix for prefix in reversed(self.ancestors) if prefix.is_kept), None)
+
+    def drop(self) -> None:
+        """Keep it no more; its uses still count."""
+        self.is_kept, self.states = False, None
+
+
+class PrefixCache:
+    """Bounds the memory of the prefixes of any number of datasets together.
+
+    What is worth least goes first: a prefix's worth is how often it is started from, lately, times
+    the layers that this saves over starting from the next shallower kept one. Were it simply the
+    least recently used, one subnet of twelve layers would push out eleven prefixes that many start
+    from. A layer's time and a prefix's bytes both grow with the tokens, so datasets compare as they
+    are.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._datasets: WeakSet[Prefixes] = WeakSet()
+        self._now = 0
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most bytes that are kept."""
+        return self._limit
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that are kept, or promised to the evaluation in hand."""
+        return sum(dataset.held_bytes for dataset in self._datasets)
+
+    def limit(self, limit_bytes: int) -> None:
+        """Change the bound; what is worth least is dropped at once."""
+        self._limit = max(limit_bytes, 0)
+        self._make_room(in_use=None)
+
+    def clear(self) -> None:
+        """Drop everything that is kept."""
+        for dataset in self._datasets:
+            dataset.drop()
+
+    def of(self, supernet: Supernet, batches: Sequence[Batch]) -> Prefixes:
+        """The prefixes on one dataset: none at first. They go when nobody refers to them."""
+        prefixes = Prefixes(self, supernet, batches)
+        self._datasets.add(prefixes)
+        return prefixes
+
+    def _tick(self) -> int:
+        """The number of the evaluation that begins."""
+        self._now += 1
+        return self._now
+
+    def _make_room(self, in_use: Prefix | None) -> None:
+        """Drop prefixes until the rest is within the bounds; ``in_use`` stays."""
+        kept = [(prefix, each.bytes_each) for each in self._datasets for prefix in each.kept()]
+        held = sum(size for _, size in kept)
+        while kept and (held > self._limit or len(kept) > MOST):
+            worths = self.worths([prefix for prefix, _ in kept])
+            # Of equals the one used longest ago goes, and of these the deepest.
+            candidates = [
+                (worth, prefix.used_at, -prefix.depth, place)
+                for place, ((prefix, _), worth) in enumerate(zip(kept, worths, strict=True))
+                if prefix is not in_use
+            ]
+            if not candidates:
+                return
+            prefix, size = kept.pop(min(candidates)[-1])
+            prefix.drop()
+            held -= size
+
+    def worths(self, kept: list[Prefix]) -> list[float]:
+        """Layers that each prefix saves an evaluation, as uses go now."""
+        nearest = {prefix: prefix.nearest_kept() for prefix in kept}
+        starts = {prefix: prefix.uses_at(self._now) for prefix in kept}
+        for prefix, shallower in nearest.items():
+            if shallower is not None:
+                # Who passes through to a deeper one does not start here, but for the one who
+                # computed it: that much is expected of every branch.
+                starts[shallower] += 1 - prefix.uses_at(self._now)
+        return [
+            starts[prefix] * (prefix.depth - (shallower.depth if shallower is not None else 0))
+            for prefix, shallower in nearest.items()
+        ]
+
+
+class Prefixes:
+    """The prefixes of one super-network's subnets on one list of batches.
+
+    Made by `PrefixCache.of`. For one thread.
+    """
+
+    def __init__(self, cache: PrefixCache, supernet: Supernet, batches: Sequence[Batch]) -> None:
+        self._cache = cache
+        self._supernet = supernet
+        self._batches = batches
+        self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
+        self._swept_at = 0
+        within = dimensions_within(supernet)
+        self._dimensions = within[-1]
+        self._lengths = [len(names) for names in within]
+        tokens = sum(batch.inputs["input_ids"].numel() for batch in batches)
+        width = int(getattr(supernet.config, supernet.architecture.hidden_size))
+        self.bytes_each = tokens * width * supernet.model.dtype.itemsize
+        """The size of one prefix, whatever its depth."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that are kept, or promised to the evaluation in hand."""
+        return self.bytes_each * sum(1 for _ in self.kept())
+
+    def kept(self) -> Iterator[Prefix]:
+        """The prefixes that are kept or promised."""
+        return (prefix for prefix in self._known.values() if prefix.is_kept)
+
+    def drop(self) -> None:
+        """Keep nothing any more."""
+        for prefix in self._known.values():
+            prefix.drop()
+
+    def require(self, supernet: Supernet, batches: Sequence[Batch]) -> None:
+        """Raise unless these are the super-network and the batches that the prefixes are of.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if supernet is not self._supernet or batches is not self._batches:
+            raise ValueError("these prefixes are of another super-network or other batches")
+
+    def place(self, subnet: Mapping[str, int]) -> tuple[int, ...]:
+        """Where a subnet comes in an order that has those beside each other that share most.
+
+        A dimension left out counts as the largest choice, and one that does not exist not at all.
+        """
+        largest = self._supernet.space.maximal
+        return tuple(subnet.get(name, largest[name]) for name in self._dimensions)
+
+    @contextmanager
+    def shared(self, subnet: SubnetConfig) -> Iterator[Splice]:
+        """How to activate a subnet that is then run once on every batch, in order.
+
+        Room for what is to be kept is made before anything is computed, so the bound holds while
+        an evaluation runs. Unless that ends without an error, nothing new is kept.
+        """
+        if self.bytes_each > self._cache.limit_bytes:
+            yield WHOLE
+            return
+        way = self._way(subnet)
+        start = next((prefix for prefix in reversed(way) if prefix.states is not None), None)
+        first = 0 if start is None else start.depth
+        for prefix in way[first:]:
+            prefix.is_kept = True
+        self._cache._make_room(in_use=start)
+        taps = {prefix.depth: _Tap() for prefix in way[first:] if prefix.is_kept}
+        source = None if start is None or start.states is None else _Source(start.states)
+        try:
+            yield Splice(first, source, taps)
+        except BaseException:
+            for prefix in way[first:]:
+                prefix.drop()
+            raise
+        for depth, tap in taps.items():
+            way[depth - 1].states = tap.states
+
+    def _way(self, subnet: SubnetConfig) -> tuple[Prefix, ...]:
+        """The prefixes that another subnet can share with this one, each used once more.
+
+        Not that of all layers: no subnet is evaluated twice.
+        """
+        now = self._cache._tick()
+        if now - self._swept_at >= FORGOTTEN:
+            self._forget(now)
+        choices = tuple(subnet[name] for name in self._dimensions)
+        way: tuple[Prefix, ...] = ()
+        shareable = min(active_layers(self._supernet, subnet), self._supernet.num_layers - 1)
+        for depth in range(1, shareable + 1):
+            key = depth, choices[: self._lengths[depth]]
+            prefix = self._known.setdefault(key, Prefix(way))
+            prefix.uses, prefix.used_at = prefix.uses_at(now) + 1, now
+            way = (*way, prefix)
+        return way
+
+    def _forget(self, now: int) -> None:
+        """Stop counting what nobody has come by for long, unless a kept prefix lies below it."""
+        self._swept_at = now
+        needed = {ancestor for prefix in self.kept() for ancestor in (prefix, *prefix.ancestors)}
+        self._known = {
+            key: prefix
+            for key, prefix in self._known.items()
+            if prefix in needed or now - prefix.used_at < FORGOTTEN
+        }
+
+
+def dimensions_within(supernet: Supernet) -> tuple[tuple[str, ...], ...]:
+    """For k from 0 to the number of layers, the dimensions that the first k layers depend on.
+
+    Each tuple begins with the one before it. A dimension that cuts the head, or only drops last
+    layers, is in none; one that cuts anything else outside the layers is in all.
+    """
+    architecture, layers = supernet.architecture, supernet.num_layers
+    first: dict[str, int] = {}
+    for cut in supernet.plan.cuts:
+        layer = architecture.layer_of(cut.tensor)
+        if layer is None:
+            is_head = cut.tensor.rpartition(".")[0] in architecture.head
+            layer = layers if is_head else -1
+        first[cut.dimension] = min(layer, first.get(cut.dimension, layers))
+    ordered = sorted(first, key=lambda name: first[name])
+    return tuple(
+        tuple(name for name in ordered if first[name] < depth) for depth in range(layers + 1)
+    )
+
+
+class _Source(nn.Module):
+    """Stands in for the embeddings, and gives known hidden states batch by batch."""
+
+    def __init__(self, states: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self._coming = iter(states)
+
+    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
+        """The hidden states (rows, tokens, hidden size) of the next batch."""
+        return next(self._coming)
+
+
+class _Tap(nn.Module):
+    """Stands behind a layer, and remembers what it gives batch by batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[torch.Tensor] = []
+
+    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """``hidden`` (rows, tokens, hidden size), as it is."""
+        self.states.append(hidden)
+        return hidden
