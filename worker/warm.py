@@ -45,8 +45,8 @@ class WarmDataset:
         """Make batches of half the tokens; False when each holds a single row already."""
         if len(self.batches) == len(self.examples):
             return False
-        longest = self.batches[0].inputs["input_ids"].numel()
-        self.token_budget = min(self.token_budget, longest) // 2
+        largest = max(batch.inputs["input_ids"].numel() for batch in self.batches)
+        self.token_budget = min(self.token_budget, largest) // 2
         self._batch()
         return True
 
