@@ -101,8 +101,15 @@ class TokenizedExamples:
         for first, last in _groups(lengths, counts, token_budget, batch_cost):
             rows = [row for length in lengths[first:last] for row in by_length[length]]
             size = max(1, token_budget // lengths[first])
-            batches += [self.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+            batches += [
+                self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
+            ]
         return batches
+
+    def batches_on(self, device: torch.device, token_budget: int) -> list[Batch]:
+        """`batches`, cut for ``device`` and copied onto it."""
+        cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
+        return [batch.to(device) for batch in self.batches(token_budget, cost)]
 
 
 def _groups(
@@ -123,7 +130,7 @@ def _groups(
                 best, begin = cost, first
         cheapest.append(best)
         begins.append(begin)
-    groups = []
+    groups: list[tuple[int, int]] = []
     while (last := groups[-1][0] if groups else len(lengths)) > 0:
         groups.append((begins[last], last))
     return groups[::-1]
