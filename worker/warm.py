@@ -19,6 +19,7 @@ from supernet.examples import Batch, TokenizedExamples, read_canonical, tokenize
 from supernet.supernet import Supernet
 from supernet.verification import rows_of
 from worker.blobs import BlobStore, checkpoint
+from worker.calibration import Calibration
 
 DatasetKey = tuple[str, int, RowSplit | None]
 """Digest, sequence length, and which of its rows."""
@@ -51,8 +52,7 @@ class WarmDataset:
         return True
 
     def _batch(self) -> None:
-        batches = self.examples.batches(self.token_budget)
-        self.batches = [batch.to(self.device) for batch in batches]
+        self.batches = self.examples.batches_on(self.device, self.token_budget)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class WarmModels:
         token_budget: int,
         capacity: int,
         memory_bytes: int,
+        calibration: Calibration | None = None,
     ) -> None:
         self._blobs = blobs
         self._cache_dir = cache_dir
@@ -92,6 +93,7 @@ class WarmModels:
         self._token_budget = token_budget
         self._capacity = capacity
         self._memory_bytes = memory_bytes
+        self._calibration = calibration
         self._supernets: OrderedDict[str, WarmSupernet] = OrderedDict()
         self._loads = 0
         self._load_seconds = 0.0
@@ -147,7 +149,10 @@ class WarmModels:
                 examples = examples.select(part)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
-            warm.datasets[key] = WarmDataset(examples, self._device, self._token_budget)
+            budget = self._token_budget
+            if self._calibration is not None:
+                budget = self._calibration.token_budget(warm.supernet, examples)
+            warm.datasets[key] = WarmDataset(examples, self._device, budget)
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
 
