@@ -14,6 +14,7 @@ from torch import nn
 from torch.func import functional_call
 
 from search.space import SubnetConfig
+from supernet.last_layer import for_first_token
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
 
@@ -74,9 +75,10 @@ def activate(supernet: Supernet, subnet: SubnetConfig) -> ActiveSubnet:
 def _with_first_layers(supernet: Supernet, kept: int) -> nn.Module:
     """The model with only its first ``kept`` layers: the same modules, a shorter list of them.
 
-    Only the modules on the way to the list are copied, and those shallowly.
+    Outside training the last of them computes only what the head sees. Only the modules on the way
+    to the list are copied, and those shallowly.
     """
-    if kept == supernet.num_layers:
+    if supernet.model.training and kept == supernet.num_layers:
         return supernet.model
     *path, last = supernet.architecture.layers.split(".")
     root = parent = _shallow_copy(supernet.model)
@@ -84,8 +86,11 @@ def _with_first_layers(supernet: Supernet, kept: int) -> nn.Module:
         child = _shallow_copy(getattr(parent, attribute))
         parent._modules[attribute] = child
         parent = child
-    layers = getattr(parent, last)
-    parent._modules[last] = nn.ModuleList(list(layers)[:kept])
+    layers = list(getattr(parent, last))[:kept]
+    if not supernet.model.training:
+        head_size = supernet.architecture.head_size(supernet.config)
+        layers[-1] = for_first_token(layers[-1], supernet.architecture, head_size)
+    parent._modules[last] = nn.ModuleList(layers)
     return root
 
 
