@@ -42,7 +42,7 @@ def _forward(
 
     def heads(role: str, inputs: torch.Tensor) -> torch.Tensor:
         projected: torch.Tensor = layer.get_submodule(getattr(architecture, role))(inputs)
-        return projected.unflatten(-1, (-1, head_size)).transpose(1, 2)
+        return projected.view(*inputs.shape[:2], -1, head_size).transpose(1, 2)
 
     context = functional.scaled_dot_product_attention(
         heads("query", first),
