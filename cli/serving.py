@@ -61,7 +61,9 @@ Device = Annotated[
 Dtype = Annotated[
     Literal["float32", "bfloat16"] | None,
     typer.Option(
-        help="bfloat16 is for CUDA devices [ELASTICNAS_WORKER_DTYPE].", show_default="float32"
+        help="bfloat16 is for CUDA devices, and for CPUs with instructions for it "
+        "[ELASTICNAS_WORKER_DTYPE].",
+        show_default="float32",
     ),
 ]
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.func import functional_call
 
 from search.space import SubnetConfig
+from supernet.last_layer import for_first_token
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
 
@@ -96,20 +97,24 @@ def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -
 def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
     """The model with only its first ``kept`` layers, less those that ``splice`` leaves out.
 
-    The same modules under the same names. Only the modules on the way to what is changed are
-    copied, and those shallowly.
+    The same modules under the same names. Outside training the last of them computes only what the
+    head sees. Only the modules on the way to what is changed are copied, and those shallowly.
     """
-    if kept == supernet.num_layers and not splice.first and not splice.taps:
+    is_training = supernet.model.training
+    if is_training and kept == supernet.num_layers:
         return supernet.model
     architecture = supernet.architecture
     root = _shallow_copy(supernet.model)
     layers = _own(root, architecture.layers)
     spliced: dict[str, nn.Module] = {}
     for index, layer in enumerate(layers.children()):
-        if splice.first <= index < kept:
-            spliced[str(index)] = layer
-            if (tap := splice.taps.get(index + 1)) is not None:
-                spliced[f"tap_{index + 1}"] = tap
+        if not splice.first <= index < kept:
+            continue
+        if index == kept - 1 and not is_training:
+            layer = for_first_token(layer, architecture, architecture.head_size(supernet.config))
+        spliced[str(index)] = layer
+        if (tap := splice.taps.get(index + 1)) is not None:
+            spliced[f"tap_{index + 1}"] = tap
     layers.__dict__["_modules"] = spliced
     if splice.source is not None:
         # Their parent is on the way to the layers, and so a copy by now.

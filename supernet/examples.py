@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,11 @@ from transformers import PreTrainedTokenizerBase
 
 from api_schemas.metrics import Task
 from supernet.architectures import Architecture
+
+CPU_BATCH_COST = 32
+"""What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""
+ACCELERATOR_BATCH_COST = 4096
+"""On an accelerator it is the time to start so many kernels, in which it could do far more."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,10 @@ class LabelledTexts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and masks, each of shape (rows, longest), with the rows' places in the dataset."""
+    """Token ids and masks, each of shape (rows, longest), with the rows' places in the dataset.
+
+    There is no attention mask where there is no padding: attention is faster without.
+    """
 
     inputs: dict[str, torch.Tensor]
     rows: torch.Tensor
@@ -56,11 +66,11 @@ class TokenizedExamples:
 
     def batch(self, rows: Sequence[int], *, pad_to: int | None = None) -> Batch:
         """These rows as one batch, padded to its longest or to ``pad_to``."""
-        width = pad_to or max(len(self.token_ids[row]) for row in rows)
-        inputs = {
-            "input_ids": _padded([self.token_ids[row] for row in rows], width, self.pad_id),
-            "attention_mask": _padded([[1] * len(self.token_ids[row]) for row in rows], width, 0),
-        }
+        lengths = [len(self.token_ids[row]) for row in rows]
+        width = pad_to or max(lengths)
+        inputs = {"input_ids": _padded([self.token_ids[row] for row in rows], width, self.pad_id)}
+        if min(lengths) < width:
+            inputs["attention_mask"] = _padded([[1] * length for length in lengths], width, 0)
         if self.type_ids is not None:
             inputs["token_type_ids"] = _padded([self.type_ids[row] for row in rows], width, 0)
         return Batch(inputs, torch.tensor(rows))
@@ -74,20 +84,56 @@ class TokenizedExamples:
             labels=self.labels[list(rows)],
         )
 
-    def batches(self, token_budget: int) -> list[Batch]:
+    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
         """All rows, longest first, in batches of at most ``token_budget`` tokens, padding included.
 
-        Sorting by length leaves next to no padding; the longest come first, so a batch too large
-        for the device's memory shows at once.
+        ``batch_cost`` is what a batch costs besides its tokens, in tokens. Rows of one length stay
+        together, and lengths share a batch as long as their padding costs less than a batch of
+        their own would. The longest come first, so a batch too large for the device's memory shows
+        at once.
         """
-        order = sorted(range(len(self)), key=lambda row: len(self.token_ids[row]), reverse=True)
-        batches, start = [], 0
-        while start < len(order):
-            longest = len(self.token_ids[order[start]])
-            count = max(1, token_budget // longest)
-            batches.append(self.batch(order[start : start + count]))
-            start += count
+        by_length = defaultdict(list)
+        for row, tokens in enumerate(self.token_ids):
+            by_length[len(tokens)].append(row)
+        lengths = sorted(by_length, reverse=True)
+        counts = [len(by_length[length]) for length in lengths]
+        batches = []
+        for first, last in _groups(lengths, counts, token_budget, batch_cost):
+            rows = [row for length in lengths[first:last] for row in by_length[length]]
+            size = max(1, token_budget // lengths[first])
+            batches += [
+                self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
+            ]
         return batches
+
+    def batches_on(self, device: torch.device, token_budget: int) -> list[Batch]:
+        """`batches`, cut for ``device`` and copied onto it."""
+        cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
+        return [batch.to(device) for batch in self.batches(token_budget, cost)]
+
+
+def _groups(
+    lengths: Sequence[int], counts: Sequence[int], token_budget: int, batch_cost: int
+) -> list[tuple[int, int]]:
+    """The cheapest cut of descending ``lengths`` into ranges, each padded to its first.
+
+    By dynamic programming over the number of lengths that are placed already.
+    """
+    cheapest, begins = [0.0], [0]
+    for last in range(1, len(lengths) + 1):
+        best, begin, rows = math.inf, 0, 0
+        for first in reversed(range(last)):
+            rows += counts[first]
+            batches = math.ceil(rows / max(1, token_budget // lengths[first]))
+            cost = cheapest[first] + rows * lengths[first] + batches * batch_cost
+            if cost < best:
+                best, begin = cost, first
+        cheapest.append(best)
+        begins.append(begin)
+    groups: list[tuple[int, int]] = []
+    while (last := groups[-1][0] if groups else len(lengths)) > 0:
+        groups.append((begins[last], last))
+    return groups[::-1]
 
 
 def read_canonical(path: Path) -> LabelledTexts:

@@ -225,15 +225,14 @@ class Prefixes:
     def _way(self, subnet: SubnetConfig) -> tuple[Prefix, ...]:
         """The prefixes that another subnet can share with this one, each used once more.
 
-        Not that of all layers: no subnet is evaluated twice.
+        Not that of all its layers: the last one computes the first token alone.
         """
         now = self._cache._tick()
         if now - self._swept_at >= FORGOTTEN:
             self._forget(now)
         choices = tuple(subnet[name] for name in self._dimensions)
         way: tuple[Prefix, ...] = ()
-        shareable = min(active_layers(self._supernet, subnet), self._supernet.num_layers - 1)
-        for depth in range(1, shareable + 1):
+        for depth in range(1, active_layers(self._supernet, subnet)):
             key = depth, choices[: self._lengths[depth]]
             prefix = self._known.setdefault(key, Prefix(way))
             prefix.uses, prefix.used_at = prefix.uses_at(now) + 1, now

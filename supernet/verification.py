@@ -59,7 +59,7 @@ def verify(
     to the Bootstrap", ch. 13, percentile intervals; Berg-Kirkpatrick et al. 2012, "An Empirical
     Investigation of Statistical Significance in NLP", section 2).
     """
-    batches = [batch.to(device) for batch in examples.batches(token_budget)]
+    batches = examples.batches_on(device, token_budget)
     rng = np.random.default_rng(SEED)
     count = len(examples)
     resamples: NDArray[np.int64] = rng.integers(count, size=(RESAMPLES, count))

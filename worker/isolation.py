@@ -88,7 +88,7 @@ def _metrics(measurement: Measurement) -> dict[str, float]:
     if measurement.split is not None:
         examples = examples.select(rows_of(measurement.split, examples.labels, measurement.task))
     supernet = read.to(device, measurement.dtype)
-    batches = [batch.to(device) for batch in examples.batches(measurement.token_budget)]
+    batches = examples.batches_on(device, measurement.token_budget)
     subnet = supernet.space.subnet(measurement.subnet)
     return evaluate(supernet, subnet, batches, examples.labels, measurement.task)
 

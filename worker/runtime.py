@@ -10,10 +10,12 @@ import time
 from datetime import UTC, datetime
 
 import dramatiq
+import torch
 
 from api_schemas.messages import WorkerAlive
 from worker.actors import Actors, Compute, ShuttingDownError
 from worker.blobs import BlobStore, sweep
+from worker.calibration import Calibration, thread_counts
 from worker.intake import Intake, Taken
 from worker.settings import WorkerSettings
 from worker.signals import WorkSignals
@@ -52,6 +54,8 @@ class WorkerRuntime:
         self._compute = Compute(
             settings.torch_device(), settings.torch_dtype(), settings.tokens_per_batch()
         )
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
         self._started_at = datetime.now(UTC)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{self._compute.device}"
         self._stopping = threading.Event()
@@ -64,6 +68,7 @@ class WorkerRuntime:
             capacity=settings.warm_supernets,
             memory_bytes=settings.warm_bytes(),
             prefix_bytes=settings.prefix_bytes(),
+            calibration=Calibration(thread_counts()) if settings.calibrates() else None,
         )
         self._actors = Actors(
             broker,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,12 +28,21 @@ class WorkerSettings(BaseSettings):
         description="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:<index> or mps",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the base weights and activations; bfloat16 on CUDA only"
+        default="float32",
+        description="of the base weights and activations; bfloat16 on CUDA, and on CPUs that "
+        "compute in it",
     )
     token_budget: int | None = Field(
         default=None,
         ge=1,
-        description="tokens of a batch, padding included; None is 4096 on CPU, 65536 elsewhere",
+        description="tokens of a batch, padding included; None is 65536, on CPU 4096 or what a "
+        "short calibration finds to be fastest",
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="threads of an evaluation on CPU; None is what a short calibration finds to be "
+        "fastest. There is none if this, token_budget or OMP_NUM_THREADS is set",
     )
     cache_dir: Path = Field(
         default=Path("data/worker"),
@@ -106,18 +116,22 @@ class WorkerSettings(BaseSettings):
         """The dtype of the base weights.
 
         Raises:
-            InputError: bfloat16 was asked for on a device other than CUDA.
+            InputError: bfloat16 was asked for where the processor does not compute in it.
         """
         import torch
 
-        if self.dtype == "bfloat16" and self.torch_device().type != "cuda":
+        if self.dtype == "float32":
+            return torch.float32
+        device = self.torch_device().type
+        if device != "cuda" and not (device == "cpu" and _cpu_computes_in_bfloat16()):
             raise InputError(
-                "bfloat16 is for CUDA devices",
+                "bfloat16 is for CUDA devices, and for CPUs with instructions for it: AVX512-BF16, "
+                "AMX or those of ARM",
                 field="dtype",
                 value=self.dtype,
                 remedy="use float32 on this device",
             )
-        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+        return torch.bfloat16
 
     def warm_bytes(self) -> int:
         """The most memory for warm super-networks, in bytes."""
@@ -142,7 +156,20 @@ class WorkerSettings(BaseSettings):
         return int(psutil.virtual_memory().total)
 
     def tokens_per_batch(self) -> int:
-        """The token budget of a batch on this device."""
+        """The token budget of a batch on this device, before any calibration."""
         if self.token_budget is not None:
             return self.token_budget
         return 4096 if self.torch_device().type == "cpu" else 65_536
+
+    def calibrates(self) -> bool:
+        """Whether the worker is to find out what is fastest: on a CPU, where nothing is set."""
+        explicit = self.threads or self.token_budget or os.environ.get("OMP_NUM_THREADS")
+        return not explicit and self.torch_device().type == "cpu"
+
+
+def _cpu_computes_in_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16; others emulate it, slower than float32."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -20,6 +20,7 @@ from supernet.prefixes import PrefixCache, Prefixes
 from supernet.supernet import Supernet
 from supernet.verification import rows_of
 from worker.blobs import BlobStore, checkpoint
+from worker.calibration import Calibration
 
 DatasetKey = tuple[str, int, RowSplit | None]
 """Digest, sequence length, and which of its rows."""
@@ -53,14 +54,13 @@ class WarmDataset:
         """Make batches of half the tokens; False when each holds a single row already."""
         if len(self.batches) == len(self.examples):
             return False
-        longest = self.batches[0].inputs["input_ids"].numel()
-        self.token_budget = min(self.token_budget, longest) // 2
+        largest = max(batch.inputs["input_ids"].numel() for batch in self.batches)
+        self.token_budget = min(self.token_budget, largest) // 2
         self._batch()
         return True
 
     def _batch(self) -> None:
-        batches = self.examples.batches(self.token_budget)
-        self.batches = [batch.to(self.device) for batch in batches]
+        self.batches = self.examples.batches_on(self.device, self.token_budget)
         self.prefixes = self.cache.of(self.supernet, self.batches)
 
 
@@ -95,6 +95,7 @@ class WarmModels:
         capacity: int,
         memory_bytes: int,
         prefix_bytes: int,
+        calibration: Calibration | None = None,
     ) -> None:
         self._blobs = blobs
         self._cache_dir = cache_dir
@@ -105,6 +106,7 @@ class WarmModels:
         self._memory_bytes = memory_bytes
         self._prefix_bytes = prefix_bytes
         self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
+        self._calibration = calibration
         self._supernets: OrderedDict[str, WarmSupernet] = OrderedDict()
         self._loads = 0
         self._load_seconds = 0.0
@@ -160,8 +162,11 @@ class WarmModels:
                 examples = examples.select(part)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
+            budget = self._token_budget
+            if self._calibration is not None:
+                budget = self._calibration.token_budget(warm.supernet, examples)
             warm.datasets[key] = WarmDataset(
-                warm.supernet, examples, self._device, self._token_budget, self._prefixes
+                warm.supernet, examples, self._device, budget, self._prefixes
             )
         warm.datasets.move_to_end(key)
         return warm.datasets[key]

@@ -48,7 +48,7 @@ class Stage:
     last: bool
     weights: list[dict[str, dict[str, torch.Tensor]]]
 
-    def run(self, choice: int, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def run(self, choice: int, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Hidden states (rows, tokens, size) after this half layer."""
         weights = self.weights[choice]
         if not self.feed_forward:
@@ -97,7 +97,7 @@ def right_answers(
     tokens = batch.inputs
     types = {k: v for k, v in tokens.items() if k == "token_type_ids"}
     hidden = encoder.embeddings(input_ids=tokens["input_ids"], **types)
-    mask = tokens["attention_mask"][:, None, None, :].bool()
+    mask = tokens["attention_mask"][:, None, None, :].bool() if "attention_mask" in tokens else None
     expected = labels[batch.rows]
 
     def walk(depth: int, hidden: torch.Tensor) -> Iterator[int]:

@@ -9,7 +9,7 @@ from api_schemas.metrics import Task
 from supernet.activation import activate
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.evaluation import evaluate, predict
-from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
 from supernet.supernet import Supernet
 from tests.supernet.test_activation import ARCHITECTURES
 from tests.supernet.tiny import sentences, write_checkpoint
@@ -52,6 +52,37 @@ def test_batches_keep_within_the_token_budget_and_hold_every_row_once(tmp_path: 
     assert all(b.inputs["input_ids"].numel() <= 64 for b in batches)
     lengths = [b.inputs["input_ids"].shape[1] for b in batches]
     assert lengths == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_batches_without_padding_need_no_mask(tmp_path: Path, model_type):
+    supernet = read_supernet(write_checkpoint(tmp_path, model_type))
+    rows = examples(supernet)
+    batches = rows.batches(10_000, batch_cost=0)
+    assert all("attention_mask" not in batch.inputs for batch in batches)
+    assert sum(batch.inputs["input_ids"].numel() for batch in batches) == sum(
+        map(len, rows.token_ids)
+    )
+    active = activate(supernet, supernet.space.heuristic)
+    with torch.inference_mode():
+        unmasked = predict(active, batches, rows=60)
+        fixed = predict(active, [rows.batch(range(60), pad_to=48)], rows=60)
+    torch.testing.assert_close(unmasked, fixed, rtol=1e-4, atol=1e-5)
+
+
+def test_lengths_share_a_batch_when_that_is_cheaper(tmp_path: Path):
+    supernet = read_supernet(write_checkpoint(tmp_path))
+    rows = examples(supernet)
+    alone, some, together = (rows.batches(10_000, cost) for cost in (0, 16, 10_000))
+    lengths = set(map(len, rows.token_ids))
+    assert len(alone) == len(lengths)
+    assert 1 < len(some) < len(lengths)
+    assert len(together) == 1
+
+    def price(batches: list[Batch], cost: int) -> int:
+        return sum(batch.inputs["input_ids"].numel() + cost for batch in batches)
+
+    assert price(some, 16) < min(price(alone, 16), price(together, 16))
 
 
 def test_texts_are_truncated_to_the_maximal_length(tmp_path: Path):

@@ -17,10 +17,34 @@ def test_a_device_that_is_not_there_is_refused(device):
         WorkerSettings(device=device).torch_device()
 
 
-def test_bfloat16_is_for_cuda():
-    with pytest.raises(InputError, match="bfloat16"):
+def capabilities(monkeypatch: pytest.MonkeyPatch, **present: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, **present})
+
+
+def test_bfloat16_is_refused_where_the_processor_would_emulate_it(monkeypatch):
+    capabilities(monkeypatch, avx512_bf16=False, amx_bf16=False)
+    with pytest.raises(InputError, match="AVX512-BF16") as refusal:
         WorkerSettings(device="cpu", dtype="bfloat16").torch_dtype()
+    problem = str(refusal.value)
+    assert "dtype" in problem
+    assert "bfloat16" in problem
+    assert "use float32" in problem
     assert WorkerSettings(device="cpu").torch_dtype() is torch.float32
+
+
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch, instructions):
+    capabilities(monkeypatch, **{instructions: True})
+    assert WorkerSettings(device="cpu", dtype="bfloat16").torch_dtype() is torch.bfloat16
+
+
+def test_only_what_nobody_has_set_is_calibrated(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert WorkerSettings(device="cpu").calibrates()
+    assert not WorkerSettings(device="cpu", threads=1).calibrates()
+    assert not WorkerSettings(device="cpu", token_budget=512).calibrates()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert not WorkerSettings(device="cpu").calibrates()
 
 
 def test_the_environment_sets_a_worker_up(monkeypatch):
