@@ -58,7 +58,7 @@ def draw_front(subject: Subject) -> Figure:
         f"by {subject.request.strategy.name}, hypervolume {subject.hypervolume:.4f}",
     )
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right" if x_is_cost else "lower left")
+    axes.legend(loc="best", framealpha=0.85, edgecolor="none")
     return figure
 
 
