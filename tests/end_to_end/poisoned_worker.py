@@ -16,11 +16,11 @@ POISON = json.loads(os.environ["POISON"])
 real_activate = evaluation.activate
 
 
-def activate(supernet, subnet):
+def activate(supernet, subnet, *splice):
     maximal = supernet.space.maximal
     if {name: choice for name, choice in subnet.items() if choice != maximal[name]} == POISON:
         faulthandler._sigsegv()
-    return real_activate(supernet, subnet)
+    return real_activate(supernet, subnet, *splice)
 
 
 evaluation.activate = activate

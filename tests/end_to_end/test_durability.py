@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
 
-REQUEST: dict[str, Any] = {"budget": {"evaluations": 40}, "seed": 11, "max_length": 32}
+REQUEST: dict[str, Any] = {"budget": {"evaluations": 24}, "seed": 11, "max_length": 32}
 
 
 def wait_for(server: Server, search: str, completed: int) -> None:
@@ -29,7 +29,7 @@ def test_a_killed_server_goes_on_where_it_stopped(serve: Callable[..., Server], 
     search = server.search(*server.register(checkpoint, rows), **REQUEST)
 
     kept: dict[int, dict[str, Any]] = {}
-    for completed in (8, 24):
+    for completed in (6, 14):
         wait_for(server, search, completed)
         finished = [e for e in server.evaluations(search) if e["state"] == "completed"]
         server.kill()
@@ -43,7 +43,7 @@ def test_a_killed_server_goes_on_where_it_stopped(serve: Callable[..., Server], 
     end = server.finish(search)
     assert end["state"] == "completed"
     disturbed = server.evaluations(search)
-    assert [e["number"] for e in disturbed] == list(range(40))
+    assert [e["number"] for e in disturbed] == list(range(24))
     assert all(e["state"] == "completed" for e in disturbed)
 
     other = serve(folder="undisturbed")
@@ -63,4 +63,4 @@ def test_sigterm_ends_the_server_cleanly(serve: Callable[..., Server], tmp_path:
     wait_for(server, search, 10)
     assert server.stop() == 0
     server.start()
-    assert server.finish(search)["progress"]["completed"] == 40
+    assert server.finish(search)["progress"]["completed"] == 24

@@ -194,11 +194,10 @@ def test_every_process_is_restarted_in_turn_under_load(team: Team):
         for server in (team.server, second):
             assert server.stop() == 0
             server.start()
-        for _ in range(2):
-            coordinator, worker = team.cluster.coordinator(), team.cluster.worker()
-            assert team.coordinator.stop() == 0
-            assert team.worker.stop() == 0
-            team.coordinator, team.worker = coordinator, worker
+        coordinator, worker = team.cluster.coordinator(), team.cluster.worker()
+        assert team.coordinator.stop() == 0
+        assert team.worker.stop() == 0
+        team.coordinator, team.worker = coordinator, worker
         team.assert_undisturbed()
         assert {e["attempt"] for e in team.server.evaluations(team.search)} == {1}
     finally:

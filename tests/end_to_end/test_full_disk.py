@@ -14,7 +14,7 @@ from tests.end_to_end.cluster import essence, until
 from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
 
-REQUEST = {"budget": {"evaluations": 60}, "seed": 11, "max_length": 32}
+REQUEST = {"budget": {"evaluations": 40}, "seed": 11, "max_length": 32}
 
 
 @pytest.fixture

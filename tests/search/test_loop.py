@@ -89,7 +89,7 @@ class TestEveryStrategy:
         for seed in range(3):
             assert subnets(run(loop(create), shuffle=seed)) == subnets(in_order)
 
-    @pytest.mark.parametrize("died_after", [0, 1, 13, 17, 30, 39])
+    @pytest.mark.parametrize("died_after", [0, 13, 30])
     def test_goes_on_from_its_records_as_if_nothing_had_happened(self, strategy, died_after):
         create = request(strategy=strategy, budget={"evaluations": 40})
         undisturbed = run(loop(create), shuffle=3)
@@ -114,7 +114,7 @@ class TestEveryStrategy:
             begun |= {p.number: p for p in step.proposals}
         assert [begun[n].subnet for n in sorted(begun)] == subnets(undisturbed)
 
-    @pytest.mark.parametrize("died_after", [1, 9, 14, 26, 31])
+    @pytest.mark.parametrize("died_after", [1, 14, 31])
     def test_proposes_again_what_was_dropped_in_flight(self, strategy, died_after):
         """A cancelled search keeps what was measured, with gaps; extended, it fills them."""
         create = request(strategy=strategy, budget={"evaluations": 40})
