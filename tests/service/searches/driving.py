@@ -48,6 +48,14 @@ def done(running: Running, search_id: str, count: int) -> None:
     running.until(lambda: read(running, search_id)["progress"]["completed"] >= count)
 
 
+def quiet(running: Running, seconds: float = 0.5) -> None:
+    """Wait until the worker has begun nothing for so long."""
+    count = -1
+    while count != len(running.worker.evaluated):
+        count = len(running.worker.evaluated)
+        time.sleep(seconds)
+
+
 def undisturbed(running: Running, like: str, **fields: Any) -> str:
     """The same request on the same super-network, none of it answered from the database."""
     search = read(running, like)

@@ -14,6 +14,7 @@ from tests.service.searches.driving import (
     done,
     flaky,
     move,
+    quiet,
     read,
     slowly,
     states,
@@ -87,10 +88,10 @@ class TestExtend:
         search_id = service.search(budget={"evaluations": 100_000, "seconds": 0.4})
         first = service.wait(search_id)
         assert first["stop_reason"] == "time_budget_spent"
-        move(service, search_id, "extend", seconds=0.5)
+        move(service, search_id, "extend", seconds=2.0)
         second = service.wait(search_id)
         assert second["progress"]["completed"] > first["progress"]["completed"]
-        assert second["budget"]["seconds"] == pytest.approx(0.9)
+        assert second["budget"]["seconds"] == pytest.approx(2.4)
 
     def test_a_search_on_a_plateau_goes_on_without_that_rule(self, service):
         plateau = {"evaluations": 10, "min_gain": 0.5}
@@ -184,6 +185,7 @@ class TestRetry:
         service.worker.metrics = lambda _: 1 / 0
         search_id = service.search()
         service.wait(search_id, "failed")
+        quiet(service)  # a failure that is still on its way would count after the retry
         service.worker.metrics = lambda s: {"accuracy": accuracy_of(s)}
         move(service, search_id, "retry")
         assert service.wait(search_id)["progress"]["completed"] == 24

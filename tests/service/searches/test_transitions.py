@@ -72,7 +72,7 @@ class TestPause:
 
     def test_the_clock_of_a_paused_search_stands_still(self, service):
         slowly(service)
-        search_id = service.search(budget={"evaluations": 100_000, "seconds": 1.0})
+        search_id = service.search(budget={"evaluations": 100_000, "seconds": 2.0})
         done(service, search_id, 3)
         move(service, search_id, "pause")
         service.until(lambda: read(service, search_id)["progress"]["running"] == 0)
@@ -80,11 +80,11 @@ class TestPause:
         time.sleep(1.2)
         search = read(service, search_id)
         assert search["state"] == "paused"
-        assert search["progress"]["elapsed_seconds"] == before < 1.0
+        assert search["progress"]["elapsed_seconds"] == before < 2.0
         move(service, search_id, "resume")
         search = service.wait(search_id)
         assert search["stop_reason"] == "time_budget_spent"
-        assert search["progress"]["elapsed_seconds"] < 1.9
+        assert search["progress"]["elapsed_seconds"] < 3.1
 
     def test_answers_from_the_database_wait_too(self, service):
         first = service.wait(service.search(budget={"evaluations": 100}))
