@@ -10,33 +10,26 @@ same rounding. ``CHECKPOINT`` is a folder that ``elasticnas supernet add`` takes
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
-from pathlib import Path
 
 import torch
 
 from api_schemas.metrics import Task
+from benchmarks.labelled_rows import add_arguments, read_examples
 from search.space import SubnetConfig
 from supernet.activation import activate
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.checkpoint.reader import read_supernet
 from supernet.evaluation import predict
-from supernet.examples import LabelledTexts, tokenize
 from supernet.metrics import task_metrics
 
 
 def main() -> None:
     """Predict in both dtypes; print rates, differing predictions and accuracies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--max-length", type=int, default=64)
+    add_arguments(parser)
     parser.add_argument("--token-budget", type=int, default=4096)
     parser.add_argument("--random", type=int, default=10, help="how many random subnets")
-    parser.add_argument("--rows", type=int, default=None, help="only the first so many")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
 
@@ -46,14 +39,7 @@ def main() -> None:
         read_supernet(options.checkpoint).to(device, dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
-    rows = [json.loads(line) for line in options.data.read_text().splitlines()][: options.rows]
-    examples = tokenize(
-        LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
-        load_tokenizer(exact),
-        exact.architecture,
-        task=Task.CLASSIFICATION,
-        max_length=options.max_length,
-    )
+    examples = read_examples(exact, options)
     batches = examples.batches_on(device, options.token_budget)
     space, rng = exact.space, random.Random(0)
     subnets: dict[str, SubnetConfig] = {

@@ -20,13 +20,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -34,11 +32,12 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from api_schemas.metrics import Task
+from benchmarks.labelled_rows import add_arguments, read_examples
 from search.space import SubnetConfig
 from supernet.activation import activate
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.checkpoint.reader import read_supernet
 from supernet.evaluation import evaluate
-from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from supernet.examples import Batch, TokenizedExamples
 from supernet.metrics import task_metrics
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
@@ -138,11 +137,7 @@ def activation_seconds(
 def main() -> None:
     """Time both ways in turn on named and random subnets; print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--max-length", type=int, default=64)
+    add_arguments(parser)
     parser.add_argument("--token-budget", type=int, default=4096)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--random", type=int, default=30, help="how many random subnets")
@@ -152,14 +147,7 @@ def main() -> None:
     clock = CLOCKS[options.clock]
 
     supernet = read_supernet(options.checkpoint)
-    rows = [json.loads(line) for line in options.data.read_text().splitlines()]
-    examples = tokenize(
-        LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
-        load_tokenizer(supernet),
-        supernet.architecture,
-        task=Task.CLASSIFICATION,
-        max_length=options.max_length,
-    )
+    examples = read_examples(supernet, options)
     batches = examples.batches(options.token_budget)
 
     def ours(subnet: SubnetConfig) -> tuple[float, float]:

@@ -26,14 +26,15 @@ from typing import Any
 from api_schemas.costs import Cost, CostModel
 from api_schemas.metrics import Metric, Task
 from api_schemas.searches import SearchCreate
+from benchmarks.labelled_rows import add_arguments, read_examples
 from search.cost import cost_report
 from search.loop import SearchLoop
 from search.objectives import Objectives
 from search.space import SubnetConfig
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.checkpoint.reader import read_supernet
 from supernet.cost_model import cost_model
 from supernet.evaluation import evaluate
-from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from supernet.examples import Batch
 from supernet.prefixes import Prefix, PrefixCache, Prefixes
 from supernet.supernet import Supernet
 
@@ -59,14 +60,7 @@ class Dataset:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.supernet: Supernet = read_supernet(options.checkpoint)
-        rows = [json.loads(line) for line in options.data.read_text().splitlines()][: options.rows]
-        self.examples: TokenizedExamples = tokenize(
-            LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
-            load_tokenizer(self.supernet),
-            self.supernet.architecture,
-            task=Task.CLASSIFICATION,
-            max_length=options.max_length,
-        )
+        self.examples = read_examples(self.supernet, options)
         self.batches: list[Batch] = self.examples.batches(options.token_budget)
         self.cost_model: CostModel = cost_model(self.supernet)
         self.max_length: int = options.max_length
@@ -168,13 +162,8 @@ def timed(dataset: Dataset, subnets: list[SubnetConfig], size: int) -> tuple[flo
 def main() -> None:
     """Run or read the searches, count what each size of a cache saves, and measure a stretch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--max-length", type=int, default=64)
+    add_arguments(parser)
     parser.add_argument("--token-budget", type=int, default=4096)
-    parser.add_argument("--rows", type=int, help="only the first so many; all unless given")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
     parser.add_argument("--keep", type=Path, help="folder to write the searches' subnets to")

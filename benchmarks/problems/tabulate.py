@@ -27,12 +27,13 @@ from torch.func import functional_call
 
 from api_schemas.metrics import Task
 from api_schemas.spaces import Dimension
+from benchmarks.labelled_rows import add_arguments, read_examples
 from search.space import SearchSpace
 from supernet.activation import active_tensors
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.checkpoint.reader import read_supernet
 from supernet.cost_model import cost_model
 from supernet.evaluation import evaluate
-from supernet.examples import Batch, LabelledTexts, tokenize
+from supernet.examples import Batch
 from supernet.supernet import Supernet
 
 
@@ -114,25 +115,14 @@ def right_answers(
 def main() -> None:
     """Write the table: the free dimensions, the cost model, and the right answers per subnet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path, help="JSONL with a text column and an integer label")
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--label", default="label")
-    parser.add_argument("--max-length", type=int, default=64)
+    add_arguments(parser)
     parser.add_argument("--free", nargs="+", required=True, help="attention heads and FFN widths")
     parser.add_argument("--check", type=int, default=5, help="subnets to evaluate in full as well")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
 
     supernet = read_supernet(options.checkpoint)
-    rows = [json.loads(line) for line in options.data.read_text().splitlines()]
-    examples = tokenize(
-        LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
-        load_tokenizer(supernet),
-        supernet.architecture,
-        task=Task.CLASSIFICATION,
-        max_length=options.max_length,
-    )
+    examples = read_examples(supernet, options)
     batches = examples.batches(4096)
     by_layer = sorted(
         (d for d in supernet.space.dimensions if d.name in options.free),
