@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, insert, inspect, select, update
 
-from api_schemas.searches import SearchCreate
 from benchmarks.problems.analytic import analytic
-from search.loop import SearchLoop
+from benchmarks.search import search_loop
 from search.pareto import ParetoArchive
 from service.database import Database
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
@@ -37,22 +36,7 @@ POLLS = 20
 def loop_growth(strategy: str, marks: list[int]) -> list[float]:
     """Milliseconds of processor time for an evaluation, between each mark and the one before."""
     problem = analytic(0, layers=20)
-    request = SearchCreate.model_validate(
-        {
-            "supernet_id": "growth",
-            "dataset_id": "growth",
-            "strategy": {"name": strategy},
-            "budget": {"evaluations": marks[-1]},
-        }
-    )
-    loop = SearchLoop(
-        request,
-        problem.space,
-        problem.cost_model,
-        max_length=problem.max_length,
-        objectives=problem.objectives,
-        rows=problem.rows,
-    )
+    loop = search_loop(problem, {"name": strategy}, seed=0, evaluations=marks[-1])
     waiting = deque(loop.start())
     found, count, spent = [], 0, 0.0
     for before, mark in zip([0, *marks], marks, strict=False):

@@ -59,8 +59,10 @@ def problem_named(name: str, seed: int) -> Problem:
     return analytic(seed, layers=int(dimensions) // 3)
 
 
-def run(problem: Problem, settings: dict[str, Any], seed: int, evaluations: int) -> Run:
-    """One search, and the true hypervolume of what it had evaluated at each checkpoint."""
+def search_loop(
+    problem: Problem, settings: dict[str, Any], seed: int, evaluations: int
+) -> SearchLoop:
+    """A search of so many evaluations on a problem, not begun yet."""
     request = SearchCreate.model_validate(
         {
             "supernet_id": "benchmark",
@@ -70,8 +72,7 @@ def run(problem: Problem, settings: dict[str, Any], seed: int, evaluations: int)
             "budget": {"evaluations": evaluations},
         }
     )
-    start = time.process_time()
-    loop = SearchLoop(
+    return SearchLoop(
         request,
         problem.space,
         problem.cost_model,
@@ -79,6 +80,12 @@ def run(problem: Problem, settings: dict[str, Any], seed: int, evaluations: int)
         objectives=problem.objectives,
         rows=problem.rows,
     )
+
+
+def run(problem: Problem, settings: dict[str, Any], seed: int, evaluations: int) -> Run:
+    """One search, and the true hypervolume of what it had evaluated at each checkpoint."""
+    start = time.process_time()
+    loop = search_loop(problem, settings, seed, evaluations)
     waiting = deque(loop.start())
     spent = time.process_time() - start
     subnets: list[SubnetConfig] = []
