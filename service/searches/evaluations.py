@@ -7,19 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from api_schemas.searches import EvaluationState
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 
-def of_search(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+def of_search(
+    session: Session, search_id: str, *, with_hits: bool = False
+) -> Sequence[EvaluationRow]:
     """Every evaluation of a search, by number."""
-    return session.scalars(
-        select(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id)
-        .order_by(EvaluationRow.number)
-    ).all()
+    query = select(EvaluationRow).where(EvaluationRow.search_id == search_id)
+    if with_hits:
+        query = query.options(undefer(EvaluationRow.hits))
+    return session.scalars(query.order_by(EvaluationRow.number)).all()
 
 
 def page(
@@ -69,12 +70,15 @@ def some(session: Session, pairs: Collection[tuple[str, int]]) -> Sequence[Evalu
 
 def measured(
     session: Session, search: SearchRow, keys: Collection[str]
-) -> dict[str, dict[str, float]]:
-    """Metrics by subnet key, of those measured before in any search under equal conditions."""
+) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
+    """Metrics by subnet key, of those measured before in any search under equal conditions.
+
+    With their hits, which are None where no search that measured them raced.
+    """
     if not keys:
         return {}
     rows = session.execute(
-        select(EvaluationRow.subnet_key, EvaluationRow.metrics)
+        select(EvaluationRow.subnet_key, EvaluationRow.metrics, EvaluationRow.hits)
         .join(SearchRow, SearchRow.id == EvaluationRow.search_id)
         .where(
             EvaluationRow.subnet_key.in_(keys),
@@ -85,9 +89,10 @@ def measured(
             SearchRow.max_length == search.max_length,
             SearchRow.verify_share == search.verify_share,
         )
-        .order_by(EvaluationRow.finished_at.desc())
+        .order_by(EvaluationRow.hits.is_not(None), EvaluationRow.finished_at.desc())
     )
-    return {key: metrics for key, metrics in rows if metrics is not None}  # the earliest stays
+    # The last of each stays: with hits, if there are any, and of those the earliest.
+    return {key: (metrics, hits) for key, metrics, hits in rows if metrics is not None}
 
 
 def mark_resent(
@@ -125,7 +130,7 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
     mean: float | None = session.scalars(
         select(func.avg(EvaluationRow.duration_seconds)).where(
             EvaluationRow.search_id == search_id,
-            EvaluationRow.state == EvaluationState.COMPLETED,
+            EvaluationRow.state.in_((EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)),
             EvaluationRow.cached.is_(False),
         )
     ).one()
