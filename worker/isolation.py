@@ -71,6 +71,7 @@ def _measure(measurement: Measurement, answer: Connection, last_words: str) -> N
 
 
 def _metrics(measurement: Measurement) -> dict[str, float]:
+    from supernet.batching import batches_for
     from supernet.checkpoint.reader import load_tokenizer, read_supernet
     from supernet.evaluation import evaluate
     from supernet.examples import read_canonical, tokenize
@@ -88,7 +89,7 @@ def _metrics(measurement: Measurement) -> dict[str, float]:
     if measurement.split is not None:
         examples = examples.select(rows_of(measurement.split, examples.labels, measurement.task))
     supernet = read.to(device, measurement.dtype)
-    batches = examples.batches_on(device, measurement.token_budget)
+    batches = batches_for(supernet, examples, measurement.token_budget)
     subnet = supernet.space.subnet(measurement.subnet)
     return evaluate(supernet, subnet, batches, examples.labels, measurement.task)
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from api_schemas.messages import EvaluateSubnets
 from api_schemas.verification import RowSplit
+from supernet.batching import batches_for
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.examples import Batch, TokenizedExamples, read_canonical, tokenize
 from supernet.prefixes import PrefixCache, Prefixes
@@ -28,7 +29,7 @@ DatasetKey = tuple[str, int, RowSplit | None]
 
 @dataclass
 class WarmDataset:
-    """A tokenised dataset in batches of at most ``token_budget`` tokens on the device.
+    """A tokenised dataset in batches of at most ``token_budget`` tokens, where ``supernet`` is.
 
     ``prefixes`` are those of the subnets of ``supernet`` on just these batches: other batches have
     others.
@@ -36,7 +37,6 @@ class WarmDataset:
 
     supernet: Supernet
     examples: TokenizedExamples
-    device: torch.device
     token_budget: int
     cache: PrefixCache
     batches: list[Batch] = field(init=False)
@@ -60,7 +60,7 @@ class WarmDataset:
         return True
 
     def _batch(self) -> None:
-        self.batches = self.examples.batches_on(self.device, self.token_budget)
+        self.batches = batches_for(self.supernet, self.examples, self.token_budget)
         self.prefixes = self.cache.of(self.supernet, self.batches)
 
 
@@ -165,9 +165,7 @@ class WarmModels:
             budget = self._token_budget
             if self._calibration is not None:
                 budget = self._calibration.token_budget(warm.supernet, examples)
-            warm.datasets[key] = WarmDataset(
-                warm.supernet, examples, self._device, budget, self._prefixes
-            )
+            warm.datasets[key] = WarmDataset(warm.supernet, examples, budget, self._prefixes)
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
 

@@ -95,7 +95,6 @@ def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
         examples(supernet),
         Task.CLASSIFICATION,
         token_budget=512,
-        device=torch.device("cpu"),
     )
     assert largest.rows == 60
     for interval in largest.versus_maximal.values():
