@@ -44,7 +44,7 @@ def test_a_class_of_one_row_is_no_obstacle():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_resampled_metrics_are_scikit_learns(classes: int):
+def test_resampled_metrics_are_those_of_each_resample(classes: int):
     rng = np.random.default_rng(classes)
     logits = torch.from_numpy(rng.normal(size=(60, classes)))
     labels = torch.from_numpy(rng.integers(classes, size=60))
