@@ -15,7 +15,9 @@ from torch import nn
 from torch.func import functional_call
 
 from search.space import SubnetConfig
+from supernet.examples import Inputs
 from supernet.last_layer import for_first_token
+from supernet.packed_layer import for_packs
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
 
@@ -30,9 +32,11 @@ class ActiveSubnet:
     model: nn.Module
     tensors: dict[str, torch.Tensor]
 
-    def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The logits, shape (batch, labels), for token ids and masks of shape (batch, tokens)."""
-        output: Any = functional_call(self.model, self.tensors, (), inputs)
+    def logits(self, inputs: Inputs) -> torch.Tensor:
+        """The logits, shape (rows, labels), of a batch's inputs. Packs are not for training."""
+        # No linear layer shares its weight with another module: to look for such takes half
+        # a millisecond for every batch.
+        output: Any = functional_call(self.model, self.tensors, (), dict(inputs), tie_weights=False)
         return output.logits  # type: ignore[no-any-return]
 
 
@@ -97,21 +101,24 @@ def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -
 def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
     """The model with only its first ``kept`` layers, less those that ``splice`` leaves out.
 
-    The same modules under the same names. Outside training the last of them computes only what the
-    head sees. Only the modules on the way to what is changed are copied, and those shallowly.
+    The same modules under the same names. Outside training they also take packs, and the last of
+    them computes only what the head sees. Only the modules on the way to what is changed are
+    copied, and those shallowly.
     """
     is_training = supernet.model.training
     if is_training and kept == supernet.num_layers:
         return supernet.model
     architecture = supernet.architecture
     root = _shallow_copy(supernet.model)
+    head_size = architecture.head_size(supernet.config)
     layers = _own(root, architecture.layers)
     spliced: dict[str, nn.Module] = {}
     for index, layer in enumerate(layers.children()):
         if not splice.first <= index < kept:
             continue
-        if index == kept - 1 and not is_training:
-            layer = for_first_token(layer, architecture, architecture.head_size(supernet.config))
+        if not is_training:
+            adapted = for_first_token if index == kept - 1 else for_packs
+            layer = adapted(layer, architecture, head_size)
         spliced[str(index)] = layer
         if (tap := splice.taps.get(index + 1)) is not None:
             spliced[f"tap_{index + 1}"] = tap

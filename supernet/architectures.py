@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -29,7 +30,8 @@ class Architecture:
     ``encoder`` is the attribute of the classifier that holds the bare encoder. ``head`` are the
     linear modules that see one token a sequence, the last of which gives the logits; ``trained``
     are the modules that sequence classification adds to a pretrained encoder. ``type_ids`` says
-    whether the model is told which text of a pair a token belongs to. ``hidden_size``, ``heads``,
+    whether the model is told which text of a pair a token belongs to, ``positions_after_padding``
+    whether it counts positions from behind the padding's id on. ``hidden_size``, ``heads``,
     ``ffn_width`` and ``depth`` are the config's names for these.
     """
 
@@ -51,6 +53,7 @@ class Architecture:
     ffn_width: str = "intermediate_size"
     depth: str = "num_hidden_layers"
     type_ids: bool = False
+    positions_after_padding: bool = False
 
     def module(self, layer: int, role: str) -> str:
         """The full name of a part of a layer, e.g. ``module(3, "query")``."""
@@ -73,6 +76,15 @@ class Architecture:
             return None
         roles = {getattr(self, role): role for role in ROLES}
         return (int(index), roles[rest]) if rest in roles else None
+
+    def position_ids(self, token_ids: torch.Tensor, config: PretrainedConfig) -> torch.Tensor:
+        """The positions that the model itself would give ``token_ids``, both (rows, tokens)."""
+        if not self.positions_after_padding:
+            return torch.arange(token_ids.shape[1]).expand_as(token_ids)
+        # A padding token, wherever it is, has the padding's position, and is not counted.
+        padding = int(config.pad_token_id)
+        counted = token_ids != padding
+        return counted.cumsum(1) * counted + padding
 
     def head_size(self, config: PretrainedConfig) -> int:
         """Channels of one attention head."""
@@ -113,6 +125,7 @@ ROBERTA = Architecture(
     ffn_out=BERT.ffn_out,
     head=("classifier.dense", "classifier.out_proj"),
     trained=("classifier",),
+    positions_after_padding=True,
 )
 
 DISTILBERT = Architecture(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Required, TypedDict, cast
 
 import pyarrow.parquet as pq
 import torch
@@ -14,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from api_schemas.metrics import Task
 from supernet.architectures import Architecture
+from supernet.packing import Packing
+from supernet.transfer import sent_to
 
 CPU_BATCH_COST = 32
 """What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""
-ACCELERATOR_BATCH_COST = 4096
-"""On an accelerator it is the time to start so many kernels, in which it could do far more."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,36 @@ class LabelledTexts:
         return len(self.texts)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Token ids and masks, each of shape (rows, longest), with the rows' places in the dataset.
+class Inputs(TypedDict, total=False):
+    """What a model is called with for some rows, padded to the longest or packed.
 
-    There is no attention mask where there is no padding: attention is faster without.
+    Padded, ids are (rows, longest) and ``attention_mask`` (rows, 1, 1, longest), True for a token.
+    There is no mask where there is no padding: attention is faster without. Packed, ids are
+    (1, tokens), and ``packing`` says where in them each row lies. ``token_type_ids`` are for models
+    that take them.
     """
 
-    inputs: dict[str, torch.Tensor]
+    input_ids: Required[torch.Tensor]
+    token_type_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+    packing: Packing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model is called with for some rows, and the rows' places in the dataset."""
+
+    inputs: Inputs
     rows: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """This batch on ``device``."""
-        return Batch({name: t.to(device) for name, t in self.inputs.items()}, self.rows.to(device))
+        inputs = {
+            name: given.to(device) if isinstance(given, Packing) else sent_to(device, given)
+            for name, given in cast(dict[str, Any], self.inputs).items()
+        }
+        return Batch(cast(Inputs, inputs), sent_to(device, self.rows))
 
 
 @dataclass(frozen=True)
@@ -68,9 +86,14 @@ class TokenizedExamples:
         """These rows as one batch, padded to its longest or to ``pad_to``."""
         lengths = [len(self.token_ids[row]) for row in rows]
         width = pad_to or max(lengths)
-        inputs = {"input_ids": _padded([self.token_ids[row] for row in rows], width, self.pad_id)}
+        inputs: Inputs = {
+            "input_ids": _padded([self.token_ids[row] for row in rows], width, self.pad_id)
+        }
         if min(lengths) < width:
-            inputs["attention_mask"] = _padded([[1] * length for length in lengths], width, 0)
+            # In the shape that attention takes: of any other, Transformers makes one for every
+            # batch of every evaluation, and waits for the device to learn whether it must.
+            mask = _padded([[1] * length for length in lengths], width, 0).bool()
+            inputs["attention_mask"] = mask[:, None, None, :]
         if self.type_ids is not None:
             inputs["token_type_ids"] = _padded([self.type_ids[row] for row in rows], width, 0)
         return Batch(inputs, torch.tensor(rows))
@@ -105,11 +128,6 @@ class TokenizedExamples:
                 self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
             ]
         return batches
-
-    def batches_on(self, device: torch.device, token_budget: int) -> list[Batch]:
-        """`batches`, cut for ``device`` and copied onto it."""
-        cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
-        return [batch.to(device) for batch in self.batches(token_budget, cost)]
 
 
 def _groups(

@@ -1,4 +1,4 @@
-"""The metrics of a task, computed by scikit-learn and SciPy."""
+"""The metrics of a task."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from api_schemas.metrics import Metric, Task
+from supernet.confusion import confusion_metrics
 
 
 def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -19,24 +19,17 @@ def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict
     A correlation that is undefined because the predictions are constant counts as 0, as
     scikit-learn does for Matthews' coefficient.
     """
-    truth: NDArray[np.generic] = labels.numpy()
     if task is Task.REGRESSION:
-        return _regression(truth, logits.squeeze(-1).double().numpy())
+        return _regression(labels.numpy(), logits.squeeze(-1).double().numpy())
+    truth: NDArray[np.int64] = labels.numpy()
     return _classification(truth, logits.argmax(dim=-1).numpy())
 
 
-def _classification(truth: NDArray[np.generic], predicted: NDArray[np.generic]) -> dict[str, float]:
-    binary = int(max(truth.max(), predicted.max())) <= 1
-    accuracy = float(accuracy_score(truth, predicted))
-    f1 = float(
-        f1_score(truth, predicted, average="binary" if binary else "macro", zero_division=0.0)
-    )
-    return {
-        Metric.ACCURACY.value: accuracy,
-        Metric.F1.value: f1,
-        Metric.MATTHEWS.value: float(matthews_corrcoef(truth, predicted)),
-        Metric.COMBINED.value: (accuracy + f1) / 2,
-    }
+def _classification(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
+    classes = int(max(truth.max(), predicted.max())) + 1
+    confusion = np.bincount(truth * classes + predicted, minlength=classes**2).astype(np.float64)
+    found = confusion_metrics(confusion.reshape(1, classes, classes))
+    return {name: float(value[0]) for name, value in found.items()}
 
 
 def _regression(truth: NDArray[np.generic], predicted: NDArray[np.generic]) -> dict[str, float]:

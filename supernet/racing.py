@@ -13,6 +13,7 @@ from api_schemas.metrics import Task
 from api_schemas.racing import GivenUp, Hits, Racing, Rival
 from search.racing import Course, pack, unpack
 from search.space import SubnetConfig
+from supernet.batching import batches_for
 from supernet.evaluation import subnet_logits
 from supernet.examples import Batch, TokenizedExamples
 from supernet.metrics import task_metrics
@@ -96,11 +97,10 @@ def laps_of(
     course: Course | None,
     supernet: Supernet,
     *,
-    device: torch.device,
     token_budget: int,
     cache: PrefixCache | None = None,
 ) -> list[Lap]:
-    """The laps of a course, on ``device``; without a course a single lap of all rows.
+    """The laps of a course, where ``supernet`` is; without a course a single lap of all rows.
 
     With a ``cache`` each lap has prefixes.
     """
@@ -108,6 +108,6 @@ def laps_of(
     order = np.arange(len(examples)) if course is None else course.order
     laps = []
     for rows in np.split(order, ends[:-1]):
-        batches = examples.select(rows.tolist()).batches_on(device, token_budget)
+        batches = batches_for(supernet, examples.select(rows.tolist()), token_budget)
         laps.append(Lap(rows, batches, None if cache is None else cache.of(supernet, batches)))
     return laps

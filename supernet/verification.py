@@ -14,6 +14,7 @@ from api_schemas.metrics import Task
 from api_schemas.verification import Interval, RowSplit, Verified
 from search.space import SubnetConfig
 from supernet.activation import activate
+from supernet.batching import batches_for
 from supernet.evaluation import predict
 from supernet.examples import Batch, TokenizedExamples
 from supernet.metrics import task_metrics
@@ -50,7 +51,6 @@ def verify(
     task: Task,
     *,
     token_budget: int,
-    device: torch.device,
 ) -> list[Verified]:
     """Metrics of each subnet with confidence intervals, and against the maximal subnet.
 
@@ -59,7 +59,7 @@ def verify(
     to the Bootstrap", ch. 13, percentile intervals; Berg-Kirkpatrick et al. 2012, "An Empirical
     Investigation of Statistical Significance in NLP", section 2).
     """
-    batches = examples.batches_on(device, token_budget)
+    batches = batches_for(supernet, examples, token_budget)
     rng = np.random.default_rng(SEED)
     count = len(examples)
     resamples: NDArray[np.int64] = rng.integers(count, size=(RESAMPLES, count))

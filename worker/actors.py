@@ -387,7 +387,6 @@ class Actors:
                     dataset.examples,
                     message.task,
                     token_budget=dataset.token_budget,
-                    device=self._compute.device,
                 )
             verified = SubnetsVerified(
                 search_id=message.search_id, numbers=numbers, verified=tuple(found)

@@ -97,7 +97,7 @@ def _measured(measurement: Measurement) -> Measured:
     return measure(
         supernet,
         supernet.space.subnet(measurement.subnet),
-        laps_of(examples, course, supernet, device=device, token_budget=measurement.token_budget),
+        laps_of(examples, course, supernet, token_budget=measurement.token_budget),
         examples.labels,
         measurement.task,
         measurement.racing,

@@ -31,7 +31,7 @@ DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
 
 @dataclass
 class WarmDataset:
-    """A tokenised dataset in batches of at most ``token_budget`` tokens on the device.
+    """A tokenised dataset in batches of at most ``token_budget`` tokens, where ``supernet`` is.
 
     In the laps of a ``course``, if races are run on it, else in a single one. Each lap has the
     prefixes of the subnets of ``supernet`` on just its batches.
@@ -39,7 +39,6 @@ class WarmDataset:
 
     supernet: Supernet
     examples: TokenizedExamples
-    device: torch.device
     token_budget: int
     cache: PrefixCache
     course: Course | None = None
@@ -68,7 +67,6 @@ class WarmDataset:
             self.examples,
             self.course,
             self.supernet,
-            device=self.device,
             token_budget=self.token_budget,
             cache=self.cache,
         )
@@ -163,7 +161,7 @@ class WarmModels:
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
             warm.datasets[key] = WarmDataset(
-                warm.supernet, examples, self._device, budget, self._prefixes, course
+                warm.supernet, examples, budget, self._prefixes, course
             )
         warm.datasets.move_to_end(key)
         return warm.datasets[key]

@@ -98,7 +98,7 @@ def right_answers(
     tokens = batch.inputs
     types = {k: v for k, v in tokens.items() if k == "token_type_ids"}
     hidden = encoder.embeddings(input_ids=tokens["input_ids"], **types)
-    mask = tokens["attention_mask"][:, None, None, :].bool() if "attention_mask" in tokens else None
+    mask = tokens.get("attention_mask")
     expected = labels[batch.rows]
 
     def walk(depth: int, hidden: torch.Tensor) -> Iterator[int]:

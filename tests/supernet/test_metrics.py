@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from api_schemas.metrics import TASK_METRICS, Task
 from supernet.metrics import task_metrics
@@ -27,6 +29,23 @@ def test_f1_is_macro_averaged_for_more_than_two_classes():
     truth = torch.tensor([0, 0, 1, 2])
     metrics = task_metrics(Task.CLASSIFICATION, logits_of([0, 1, 1, 2], 3), truth)
     assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@pytest.mark.parametrize("true_classes", [1, 2, 3, 5])
+@pytest.mark.parametrize("called_classes", [1, 2, 3, 5])
+def test_classification_metrics_are_scikit_learns(true_classes: int, called_classes: int):
+    rng = np.random.default_rng(true_classes)
+    for _ in range(10):
+        truth, called = rng.integers(true_classes, size=30), rng.integers(called_classes, size=30)
+        average = "binary" if max(truth.max(), called.max()) <= 1 else "macro"
+        metrics = task_metrics(
+            Task.CLASSIFICATION, logits_of(called.tolist(), 5), torch.from_numpy(truth)
+        )
+        f1 = f1_score(truth, called, average=average, zero_division=0.0)
+        assert metrics["accuracy"] == accuracy_score(truth, called)
+        assert metrics["f1"] == pytest.approx(f1)
+        assert metrics["matthews_correlation"] == pytest.approx(matthews_corrcoef(truth, called))
 
 
 def test_correlations_of_a_regression():

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from api_schemas.metrics import Task
 from api_schemas.racing import Racing, Rival
@@ -23,7 +22,6 @@ from tests.supernet.tiny import sentences, write_checkpoint
 
 ROWS = 130
 RACING = Racing(confidence=0.9)
-CPU = torch.device("cpu")
 
 
 def opened(folder: Path, *options: str) -> tuple[Supernet, TokenizedExamples]:
@@ -49,7 +47,7 @@ def laps(
     course: Course | None,
     cache: PrefixCache | None = None,
 ) -> list[Lap]:
-    return laps_of(rows, course, supernet, device=CPU, token_budget=256, cache=cache)
+    return laps_of(rows, course, supernet, token_budget=256, cache=cache)
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)

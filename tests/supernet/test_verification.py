@@ -44,7 +44,7 @@ def test_a_class_of_one_row_is_no_obstacle():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_resampled_metrics_are_scikit_learns(classes: int):
+def test_resampled_metrics_are_those_of_each_resample(classes: int):
     rng = np.random.default_rng(classes)
     logits = torch.from_numpy(rng.normal(size=(60, classes)))
     labels = torch.from_numpy(rng.integers(classes, size=60))
@@ -95,7 +95,6 @@ def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
         examples(supernet),
         Task.CLASSIFICATION,
         token_budget=512,
-        device=torch.device("cpu"),
     )
     assert largest.rows == 60
     for interval in largest.versus_maximal.values():

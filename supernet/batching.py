@@ -1,0 +1,63 @@
+"""The batches of a dataset that suit a super-network where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from supernet.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
+from supernet.packing import Packing, has_kernel
+from supernet.supernet import Supernet
+
+ACCELERATOR_BATCH_COST = 4096
+"""What a batch costs on an accelerator besides its tokens, in tokens: the time to start some
+hundred kernels, in which it could do far more."""
+
+
+def batches_for(supernet: Supernet, examples: TokenizedExamples, token_budget: int) -> list[Batch]:
+    """All rows on the super-network's device, in batches of at most ``token_budget`` tokens.
+
+    Packs, where attention has a kernel for them in the super-network's dtype; elsewhere rows of
+    like lengths, padded to the longest.
+    """
+    device, dtype = supernet.model.device, supernet.model.dtype
+    if has_kernel(device, dtype, supernet.architecture.head_size(supernet.config)):
+        batches = packs(supernet, examples, token_budget)
+    else:
+        cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
+        batches = examples.batches(token_budget, cost)
+    return [batch.to(device) for batch in batches]
+
+
+def packs(supernet: Supernet, examples: TokenizedExamples, token_budget: int) -> list[Batch]:
+    """All rows in order, end to end in as few packs as whole rows allow, on the CPU.
+
+    Only a row that is longer by itself makes a pack longer than ``token_budget``.
+    """
+    groups: list[list[int]] = []
+    room = 0
+    for row, tokens in enumerate(examples.token_ids):
+        if len(tokens) > room:
+            groups.append([])
+            room = token_budget
+        groups[-1].append(row)
+        room -= len(tokens)
+    return [_pack(supernet, examples, rows) for rows in groups]
+
+
+def _pack(supernet: Supernet, examples: TokenizedExamples, rows: Sequence[int]) -> Batch:
+    """A padded batch with the padding taken out, and each row's positions put in."""
+    padded = examples.batch(rows)
+    token_ids = padded.inputs["input_ids"]
+    lengths = tuple(len(examples.token_ids[row]) for row in rows)
+    is_token = torch.arange(token_ids.shape[1]) < torch.tensor(lengths)[:, None]
+    positions = supernet.architecture.position_ids(token_ids, supernet.config)
+    inputs: Inputs = {
+        "input_ids": token_ids[is_token].unsqueeze(0),
+        "position_ids": positions[is_token].unsqueeze(0),
+        "packing": Packing.of(lengths),
+    }
+    if (type_ids := padded.inputs.get("token_type_ids")) is not None:
+        inputs["token_type_ids"] = type_ids[is_token].unsqueeze(0)
+    return Batch(inputs, padded.rows)

@@ -1,0 +1,40 @@
+"""An encoder layer on packed rows: the stock one's parts, with attention within each row."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import torch
+from torch import nn
+
+from supernet.architectures import Architecture
+from supernet.layer_parts import LayerParts
+from supernet.packing import Packing, attention_within_rows
+
+
+def for_packs(layer: nn.Module, architecture: Architecture, head_size: int) -> nn.Module:
+    """An encoder layer that takes packs as well; on padded rows it is ``layer`` itself.
+
+    It shares everything with ``layer``, also the names of its tensors. For inference only.
+    """
+    twin = copy.copy(layer)
+    twin.__dict__["forward"] = partial(_forward, LayerParts(layer, architecture, head_size))
+    return twin
+
+
+def _forward(
+    parts: LayerParts,
+    hidden: torch.Tensor,
+    *others: object,
+    packing: Packing | None = None,
+    **named: object,
+) -> torch.Tensor:
+    """``hidden`` is (rows, tokens, hidden), or (1, tokens, hidden) packed as ``packing`` says."""
+    if packing is None:
+        output: torch.Tensor = parts.layer.forward(hidden, *others, **named)
+        return output
+    tokens = hidden[0]
+    query, key, value = (parts.heads(role, tokens) for role in ("query", "key", "value"))
+    context = attention_within_rows(query, key, value, queries=packing, keys=packing)
+    return parts.after_attention(context, tokens).unsqueeze(0)
