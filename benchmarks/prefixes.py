@@ -87,26 +87,24 @@ class Dataset:
         return cost_report(model, subnet, self.max_length).gflops
 
 
-def searched(dataset: Dataset, settings: dict[str, Any], evaluations: int) -> list[SubnetConfig]:
-    """The subnets of a search by accuracy and GFLOPs, in the order in which they were proposed."""
+def search_loop(dataset: Dataset, settings: dict[str, Any], **request: Any) -> SearchLoop:
+    """A search by accuracy and GFLOPs, not begun yet."""
     space, model = dataset.supernet.space, dataset.cost_model
-    request = SearchCreate.model_validate(
-        {
-            "supernet_id": "benchmark",
-            "dataset_id": "benchmark",
-            "strategy": settings,
-            "budget": {"evaluations": evaluations},
-        }
-    )
+    body = {"supernet_id": "benchmark", "dataset_id": "benchmark", "strategy": settings}
     maximal = cost_report(model, space.maximal, dataset.max_length)
-    loop = SearchLoop(
-        request,
+    return SearchLoop(
+        SearchCreate.model_validate(body | request),
         space,
         model,
         max_length=dataset.max_length,
         objectives=Objectives((Metric.ACCURACY, Cost.GFLOPS), maximal),
         rows=len(dataset.examples),
     )
+
+
+def searched(dataset: Dataset, settings: dict[str, Any], evaluations: int) -> list[SubnetConfig]:
+    """The subnets of a search, in the order in which they were proposed."""
+    loop = search_loop(dataset, settings, budget={"evaluations": evaluations})
     prefixes = dataset.prefixes(64)
     waiting, subnets = deque(loop.start()), []
     while waiting:
