@@ -32,15 +32,8 @@ def draw_front(subject: Subject) -> Figure:
     figure, axes = canvas()
     members = {point.number for point in subject.front}
     rest = [point for point in subject.measured if point.number not in members]
-    axes.scatter(
-        [point[x] for point in rest],
-        [point[y] for point in rest],
-        s=22,
-        color=GREY,
-        alpha=0.55,
-        linewidths=0,
-        label="evaluated",
-    )
+    _dots(axes, [p for p in rest if not p.is_given_up], x, y, marker="o", label="evaluated")
+    _dots(axes, [p for p in rest if p.is_given_up], x, y, marker="x", label="given up, estimated")
     _staircase(axes, subject.front, x, y, x_is_cost=x_is_cost)
     _verified(axes, subject.front, x, y)
     _references(axes, {p.number: p for p in [*subject.measured, *subject.front]}.values(), x, y)
@@ -54,12 +47,28 @@ def draw_front(subject: Subject) -> Figure:
     titled(
         axes,
         subject.title,
-        f"{words(y)} over {words(x)}: {subject.completed:,} subnets{shown} "
+        f"{words(y)} over {words(x)}: {subject.evaluated:,} subnets{shown} "
         f"by {subject.request.strategy.name}, hypervolume {subject.hypervolume:.4f}",
     )
     axes.grid(alpha=0.25)
     axes.legend(loc="best", framealpha=0.85, edgecolor="none")
     return figure
+
+
+def _dots(
+    axes: Axes, points: Sequence[Measured], x: str, y: str, *, marker: str, label: str
+) -> None:
+    if points:
+        axes.scatter(
+            [point[x] for point in points],
+            [point[y] for point in points],
+            s=22,
+            marker=marker,
+            color=GREY,
+            alpha=0.55,
+            linewidths=0 if marker == "o" else 1.0,
+            label=label,
+        )
 
 
 def _staircase(axes: Axes, front: Sequence[Measured], x: str, y: str, *, x_is_cost: bool) -> None:

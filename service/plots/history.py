@@ -52,7 +52,7 @@ def draw_history(subject: Subject) -> Figure:
     titled(
         axes,
         subject.title,
-        f"Hypervolume over evaluations: {subject.hypervolume:.4f} after {subject.completed:,} "
+        f"Hypervolume over evaluations: {subject.hypervolume:.4f} after {subject.evaluated:,} "
         f"by {subject.request.strategy.name}",
     )
     axes.grid(alpha=0.25)

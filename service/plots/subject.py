@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api_schemas.metrics import Metric
+from api_schemas.racing import GivenUp
 from api_schemas.searches import SearchCreate
 from api_schemas.verification import Verified
 from search.space import SearchSpace
@@ -23,7 +26,7 @@ every second, third, ... is taken."""
 
 @dataclass(frozen=True)
 class Measured:
-    """A completed evaluation."""
+    """An evaluation that did not fail; ``metrics`` are estimated where it was given up."""
 
     number: int
     sequence: int
@@ -32,6 +35,7 @@ class Measured:
     metrics: Mapping[str, float]
     cost: Mapping[str, float]
     hypervolume: float
+    is_given_up: bool = False
     verified: Verified | None = None
 
     def __getitem__(self, objective: str) -> float:
@@ -47,7 +51,7 @@ class Subject:
     request: SearchCreate
     max_length: int
     space: SearchSpace
-    completed: int
+    evaluated: int
     hypervolume: float
     measured: Sequence[Measured] = field(repr=False)
     front: Sequence[Measured] = field(repr=False)
@@ -60,23 +64,32 @@ class Subject:
     @property
     def is_thinned(self) -> bool:
         """True when not every evaluation is there."""
-        return len(self.measured) < self.completed
+        return len(self.measured) < self.evaluated
 
     @classmethod
     def read(cls, session: Session, known: KnownSupernets, search_id: str) -> Subject:
         """The search as it is now, or 404."""
         row = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
-        light = evaluations.sample(session, search_id, stride=1 + max(0, row.completed - 1) // MOST)
+        evaluated = row.completed + row.given_up
+        light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
         return cls(
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),
             max_length=row.max_length,
             space=known.get(session, row.supernet_id).space,
-            completed=row.completed,
+            evaluated=evaluated,
             hypervolume=row.hypervolume,
-            measured=[Measured(**each._mapping) for each in light],
+            measured=[_measured(each) for each in light],
             front=[_front_member(each) for each in evaluations.front(session, search_id)],
         )
+
+
+def _measured(row: Row[Any]) -> Measured:
+    found = dict(row._mapping)
+    given_up = found.pop("given_up")
+    if given_up is not None:
+        found["metrics"] = {Metric.ACCURACY.value: GivenUp.model_validate(given_up).estimate}
+    return Measured(**found, is_given_up=given_up is not None)
 
 
 def _front_member(row: EvaluationRow) -> Measured:
@@ -90,5 +103,5 @@ def _front_member(row: EvaluationRow) -> Measured:
         row.metrics or {},
         row.cost,
         row.hypervolume or 0.0,
-        Verified.model_validate(row.verified) if is_verified else None,
+        verified=Verified.model_validate(row.verified) if is_verified else None,
     )

@@ -12,6 +12,9 @@ from sqlalchemy.orm import Session, undefer
 from api_schemas.searches import EvaluationState
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
+MEASURED = (EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)
+"""States of an evaluation that did not fail: measured on every row, or on some."""
+
 
 def of_search(
     session: Session, search_id: str, *, with_hits: bool = False
@@ -36,9 +39,9 @@ def page(
 
 
 def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any]]:
-    """Every ``stride``-th completed evaluation and the reference subnets, by number.
+    """Every ``stride``-th measured evaluation and the reference subnets, by number.
 
-    Each as (number, sequence, origin, choices, metrics, cost, hypervolume).
+    Each as (number, sequence, origin, choices, metrics, given_up, cost, hypervolume).
     """
     row = EvaluationRow
     return session.execute(
@@ -48,12 +51,13 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
             row.origin,
             row.choices,
             row.metrics,
+            row.given_up,
             row.cost,
             row.hypervolume,
         )
         .where(
             row.search_id == search_id,
-            row.state == EvaluationState.COMPLETED,
+            row.state.in_(MEASURED),
             (row.number % stride == 0) | row.origin.in_(("maximal", "minimal", "heuristic")),
         )
         .order_by(row.number)
@@ -130,7 +134,7 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
     mean: float | None = session.scalars(
         select(func.avg(EvaluationRow.duration_seconds)).where(
             EvaluationRow.search_id == search_id,
-            EvaluationRow.state.in_((EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)),
+            EvaluationRow.state.in_(MEASURED),
             EvaluationRow.cached.is_(False),
         )
     ).one()

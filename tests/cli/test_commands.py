@@ -198,13 +198,15 @@ def test_events_are_one_line_each_and_json_on_demand(server, search):
 def test_a_search_is_paused_resumed_extended_and_cancelled(server, ids):
     started = elasticnas(
         *("search", "--supernet", ids[0], "--dataset", ids[1], "--evaluations", 3000, "--detach"),
-        *("--weight", 2, "--plateau", "2000:0.0001", "--max-failures", 7, "--json"),
+        *("--weight", 2, "--plateau", "2000:0.0001", "--max-failures", 7, "--racing", 0.8),
+        "--json",
         server=server,
     )
     assert started.returncode == 0, started.stderr
     search = json.loads(started.stdout)
     assert search["weight"] == 2.0
     assert search["plateau"] == {"evaluations": 2000, "min_gain": 0.0001}
+    assert search["racing"] == {"confidence": 0.8}
     assert search["max_failures"] == 7
     for command, answer in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
         found = elasticnas("search", command, search["id"], server=server)
@@ -231,6 +233,7 @@ ANY = ("search", "--supernet", "a", "--dataset", "b")
         (["search", "--dataset", "nose"], 2, "--supernet"),
         ([*ANY, "--constraint", "gflops<9"], 2, "gflops<9"),
         ([*ANY, "--plateau", "many"], 2, "100:0.001"),
+        ([*ANY, "--racing", "2"], 2, "racing/confidence"),
         (["search", "events", "nose"], 2, "nose"),
         (["search", "pause", "nose"], 2, "nose"),
         ([*ANY, "--set", "mutation"], 2, "NAME=VALUE"),

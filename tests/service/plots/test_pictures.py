@@ -171,3 +171,15 @@ def test_what_does_not_exist_is_named(light_service):
         answer = light_service.client.get(f"/v1/searches/search-none/{path}")
         assert answer.status_code == 422
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_subnets_that_were_given_up_are_drawn_where_they_were_expected(light_service):
+    search_id = light_service.search(racing={"confidence": 0.9}, budget={"evaluations": 40})
+    progress = light_service.wait(search_id)["progress"]
+    url = f"/v1/searches/{search_id}"
+    assert progress["given_up"] > 0
+    said = svg_of(light_service, url, "front")
+    assert {"evaluated", "given up, estimated"} <= set(said)
+    assert any("40 subnets" in each for each in said)
+    assert any("after 40" in each for each in svg_of(light_service, url, "history"))
+    assert any("on 40 subnets" in each for each in svg_of(light_service, url, "importance"))
