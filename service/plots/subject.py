@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api_schemas.metrics import Metric
@@ -13,7 +15,7 @@ from api_schemas.verification import Verified
 from search.space import SearchSpace
 from service.searches import evaluations
 from service.searches.endpoints import found
-from service.searches.tables import EvaluationRow, SearchRow
+from service.searches.tables import SearchRow
 from service.supernets.known import KnownSupernets
 
 MOST = 5000
@@ -79,7 +81,7 @@ class Subject:
         )
 
 
-def _front_member(row: EvaluationRow) -> Measured:
+def _front_member(row: Row[Any]) -> Measured:
     # A problem is kept in place of what could not be verified.
     is_verified = row.verified is not None and "problem" not in row.verified
     return Measured(
