@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.metrics import Task
 from api_schemas.problems import Problem
+from api_schemas.racing import GivenUp, Hits, Racing, Rival
 from api_schemas.spaces import SubnetChoices
 from api_schemas.supernets import SupernetReport
 from api_schemas.verification import RowSplit, Verified
@@ -52,13 +53,15 @@ class SubnetToEvaluate(BaseModel):
     number: int
     subnet: SubnetChoices
     attempt: int = 1
+    rival: Rival | None = None
 
 
 class EvaluateSubnets(Message):
     """Measure a small batch of subnets of one super-network on one dataset.
 
     Each super-network has a lane of its own, a queue named after it, so that a worker can take
-    the work of a model that it holds before any other.
+    the work of a model that it holds before any other. Where the search races, ``racing`` says so;
+    its course is laid by the ``pilots``, and until they are known no subnet has a rival.
     """
 
     queue: ClassVar[str] = "evaluations"
@@ -70,6 +73,8 @@ class EvaluateSubnets(Message):
     task: Task
     max_length: int
     split: RowSplit | None = None
+    racing: Racing | None = None
+    pilots: tuple[Hits, ...] = ()
     subnets: tuple[SubnetToEvaluate, ...]
 
     @property
@@ -113,11 +118,16 @@ class SupernetInspected(BaseModel):
 
 
 class SubnetOutcome(BaseModel):
-    """What became of one subnet: its metrics, or the problem it failed with."""
+    """What became of one subnet: its metrics, where it was given up, or the problem it failed with.
+
+    In a search that races, metrics come with ``hits``.
+    """
 
     number: int
     attempt: int
     metrics: dict[str, float] | None = None
+    hits: Hits | None = None
+    given_up: GivenUp | None = None
     problem: Problem | None = None
     started_at: datetime
     duration_seconds: float

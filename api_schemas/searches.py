@@ -19,6 +19,7 @@ from pydantic import (
 from api_schemas.costs import Cost
 from api_schemas.metrics import Metric
 from api_schemas.problems import Problem
+from api_schemas.racing import GivenUp, Racing
 from api_schemas.spaces import SubnetChoices
 from api_schemas.strategies import ParetoSettings, StrategySettings
 from api_schemas.verification import RowSplit, Verified
@@ -48,11 +49,12 @@ class SearchState(StrEnum):
 
 
 class EvaluationState(StrEnum):
-    """``queued -> running -> completed | failed``."""
+    """``queued -> running -> completed | given_up | failed``."""
 
     QUEUED = "queued"
     RUNNING = "running"
     COMPLETED = "completed"
+    GIVEN_UP = "given_up"
     FAILED = "failed"
 
 
@@ -143,6 +145,11 @@ class SearchCreate(BaseModel):
     verify_dataset_id: str | None = Field(
         default=None, description="instead of a share: a dataset to measure the front on"
     )
+    racing: Racing | None = Field(
+        default=None,
+        description="give subnets up before the last row when they will hardly reach the front; "
+        "by accuracy alone. None: measure every subnet on every row",
+    )
     plateau: Plateau | None = Field(default=None, description="None: spend the whole budget")
     max_failures: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=50, description="a search with more failed evaluations fails; None: no limit"
@@ -180,9 +187,10 @@ class SearchCreate(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a search is. ``completed + failed`` counts against ``budget_evaluations``."""
+    """How far a search is. What has ``finished`` counts against ``budget_evaluations``."""
 
     completed: int
+    given_up: int = Field(description="races that were lost before the last row")
     failed: int
     running: int
     cached: int = Field(description="of the completed, how many the database answered")
@@ -191,6 +199,11 @@ class Progress(BaseModel):
     elapsed_seconds: float
     evaluations_per_second: float | None
     eta_seconds: float | None
+
+    @property
+    def finished(self) -> int:
+        """Evaluations that are over, however they ended."""
+        return self.completed + self.given_up + self.failed
 
 
 class EvaluationRead(BaseModel):
@@ -208,6 +221,9 @@ class EvaluationRead(BaseModel):
     worker: str | None
     attempt: int
     error: Problem | None
+    given_up: GivenUp | None = Field(
+        default=None, description="where a race was lost; such an evaluation has no metrics"
+    )
     verified: Verified | None = Field(
         default=None, description="of front members, when the search verifies its front"
     )
@@ -233,6 +249,7 @@ class SearchRead(BaseModel):
     weight: float
     verify: float | None
     verify_dataset_id: str | None
+    racing: Racing | None
     plateau: Plateau | None
     max_failures: int | None
     progress: Progress

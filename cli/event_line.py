@@ -32,9 +32,9 @@ def _front(event: FrontEvent) -> str:
 
 def _progress(event: ProgressEvent) -> str:
     progress = event.progress
-    done = progress.completed + progress.failed
+    given_up = f" given_up={progress.given_up}" if progress.given_up else ""
     failed = f" failed={progress.failed}" if progress.failed else ""
     return (
-        f"{done}/{progress.budget_evaluations} {event.state.value}"
-        f" running={progress.running}{failed} hypervolume={event.hypervolume:.4f}"
+        f"{progress.finished}/{progress.budget_evaluations} {event.state.value}"
+        f" running={progress.running}{given_up}{failed} hypervolume={event.hypervolume:.4f}"
     )

@@ -20,7 +20,7 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
     metric = next(o.value for o in search.objectives if isinstance(o, Metric))
     verified = [f"verified {metric}"] if any(point.verified for point in front) else []
     made = table(
-        f"Pareto front: {len(front)} of {search.progress.completed} subnets, "
+        f"Pareto front: {len(front)} of {_measured(search)} subnets, "
         f"hypervolume {search.hypervolume:.4f}",
         "subnet",
         *names,
@@ -47,6 +47,13 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
             *(_mean(point, ending) for ending in ("attention.heads", "ffn.width", "lora.rank")),
         )
     return made
+
+
+def _measured(search: SearchRead) -> str:
+    """How many subnets were measured, and how many of them not on every row."""
+    progress = search.progress
+    given_up = f" ({progress.given_up} given up)" if progress.given_up else ""
+    return f"{progress.completed + progress.given_up}{given_up}"
 
 
 def thinned(front: list[EvaluationRead], most: int) -> list[EvaluationRead]:

@@ -40,7 +40,7 @@ def follow(client: Client, search_id: str, console: Console) -> SearchRead:
             bar.update(
                 task,
                 description=_doing(search),
-                completed=progress.completed + progress.failed,
+                completed=progress.finished,
                 total=progress.budget_evaluations,
                 speed=_speed(search),
             )
@@ -58,7 +58,7 @@ def _view(bar: Progress, search: SearchRead, front: list[EvaluationRead]) -> Ren
 
 def _doing(search: SearchRead) -> str:
     """The state; while only the front is left to measure on unseen rows, that."""
-    done = search.progress.completed + search.progress.failed
+    done = search.progress.finished
     verifies = search.verify is not None or search.verify_dataset_id is not None
     if verifies and search.state == SearchState.RUNNING and done >= search.budget.evaluations:
         return "verifying the front"
@@ -72,6 +72,8 @@ def _speed(search: SearchRead) -> str:
         parts.append(f"{progress.evaluations_per_second:.2f}/s")
     if progress.eta_seconds and not search.state.is_final:
         parts.append(f"{progress.eta_seconds:.0f} s left")
+    if progress.given_up:
+        parts.append(f"{progress.given_up} given up")
     if progress.cached:
         parts.append(f"{progress.cached} from the database")
     return ", ".join(parts)
@@ -81,7 +83,7 @@ def _print_tenths(client: Client, search_id: str, console: Console) -> SearchRea
     printed = -1
     while True:
         search = client.search(search_id)
-        done = search.progress.completed + search.progress.failed
+        done = search.progress.finished
         tenth = 10 * done // max(1, search.progress.budget_evaluations)
         if tenth > printed or search.state.is_final:
             printed = tenth

@@ -63,6 +63,13 @@ def search(
     verify_dataset: Annotated[
         str | None, typer.Option(help="Id of a dataset to measure the front on at the end.")
     ] = None,
+    racing: Annotated[
+        float | None,
+        typer.Option(
+            metavar="CONFIDENCE",
+            help="Give subnets up that so surely will not reach the front, for example 0.9.",
+        ),
+    ] = None,
     weight: Annotated[float, typer.Option(help="Share of the workers beside others.")] = 1.0,
     plateau: Annotated[
         str | None,
@@ -100,6 +107,7 @@ def search(
         "parallel_evaluations": parallel,
         "verify": verify,
         "verify_dataset_id": verify_dataset,
+        "racing": None if racing is None else {"confidence": racing},
         "weight": weight,
         "plateau": None if plateau is None else _plateau(plateau),
     }
@@ -132,7 +140,7 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
         return
     rows = table("", "id", "name", "state", "strategy", "done", "front", "hypervolume")
     for s in searches:
-        done = f"{s.progress.completed + s.progress.failed}/{s.progress.budget_evaluations}"
+        done = f"{s.progress.finished}/{s.progress.budget_evaluations}"
         hypervolume = f"{s.hypervolume:.4f}"
         rows.add_row(
             s.id, s.name or "", s.state, s.strategy.name, done, str(s.front_size), hypervolume

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from api_schemas.costs import CostModel, CostReport
+from api_schemas.racing import GivenUp, Hits, Rival
 from api_schemas.searches import SearchCreate, StopReason
 from search.admission import Admission
 from search.blas import one_blas_thread
@@ -17,6 +18,7 @@ from search.objectives import Objectives
 from search.pareto import FrontChange, Losses, ParetoArchive
 from search.plateau import PlateauWatch
 from search.problem import SearchProblem
+from search.races import Races
 from search.space import SearchSpace, SubnetConfig
 from search.strategies import make_strategy
 
@@ -28,25 +30,33 @@ RESAMPLES = 16
 
 @dataclass(frozen=True)
 class Proposal:
-    """A subnet to evaluate: feasible, and new to its search. ``number`` counts from 0."""
+    """A subnet to evaluate: feasible, and new to its search. ``number`` counts from 0.
+
+    It is given up when it will hardly surpass its ``rival``.
+    """
 
     number: int
     subnet: SubnetConfig
     cost: CostReport
     origin: Origin
+    rival: Rival | None = None
 
 
 @dataclass(frozen=True)
 class Recorded:
     """An evaluation that the search already has, as read back from the database.
 
-    ``metrics`` is None when it failed; ``finished`` is False while it is in flight.
+    ``metrics`` is None when it failed or was ``given_up``; ``finished`` is False while it is in
+    flight. ``hits`` are those of a search that races, ``rival`` is whom it was to surpass.
     """
 
     number: int
     subnet: SubnetConfig
     finished: bool
     metrics: dict[str, float] | None = None
+    hits: Hits | None = None
+    given_up: GivenUp | None = None
+    rival: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ class SearchLoop:
         self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
         self._plateau = PlateauWatch(request.plateau, objectives.reference)
+        self._races = None if request.racing is None else Races(request.racing, objectives)
         self._initial = list(self._initial_subnets())
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
@@ -111,8 +122,10 @@ class SearchLoop:
         self._pending: list[Proposal] = []
         for row in recorded:
             self._subnets[row.number] = row.subnet
+            if self._races is not None and row.rival is not None:
+                self._races.set(row.number, row.rival)
             if row.finished:
-                self._finish(row.number, row.metrics)
+                self._finish(row.number, row.metrics, row.hits, row.given_up)
         self._advance()
 
     # -- what a coordinator calls ------------------------------------------------------------
@@ -121,14 +134,22 @@ class SearchLoop:
         """The first proposals of a search, or those that a restored one still owes."""
         return self._take_pending()
 
-    def record(self, number: int, metrics: dict[str, float] | None) -> Step:
+    def record(
+        self,
+        number: int,
+        metrics: dict[str, float] | None,
+        *,
+        hits: Hits | None = None,
+        given_up: GivenUp | None = None,
+    ) -> Step:
         """Record the metrics of evaluation ``number``, or None when it failed for good.
 
-        Recording a number twice changes nothing: the first result wins.
+        In a search that races they come with ``hits``; what was ``given_up`` has no metrics, and
+        never enters the front. Recording a number twice changes nothing: the first result wins.
         """
         if number in self._finished or number < self._told:
             return Step(FrontChange(entered=False), self.archive.hypervolume, ())
-        change = self._finish(number, metrics)
+        change = self._finish(number, metrics, hits, given_up)
         self._advance()
         return Step(change, self.archive.hypervolume, self._take_pending())
 
@@ -153,6 +174,15 @@ class SearchLoop:
         """True when nothing is in flight and nothing more will be proposed."""
         return self.stop_reason is not None and self.in_flight == 0
 
+    @property
+    def pilots(self) -> tuple[Hits, ...]:
+        """By whom the course of races is laid; none before there is one."""
+        return () if self._races is None else self._races.pilots
+
+    def rival(self, number: int) -> Rival | None:
+        """Whom an evaluation in flight must surpass, if anybody."""
+        return None if self._races is None else self._races.rival(number)
+
     # -- the loop itself ---------------------------------------------------------------------
 
     def _initial_subnets(self) -> Iterable[tuple[SubnetConfig, Origin]]:
@@ -171,14 +201,27 @@ class SearchLoop:
             if self._admission.is_feasible(subnet):
                 yield subnet, origin
 
-    def _finish(self, number: int, metrics: dict[str, float] | None) -> FrontChange:
+    def _finish(
+        self,
+        number: int,
+        metrics: dict[str, float] | None,
+        hits: Hits | None,
+        given_up: GivenUp | None,
+    ) -> FrontChange:
         cost = self._cost_of(self._subnets[number]).values()
+        if given_up is not None:
+            (metric,) = self._objectives.metrics
+            expected = {metric.value: given_up.estimate}
+            self._finished[number] = self._objectives.losses(expected, cost)
+            return FrontChange(entered=False)
         if metrics is None:
             self._failed.add(number)
             self._finished[number] = self._objectives.failure_losses(cost)
             return FrontChange(entered=False)
         losses = self._objectives.losses(metrics, cost)
         self._finished[number] = losses
+        if self._races is not None and hits is not None:
+            self._races.measured(number, hits)
         return self.archive.add(number, losses)
 
     def _advance(self) -> None:
@@ -187,6 +230,8 @@ class SearchLoop:
             self._fill()
             while self._told in self._finished:
                 losses = self._finished.pop(self._told)
+                if self._races is not None:
+                    losses = self._races.tell(self._told, losses)
                 self._strategy.tell(self._told, losses, failed=self._told in self._failed)
                 on_plateau = self._plateau.tell(self._told, losses)
                 self._told += 1
@@ -204,8 +249,10 @@ class SearchLoop:
             if self.stop_reason is not None or (proposal := self._propose(number)) is None:
                 return
             self._subnets[number] = proposal.subnet
+            if self._races is not None and proposal.origin == "strategy":
+                self._races.choose(number, proposal.cost)
             self._begin(number, proposal.subnet)
-            self._pending.append(proposal)
+            self._pending.append(replace(proposal, rival=self.rival(number)))
 
     def _begin(self, number: int, subnet: SubnetConfig) -> None:
         self._admission.mark_seen(subnet)

@@ -38,14 +38,39 @@ def evaluate(
         EvaluationUnwantedError: nobody waits for the result any more.
         ValueError: ``prefixes`` are of another super-network or other batches.
     """
+    logits = subnet_logits(
+        supernet,
+        subnet,
+        batches,
+        rows=len(labels),
+        is_unwanted=is_unwanted,
+        prefixes=prefixes,
+    )
+    return task_metrics(task, logits, labels)
+
+
+def subnet_logits(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    batches: Sequence[Batch],
+    *,
+    rows: int,
+    is_unwanted: Callable[[], bool] = lambda: False,
+    prefixes: Prefixes | None = None,
+) -> torch.Tensor:
+    """The logits that `predict` gives for a subnet that is activated for these batches.
+
+    Raises:
+        EvaluationUnwantedError: nobody waits for the result any more.
+        ValueError: ``prefixes`` are of another super-network or other batches.
+    """
     with torch.inference_mode(), ExitStack() as stack:
         if prefixes is None:
             active = activate(supernet, subnet)
         else:
             prefixes.require(supernet, batches)
             active = activate(supernet, subnet, stack.enter_context(prefixes.shared(subnet)))
-        logits = predict(active, batches, rows=len(labels), is_unwanted=is_unwanted)
-    return task_metrics(task, logits, labels)
+        return predict(active, batches, rows=rows, is_unwanted=is_unwanted)
 
 
 def predict(

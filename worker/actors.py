@@ -34,8 +34,9 @@ from api_schemas.messages import (
 )
 from api_schemas.problems import Problem
 from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import EvaluationUnwantedError, evaluate
+from supernet.evaluation import EvaluationUnwantedError
 from supernet.export import export_subnet
+from supernet.racing import Measured, measure
 from supernet.report import report
 from supernet.verification import verify
 from worker.blobs import BlobStore
@@ -204,7 +205,7 @@ class Actors:
         watch: HaltWatch,
     ) -> SubnetOutcome:
         started_at, start = datetime.now(UTC), time.perf_counter()
-        found: dict[str, float] | Problem
+        found: Measured | Problem
         try:
             if isinstance(loaded, Problem):
                 found = loaded
@@ -217,10 +218,13 @@ class Actors:
         except Exception as error:
             found = as_problem(error, "The evaluation failed", "evaluation-failed")
         self.evaluations += 1
+        measured = Measured() if isinstance(found, Problem) else found
         return SubnetOutcome(
             number=item.number,
             attempt=item.attempt,
-            metrics=None if isinstance(found, Problem) else found,
+            metrics=measured.metrics,
+            hits=measured.hits,
+            given_up=measured.given_up,
             problem=found if isinstance(found, Problem) else None,
             started_at=started_at,
             duration_seconds=time.perf_counter() - start,
@@ -234,30 +238,33 @@ class Actors:
         dataset: WarmDataset,
         begun: int,
         watch: HaltWatch,
-    ) -> dict[str, float] | Problem:
-        """The metrics; when memory runs out, in batches of half the tokens, down to single rows.
+    ) -> Measured | Problem:
+        """The result; when memory runs out, in batches of half the tokens, down to single rows.
 
         What died with a worker before is measured in as little memory as can be, and all by itself.
         """
         subnet = warm.supernet.space.subnet(item.subnet)
-        prefixes = dataset.prefixes if begun == 1 else None
+        share = begun == 1
         gave_up = False
         while True:
             try:
-                return evaluate(
+                return measure(
                     warm.supernet,
                     subnet,
-                    dataset.batches,
+                    dataset.laps,
                     dataset.labels,
                     message.task,
-                    watch.has_ended,
-                    prefixes,
+                    message.racing,
+                    course=dataset.course,
+                    rival=item.rival,
+                    is_unwanted=watch.has_ended,
+                    share=share,
                 )
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 out_of_memory = str(error)
-            prefixes = None
+            share = False
             if not gave_up and self._models.give_up_prefixes():
                 gave_up = True
                 log.warning("out of memory: activations that subnets share are dropped")
@@ -278,7 +285,7 @@ class Actors:
 
     def _measure_apart(
         self, message: EvaluateSubnets, item: SubnetToEvaluate
-    ) -> dict[str, float] | Problem:
+    ) -> Measured | Problem:
         log.warning("search %s: workers died over %d", message.search_id, item.number)
         self._models.keep_only(None)
         with (
@@ -292,7 +299,10 @@ class Actors:
                     task=message.task,
                     max_length=message.max_length,
                     split=message.split,
+                    racing=message.racing,
+                    pilots=message.pilots,
                     subnet=item.subnet,
+                    rival=item.rival,
                     device=str(self._compute.device),
                     dtype=self._compute.dtype,
                     token_budget=self._compute.token_budget,
@@ -424,7 +434,10 @@ def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[Subnet
     if isinstance(loaded, Problem):
         return wanted
     _, dataset = loaded
-    return sorted(wanted, key=lambda item: dataset.prefixes.place(item.subnet))
+    prefixes = dataset.laps[0].prefixes
+    if prefixes is None:
+        return wanted
+    return sorted(wanted, key=lambda item: prefixes.place(item.subnet))
 
 
 def _delivery(message: EvaluateSubnets, number: int, attempt: int) -> str:

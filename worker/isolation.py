@@ -14,8 +14,14 @@ import torch
 
 from api_schemas.metrics import Task
 from api_schemas.problems import Problem
+from api_schemas.racing import Hits, Racing, Rival
 from api_schemas.spaces import SubnetChoices
 from api_schemas.verification import RowSplit
+from search.racing import Course, unpack
+from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.examples import read_canonical, tokenize
+from supernet.racing import Measured, laps_of, measure
+from supernet.verification import rows_of
 from worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
 
 
@@ -28,13 +34,16 @@ class Measurement:
     task: Task
     max_length: int
     split: RowSplit | None
+    racing: Racing | None
+    pilots: tuple[Hits, ...]
     subnet: SubnetChoices
+    rival: Rival | None
     device: str
     dtype: torch.dtype
     token_budget: int
 
 
-def measure_apart(measurement: Measurement) -> dict[str, float] | Problem:
+def measure_apart(measurement: Measurement) -> Measured | Problem:
     """The metrics of a subnet, or what happened to the process that measured it.
 
     For a subnet with which workers have died: should it kill once more, it kills a process made for
@@ -47,7 +56,7 @@ def measure_apart(measurement: Measurement) -> dict[str, float] | Problem:
         process.start()
         theirs.close()
         try:
-            answer: dict[str, float] | Problem = ours.recv()
+            answer: Measured | Problem = ours.recv()
         except EOFError:
             process.join()
             answer = fault(
@@ -65,17 +74,12 @@ def _measure(measurement: Measurement, answer: Connection, last_words: str) -> N
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
         try:
-            answer.send(_metrics(measurement))
+            answer.send(_measured(measurement))
         except Exception as error:
             answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
 
 
-def _metrics(measurement: Measurement) -> dict[str, float]:
-    from supernet.checkpoint.reader import load_tokenizer, read_supernet
-    from supernet.evaluation import evaluate
-    from supernet.examples import read_canonical, tokenize
-    from supernet.verification import rows_of
-
+def _measured(measurement: Measurement) -> Measured:
     device = torch.device(measurement.device)
     read = read_supernet(measurement.checkpoint)
     examples = tokenize(
@@ -88,9 +92,18 @@ def _metrics(measurement: Measurement) -> dict[str, float]:
     if measurement.split is not None:
         examples = examples.select(rows_of(measurement.split, examples.labels, measurement.task))
     supernet = read.to(device, measurement.dtype)
-    batches = examples.batches_on(device, measurement.token_budget)
-    subnet = supernet.space.subnet(measurement.subnet)
-    return evaluate(supernet, subnet, batches, examples.labels, measurement.task)
+    pilots = [unpack(hits) for hits in measurement.pilots]
+    course = Course(pilots) if pilots else None
+    return measure(
+        supernet,
+        supernet.space.subnet(measurement.subnet),
+        laps_of(examples, course, supernet, device=device, token_budget=measurement.token_budget),
+        examples.labels,
+        measurement.task,
+        measurement.racing,
+        course=course,
+        rival=measurement.rival,
+    )
 
 
 def _last_words(dump: str) -> str:

@@ -13,25 +13,28 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from api_schemas.messages import EvaluateSubnets
+from api_schemas.racing import Hits
 from api_schemas.verification import RowSplit
+from search.racing import Course, unpack
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.examples import Batch, TokenizedExamples, read_canonical, tokenize
-from supernet.prefixes import PrefixCache, Prefixes
+from supernet.examples import TokenizedExamples, read_canonical, tokenize
+from supernet.prefixes import PrefixCache
+from supernet.racing import Lap, laps_of
 from supernet.supernet import Supernet
 from supernet.verification import rows_of
 from worker.blobs import BlobStore, checkpoint
 from worker.calibration import Calibration
 
-DatasetKey = tuple[str, int, RowSplit | None]
-"""Digest, sequence length, and which of its rows."""
+DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
+"""Digest, sequence length, which of its rows, and by whom its course of races is laid."""
 
 
 @dataclass
 class WarmDataset:
     """A tokenised dataset in batches of at most ``token_budget`` tokens on the device.
 
-    ``prefixes`` are those of the subnets of ``supernet`` on just these batches: other batches have
-    others.
+    In the laps of a ``course``, if races are run on it, else in a single one. Each lap has the
+    prefixes of the subnets of ``supernet`` on just its batches.
     """
 
     supernet: Supernet
@@ -39,8 +42,8 @@ class WarmDataset:
     device: torch.device
     token_budget: int
     cache: PrefixCache
-    batches: list[Batch] = field(init=False)
-    prefixes: Prefixes = field(init=False)
+    course: Course | None = None
+    laps: list[Lap] = field(init=False)
 
     def __post_init__(self) -> None:
         self._batch()
@@ -52,16 +55,23 @@ class WarmDataset:
 
     def halve_batches(self) -> bool:
         """Make batches of half the tokens; False when each holds a single row already."""
-        if len(self.batches) == len(self.examples):
+        batches = [batch for lap in self.laps for batch in lap.batches]
+        if len(batches) == len(self.examples):
             return False
-        largest = max(batch.inputs["input_ids"].numel() for batch in self.batches)
+        largest = max(batch.inputs["input_ids"].numel() for batch in batches)
         self.token_budget = min(self.token_budget, largest) // 2
         self._batch()
         return True
 
     def _batch(self) -> None:
-        self.batches = self.examples.batches_on(self.device, self.token_budget)
-        self.prefixes = self.cache.of(self.supernet, self.batches)
+        self.laps = laps_of(
+            self.examples,
+            self.course,
+            self.supernet,
+            device=self.device,
+            token_budget=self.token_budget,
+            cache=self.cache,
+        )
 
 
 @dataclass(frozen=True)
@@ -146,30 +156,41 @@ class WarmModels:
 
     def dataset(self, warm: WarmSupernet, message: EvaluateSubnets) -> WarmDataset:
         """The dataset of an evaluation message, tokenised for this super-network."""
-        key = (message.dataset_digest, message.max_length, message.split)
+        key = (message.dataset_digest, message.max_length, message.split, message.pilots)
         if key not in warm.datasets:
-            with self._blobs.lease(message.dataset_digest) as path:
-                rows = read_canonical(path)
-            examples = tokenize(
-                rows,
-                warm.tokenizer,
-                warm.supernet.architecture,
-                task=message.task,
-                max_length=message.max_length,
-            )
-            if message.split is not None:
-                part = rows_of(message.split, examples.labels, message.task)
-                examples = examples.select(part)
+            examples, budget = self._tokenized(warm, message)
+            course = Course([unpack(hits) for hits in message.pilots]) if message.pilots else None
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
-            budget = self._token_budget
-            if self._calibration is not None:
-                budget = self._calibration.token_budget(warm.supernet, examples)
             warm.datasets[key] = WarmDataset(
-                warm.supernet, examples, self._device, budget, self._prefixes
+                warm.supernet, examples, self._device, budget, self._prefixes, course
             )
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
+
+    def _tokenized(
+        self, warm: WarmSupernet, message: EvaluateSubnets
+    ) -> tuple[TokenizedExamples, int]:
+        """The rows of a message and their token budget; as they are, where they only lack laps."""
+        rows = (message.dataset_digest, message.max_length, message.split)
+        for key, held in warm.datasets.items():
+            if key[:3] == rows:
+                return held.examples, held.token_budget
+        with self._blobs.lease(message.dataset_digest) as path:
+            texts = read_canonical(path)
+        examples = tokenize(
+            texts,
+            warm.tokenizer,
+            warm.supernet.architecture,
+            task=message.task,
+            max_length=message.max_length,
+        )
+        if message.split is not None:
+            part = rows_of(message.split, examples.labels, message.task)
+            examples = examples.select(part)
+        if self._calibration is None:
+            return examples, self._token_budget
+        return examples, self._calibration.token_budget(warm.supernet, examples)
 
     def give_up_prefixes(self) -> bool:
         """Drop the activations that subnets share, and keep at most half as many from now on.

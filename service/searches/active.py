@@ -18,6 +18,7 @@ from api_schemas.messages import (
 )
 from api_schemas.metrics import Task
 from api_schemas.problems import Problem
+from api_schemas.racing import GivenUp, Hits, Rival
 from api_schemas.searches import SearchCreate, SearchState
 from search.loop import Recorded, SearchLoop
 from search.objectives import Objectives
@@ -36,7 +37,7 @@ VERIFIED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one evaluation: metrics, or the problem it failed with."""
+    """What became of one evaluation: metrics, the end of a race, or the problem it failed with."""
 
     number: int
     metrics: dict[str, float] | None
@@ -45,6 +46,8 @@ class Outcome:
     cached: bool
     started_at: datetime
     duration_seconds: float | None
+    hits: Hits | None = None
+    given_up: GivenUp | None = None
 
     @classmethod
     def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
@@ -57,6 +60,8 @@ class Outcome:
             cached=False,
             started_at=outcome.started_at,
             duration_seconds=outcome.duration_seconds,
+            hits=outcome.hits,
+            given_up=outcome.given_up,
         )
 
 
@@ -75,6 +80,7 @@ class InFlight:
     subnet: SubnetConfig
     attempt: int = 1
     batch: Batch | None = None
+    rival: Rival | None = None
 
 
 @dataclass
@@ -165,11 +171,14 @@ class ActiveSearch:
             task=self.task,
             max_length=self.max_length,
             split=self.request.search_split,
+            racing=self.request.racing,
+            pilots=self.loop.pilots,
             subnets=tuple(
                 SubnetToEvaluate(
                     number=number,
                     subnet=dict(self.in_flight[number].subnet),
                     attempt=self.in_flight[number].attempt,
+                    rival=self.in_flight[number].rival,
                 )
                 for number in self.unsent()[:size]
             ),
@@ -203,7 +212,7 @@ def restore(
     """
     request = SearchCreate.model_validate(row.request)
     objectives = objectives_of(request, known, row.max_length)
-    rows = evaluations.of_search(session, row.id)
+    rows = evaluations.of_search(session, row.id, with_hits=request.racing is not None)
     dataset = session.get(DatasetRow, row.dataset_id)
     subnets = {each.number: known.space.decode(each.choices) for each in rows}
     loop = SearchLoop(
@@ -218,6 +227,9 @@ def restore(
                 subnet=subnets[each.number],
                 finished=each.finished_at is not None,
                 metrics=each.metrics,
+                hits=Hits.model_validate(each.hits) if request.racing and each.hits else None,
+                given_up=GivenUp.model_validate(each.given_up) if each.given_up else None,
+                rival=each.rival,
             )
             for each in rows
         ],
@@ -241,7 +253,12 @@ def restore(
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
         in_flight={
-            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before))
+            each.number: InFlight(
+                subnets[each.number],
+                each.attempt,
+                _batch(each, before),
+                loop.rival(each.number),
+            )
             for each in rows
             if each.finished_at is None
         },

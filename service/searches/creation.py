@@ -108,6 +108,7 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
         }
     )
     _require_metrics(request, task)
+    _require_raceable(request)
     verifying = _verifying(session, request, known.report, dataset)
     objectives = objectives_of(request, known, length)
     _require_possible(request, known, length)
@@ -179,6 +180,18 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
                 value=name.value,
                 remedy=f"choose from {', '.join(TASK_METRICS[task])} and {', '.join(Cost)}",
             )
+
+
+def _require_raceable(request: SearchCreate) -> None:
+    """Races compare rows that are right or wrong, and no other metric is a count of those."""
+    metrics = [name.value for name in request.objectives or () if isinstance(name, Metric)]
+    if request.racing is not None and metrics != [Metric.ACCURACY]:
+        raise InputError(
+            f"a search races by accuracy alone, and this one's metrics are {', '.join(metrics)}",
+            field="racing",
+            value=request.racing.confidence,
+            remedy="let objectives be accuracy and costs, or leave racing out",
+        )
 
 
 def _require_fit(report: SupernetReport, dataset: DatasetRow, *, field: str = "dataset_id") -> None:

@@ -7,19 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, func, inspect, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from api_schemas.searches import EvaluationState
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 
-def of_search(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+def of_search(
+    session: Session, search_id: str, *, with_hits: bool = False
+) -> Sequence[EvaluationRow]:
     """Every evaluation of a search, by number."""
-    return session.scalars(
-        select(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id)
-        .order_by(EvaluationRow.number)
-    ).all()
+    query = select(EvaluationRow).where(EvaluationRow.search_id == search_id)
+    if with_hits:
+        query = query.options(undefer(EvaluationRow.hits))
+    return session.scalars(query.order_by(EvaluationRow.number)).all()
 
 
 def page(
@@ -77,8 +78,11 @@ def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRo
 
 def measured(
     session: Session, search: SearchRow, keys: Collection[str]
-) -> dict[str, dict[str, float]]:
-    """Metrics by subnet key, of those measured before in any search under equal conditions."""
+) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
+    """Metrics by subnet key, of those measured before in any search under equal conditions.
+
+    With their hits, which are None where no search that measured them raced.
+    """
     if not keys:
         return {}
     # Looked up by key before anything is joined: SQLite, which may otherwise begin at the search,
@@ -88,6 +92,7 @@ def measured(
             EvaluationRow.search_id,
             EvaluationRow.subnet_key,
             EvaluationRow.metrics,
+            EvaluationRow.hits,
             EvaluationRow.finished_at,
         )
         .where(
@@ -98,7 +103,7 @@ def measured(
         .prefix_with("MATERIALIZED")
     )
     rows = session.execute(
-        select(found.c.subnet_key, found.c.metrics)
+        select(found.c.subnet_key, found.c.metrics, found.c.hits)
         .join(SearchRow, SearchRow.id == found.c.search_id)
         .where(
             SearchRow.supernet_digest == search.supernet_digest,
@@ -107,9 +112,10 @@ def measured(
             SearchRow.max_length == search.max_length,
             SearchRow.verify_share == search.verify_share,
         )
-        .order_by(found.c.finished_at.desc())
+        .order_by(found.c.hits.is_not(None), found.c.finished_at.desc())
     )
-    return {key: metrics for key, metrics in rows if metrics is not None}  # the earliest stays
+    # The last of each stays: with hits, if there are any, and of those the earliest.
+    return {key: (metrics, hits) for key, metrics, hits in rows if metrics is not None}
 
 
 def mark_resent(
@@ -147,7 +153,7 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
     mean: float | None = session.scalars(
         select(func.avg(EvaluationRow.duration_seconds)).where(
             EvaluationRow.search_id == search_id,
-            EvaluationRow.state == EvaluationState.COMPLETED,
+            EvaluationRow.state.in_((EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)),
             EvaluationRow.cached.is_(False),
         )
     ).one()
@@ -214,11 +220,15 @@ def front_numbers(session: Session, search_id: str) -> set[int]:
 def front(session: Session, search_id: str) -> Sequence[Row[Any]]:
     """The evaluations on the Pareto front now, by number.
 
-    Each has the columns of an `EvaluationRow` and is none: of a large front most of the time would
-    go into instances that the session watches. The numbers are a subquery because SQLite, joining,
-    walks through every evaluation of the search in the order that is asked for.
+    Each has the columns of an `EvaluationRow`, but for deferred ones, and is none: of a large front
+    most of the time would go into instances that the session watches. The numbers are a subquery
+    because SQLite, joining, walks through all evaluations of the search in the order asked for.
     """
-    columns = [getattr(EvaluationRow, each.key) for each in inspect(EvaluationRow).column_attrs]
+    columns = [
+        getattr(EvaluationRow, each.key)
+        for each in inspect(EvaluationRow).column_attrs
+        if not each.deferred
+    ]
     return session.execute(
         select(*columns)
         .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(_front(search_id)))

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api_schemas.problems import Problem
+from api_schemas.racing import GivenUp
 from api_schemas.searches import (
     Budget,
     EvaluationRead,
@@ -67,6 +68,7 @@ def read_evaluation(
         worker=row.worker,
         attempt=row.attempt,
         error=None if error is None else Problem.model_validate(error),
+        given_up=None if row.given_up is None else GivenUp.model_validate(row.given_up),
         verified=Verified.model_validate(verified) if verified else None,
         hypervolume=row.hypervolume,
         finished_at=row.finished_at,
@@ -92,6 +94,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         weight=request.weight,
         verify=request.verify,
         verify_dataset_id=request.verify_dataset_id,
+        racing=request.racing,
         plateau=request.plateau,
         max_failures=request.max_failures,
         progress=progress(row, request.budget),
@@ -109,7 +112,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
 
 def progress(row: SearchRow, budget: Budget) -> Progress:
     """How far a search is; the estimate is of whichever budget ends it first."""
-    finished = row.completed + row.failed
+    finished = row.completed + row.given_up + row.failed
     fraction = finished / budget.evaluations
     rate = finished / row.elapsed_seconds if finished and row.elapsed_seconds > 0 else None
     eta = None
@@ -121,6 +124,7 @@ def progress(row: SearchRow, budget: Budget) -> Progress:
             eta = min(eta, max(0.0, budget.seconds - row.elapsed_seconds))
     return Progress(
         completed=row.completed,
+        given_up=row.given_up,
         failed=row.failed,
         running=row.running,
         cached=row.cached,

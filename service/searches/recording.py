@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.messages import SubnetOutcome
 from api_schemas.problems import Problem
+from api_schemas.racing import Hits
 from api_schemas.searches import (
     EvaluationState,
     FrontEvent,
@@ -154,7 +155,7 @@ def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
 
 def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
     metrics, error = _checked(outcome, active)
-    step = active.loop.record(outcome.number, metrics)
+    step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
     del active.in_flight[outcome.number]
     moment = now()
     evaluation = session.get_one(EvaluationRow, (row.id, outcome.number))
@@ -167,16 +168,21 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     if metrics is not None:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
+        evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
         row.completed += 1
         row.cached += outcome.cached
         _keep_best(row, active, outcome.number, metrics)
-        if outcome.duration_seconds is not None:
-            active.measured += 1
-            active.measured_seconds += outcome.duration_seconds
+    elif outcome.given_up is not None:
+        evaluation.state = EvaluationState.GIVEN_UP
+        evaluation.given_up = outcome.given_up.model_dump()
+        row.given_up += 1
     else:
         evaluation.state = EvaluationState.FAILED
         evaluation.error = None if error is None else error.model_dump(mode="json")
         row.failed += 1
+    if error is None and outcome.duration_seconds is not None:
+        active.measured += 1
+        active.measured_seconds += outcome.duration_seconds
     row.recorded += 1
     evaluation.sequence = row.recorded
     evaluation.report = None
@@ -188,7 +194,9 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
 def _checked(
     outcome: Outcome, active: ActiveSearch
 ) -> tuple[dict[str, float] | None, Problem | None]:
-    """The metrics if they can be searched on, else why not."""
+    """The metrics if they can be searched on, else why not; neither where it was given up."""
+    if outcome.given_up is not None:
+        return None, None
     if outcome.metrics is None:
         unexplained = problem("evaluation-failed", "the worker gave no reason")
         return None, outcome.problem or unexplained
@@ -264,24 +272,33 @@ def _place(
                 cost=proposal.cost.values(),
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
+                rival=None if proposal.rival is None else proposal.rival.number,
                 sent_at=now(),
             )
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet)
+        active.in_flight[proposal.number] = InFlight(proposal.subnet, rival=proposal.rival)
     _answer_known(session, row, active, placed)
 
 
 def _answer_known(
     session: Session, row: SearchRow, active: ActiveSearch, placed: Mapping[int, SubnetConfig]
 ) -> None:
-    """Queue the answers that the database already has, instead of a worker's."""
+    """Queue the answers that the database already has, instead of a worker's.
+
+    A search that races needs to know the rows behind them, too.
+    """
     needed = {metric.value for metric in active.objectives.metrics}
     known = evaluations.measured(session, row, {subnet.key for subnet in placed.values()})
     for number, subnet in placed.items():
-        metrics = known.get(subnet.key)
-        if metrics is not None and needed <= metrics.keys():
-            active.answered.append(Outcome(number, metrics, None, None, True, now(), None))
+        metrics, dumped = known.get(subnet.key, (None, None))
+        hits = None if dumped is None else Hits.model_validate(dumped)
+        if metrics is None or not needed <= metrics.keys():
+            continue
+        if active.request.racing is None or hits is not None:
+            active.answered.append(
+                Outcome(number, metrics, None, None, True, now(), None, hits=hits)
+            )
 
 
 def _fail(session: Session, row: SearchRow) -> None:

@@ -39,6 +39,7 @@ def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[Sea
                 SearchRow.state,
                 SearchRow.last_event,
                 SearchRow.completed,
+                SearchRow.given_up,
                 SearchRow.failed,
                 SearchRow.cached,
                 SearchRow.running,

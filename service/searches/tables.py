@@ -51,6 +51,7 @@ class SearchRow(Table):
     last_event: Mapped[int] = mapped_column(default=0)
 
     completed: Mapped[int] = mapped_column(default=0)
+    given_up: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
     cached: Mapped[int] = mapped_column(default=0)
     running: Mapped[int] = mapped_column(default=0)
@@ -93,6 +94,12 @@ class EvaluationRow(Table):
     """The index of the choice of each dimension, in the order of the space."""
     cost: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None]
+    hits: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The `Hits` behind the metrics, where the search races."""
+    rival: Mapped[int | None]
+    """The number of the evaluation that this one has to surpass, where the search races."""
+    given_up: Mapped[dict[str, Any] | None]
+    """The `GivenUp` of a race that was lost before the last row."""
     state: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
     cached: Mapped[bool] = mapped_column(default=False)

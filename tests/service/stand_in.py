@@ -23,6 +23,7 @@ from api_schemas.messages import (
     SubnetsEvaluated,
     SubnetsStarted,
     SubnetsVerified,
+    SubnetToEvaluate,
     SupernetInspected,
     VerifySubnets,
     WorkerAlive,
@@ -32,8 +33,11 @@ from api_schemas.problems import Problem
 from api_schemas.spaces import Dimension, DimensionKind
 from api_schemas.supernets import Method, SupernetReport
 from api_schemas.verification import Interval, RowSplit, Verified
+from search.racing import Course, pack, unpack
 from service.blobs import BlobStore
 from service.signals import Signals
+from supernet.racing import Measured
+from tests.search.crowd import hits, seed_of
 from worker.intake import Intake
 
 LAYERS = 3
@@ -95,6 +99,18 @@ def accuracy_of(subnet: dict[str, int]) -> float:
     size = sum(choice**0.5 for choice in subnet.values())
     noise = hashlib.sha256(repr(sorted(subnet.items())).encode()).digest()[0] / 255
     return round(0.5 + 0.4 * size / 120 + 0.05 * noise, 6)
+
+
+def run_race(message: EvaluateSubnets, item: SubnetToEvaluate) -> Measured:
+    """A race over made-up rows, of which a larger subnet gets more right."""
+    assert message.racing is not None
+    bits = hits(accuracy_of(item.subnet), seed_of(item.subnet))
+    if item.rival is not None:
+        course = Course([unpack(pilot) for pilot in message.pilots])
+        lost = course.lost_at(bits, unpack(item.rival.hits), message.racing.confidence)
+        if lost is not None:
+            return Measured(given_up=lost.against(item.rival.number))
+    return Measured({"accuracy": float(bits.mean())}, pack(bits))
 
 
 def interval(value: float) -> Interval:
@@ -216,9 +232,12 @@ class StandInWorker:
         for item in message.subnets:
             self.evaluated.append((message.search_id, item.number))
             self.subnets.append(item.subnet)
-            metrics, problem = None, None
+            metrics, problem, raced = None, None, Measured()
             try:
                 metrics = self.metrics(item.subnet)
+                if message.racing is not None:
+                    raced = run_race(message, item)
+                    metrics = raced.metrics
             except Exception as error:
                 problem = Problem(
                     type="/problems/evaluation-failed",
@@ -231,6 +250,8 @@ class StandInWorker:
                     number=item.number,
                     attempt=item.attempt,
                     metrics=metrics,
+                    hits=raced.hits,
+                    given_up=raced.given_up,
                     problem=problem,
                     started_at=datetime.now(UTC),
                     duration_seconds=self.duration,

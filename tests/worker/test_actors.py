@@ -120,12 +120,12 @@ class Bench:
             files[str(path.relative_to(source))] = {"sha256": digest, "size": size}
         return self.blobs.store_text(json.dumps({"files": files}), self.folder / "manifest")
 
-    def dataset(self) -> str:
-        texts = sentences(40)
+    def dataset(self, rows: int = 40) -> str:
+        texts = sentences(rows)
         table = pa.table(
             {
                 "text_a": texts,
-                "text_b": pa.nulls(40, pa.string()),
+                "text_b": pa.nulls(rows, pa.string()),
                 "label": [int("good" in text) for text in texts],
             }
         )

@@ -181,17 +181,17 @@ def test_what_a_worker_died_over_is_measured_without_shared_activations(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[object] = []
-    real = actors.evaluate
+    real = actors.measure
 
-    def evaluate(*args):
-        asked.append(args[-1])
-        return real(*args)
+    def measure(*args, **how):
+        asked.append(how["share"])
+        return real(*args, **how)
 
-    monkeypatch.setattr(actors, "evaluate", evaluate)
+    monkeypatch.setattr(actors, "measure", measure)
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     bench.signals.begin("s1/1/1")
     bench.ask(message)
-    assert sorted(prefixes is None for prefixes in asked) == [False, True]
+    assert sorted(asked) == [False, True]
 
 
 def test_the_third_attempt_is_made_in_a_process_of_its_own(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from supernet.evaluation import evaluate
+from supernet.prefixes import Prefixes
+from supernet.racing import measure
 from tests.worker.test_actors import Bench, evaluation
 from worker.warm import WarmDataset, WarmModels, WarmSupernet
 
@@ -29,9 +30,14 @@ def measured(models: WarmModels, supernet: str, dataset: str, **fields) -> WarmD
     message = evaluation(supernet, dataset, {}).model_copy(update=fields)
     warm: WarmSupernet = models.supernet(supernet)
     rows = models.dataset(warm, message)
-    subnet = warm.supernet.space.maximal
-    evaluate(warm.supernet, subnet, rows.batches, rows.labels, message.task, prefixes=rows.prefixes)
+    measure(warm.supernet, warm.supernet.space.maximal, rows.laps, rows.labels, message.task)
     return rows
+
+
+def prefixes(dataset: WarmDataset) -> Prefixes:
+    (lap,) = dataset.laps
+    assert lap.prefixes is not None
+    return lap.prefixes
 
 
 def test_the_least_recently_used_supernet_makes_room(tmp_path: Path):
@@ -71,15 +77,15 @@ def test_activations_take_what_weights_leave(tmp_path: Path):
         rows = bench.dataset()
         roomy = models(bench, capacity=2)
         weights = roomy.supernet(a).size_bytes
-        prefix = measured(roomy, a, rows).prefixes.bytes_each
+        prefix = prefixes(measured(roomy, a, rows)).bytes_each
         assert roomy._prefixes.held_bytes == 2 * prefix
         # One super-network leaves room for one prefix; two leave none.
         tight = models(bench, capacity=2, memory_bytes=2 * weights + prefix // 2)
         first = measured(tight, a, rows)
-        assert first.prefixes.held_bytes == prefix
+        assert prefixes(first).held_bytes == prefix
         tight.supernet(b)
         assert tight.digests == (a, b)
-        assert first.prefixes.held_bytes == tight._prefixes.held_bytes == 0
+        assert prefixes(first).held_bytes == tight._prefixes.held_bytes == 0
         tight.keep_only(b)
         assert tight._prefixes.limit_bytes == weights + prefix // 2
     finally:
@@ -98,10 +104,10 @@ def test_activations_go_with_the_batches_they_were_computed_on(tmp_path: Path):
         assert warm._prefixes.held_bytes == 0
         for length in range(8, 8 + WarmModels.DATASETS):
             latest = measured(warm, a, rows, max_length=length)
-        held = [each.prefixes.held_bytes for each in warm.supernet(a).datasets.values()]
+        held = [prefixes(each).held_bytes for each in warm.supernet(a).datasets.values()]
         assert len(held) == WarmModels.DATASETS
         assert sum(held) == warm._prefixes.held_bytes
-        assert latest.prefixes.held_bytes > 0
+        assert prefixes(latest).held_bytes > 0
         warm.keep_only(a)
         assert warm._prefixes.held_bytes == 0
     finally:
@@ -113,7 +119,7 @@ def test_given_up_activations_come_back_half_as_many(tmp_path: Path):
     try:
         a, rows = bench.checkpoint(), bench.dataset()
         warm = models(bench, capacity=1)
-        prefix = measured(warm, a, rows).prefixes.bytes_each
+        prefix = prefixes(measured(warm, a, rows)).bytes_each
         assert warm.give_up_prefixes()
         assert warm._prefixes.held_bytes == 0
         measured(warm, a, rows)
