@@ -240,8 +240,15 @@ def send_result(broker: dramatiq.Broker, result: Result) -> None:
     )
 
 
-def evaluated(search: str, worker: str, items: list[tuple[int, int]]) -> SubnetsEvaluated:
-    """Results that look like a model's: each number has an accuracy of its own."""
+def accuracy_of(number: int) -> float:
+    """What looks like a model's: each number has one of its own."""
+    return 0.5 + (number * 2654435761 % 4096) / 8192
+
+
+def evaluated(
+    search: str, worker: str, items: list[tuple[int, int]], *, seconds: float = 0.25
+) -> SubnetsEvaluated:
+    """Results of so many (number, attempt), each of which took so long."""
     return SubnetsEvaluated(
         search_id=search,
         worker=worker,
@@ -249,9 +256,9 @@ def evaluated(search: str, worker: str, items: list[tuple[int, int]]) -> Subnets
             SubnetOutcome(
                 number=number,
                 attempt=attempt,
-                metrics={"accuracy": 0.5 + (number * 2654435761 % 4096) / 8192},
+                metrics={"accuracy": accuracy_of(number)},
                 started_at=datetime.now(UTC),
-                duration_seconds=0.25,
+                duration_seconds=seconds,
             )
             for number, attempt in items
         ),

@@ -11,6 +11,7 @@ its evaluations and its front. The database must be empty; the default is SQLite
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from sqlalchemy import delete, insert, inspect, select, update
 
 from benchmarks.problems.analytic import analytic
 from benchmarks.search import search_loop
+from benchmarks.steps import take_statistics
 from search.pareto import ParetoArchive
 from service.database import Database
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
@@ -74,6 +76,9 @@ def grown_search(url: str, folder: Path, evaluations: int, front: int) -> Any:
         running.wait(search_id)
         service = running.client.app.state.service  # type: ignore[attr-defined]
         _grow(service.database, search_id, evaluations, front)
+        take_statistics(service.database)
+        gc.collect()
+        gc.freeze()  # as `elasticnas serve` does: what imports made is not gone through again
         yield running, f"/v1/searches/{search_id}"
 
 

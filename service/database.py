@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
+from pydantic_core import from_json
 from sqlalchemy import JSON, DateTime, Engine, MetaData, create_engine, event, func, select, text
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -137,7 +138,7 @@ def _server(url: str) -> Engine:
     It is tried first only when it lay there for a while: SQLAlchemy's own pre-ping doubles the cost
     of a small query that is made all the time.
     """
-    engine = create_engine(url, pool_size=10)
+    engine = create_engine(url, pool_size=10, json_deserializer=from_json)
 
     @event.listens_for(engine, "checkin")
     def _rest(_connection: Any, record: Any) -> None:
@@ -166,7 +167,7 @@ def _sqlite(url: str) -> Engine:
     """
     if (path := make_url(url).database) is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url, json_deserializer=from_json)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

@@ -64,7 +64,7 @@ class OptunaStrategy:
         self._first_layers = problem.first_layers
         self._seed = seed
         self._distributions: dict[str, BaseDistribution] = {
-            dimension.name: IntDistribution(0, len(dimension.choices) - 1)
+            dimension.name: _Choices(0, len(dimension.choices) - 1)
             for dimension in space.dimensions
         }
         self._study = optuna.create_study(
@@ -94,7 +94,9 @@ class OptunaStrategy:
         return self._space.decode([params[d.name] for d in self._space.dimensions])
 
     def begin(self, number: int, subnet: SubnetConfig) -> None:
-        """See `Strategy.begin`. TPE sees the running trial (constant liar)."""
+        """See `Strategy.begin`. TPE sees the running trial (constant liar); `random` sees none."""
+        if isinstance(self._settings, RandomSettings):
+            return
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -109,6 +111,8 @@ class OptunaStrategy:
     def tell(self, number: int, losses: Losses, *, failed: bool) -> None:
         """See `Strategy.tell`. A failure is as bad a result as any: Optuna learns to avoid it."""
         del failed
+        if isinstance(self._settings, RandomSettings):
+            return
         self._study.tell(self._trials.pop(number), losses.tolist())
         self._told += 1
 
@@ -201,6 +205,16 @@ class OptunaStrategy:
                 return VSBXCrossover()
             case "blx_alpha":
                 return BLXAlphaCrossover()
+
+
+class _Choices(IntDistribution):
+    """The indices of a dimension's choices, which never change.
+
+    Optuna copies every trial deeply, twice, and in a large space that was mostly these.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Choices:
+        return self
 
 
 def _searched(distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:

@@ -59,6 +59,7 @@ class ParetoStrategy:
         self._design: Indices | None = None
         self._tuned: dict[tuple[int, int], tuple[float, ...]] = {}
         self._planned: tuple[int, Indices] | None = None
+        self._believed: tuple[int, list[Posterior] | None] | None = None
 
     def ask(self, number: int, attempt: int) -> SubnetConfig | None:
         """See `Strategy.ask`; never None."""
@@ -98,7 +99,15 @@ class ParetoStrategy:
     # -- what is believed --------------------------------------------------------------------
 
     def _beliefs(self, start: int) -> list[Posterior] | None:
-        """One posterior per metric from what was told when ``start`` began; None if too little."""
+        """One posterior per metric from what was told when ``start`` began; None if too little.
+
+        Those of the latest block are kept: the plan and the explorers of a block share them.
+        """
+        if self._believed is None or self._believed[0] != start:
+            self._believed = (start, self._learn(start))
+        return self._believed[1]
+
+    def _learn(self, start: int) -> list[Posterior] | None:
         told = self._history.told_before(start)
         subnets, losses = self._history.measured(told)
         if len(subnets) < FEWEST_MEASURED:

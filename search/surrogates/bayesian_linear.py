@@ -10,7 +10,11 @@ from sklearn.linear_model import BayesianRidge
 
 from search.cost_table import Indices
 from search.surrogates.features import Encoding, Features
+from search.surrogates.kept import spread_and_latest
 from search.surrogates.protocol import Vector
+
+LEARNED_FROM = 8192
+"""Many times the features of any space; more cost time in proportion, and say no more."""
 
 
 @dataclass(frozen=True)
@@ -72,5 +76,6 @@ class BayesianLinear:
         del tuned, noise
         centre, scale = float(np.mean(losses)), float(np.std(losses)) or 1.0
         model = BayesianRidge()
-        model.fit(self.features(indices), (losses - centre) / scale)
+        kept = spread_and_latest(len(losses), LEARNED_FROM)
+        model.fit(self.features(indices[kept]), (losses[kept] - centre) / scale)
         return _Ridge(model, self, centre, scale)

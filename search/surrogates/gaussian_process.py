@@ -13,6 +13,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ke
 
 from search.cost_table import Indices
 from search.surrogates.features import Encoding
+from search.surrogates.kept import spread_and_latest
 from search.surrogates.protocol import Vector
 
 TUNED_ON = 256
@@ -71,7 +72,7 @@ class GaussianProcess:
     ) -> _Scaled:
         """See `Surrogate.condition`."""
         centre, scale = _standard(losses)
-        kept = _spread_and_latest(len(losses))
+        kept = spread_and_latest(len(losses), LEARNED_FROM)
         kernel = self._kernel(noise, scale).clone_with_theta(np.array(tuned))
         variance = float(np.exp(tuned[-1]))
         # The noise sits on the diagonal of what was measured, not in the belief about the truth.
@@ -92,12 +93,3 @@ class GaussianProcess:
 def _standard(losses: Vector) -> tuple[float, float]:
     """The centre and scale of measured losses; a constant metric has scale one."""
     return float(np.mean(losses)), float(np.std(losses)) or 1.0
-
-
-def _spread_and_latest(count: int) -> NDArray[np.intp]:
-    """Which of ``count`` measurements to learn from: the latest, and a few of all the earlier."""
-    if count <= LEARNED_FROM:
-        return np.arange(count)
-    earlier, latest = LEARNED_FROM // 4, LEARNED_FROM - LEARNED_FROM // 4
-    before = np.linspace(0, count - latest - 1, earlier).astype(np.intp)
-    return np.concatenate([before, np.arange(count - latest, count)])

@@ -16,7 +16,7 @@ from api_schemas.verification import Verified
 from search.space import SearchSpace
 from service.searches import evaluations
 from service.searches.endpoints import found
-from service.searches.tables import EvaluationRow, SearchRow
+from service.searches.tables import SearchRow
 from service.supernets.known import KnownSupernets
 
 MOST = 5000
@@ -92,7 +92,7 @@ def _measured(row: Row[Any]) -> Measured:
     return Measured(**found, is_given_up=given_up is not None)
 
 
-def _front_member(row: EvaluationRow) -> Measured:
+def _front_member(row: Row[Any]) -> Measured:
     # A problem is kept in place of what could not be verified.
     is_verified = row.verified is not None and "problem" not in row.verified
     return Measured(

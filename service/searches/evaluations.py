@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, tuple_, update
+from sqlalchemy import Row, Select, delete, func, inspect, select, update
 from sqlalchemy.orm import Session, undefer
 
 from api_schemas.searches import EvaluationState
@@ -64,12 +64,20 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
     ).all()
 
 
-def some(session: Session, pairs: Collection[tuple[str, int]]) -> Sequence[EvaluationRow]:
-    """The evaluations with these (search id, number)."""
-    if not pairs:
-        return []
-    key = tuple_(EvaluationRow.search_id, EvaluationRow.number)
-    return session.scalars(select(EvaluationRow).where(key.in_(pairs))).all()
+def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRow]:
+    """The best evaluation so far of each of these searches that has one.
+
+    A join, not pairs of (search id, number): for those SQLite reads every evaluation of the search.
+    """
+    return session.scalars(
+        select(EvaluationRow)
+        .join(
+            SearchRow,
+            (SearchRow.id == EvaluationRow.search_id)
+            & (SearchRow.best_number == EvaluationRow.number),
+        )
+        .where(SearchRow.id.in_(search_ids))
+    ).all()
 
 
 def measured(
@@ -81,19 +89,34 @@ def measured(
     """
     if not keys:
         return {}
-    rows = session.execute(
-        select(EvaluationRow.subnet_key, EvaluationRow.metrics, EvaluationRow.hits)
-        .join(SearchRow, SearchRow.id == EvaluationRow.search_id)
+    # Looked up by key before anything is joined: SQLite, which may otherwise begin at the search,
+    # would read every evaluation of it for a few keys.
+    found = (
+        select(
+            EvaluationRow.search_id,
+            EvaluationRow.subnet_key,
+            EvaluationRow.metrics,
+            EvaluationRow.hits,
+            EvaluationRow.finished_at,
+        )
         .where(
             EvaluationRow.subnet_key.in_(keys),
             EvaluationRow.state == EvaluationState.COMPLETED,
+        )
+        .cte("found")
+        .prefix_with("MATERIALIZED")
+    )
+    rows = session.execute(
+        select(found.c.subnet_key, found.c.metrics, found.c.hits)
+        .join(SearchRow, SearchRow.id == found.c.search_id)
+        .where(
             SearchRow.supernet_digest == search.supernet_digest,
             SearchRow.dataset_digest == search.dataset_digest,
             SearchRow.task == search.task,
             SearchRow.max_length == search.max_length,
             SearchRow.verify_share == search.verify_share,
         )
-        .order_by(EvaluationRow.hits.is_not(None), EvaluationRow.finished_at.desc())
+        .order_by(found.c.hits.is_not(None), found.c.finished_at.desc())
     )
     # The last of each stays: with hits, if there are any, and of those the earliest.
     return {key: (metrics, hits) for key, metrics, hits in rows if metrics is not None}
@@ -195,30 +218,29 @@ def discard_unfinished(session: Session, search_id: str) -> None:
 
 def front_numbers(session: Session, search_id: str) -> set[int]:
     """The numbers of the evaluations on the Pareto front now."""
-    return set(
-        session.scalars(
-            select(FrontPointRow.number).where(
-                FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None)
-            )
-        )
-    )
+    return set(session.scalars(_front(search_id)))
 
 
-def front(session: Session, search_id: str) -> Sequence[EvaluationRow]:
-    """The evaluations on the Pareto front now, by number."""
-    return session.scalars(
-        select(EvaluationRow)
-        .join(
-            FrontPointRow,
-            (FrontPointRow.search_id == EvaluationRow.search_id)
-            & (FrontPointRow.number == EvaluationRow.number),
-        )
-        .where(FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None))
+def front(session: Session, search_id: str) -> Sequence[Row[Any]]:
+    """The evaluations on the Pareto front now, by number.
+
+    Each has the columns of an `EvaluationRow`, but for deferred ones, and is none: of a large front
+    most of the time would go into instances that the session watches. The numbers are a subquery
+    because SQLite, joining, walks through all evaluations of the search in the order asked for.
+    """
+    columns = [
+        getattr(EvaluationRow, each.key)
+        for each in inspect(EvaluationRow).column_attrs
+        if not each.deferred
+    ]
+    return session.execute(
+        select(*columns)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(_front(search_id)))
         .order_by(EvaluationRow.number)
     ).all()
 
 
-def unverified(session: Session, search_id: str) -> Sequence[EvaluationRow]:
+def unverified(session: Session, search_id: str) -> Sequence[Row[Any]]:
     """The evaluations on the Pareto front that were not measured once more yet, by number."""
     return [row for row in front(session, search_id) if row.verified is None]
 
@@ -242,3 +264,9 @@ def is_on_front(session: Session, row: EvaluationRow) -> bool:
     """True when this evaluation is on the Pareto front now."""
     point = session.get(FrontPointRow, (row.search_id, row.number))
     return point is not None and point.left_at is None
+
+
+def _front(search_id: str) -> Select[int]:
+    return select(FrontPointRow.number).where(
+        FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None)
+    )

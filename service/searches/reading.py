@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from api_schemas.problems import Problem
@@ -29,8 +31,7 @@ def read_searches(
     session: Session, known: KnownSupernets, rows: Sequence[SearchRow]
 ) -> list[SearchRead]:
     """Searches as REST shows them. Reads one evaluation of each, its best."""
-    pairs = [(row.id, row.best_number) for row in rows if row.best_number is not None]
-    best = {each.search_id: each for each in evaluations.some(session, pairs)}
+    best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
     return [
         _search(
@@ -48,7 +49,7 @@ def read_searches(
 
 
 def read_evaluation(
-    row: EvaluationRow, space: SearchSpace, front_numbers: Collection[int]
+    row: EvaluationRow | Row[Any], space: SearchSpace, front_numbers: Collection[int]
 ) -> EvaluationRead:
     """An evaluation as REST shows it, given the numbers that are on the front."""
     verified, error = row.verified, row.error
@@ -57,7 +58,7 @@ def read_evaluation(
     return EvaluationRead(
         number=row.number,
         state=EvaluationState(row.state),
-        subnet=dict(space.decode(row.choices)),
+        subnet=dict(space.decode(row.choices).choices),
         metrics=row.metrics,
         cost=row.cost,
         on_front=row.number in front_numbers,

@@ -97,7 +97,8 @@ def waiting(
 ) -> Mapping[str, list[tuple[int, str | None, SubnetOutcome | None]]]:
     """By search: number, worker and outcome of what was reported and not yet taken up.
 
-    An outcome of None was declined.
+    An outcome of None was declined. Sorted here, not by the database: asked for this order, SQLite
+    reads all evaluations of a search in it, of which no more than a window can be unfinished.
     """
     found: dict[str, list[tuple[int, str | None, SubnetOutcome | None]]] = defaultdict(list)
     rows: Sequence[Any] = session.execute(
@@ -106,15 +107,13 @@ def waiting(
             EvaluationRow.number,
             EvaluationRow.worker,
             EvaluationRow.report,
-        )
-        .where(
+        ).where(
             EvaluationRow.search_id.in_(search_ids),
             EvaluationRow.state.in_((EvaluationState.QUEUED, EvaluationState.RUNNING)),
             EvaluationRow.report.is_not(None),
         )
-        .order_by(EvaluationRow.search_id, EvaluationRow.number)
     ).all()
-    for search_id, number, worker, report in rows:
+    for search_id, number, worker, report in sorted(rows, key=lambda row: (row[0], row[1])):
         outcome = SubnetOutcome.model_validate(report) if report else None
         found[search_id].append((number, worker, outcome))
     return found

@@ -8,6 +8,7 @@ from search import evolution
 from search.space import SearchSpace
 from search.surrogates import Posterior, make_surrogate
 from search.surrogates.features import Encoding
+from search.surrogates.kept import spread_and_latest
 
 SPACE = SearchSpace(
     tuple(
@@ -83,3 +84,15 @@ def test_a_gaussian_process_takes_no_more_noise_than_the_validation_set_explains
 def test_a_space_without_a_choice_still_has_features():
     single = SearchSpace((Dimension(name="r", kind=DimensionKind.RANK, choices=(8,)),))
     assert Encoding(single).all(np.zeros((3, 1), dtype=np.intp)).shape[0] == 3
+
+
+def test_what_is_kept_of_many_measurements_is_the_latest_and_some_of_all_the_others():
+    kept = spread_and_latest(1000, 100)
+    assert len(set(kept.tolist())) == 100
+    assert kept[0] == 0
+    assert kept[25:].tolist() == list(range(925, 1000))
+    assert np.diff(kept).max() < 50
+
+
+def test_everything_is_kept_of_few_measurements():
+    assert spread_and_latest(7, 100).tolist() == list(range(7))

@@ -54,8 +54,10 @@ def write_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def tiny_model(model_type: str, labels: int = 2, seed: int = 0) -> PreTrainedModel:
-    """A sequence classifier of three layers with weights large enough to tell subnets apart."""
+def tiny_model(
+    model_type: str, labels: int = 2, seed: int = 0, layers: int = LAYERS
+) -> PreTrainedModel:
+    """A sequence classifier with weights large enough to tell subnets apart."""
     torch.manual_seed(seed)
     vocab = 5 + len(WORDS)
     if model_type == "distilbert":
@@ -63,7 +65,7 @@ def tiny_model(model_type: str, labels: int = 2, seed: int = 0) -> PreTrainedMod
             DistilBertConfig(
                 vocab_size=vocab,
                 dim=HIDDEN,
-                n_layers=LAYERS,
+                n_layers=layers,
                 n_heads=HEADS,
                 hidden_dim=FFN,
                 max_position_embeddings=64,
@@ -80,7 +82,7 @@ def tiny_model(model_type: str, labels: int = 2, seed: int = 0) -> PreTrainedMod
             config_class(
                 vocab_size=vocab,
                 hidden_size=HIDDEN,
-                num_hidden_layers=LAYERS,
+                num_hidden_layers=layers,
                 num_attention_heads=HEADS,
                 intermediate_size=FFN,
                 max_position_embeddings=64,
@@ -97,10 +99,12 @@ def tiny_model(model_type: str, labels: int = 2, seed: int = 0) -> PreTrainedMod
     return model.eval()
 
 
-def dimensions(*, ranks: bool = True, depth: bool = False) -> list[dict[str, Any]]:
+def dimensions(
+    *, ranks: bool = True, depth: bool = False, layers: int = LAYERS
+) -> list[dict[str, Any]]:
     """Heads, FFN width and rank of every layer, and depth if asked for."""
     found: list[dict[str, Any]] = []
-    for layer in range(LAYERS):
+    for layer in range(layers):
         found.append(
             {"name": f"layer.{layer}.attention.heads", "kind": "heads", "choices": [4, 3, 1]}
         )
@@ -108,7 +112,7 @@ def dimensions(*, ranks: bool = True, depth: bool = False) -> list[dict[str, Any
         if ranks:
             found.append({"name": f"layer.{layer}.lora.rank", "kind": "rank", "choices": [4, 2, 1]})
     if depth:
-        found.append({"name": "depth", "kind": "depth", "choices": [LAYERS, 2, 1]})
+        found.append({"name": "depth", "kind": "depth", "choices": [layers, 2, 1]})
     return found
 
 
@@ -120,14 +124,15 @@ def write_checkpoint(
     adapted: tuple[str, ...] = ("query", "value"),
     depth: bool = False,
     seed: int = 0,
+    layers: int = LAYERS,
 ) -> Path:
     """A checkpoint in our own layout; ``adapted`` are the roles that get a random adapter."""
-    model = tiny_model(model_type, labels, seed)
+    model = tiny_model(model_type, labels, seed, layers)
     model.save_pretrained(folder / "base")
     write_tokenizer(folder / "base")
     if adapted:
         write_adapter(folder / "adapter", model_type, model, adapted)
-    space = {"dimensions": dimensions(ranks=bool(adapted), depth=depth)}
+    space = {"dimensions": dimensions(ranks=bool(adapted), depth=depth, layers=layers)}
     (folder / "search_space.json").write_text(json.dumps(space))
     return folder
 
@@ -138,7 +143,7 @@ def write_adapter(
     """A PEFT adapter with random A and B, and the model's own head in the file."""
     architecture = ARCHITECTURES[model_type]
     tensors = {}
-    for layer in range(LAYERS):
+    for layer in range(model.config.num_hidden_layers):
         for role in adapted:
             module = architecture.module(layer, role)
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
