@@ -3,9 +3,10 @@
     python -m benchmarks.soak --minutes 10
 
 Starts a private PostgreSQL and a private Redis, two servers, two coordinators and four workers, and
-keeps 50 searches going. Every few seconds something is killed without warning and started again:
-a worker, a coordinator, a server, Redis (which comes back empty), or PostgreSQL is restarted. At
-the end the killing stops, every search is waited for, and its evaluations are counted:
+keeps 50 searches going, half of which race. Every few seconds something is killed without warning
+and started again: a worker, a coordinator, a server, Redis (which comes back empty), or PostgreSQL
+is restarted. At the end the killing stops, every search is waited for, and its evaluations are
+counted:
 
 - lost: recorded once, and later missing or different; or missing at the end;
 - duplicated: counted more than once;
@@ -35,6 +36,8 @@ from tests.end_to_end.server import Server
 from tests.supernet.tiny import sentences, write_checkpoint
 
 SETTLE_SECONDS = 180.0
+ROWS = 130
+"""Enough for a race of several laps."""
 
 
 @dataclass
@@ -82,6 +85,7 @@ class Soak:
             "seed": seed,
             "strategy": {"name": "nsga2", "population_size": 16},
             "budget": {"evaluations": self.evaluations},
+            "racing": {"confidence": 0.8} if seed // len(ids) % 2 else None,
         }
         headers = {"Idempotency-Key": f"soak-{seed}"}
         answer = self.ask("POST", "/v1/searches", json=body, headers=headers)
@@ -106,8 +110,8 @@ class Soak:
                 break
         for number, before in self.searches[search].items():
             after = now.get(number)
-            lost += after is None or after["metrics"] != before
-        self.searches[search] = {number: e["metrics"] for number, e in now.items()}
+            lost += after is None or _result(after) != before
+        self.searches[search] = {number: _result(e) for number, e in now.items()}
         return lost
 
     def strike_until(self, over: threading.Event) -> None:
@@ -211,7 +215,7 @@ def report(soak: Soak, lost: int, seconds: float) -> int:
             if soak.ask("GET", f"/v1/searches/{search}").json()["state"] == "completed"
         }
         time.sleep(0.5)
-    duplicated = failed = recorded = 0
+    duplicated = failed = recorded = given_up = 0
     for search in soak.searches:
         lost += soak.look(search)
         numbers = set(soak.searches[search])
@@ -220,19 +224,29 @@ def report(soak: Soak, lost: int, seconds: float) -> int:
         recorded += len(numbers)
         if search not in stuck:
             lost += len(set(range(soak.evaluations)) - numbers)
-            duplicated += progress["completed"] + progress["failed"] - len(numbers)
+            ended = sum(progress[how] for how in ("completed", "given_up", "failed"))
+            duplicated += ended - len(numbers)
+            given_up += progress["given_up"]
     print(f"\n{seconds:.0f} s under fire, then every search was waited for")
     print("killed:", ", ".join(f"{count} x {name}" for name, count in sorted(soak.kills.items())))
-    print(f"searches: {len(soak.searches)} of {soak.evaluations} evaluations, {recorded} recorded")
+    print(
+        f"searches: {len(soak.searches)} of {soak.evaluations} evaluations, {recorded} recorded, "
+        f"{given_up} of them given up"
+    )
     print(f"requests: {soak.requests}, {soak.failovers} of them made again elsewhere")
     print(f"lost {lost}, duplicated {duplicated}, stuck {len(stuck)}, failed {failed}")
     return int(bool(lost or duplicated or stuck or failed))
 
 
+def _result(evaluation: dict[str, Any]) -> tuple[Any, Any]:
+    """What may never change once it was recorded."""
+    return evaluation["metrics"], evaluation["given_up"]
+
+
 def _register(server: Server, folder: Path, index: int) -> tuple[str, str]:
     rows = folder / f"rows-{index}.jsonl"
     with rows.open("w") as file:
-        for text in sentences(60, seed=index):
+        for text in sentences(ROWS, seed=index):
             file.write(json.dumps({"sentence": text, "label": int("good" in text)}) + "\n")
     checkpoint = folder / f"checkpoint-{index % 4}" / "tiny"
     if not checkpoint.exists():

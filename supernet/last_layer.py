@@ -6,15 +6,12 @@ others is never looked at: they are needed as keys and values, and for nothing e
 
 from __future__ import annotations
 
-import copy
-from functools import partial
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from supernet.architectures import Architecture
-from supernet.layer_parts import LayerParts
+from supernet.layer_parts import LayerParts, running_as
 from supernet.packing import Packing, attention_within_rows
 
 
@@ -23,9 +20,7 @@ def for_first_token(layer: nn.Module, architecture: Architecture, head_size: int
 
     It shares everything with ``layer``, also the names of its tensors. For inference only.
     """
-    twin = copy.copy(layer)
-    twin.__dict__["forward"] = partial(_forward, LayerParts(layer, architecture, head_size))
-    return twin
+    return running_as(layer, architecture, head_size, _forward)
 
 
 def _forward(

@@ -5,8 +5,10 @@ What they are called with has shape (..., hidden): any axes may come before the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -37,6 +39,21 @@ class LayerParts:
         ``context`` (..., heads, head size) is what attention gave for the tokens of ``hidden``.
         """
         return _AFTER_ATTENTION[self.architecture](self.layer, context.flatten(-2), hidden)
+
+
+def running_as(
+    layer: nn.Module,
+    architecture: Architecture,
+    head_size: int,
+    forward: Callable[..., torch.Tensor],
+) -> nn.Module:
+    """A twin of ``layer`` that runs ``forward``, which is given the layer's parts first.
+
+    It shares everything else with ``layer``, also the names of its tensors.
+    """
+    twin = copy.copy(layer)
+    twin.__dict__["forward"] = partial(forward, LayerParts(layer, architecture, head_size))
+    return twin
 
 
 def _bert(layer: nn.Module, context: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from functools import partial
-
 import torch
 from torch import nn
 
 from supernet.architectures import Architecture
-from supernet.layer_parts import LayerParts
+from supernet.layer_parts import LayerParts, running_as
 from supernet.packing import Packing, attention_within_rows
 
 
@@ -18,9 +15,7 @@ def for_packs(layer: nn.Module, architecture: Architecture, head_size: int) -> n
 
     It shares everything with ``layer``, also the names of its tensors. For inference only.
     """
-    twin = copy.copy(layer)
-    twin.__dict__["forward"] = partial(_forward, LayerParts(layer, architecture, head_size))
-    return twin
+    return running_as(layer, architecture, head_size, _forward)
 
 
 def _forward(

@@ -10,12 +10,13 @@ import pytest
 from api_schemas.metrics import Task
 from api_schemas.racing import Racing, Rival
 from search.racing import PILOTS, Course, pack, unpack
+from search.space import SubnetConfig
 from supernet.activation import ActiveSubnet
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.evaluation import EvaluationUnwantedError, evaluate
 from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from supernet.prefixes import PrefixCache
-from supernet.racing import Lap, laps_of, measure
+from supernet.racing import Lap, Measured, laps_of, measure
 from supernet.supernet import Supernet
 from tests.supernet.test_activation import ARCHITECTURES, random_subnets
 from tests.supernet.tiny import sentences, write_checkpoint
@@ -48,6 +49,18 @@ def laps(
     cache: PrefixCache | None = None,
 ) -> list[Lap]:
     return laps_of(rows, course, supernet, token_budget=256, cache=cache)
+
+
+def race(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    run: list[Lap],
+    rows: TokenizedExamples,
+    course: Course,
+    rival: Rival | None,
+) -> Measured:
+    task = Task.CLASSIFICATION
+    return measure(supernet, subnet, run, rows.labels, task, RACING, course=course, rival=rival)
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
@@ -87,16 +100,7 @@ def test_a_subnet_that_cannot_win_is_given_up_after_one_lap_and_runs_no_further(
     monkeypatch.setattr(ActiveSubnet, "logits", logits)
     # It gets every row right, so nothing can be gained on it.
     rival = Rival(number=3, hits=pack(np.ones(ROWS, dtype=bool)))
-    found = measure(
-        supernet,
-        supernet.space.minimal,
-        run,
-        rows.labels,
-        Task.CLASSIFICATION,
-        RACING,
-        course=laid,
-        rival=rival,
-    )
+    found = race(supernet, supernet.space.minimal, run, rows, laid, rival)
     assert found.metrics is None
     assert found.hits is None
     assert found.given_up is not None
@@ -111,16 +115,7 @@ def test_a_subnet_ahead_of_its_rival_runs_to_the_end(tmp_path: Path):
     laid = course()
     rival = Rival(number=3, hits=pack(np.zeros(ROWS, dtype=bool)))
     run = laps(supernet, rows, laid)
-    found = measure(
-        supernet,
-        supernet.space.minimal,
-        run,
-        rows.labels,
-        Task.CLASSIFICATION,
-        RACING,
-        course=laid,
-        rival=rival,
-    )
+    found = race(supernet, supernet.space.minimal, run, rows, laid, rival)
     assert found.given_up is None
     assert found.metrics is not None
     assert found.metrics["accuracy"] > 0
@@ -138,17 +133,7 @@ def test_laps_share_first_layers_also_with_subnets_that_were_given_up(
     for subnet in random_subnets(supernet, 6):
         for rival in (perfect, None):
             shared, plain = (
-                measure(
-                    supernet,
-                    subnet,
-                    run,
-                    rows.labels,
-                    Task.CLASSIFICATION,
-                    RACING,
-                    course=laid,
-                    rival=rival,
-                )
-                for run in (sharing, alone)
+                race(supernet, subnet, run, rows, laid, rival) for run in (sharing, alone)
             )
             assert shared == plain
     first, *_, last = (lap.prefixes for lap in sharing)
