@@ -53,15 +53,15 @@ class SubnetToEvaluate(BaseModel):
     number: int
     subnet: SubnetChoices
     attempt: int = 1
-    rival: Rival | None = None
+    rival: int | None = None
 
 
 class EvaluateSubnets(Message):
     """Measure a small batch of subnets of one super-network on one dataset.
 
     Each super-network has a lane of its own, a queue named after it, so that a worker can take
-    the work of a model that it holds before any other. Where the search races, ``racing`` says so;
-    its course is laid by the ``pilots``, and until they are known no subnet has a rival.
+    the work of a model that it holds before any other. Where the search races, ``racing`` says so,
+    its course is laid by the ``pilots``, and ``rivals`` are those of the subnets, by number.
     """
 
     queue: ClassVar[str] = "evaluations"
@@ -75,7 +75,13 @@ class EvaluateSubnets(Message):
     split: RowSplit | None = None
     racing: Racing | None = None
     pilots: tuple[Hits, ...] = ()
+    rivals: dict[int, Hits] = Field(default_factory=dict)
     subnets: tuple[SubnetToEvaluate, ...]
+
+    def rival(self, item: SubnetToEvaluate) -> Rival | None:
+        """Whom one of the subnets must surpass."""
+        hits = None if item.rival is None else self.rivals.get(item.rival)
+        return None if item.rival is None or hits is None else Rival(number=item.rival, hits=hits)
 
     @property
     def lane(self) -> str:

@@ -42,7 +42,7 @@ class GivenUp(BaseModel):
     """Where a subnet lost its race: after ``rows`` rows, against the evaluation ``rival``.
 
     ``bound`` is the rival's accuracy, ``chance`` the probability that all rows would have shown a
-    higher one, and ``estimate`` the one that was expected of them.
+    higher one, and ``estimate`` the one that was expected of them, at most the bound.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -193,7 +193,7 @@ class Progress(BaseModel):
     given_up: int = Field(description="races that were lost before the last row")
     failed: int
     running: int
-    cached: int = Field(description="of the completed, how many the database answered")
+    cached: int = Field(description="of those that did not fail, how many the database answered")
     budget_evaluations: int
     fraction: float
     elapsed_seconds: float

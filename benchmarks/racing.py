@@ -78,8 +78,8 @@ class Bench:
         waiting = deque(loop.start())
         while waiting:
             proposal = waiting.popleft()
-            if course is None and loop.pilots:
-                course = Course([unpack(pilot) for pilot in loop.pilots])
+            if course is None and loop.pilots is not None:
+                course = Course([unpack(hits) for hits in loop.course_hits])
                 laps = self.laps(course)
             found = measure(
                 self.dataset.supernet,

@@ -61,11 +61,12 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Step:
-    """What recording one result led to."""
+    """What recording one result led to; ``given_up`` is how its race ended, if it was lost."""
 
     front: FrontChange
     hypervolume: float
     proposals: tuple[Proposal, ...]
+    given_up: GivenUp | None = None
 
 
 class SearchLoop:
@@ -78,8 +79,9 @@ class SearchLoop:
     told of are in flight.
 
     ``recorded`` are the evaluations so far, by rising number; with them a search goes on from its
-    database rows exactly where it stopped. ``rows`` is the size of the validation set, from which
-    a strategy knows how far to trust a metric.
+    database rows exactly where it stopped. ``pilots`` are those of its races, if they are known.
+    ``rows`` is the size of the validation set, from which a strategy knows how far to trust a
+    metric.
 
     Raises:
         InputError: a constraint that no subnet satisfies, or a given subnet that is not in the
@@ -96,6 +98,7 @@ class SearchLoop:
         objectives: Objectives,
         recorded: Sequence[Recorded] = (),
         rows: int | None = None,
+        pilots: Sequence[int] | None = None,
     ) -> None:
         self._request = request
         self._space = space
@@ -110,7 +113,7 @@ class SearchLoop:
         self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
         self._plateau = PlateauWatch(request.plateau, objectives.reference)
-        self._races = None if request.racing is None else Races(request.racing, objectives)
+        self._races = None if request.racing is None else Races(request.racing, objectives, pilots)
         self._initial = list(self._initial_subnets())
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
@@ -145,13 +148,16 @@ class SearchLoop:
         """Record the metrics of evaluation ``number``, or None when it failed for good.
 
         In a search that races they come with ``hits``; what was ``given_up`` has no metrics, and
-        never enters the front. Recording a number twice changes nothing: the first result wins.
+        never enters the front. So it is with what the race would have given up, however much is
+        known of it: see `Step`. Recording a number twice changes nothing: the first result wins.
         """
         if number in self._finished or number < self._told:
-            return Step(FrontChange(entered=False), self.archive.hypervolume, ())
+            return Step(FrontChange(entered=False), self.archive.hypervolume, (), given_up)
+        if self._races is not None and hits is not None:
+            given_up = self._races.judge(number, hits)
         change = self._finish(number, metrics, hits, given_up)
         self._advance()
-        return Step(change, self.archive.hypervolume, self._take_pending())
+        return Step(change, self.archive.hypervolume, self._take_pending(), given_up)
 
     def stop(self, reason: StopReason) -> None:
         """Propose nothing more; what is in flight may still be recorded."""
@@ -175,9 +181,14 @@ class SearchLoop:
         return self.stop_reason is not None and self.in_flight == 0
 
     @property
-    def pilots(self) -> tuple[Hits, ...]:
-        """By whom the course of races is laid; none before there is one."""
-        return () if self._races is None else self._races.pilots
+    def pilots(self) -> tuple[int, ...] | None:
+        """The evaluations that the course of races is laid by; None before there is one."""
+        return None if self._races is None else self._races.pilots
+
+    @property
+    def course_hits(self) -> tuple[Hits, ...]:
+        """The hits of the pilots."""
+        return () if self._races is None else self._races.course_hits
 
     def rival(self, number: int) -> Rival | None:
         """Whom an evaluation in flight must surpass, if anybody."""
@@ -231,7 +242,7 @@ class SearchLoop:
             while self._told in self._finished:
                 losses = self._finished.pop(self._told)
                 if self._races is not None:
-                    losses = self._races.tell(self._told, losses)
+                    self._races.tell(self._told, losses)
                 self._strategy.tell(self._told, losses, failed=self._told in self._failed)
                 on_plateau = self._plateau.tell(self._told, losses)
                 self._told += 1

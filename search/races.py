@@ -1,57 +1,72 @@
-"""Who races whom in a search, and what its strategy is told of those who lose."""
+"""Who races whom in a search."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from api_schemas.costs import CostReport
-from api_schemas.racing import Hits, Racing, Rival
+from api_schemas.racing import GivenUp, Hits, Racing, Rival
 from search.objectives import Objectives
 from search.pareto import Losses, ParetoArchive
 from search.racing import PILOTS, Course, unpack
 
 
 class Races:
-    """Chooses a rival for each subnet that is about to be evaluated.
+    """Chooses a rival for each subnet that is about to be evaluated, and judges the races.
 
     All of it follows from what a strategy has been told, so a search that is rebuilt from its rows
-    runs the same races. For that, an evaluation known in full, which a race would have given up,
-    is told as if it had been given up, and is nobody's rival.
-
-    ``objectives`` hold one metric, accuracy.
+    runs the same races. ``pilots`` are the evaluations that the course was laid by, once it was: a
+    failed one that is measured after all does not lay it anew. ``objectives`` hold one metric,
+    accuracy.
     """
 
-    def __init__(self, racing: Racing, objectives: Objectives) -> None:
+    def __init__(
+        self, racing: Racing, objectives: Objectives, pilots: Sequence[int] | None = None
+    ) -> None:
         self._confidence = racing.confidence
         self._objectives = objectives
-        self._metric = objectives.names.index(objectives.metrics[0])
+        self._costs = np.array([name not in objectives.metrics for name in objectives.names])
         self._front = ParetoArchive(objectives.reference)
         self._hits: dict[int, Hits] = {}
         self._rivals: dict[int, int] = {}
-        self._first: list[int] = []
-        self._course: Course | None = None
+        self._first = list(pilots or ())
+        self._told = 0
 
     @property
-    def pilots(self) -> tuple[Hits, ...]:
-        """The subnets that the course is laid by; none until there is one."""
-        return tuple(self._hits[number] for number in self._first) if self._course else ()
+    def pilots(self) -> tuple[int, ...] | None:
+        """The evaluations that the course is laid by; None before it is."""
+        return tuple(self._first) if len(self._first) == PILOTS else None
+
+    @property
+    def course_hits(self) -> tuple[Hits, ...]:
+        """The hits of the pilots; none before the course is laid."""
+        return tuple(self._hits[pilot] for pilot in self.pilots or ())
+
+    @cached_property
+    def _course(self) -> Course:
+        return Course([unpack(hits) for hits in self.course_hits])
 
     def measured(self, number: int, hits: Hits) -> None:
         """An evaluation has been measured on every row."""
         self._hits[number] = hits
 
     def choose(self, number: int, cost: CostReport) -> None:
-        """Find the rival of a subnet of this cost: the best of no higher cost that was told."""
-        if self._course is None:
+        """Find the rival of a subnet of this cost: the best of no higher cost that was told.
+
+        A subnet that was proposed before the pilots were told has none, whenever it is asked for.
+        """
+        if self.pilots is None or self._told <= max(self.pilots):
             return
         losses = self._objectives.failure_losses(cost.values())
-        costs = np.arange(len(losses)) != self._metric
-        no_dearer = np.all(self._front.losses[:, costs] <= losses[costs], axis=1)
+        front = self._front.losses
+        no_dearer = np.all(front[:, self._costs] <= losses[self._costs], axis=1)
+        metric = front[:, ~self._costs][:, 0]
         places = [
             (float(loss), other)
-            for loss, other, may in zip(
-                self._front.losses[:, self._metric], self._front.numbers, no_dearer, strict=True
-            )
+            for loss, other, may in zip(metric, self._front.numbers, no_dearer, strict=True)
             if may
         ]
         if places:
@@ -64,27 +79,31 @@ class Races:
     def rival(self, number: int) -> Rival | None:
         """Whom a subnet that was not told yet must surpass; None: it is measured on every row."""
         rival = self._rivals.get(number)
-        if rival is None or rival not in self._hits:
-            return None
-        return Rival(number=rival, hits=self._hits[rival])
+        return None if rival is None else Rival(number=rival, hits=self._hits[rival])
 
-    def tell(self, number: int, losses: Losses) -> Losses:
-        """What a strategy is told of an evaluation that came to ``losses`` (m,)."""
-        rival = self.rival(number)
+    def judge(self, number: int, hits: Hits) -> GivenUp | None:
+        """Where a subnet whose every row is known would have been given up; None if nowhere."""
+        if (rival := self.rival(number)) is None:
+            return None
+        lost = self._course.lost_at(unpack(hits), unpack(rival.hits), self._confidence)
+        return None if lost is None else lost.against(rival.number)
+
+    def tell(self, number: int, losses: Losses) -> None:
+        """An evaluation has come to ``losses`` (m,), and its strategy knows."""
+        self._told = number + 1
         self._rivals.pop(number, None)
         if number not in self._hits:
-            return losses
-        if rival is not None and self._course is not None:
-            found = self._course.lost_at(
-                unpack(self._hits[number]), unpack(rival.hits), self._confidence
-            )
-            if found is not None:
-                told = losses.copy()
-                told[self._metric] = 1.0 - found.estimate
-                return told
+            return
         self._front.add(number, losses)
-        if self._course is None:
+        if len(self._first) < PILOTS:
             self._first.append(number)
-            if len(self._first) == PILOTS:
-                self._course = Course([unpack(self._hits[pilot]) for pilot in self._first])
-        return losses
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the hits that nobody will be compared with any more."""
+        needed = {*self._first, *self._front.numbers, *self._rivals.values()}
+        self._hits = {
+            number: hits
+            for number, hits in self._hits.items()
+            if number in needed or number >= self._told
+        }

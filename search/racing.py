@@ -74,6 +74,7 @@ class Course:
         self.order: NDArray[np.intp] = shuffled[np.argsort(-contested[shuffled], kind="stable")]
         """Row numbers, shape (rows,)."""
         self._share = (right + DOUBT) / (len(pilots) + 2 * DOUBT)
+        self._all_right, self._all_wrong = right == len(pilots), right == 0
 
     @property
     def laps(self) -> tuple[int, ...]:
@@ -88,8 +89,11 @@ class Course:
         ``hits`` and ``rival`` are of all rows; of ``hits`` only those already run are looked at.
         """
         run, coming = self.order[:rows], self.order[rows:]
-        gains = _Ahead.of(hits[run] & ~rival[run], run, coming, ~rival, self._share)
-        losses = _Ahead.of(~hits[run] & rival[run], run, coming, rival, 1 - self._share)
+        # Where the rival alone is right, or wrong, subnets do not agree after all.
+        alone = (self._all_wrong & rival) | (self._all_right & ~rival)
+        share = np.where(alone, 0.5, self._share)
+        gains = _Ahead.of(hits[run] & ~rival[run], run, coming, ~rival, share)
+        losses = _Ahead.of(~hits[run] & rival[run], run, coming, rival, 1 - share)
         lead = gains.events - losses.events
         # Ahead by one row at the end, or more: for each number of gains, few enough losses.
         most_lost = np.arange(gains.most + 1) + lead - 1
@@ -103,7 +107,7 @@ class Course:
         )
 
     def lost_at(self, hits: Bits, rival: Bits, confidence: float) -> Standing | None:
-        """Where a subnet loses its race; None when it stays in it to the last lap."""
+        """Where a subnet known on all rows loses its race; None when it runs to the last lap."""
         standings = (self.standing(hits, rival, rows=rows) for rows in self.laps[:-1])
         return next((found for found in standings if found.is_lost(confidence)), None)
 
@@ -131,7 +135,7 @@ class Standing:
             rival=number,
             bound=self.rival,
             chance=self.chance,
-            estimate=self.estimate,
+            estimate=min(self.estimate, self.rival),
         )
 
 

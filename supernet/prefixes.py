@@ -100,15 +100,18 @@ class PrefixCache:
         for dataset in self._datasets:
             dataset.drop()
 
-    def of(self, supernet: Supernet, batches: Sequence[Batch]) -> Prefixes:
-        """The prefixes on one dataset: none at first. They go when nobody refers to them."""
-        prefixes = Prefixes(self, supernet, batches)
+    def of(self, supernet: Supernet, batches: Sequence[Batch], *, begins: bool = True) -> Prefixes:
+        """The prefixes on some batches: none at first. They go when nobody refers to them.
+
+        An evaluation ``begins`` with these batches, or comes to them after others.
+        """
+        prefixes = Prefixes(self, supernet, batches, begins=begins)
         self._datasets.add(prefixes)
         return prefixes
 
-    def _tick(self) -> int:
-        """The number of the evaluation that begins."""
-        self._now += 1
+    def _evaluation(self, *, begins: bool) -> int:
+        """The number of the evaluation in hand."""
+        self._now += begins
         return self._now
 
     def _make_room(self, in_use: Prefix | None) -> None:
@@ -150,8 +153,11 @@ class Prefixes:
     Made by `PrefixCache.of`. For one thread.
     """
 
-    def __init__(self, cache: PrefixCache, supernet: Supernet, batches: Sequence[Batch]) -> None:
+    def __init__(
+        self, cache: PrefixCache, supernet: Supernet, batches: Sequence[Batch], *, begins: bool
+    ) -> None:
         self._cache = cache
+        self._begins = begins
         self._supernet = supernet
         self._batches = batches
         self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
@@ -227,7 +233,7 @@ class Prefixes:
 
         Not that of all its layers: the last one computes the first token alone.
         """
-        now = self._cache._tick()
+        now = self._cache._evaluation(begins=self._begins)
         if now - self._swept_at >= FORGOTTEN:
             self._forget(now)
         choices = tuple(subnet[name] for name in self._dimensions)

@@ -106,8 +106,9 @@ def laps_of(
     """
     ends = (len(examples),) if course is None else course.laps
     order = np.arange(len(examples)) if course is None else course.order
-    laps = []
+    laps: list[Lap] = []
     for rows in np.split(order, ends[:-1]):
         batches = batches_for(supernet, examples.select(rows.tolist()), token_budget)
-        laps.append(Lap(rows, batches, None if cache is None else cache.of(supernet, batches)))
+        prefixes = None if cache is None else cache.of(supernet, batches, begins=not laps)
+        laps.append(Lap(rows, batches, prefixes))
     return laps

@@ -256,7 +256,7 @@ class Actors:
                     message.task,
                     message.racing,
                     course=dataset.course,
-                    rival=item.rival,
+                    rival=message.rival(item),
                     is_unwanted=watch.has_ended,
                     share=share,
                 )
@@ -302,7 +302,7 @@ class Actors:
                     racing=message.racing,
                     pilots=message.pilots,
                     subnet=item.subnet,
-                    rival=item.rival,
+                    rival=message.rival(item),
                     device=str(self._compute.device),
                     dtype=self._compute.dtype,
                     token_budget=self._compute.token_budget,

@@ -164,6 +164,7 @@ class ActiveSearch:
         """
         share = self.request.parallel_evaluations // (2 * max(1, workers))
         size = max(1, min(share, round(MESSAGE_SECONDS / max(self.mean_seconds, 1e-3))))
+        sent = [(number, self.in_flight[number]) for number in self.unsent()[:size]]
         return EvaluateSubnets(
             search_id=self.id,
             supernet_digest=self.supernet_digest,
@@ -172,15 +173,16 @@ class ActiveSearch:
             max_length=self.max_length,
             split=self.request.search_split,
             racing=self.request.racing,
-            pilots=self.loop.pilots,
+            pilots=self.loop.course_hits,
+            rivals={each.rival.number: each.rival.hits for _, each in sent if each.rival},
             subnets=tuple(
                 SubnetToEvaluate(
                     number=number,
-                    subnet=dict(self.in_flight[number].subnet),
-                    attempt=self.in_flight[number].attempt,
-                    rival=self.in_flight[number].rival,
+                    subnet=dict(each.subnet),
+                    attempt=each.attempt,
+                    rival=None if each.rival is None else each.rival.number,
                 )
-                for number in self.unsent()[:size]
+                for number, each in sent
             ),
         )
 
@@ -234,6 +236,7 @@ def restore(
             for each in rows
         ],
         rows=None if dataset is None else dataset.rows,
+        pilots=row.pilots,
     )
     mean = evaluations.mean_seconds(session, row.id)
     return ActiveSearch(

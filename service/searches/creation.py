@@ -37,7 +37,9 @@ class IdempotencyKey:
     @classmethod
     def of(cls, key: str, body: SearchCreate) -> IdempotencyKey:
         """The key with the digest of this body, whatever the spelling of its JSON."""
-        return cls(key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
+        return cls(
+            key, hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()
+        )
 
 
 def create(service: Service, body: SearchCreate, key: IdempotencyKey | None) -> SearchRow:

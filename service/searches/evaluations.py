@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, inspect, select, update
+from sqlalchemy import Row, Select, delete, func, inspect, null, select, update
 from sqlalchemy.orm import Session, undefer
 
 from api_schemas.searches import EvaluationState
@@ -81,11 +81,11 @@ def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRo
 
 
 def measured(
-    session: Session, search: SearchRow, keys: Collection[str]
+    session: Session, search: SearchRow, keys: Collection[str], *, with_hits: bool = False
 ) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
     """Metrics by subnet key, of those measured before in any search under equal conditions.
 
-    With their hits, which are None where no search that measured them raced.
+    With their hits if asked for, which are None where no search that measured them raced.
     """
     if not keys:
         return {}
@@ -96,7 +96,7 @@ def measured(
             EvaluationRow.search_id,
             EvaluationRow.subnet_key,
             EvaluationRow.metrics,
-            EvaluationRow.hits,
+            EvaluationRow.hits if with_hits else null().label("hits"),
             EvaluationRow.finished_at,
         )
         .where(

@@ -156,6 +156,8 @@ def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
 def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
     metrics, error = _checked(outcome, active)
     step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
+    if row.pilots is None and active.loop.pilots is not None:
+        row.pilots = list(active.loop.pilots)
     del active.in_flight[outcome.number]
     moment = now()
     evaluation = session.get_one(EvaluationRow, (row.id, outcome.number))
@@ -165,21 +167,21 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     evaluation.finished_at = moment
     evaluation.duration_seconds = outcome.duration_seconds
     evaluation.hypervolume = step.hypervolume
-    if metrics is not None:
+    if step.given_up is not None:
+        evaluation.state = EvaluationState.GIVEN_UP
+        evaluation.given_up = step.given_up.model_dump()
+        row.given_up += 1
+    elif metrics is not None:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
         evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
         row.completed += 1
-        row.cached += outcome.cached
         _keep_best(row, active, outcome.number, metrics)
-    elif outcome.given_up is not None:
-        evaluation.state = EvaluationState.GIVEN_UP
-        evaluation.given_up = outcome.given_up.model_dump()
-        row.given_up += 1
     else:
         evaluation.state = EvaluationState.FAILED
         evaluation.error = None if error is None else error.model_dump(mode="json")
         row.failed += 1
+    row.cached += outcome.cached
     if error is None and outcome.duration_seconds is not None:
         active.measured += 1
         active.measured_seconds += outcome.duration_seconds
@@ -289,13 +291,15 @@ def _answer_known(
     A search that races needs to know the rows behind them, too.
     """
     needed = {metric.value for metric in active.objectives.metrics}
-    known = evaluations.measured(session, row, {subnet.key for subnet in placed.values()})
+    racing = active.request.racing is not None
+    keys = {subnet.key for subnet in placed.values()}
+    known = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
         metrics, dumped = known.get(subnet.key, (None, None))
         hits = None if dumped is None else Hits.model_validate(dumped)
         if metrics is None or not needed <= metrics.keys():
             continue
-        if active.request.racing is None or hits is not None:
+        if not racing or hits is not None:
             active.answered.append(
                 Outcome(number, metrics, None, None, True, now(), None, hits=hits)
             )

@@ -61,6 +61,8 @@ class SearchRow(Table):
     front_size: Mapped[int] = mapped_column(default=0)
     front_revision: Mapped[int] = mapped_column(default=0)
     """Grows whenever the front changes: what polls of the front are answered 304 by."""
+    pilots: Mapped[list[Any] | None]
+    """The numbers of the evaluations that the course of its races is laid by, once it is."""
     best_number: Mapped[int | None]
     best_metric: Mapped[float | None]
     elapsed_seconds: Mapped[float] = mapped_column(default=0.0)

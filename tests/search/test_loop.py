@@ -31,7 +31,7 @@ def request(**fields) -> SearchCreate:
     return SearchCreate.model_validate({"supernet_id": "s", "dataset_id": "d", **fields})
 
 
-def loop(create: SearchCreate, recorded=(), layers=4) -> SearchLoop:
+def loop(create: SearchCreate, recorded=(), layers=4, pilots=None) -> SearchLoop:
     model = cost_model(layers)
     maximal = cost_report(model, space(layers).maximal, 64)
     names = create.objectives or [Metric.ACCURACY, Cost.GFLOPS]
@@ -42,6 +42,7 @@ def loop(create: SearchCreate, recorded=(), layers=4) -> SearchLoop:
         max_length=64,
         objectives=Objectives(tuple(names), maximal),
         recorded=recorded,
+        pilots=pilots,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from api_schemas.racing import GivenUp, Hits
+from api_schemas.searches import Budget
 from search.cost import cost_report
 from search.loop import Proposal, Recorded, SearchLoop
 from search.racing import PILOTS, Course, pack, unpack
@@ -42,7 +43,7 @@ class Racecourse:
         bits = bits_of(proposal.subnet)
         found = None
         if proposal.rival is not None and not self.knows_all:
-            course = Course([unpack(pilot) for pilot in self.search.pilots])
+            course = Course([unpack(hits) for hits in self.search.course_hits])
             lost = course.lost_at(bits, unpack(proposal.rival.hits), RACING["confidence"])
             found = None if lost is None else lost.against(proposal.rival.number)
         self.rows += ROWS if found is None else found.rows
@@ -59,14 +60,33 @@ class Racecourse:
             proposal = waiting[index]
             del waiting[index]
             metrics, own, given_up = self.outcome(proposal)
-            rival = None if proposal.rival is None else proposal.rival.number
-            self.done[proposal.number] = Recorded(
-                proposal.number, proposal.subnet, True, metrics, own, given_up, rival
-            )
             step = self.search.record(proposal.number, metrics, hits=own, given_up=given_up)
+            lost = step.given_up is not None
+            self.done[proposal.number] = Recorded(
+                proposal.number,
+                proposal.subnet,
+                finished=True,
+                metrics=None if lost else metrics,
+                hits=None if lost else own,
+                given_up=step.given_up,
+                rival=None if proposal.rival is None else proposal.rival.number,
+            )
             waiting.extend(step.proposals)
             self.begun |= {each.number: each for each in step.proposals}
         return self
+
+    def rows_so_far(self) -> list[Recorded]:
+        """What the database holds of the search."""
+        return [
+            self.done.get(n)
+            or Recorded(
+                n,
+                each.subnet,
+                finished=False,
+                rival=None if each.rival is None else each.rival.number,
+            )
+            for n, each in sorted(self.begun.items())
+        ]
 
     def subnets(self) -> list[SubnetConfig]:
         return [self.begun[number].subnet for number in sorted(self.begun)]
@@ -134,17 +154,8 @@ class TestEveryStrategy:
     def test_goes_on_from_its_records_as_if_nothing_had_happened(self, strategy, died_after):
         undisturbed = races(strategy).run()
         run = races(strategy).run(shuffle=3, at_most=died_after)
-        rows = [
-            run.done.get(n)
-            or Recorded(
-                n,
-                each.subnet,
-                finished=False,
-                rival=None if each.rival is None else each.rival.number,
-            )
-            for n, each in sorted(run.begun.items())
-        ]
-        again = Racecourse(loop(run.search._request, rows), done=run.done, begun=run.begun)
+        restored = loop(run.search._request, run.rows_so_far(), pilots=run.search.pilots)
+        again = Racecourse(restored, done=run.done, begun=run.begun)
         waiting = [each for n, each in sorted(run.begun.items()) if n not in run.done]
         assert [again.search.rival(each.number) for each in waiting] == [w.rival for w in waiting]
         again.search.start()
@@ -156,14 +167,15 @@ class TestEveryStrategy:
         assert again.subnets() == undisturbed.subnets()
         assert again.rivals() == undisturbed.rivals()
 
-    def test_what_the_database_knows_in_full_leads_to_the_same_proposals(self, strategy):
+    def test_what_the_database_knows_in_full_is_given_up_all_the_same(self, strategy):
         measured = races(strategy).run()
         known = races(strategy)
         known.knows_all = True
         known.run()
         assert known.subnets() == measured.subnets()
         assert known.rivals() == measured.rivals()
-        assert known.search.archive.hypervolume >= measured.search.archive.hypervolume
+        assert known.done == measured.done
+        assert known.search.archive.numbers == measured.search.archive.numbers
 
 
 def test_given_and_reference_subnets_have_no_rival():
@@ -190,3 +202,46 @@ def test_a_failed_evaluation_is_no_rival_and_no_pilot():
         waiting.extend(step.proposals)
     assert len(rivals) > 2
     assert all(number is None or number % 2 == 0 for number in rivals)
+
+
+@pytest.mark.parametrize("failed", [3, 30])
+def test_what_failed_and_is_measured_after_all_changes_no_race_that_was_run(failed: int):
+    create = request(strategy={"name": "pareto"}, racing=RACING, budget={"evaluations": 60})
+    run = Racecourse(loop(create))
+    real = run.outcome
+    run.outcome = lambda each: (None, None, None) if each.number == failed else real(each)
+    run.run()
+    laid = run.search.pilots
+    assert laid is not None
+    assert failed not in laid
+    rows = run.rows_so_far()
+    rows[failed] = Recorded(failed, rows[failed].subnet, finished=False, rival=rows[failed].rival)
+    again = loop(create, rows, pilots=laid)
+    # It is raced by the course that was laid without it, also while it is missing.
+    assert again.course_hits == run.search.course_hits
+    assert again.rival(failed) == run.begun[failed].rival
+    assert sorted(again.archive.numbers) == sorted(run.search.archive.numbers)
+    metrics, own, given_up = real(run.begun[failed])
+    again.record(failed, metrics, hits=own, given_up=given_up)
+    assert again.pilots == laid
+    assert again.course_hits == run.search.course_hits
+    assert again.is_over
+
+
+def test_an_extended_search_races_on_as_if_it_had_had_that_budget_from_the_start():
+    whole = races({"name": "pareto"}).run()
+    short = request(strategy={"name": "pareto"}, racing=RACING, budget={"evaluations": 35})
+    run = Racecourse(loop(short)).run()
+    longer = short.model_copy(update={"budget": Budget(evaluations=60)})
+    restored = loop(longer, run.rows_so_far(), pilots=run.search.pilots)
+    again = Racecourse(restored, done=run.done, begun=run.begun).run()
+    assert again.subnets() == whole.subnets()
+    assert again.rivals() == whole.rivals()
+    assert again.done == whole.done
+
+
+def test_hits_are_kept_of_those_alone_who_may_still_be_raced_against():
+    run = races({"name": "random"}).run()
+    kept = set(run.search._races._hits)
+    assert kept == {*run.search.pilots, *run.search.archive.numbers}
+    assert len(kept) < sum(each.hits is not None for each in run.done.values())

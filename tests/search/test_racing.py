@@ -84,13 +84,17 @@ def test_the_worse_a_subnet_the_sooner_it_is_given_up():
     assert ROWS / LAPS <= spent[0] < spent[-1] < ROWS
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
-def test_of_those_given_up_no_more_would_have_won_than_the_confidence_allows(confidence: float):
+@pytest.mark.parametrize("apart", [0.04, 0.2])
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95])
+def test_of_those_given_up_no_more_would_have_won_than_the_confidence_allows(
+    confidence: float, apart: float
+):
     laid = course()
     rng = np.random.default_rng(7)
     given_up = wrong = saved = 0
     for seed in range(1000):
-        rival, own = hits(rng.uniform(0.4, 0.8), seed), hits(rng.uniform(0.4, 0.8), seed + 5000)
+        rival = hits(0.6, seed)
+        own = hits(0.6 + rng.uniform(-apart, apart / 2), seed + 5000)
         found = laid.lost_at(own, rival, confidence)
         if found is not None:
             given_up += 1
@@ -111,5 +115,5 @@ def test_what_is_expected_of_those_given_up_is_near_what_all_rows_show():
         if found is not None:
             errors.append(found.estimate - np.mean(own))
             assert found.rival == np.mean(rival)
-    assert abs(np.mean(errors)) < 0.01
+    assert abs(np.mean(errors)) < 0.005
     assert np.std(errors) < 0.02

@@ -105,11 +105,11 @@ def run_race(message: EvaluateSubnets, item: SubnetToEvaluate) -> Measured:
     """A race over made-up rows, of which a larger subnet gets more right."""
     assert message.racing is not None
     bits = hits(accuracy_of(item.subnet), seed_of(item.subnet))
-    if item.rival is not None:
+    if (rival := message.rival(item)) is not None:
         course = Course([unpack(pilot) for pilot in message.pilots])
-        lost = course.lost_at(bits, unpack(item.rival.hits), message.racing.confidence)
+        lost = course.lost_at(bits, unpack(rival.hits), message.racing.confidence)
         if lost is not None:
-            return Measured(given_up=lost.against(item.rival.number))
+            return Measured(given_up=lost.against(rival.number))
     return Measured({"accuracy": float(bits.mean())}, pack(bits))
 
 

@@ -34,7 +34,8 @@ def race(bench: Bench) -> EvaluateSubnets:
         update={
             "racing": Racing(),
             "pilots": tuple(pack(rng.random(ROWS) < 0.7) for _ in range(PILOTS)),
-            "subnets": (first, second.model_copy(update={"rival": PERFECT})),
+            "rivals": {PERFECT.number: PERFECT.hits},
+            "subnets": (first, second.model_copy(update={"rival": PERFECT.number})),
         }
     )
 

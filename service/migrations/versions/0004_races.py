@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column(
         "searches", sa.Column("given_up", sa.Integer(), nullable=False, server_default="0")
     )
+    op.add_column("searches", sa.Column("pilots", sa.JSON(none_as_null=True), nullable=True))
     op.add_column("evaluations", sa.Column("hits", sa.JSON(none_as_null=True), nullable=True))
     op.add_column("evaluations", sa.Column("rival", sa.Integer(), nullable=True))
     op.add_column("evaluations", sa.Column("given_up", sa.JSON(none_as_null=True), nullable=True))
@@ -21,4 +22,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for column in ("given_up", "rival", "hits"):
         op.drop_column("evaluations", column)
-    op.drop_column("searches", "given_up")
+    for column in ("pilots", "given_up"):
+        op.drop_column("searches", column)

@@ -90,7 +90,12 @@ def test_the_database_answers_races_only_with_what_was_run_to_the_end(light_serv
     first = light_service.wait(light_service.search(racing=RACING, **same))
     assert first["progress"]["cached"] == 0
     second = light_service.wait(light_service.search(racing=RACING, **same))
+    # Those given up are run again; what is on the front does not depend on what was known before.
     assert second["progress"]["cached"] == first["progress"]["completed"]
+    other = light_service.wait(light_service.search(racing=RACING, seed=1, **same))
+    assert other["progress"]["cached"] > 0
+    alone = undisturbed(light_service, other["id"], racing=RACING, seed=1, budget=BUDGET)
+    assert results(light_service, alone) == results(light_service, other["id"])
     assert second["progress"]["given_up"] == first["progress"]["given_up"] > 0
     assert second["hypervolume"] == first["hypervolume"]
 
