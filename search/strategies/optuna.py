@@ -26,7 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class OptunaStrategy:
-    """`random`, `tpe` and `gp`.
+    """`random`, `tpe` and `gp`; the last two learn from all trials, and their steps grow with them.
 
     Each proposal gets a sampler of its own, seeded from (seed, number, attempt), because a
     sampler's random state is stored nowhere: what is proposed then depends on the history alone.
@@ -37,9 +37,8 @@ class OptunaStrategy:
         self._space = problem.space
         self._seed = seed
         self._distributions = choice_ranges(problem.space)
-        self._study = optuna.create_study(
-            directions=["minimize"] * len(problem.objectives.names), sampler=RandomSampler(seed=0)
-        )
+        self._objectives = len(problem.objectives.names)
+        self._study = self._empty_study(RandomSampler(seed=0))
         self._trials: dict[int, int] = {}
         self._created = 0
 
@@ -49,6 +48,9 @@ class OptunaStrategy:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = self._sampler(derived_seed(self._seed, number, attempt))
             tell_space(sampler, self._distributions)
+            if isinstance(self._settings, RandomSettings):
+                # A study keeps what it was only asked for, and `random` has no use for it.
+                self._study = self._empty_study(sampler)
             self._study.sampler = sampler
             trial = self._study.ask(dict(self._distributions))
         # The trial was only asked for its parameters: what is evaluated (perhaps after a repair,
@@ -78,6 +80,9 @@ class OptunaStrategy:
         if isinstance(self._settings, RandomSettings):
             return
         self._study.tell(self._trials.pop(number), losses.tolist())
+
+    def _empty_study(self, sampler: BaseSampler) -> optuna.Study:
+        return optuna.create_study(directions=["minimize"] * self._objectives, sampler=sampler)
 
     def _sampler(self, seed: int) -> BaseSampler:
         settings = self._settings

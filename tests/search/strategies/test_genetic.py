@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import gc
 import warnings
 
 import numpy as np
 import optuna
 import pytest
 from optuna.samplers import NSGAIIISampler, NSGAIISampler
-from optuna.trial import FrozenTrial
 
 from api_schemas.costs import Cost
 from api_schemas.metrics import Metric
@@ -21,7 +19,7 @@ from search.strategies.layer_crossover import LayerCrossover
 from search.strategies.optuna import choice_ranges, derived_seed
 from search.strategies.ordinal_crossover import OrdinalCrossover
 from tests.search.spaces import accuracy, cost_model, space
-from tests.search.strategies.searching import loop, resumed, run
+from tests.search.strategies.searching import loop, resumed, run, trials_in_memory
 
 
 @pytest.mark.parametrize(
@@ -57,11 +55,6 @@ def test_breeds_what_optuna_breeds_in_a_study_of_all_trials(settings, sampler):
         study.tell(trial, losses.tolist())
         strategy.begin(number, subnet)
         strategy.tell(number, losses, failed=False)
-
-
-def trials_in_memory() -> int:
-    gc.collect()
-    return sum(type(each) is FrozenTrial for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("name", ["nsga2", "nsga3"])

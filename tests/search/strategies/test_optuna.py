@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.search.strategies.searching import loop, resumed, run
+from tests.search.strategies.searching import loop, resumed, run, trials_in_memory
 
 GP = {"name": "gp", "n_startup_trials": 12}
 
@@ -12,6 +12,13 @@ def test_gp_goes_on_from_its_records_as_if_nothing_had_happened():
     undisturbed = run(loop(GP, evaluations=22))
     assert len({p.subnet for p in undisturbed}) == 22
     assert resumed(GP, undisturbed, died_after=12) == [p.subnet for p in undisturbed]
+
+
+def test_random_holds_one_trial_at_most_however_long_the_search():
+    before = trials_in_memory()
+    search = loop({"name": "random"}, evaluations=50)
+    run(search)
+    assert trials_in_memory() - before <= 1
 
 
 def test_no_other_strategy_imports_torch():
