@@ -46,8 +46,6 @@ from worker.intake import Intake
 
 WINDOW = 8
 AT_ONCE = 5000
-NOT_BEYOND = {"nsga2": 10_000}
-"""Evaluations: taking up a genetic search grows with their square, and 100,000 take minutes."""
 EVALUATION_SECONDS = 2.0
 """What an evaluation is said to take: so long that each message carries one."""
 
@@ -200,8 +198,6 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     for strategy in options.strategies:
         for evaluations in options.evaluations:
-            if evaluations > NOT_BEYOND.get(strategy, evaluations):
-                continue
             with tempfile.TemporaryDirectory(prefix="elasticnas-steps-") as name:
                 url = options.database_url or f"sqlite:///{name}/steps.db"
                 found = grown(url, Path(name), {"name": strategy}, evaluations, options.steps)

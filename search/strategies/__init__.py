@@ -5,10 +5,13 @@ from __future__ import annotations
 from api_schemas.strategies import (
     HillClimbingSettings,
     LinasSettings,
+    Nsga2Settings,
+    Nsga3Settings,
     ParetoSettings,
     StrategySettings,
 )
 from search.problem import SearchProblem
+from search.strategies.genetic import GeneticStrategy
 from search.strategies.hill_climbing import HillClimbingStrategy
 from search.strategies.linas import LinasStrategy
 from search.strategies.optuna import OptunaStrategy
@@ -27,5 +30,7 @@ def make_strategy(settings: StrategySettings, problem: SearchProblem, *, seed: i
             return LinasStrategy(settings, problem, seed=seed)
         case HillClimbingSettings():
             return HillClimbingStrategy(settings, problem, seed=seed)
+        case Nsga2Settings() | Nsga3Settings():
+            return GeneticStrategy(settings, problem, seed=seed)
         case _:
             return OptunaStrategy(settings, problem, seed=seed)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
+
+from optuna.trial import FrozenTrial
 
 from api_schemas.costs import Cost
 from api_schemas.metrics import Metric
@@ -73,3 +76,9 @@ def resumed(
         found += [p.subnet for p in proposals]
         waiting.extend(proposals)
     return found
+
+
+def trials_in_memory() -> int:
+    """How many of Optuna's trials this process holds, in whatever study."""
+    gc.collect()
+    return sum(type(each) is FrozenTrial for each in gc.get_objects())
