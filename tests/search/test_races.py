@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pytest
@@ -102,10 +103,16 @@ def races(strategy, **fields) -> Racecourse:
     )
 
 
+@cache
+def undisturbed(name: str) -> Racecourse:
+    """A search of a strategy that nothing happened to; not to be changed."""
+    return races(next(each for each in STRATEGIES if each["name"] == name)).run()
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s["name"])
 class TestEveryStrategy:
     def test_half_of_the_rows_are_spared_and_the_front_was_run_to_the_end(self, strategy):
-        run = races(strategy).run()
+        run = undisturbed(strategy["name"])
         given_up = [each for each in run.done.values() if each.given_up is not None]
         assert len(run.done) == 60
         assert len(given_up) > 10
@@ -115,12 +122,12 @@ class TestEveryStrategy:
             assert run.done[number].hits is not None
 
     def test_the_front_is_about_that_of_a_search_that_does_not_race(self, strategy):
-        racing = races(strategy).run().search.archive.hypervolume
+        racing = undisturbed(strategy["name"]).search.archive.hypervolume
         plain = Racecourse(loop(request(strategy=strategy, budget={"evaluations": 60}))).run()
         assert racing == pytest.approx(plain.search.archive.hypervolume, rel=0.02)
 
     def test_a_rival_costs_no_more_was_measured_on_every_row_and_is_the_best_such(self, strategy):
-        run = races(strategy).run()
+        run = undisturbed(strategy["name"])
         model = cost_model(4)
         gflops = {
             number: cost_report(model, each.subnet, 64).gflops for number, each in run.done.items()
@@ -144,15 +151,14 @@ class TestEveryStrategy:
         assert checked > 20
 
     def test_does_not_depend_on_the_order_in_which_results_arrive(self, strategy):
-        in_order = races(strategy).run()
-        for seed in range(2):
-            shuffled = races(strategy).run(shuffle=seed)
-            assert shuffled.subnets() == in_order.subnets()
-            assert shuffled.rivals() == in_order.rivals()
+        in_order = undisturbed(strategy["name"])
+        shuffled = races(strategy).run(shuffle=1)
+        assert shuffled.subnets() == in_order.subnets()
+        assert shuffled.rivals() == in_order.rivals()
 
-    @pytest.mark.parametrize("died_after", [5, PILOTS + 9, 40])
+    @pytest.mark.parametrize("died_after", [PILOTS - 3, 40])
     def test_goes_on_from_its_records_as_if_nothing_had_happened(self, strategy, died_after):
-        undisturbed = races(strategy).run()
+        whole = undisturbed(strategy["name"])
         run = races(strategy).run(shuffle=3, at_most=died_after)
         restored = loop(run.search._request, run.rows_so_far(), pilots=run.search.pilots)
         again = Racecourse(restored, done=run.done, begun=run.begun)
@@ -164,11 +170,11 @@ class TestEveryStrategy:
             step = again.search.record(proposal.number, metrics, hits=own, given_up=given_up)
             waiting.extend(step.proposals)
             again.begun |= {each.number: each for each in step.proposals}
-        assert again.subnets() == undisturbed.subnets()
-        assert again.rivals() == undisturbed.rivals()
+        assert again.subnets() == whole.subnets()
+        assert again.rivals() == whole.rivals()
 
     def test_what_the_database_knows_in_full_is_given_up_all_the_same(self, strategy):
-        measured = races(strategy).run()
+        measured = undisturbed(strategy["name"])
         known = races(strategy)
         known.knows_all = True
         known.run()
@@ -229,7 +235,7 @@ def test_what_failed_and_is_measured_after_all_changes_no_race_that_was_run(fail
 
 
 def test_an_extended_search_races_on_as_if_it_had_had_that_budget_from_the_start():
-    whole = races({"name": "pareto"}).run()
+    whole = undisturbed("pareto")
     short = request(strategy={"name": "pareto"}, racing=RACING, budget={"evaluations": 35})
     run = Racecourse(loop(short)).run()
     longer = short.model_copy(update={"budget": Budget(evaluations=60)})
