@@ -74,12 +74,13 @@ def _measure(measurement: Measurement, answer: Connection, last_words: str) -> N
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
         try:
-            answer.send(_measured(measurement))
+            answer.send(measured(measurement))
         except Exception as error:
             answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
 
 
-def _measured(measurement: Measurement) -> Measured:
+def measured(measurement: Measurement) -> Measured:
+    """Measure a subnet from nothing, in this process."""
     device = torch.device(measurement.device)
     read = read_supernet(measurement.checkpoint)
     examples = tokenize(

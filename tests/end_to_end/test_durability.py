@@ -53,14 +53,3 @@ def test_a_killed_server_goes_on_where_it_stopped(serve: Callable[..., Server], 
         (e["subnet"], e["metrics"]) for e in disturbed
     ]
     assert other.front(again)["hypervolume"] == pytest.approx(server.front(search)["hypervolume"])
-
-
-def test_sigterm_ends_the_server_cleanly(serve: Callable[..., Server], tmp_path: Path):
-    server = serve()
-    checkpoint = write_lonas(tmp_path / "checkpoint")
-    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl", count=300))
-    search = server.search(*ids, **REQUEST)
-    wait_for(server, search, 10)
-    assert server.stop() == 0
-    server.start()
-    assert server.finish(search)["progress"]["completed"] == 24

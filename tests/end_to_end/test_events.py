@@ -28,7 +28,7 @@ def test_a_stopping_server_ends_its_streams_and_the_next_one_carries_them_on(
     server = serve()
     checkpoint = write_lonas(tmp_path / "checkpoint")
     ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl", count=300))
-    search = server.search(*ids, budget={"evaluations": 120}, seed=3)
+    search = server.search(*ids, budget={"evaluations": 60}, seed=3)
     streams: list[list[Event]] = [[] for _ in range(5)]
     readers = [threading.Thread(target=listen, args=(server, search, each, 0)) for each in streams]
     for reader in readers:
@@ -52,6 +52,7 @@ def test_a_stopping_server_ends_its_streams_and_the_next_one_carries_them_on(
     numbers = [event.id for event in kept(streams[0] + rest)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert rest[-1].data["state"] == "completed"
+    assert server.read(search)["progress"]["completed"] == 60
     answer = server.client.get(
         f"/v1/searches/{search}/events", headers={"Last-Event-ID": str(rest[-1].id)}
     )

@@ -16,7 +16,7 @@ import pytest
 from search.pareto import non_dominated
 from supernet.checkpoint.reader import read_supernet
 from tests.end_to_end.server import Server, write_rows
-from tests.supernet.test_export import load_as_a_stranger
+from tests.supernet.stranger import Stranger
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import sentences
 
@@ -73,7 +73,9 @@ def test_downloaded_weights_reproduce_the_reported_accuracy(server: Server, tmp_
         zipped.extractall(tmp_path / "weights")
     [folder] = (tmp_path / "weights").iterdir()
     supernet = read_supernet(tmp_path / "checkpoint")
-    found = load_as_a_stranger(folder, "transformers-with-code", supernet, sentences(80, seed=9))
+    stranger = Stranger()
+    found = stranger.load(folder, "transformers-with-code", supernet, sentences(80, seed=9))
+    stranger.close()
     labels = [int("good" in text) for text in sentences(80, seed=9)]
     right = sum(
         int(np.argmax(logits)) == label

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,38 +17,16 @@ from supernet.activation import activate
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.export import export_subnet
 from supernet.supernet import Supernet
+from tests.supernet.stranger import Stranger
 from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE
 from tests.supernet.tiny import LAYERS, sentences, write_checkpoint
 
-STRANGER = """
-import importlib.abc, json, sys
-import warnings; warnings.filterwarnings("ignore")
 
-class Blocker(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"api_schemas", "search", "supernet", "worker", "service", "cli"}:
-            raise ImportError(f"{name} is not installed here")
-
-sys.meta_path.insert(0, Blocker())
-folder, weights_format, base, labels, texts = json.loads(sys.stdin.read())
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-if weights_format == "peft":
-    from peft import PeftModel
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
-    model = PeftModel.from_pretrained(model, folder)
-else:
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, trust_remote_code=weights_format == "transformers-with-code"
-    )
-encoded = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-if "type_vocab_size" not in model.config.to_dict() or model.config.model_type == "roberta":
-    encoded.pop("token_type_ids", None)
-with torch.inference_mode():
-    logits = model.eval()(**encoded).logits
-print(json.dumps({"class": type(model).__name__, "logits": logits.tolist()}))
-"""
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[Stranger]:
+    stranger = Stranger()
+    yield stranger
+    stranger.close()
 
 
 def card() -> SubnetCard:
@@ -80,28 +57,6 @@ def export(supernet: Supernet, subnet: SubnetConfig, weights_format: str, tmp_pa
     return tmp_path / "unpacked" / "subnet-17"
 
 
-def load_as_a_stranger(
-    folder: Path, weights_format: str, supernet: Supernet, texts: list[str] | None = None
-) -> dict:
-    question = [
-        str(folder),
-        weights_format,
-        str(supernet.folder / "base"),
-        supernet.num_labels,
-        texts or sentences(6),
-    ]
-    finished = subprocess.run(
-        [sys.executable, "-c", STRANGER],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        cwd=folder.parent,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout.splitlines()[-1])
-
-
 def evaluated_logits(supernet: Supernet, subnet: SubnetConfig) -> torch.Tensor:
     encoded = dict(load_tokenizer(supernet)(sentences(6), padding=True, return_tensors="pt"))
     if not supernet.architecture.type_ids:
@@ -111,7 +66,9 @@ def evaluated_logits(supernet: Supernet, subnet: SubnetConfig) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
-def test_uneven_widths_load_with_the_code_that_the_folder_carries(tmp_path: Path, model_type):
+def test_uneven_widths_load_with_the_code_that_the_folder_carries(
+    tmp_path: Path, model_type, stranger
+):
     supernet = read_supernet(
         write_checkpoint(tmp_path / "c", model_type, adapted=EVERYWHERE, depth=True, labels=3)
     )
@@ -126,7 +83,7 @@ def test_uneven_widths_load_with_the_code_that_the_folder_carries(tmp_path: Path
     )
     folder = export(supernet, subnet, "transformers", tmp_path)
     assert (folder / "modeling_subnet.py").is_file()
-    found = load_as_a_stranger(folder, "transformers-with-code", supernet)
+    found = stranger.load(folder, "transformers-with-code", supernet)
     assert found["class"].startswith("Subnet")
     torch.testing.assert_close(
         torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
@@ -134,7 +91,7 @@ def test_uneven_widths_load_with_the_code_that_the_folder_carries(tmp_path: Path
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
-def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, model_type):
+def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, model_type, stranger):
     supernet = read_supernet(write_checkpoint(tmp_path / "c", model_type, depth=True))
     subnet = supernet.space.subnet(
         {"depth": 2, **{f"layer.{i}.ffn.width": 24 for i in range(2)}, "layer.1.lora.rank": 1}
@@ -142,7 +99,7 @@ def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, mo
     folder = export(supernet, subnet, "transformers", tmp_path)
     assert not list(folder.glob("*.py"))
     assert "auto_map" not in json.loads((folder / "config.json").read_text())
-    found = load_as_a_stranger(folder, "transformers", supernet)
+    found = stranger.load(folder, "transformers", supernet)
     assert "Subnet" not in found["class"]
     torch.testing.assert_close(
         torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
@@ -150,11 +107,13 @@ def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
-def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(tmp_path: Path, model_type):
+def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(
+    tmp_path: Path, model_type, stranger
+):
     supernet = read_supernet(write_checkpoint(tmp_path / "c", model_type, adapted=EVERYWHERE))
     subnet = supernet.space.subnet({"layer.0.lora.rank": 1, "layer.2.lora.rank": 2})
     folder = export(supernet, subnet, "peft", tmp_path)
-    found = load_as_a_stranger(folder, "peft", supernet)
+    found = stranger.load(folder, "peft", supernet)
     torch.testing.assert_close(
         torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
     )

@@ -12,6 +12,7 @@ from api_schemas.messages import EvaluateSubnets, SubnetsEvaluated
 from api_schemas.racing import Racing, Rival
 from search.racing import PILOTS, Course, pack, unpack
 from tests.worker.test_actors import Bench, evaluation
+from worker.isolation import Measurement, measured
 
 ROWS = 100
 PERFECT = Rival(number=7, hits=pack(np.ones(ROWS, dtype=bool)))
@@ -74,12 +75,20 @@ def test_before_there_is_a_course_every_row_is_measured(bench: Bench, race: Eval
     assert raced.outcomes[0].metrics == pytest.approx(result.outcomes[0].metrics)
 
 
-def test_a_process_of_its_own_runs_the_same_race(bench: Bench, race: EvaluateSubnets):
+def test_what_is_measured_apart_runs_the_same_race(
+    bench: Bench, race: EvaluateSubnets, monkeypatch: pytest.MonkeyPatch
+):
+    """What the process of its own does, here in this one: that it starts is tested elsewhere."""
     [_, together] = bench.ask(race)
+    asked: list[Measurement] = []
+    monkeypatch.setattr(
+        "worker.actors.measure_apart", lambda it: (asked.append(it), measured(it))[1]
+    )
     for _ in range(2):
         bench.signals.begin("s2/1/1")
     alone = {"search_id": "s2", "subnets": race.subnets[1:]}
     [_, apart] = bench.ask(race.model_copy(update=alone))
     assert isinstance(together, SubnetsEvaluated)
     assert isinstance(apart, SubnetsEvaluated)
+    assert len(asked) == 1
     assert apart.outcomes[0].given_up == together.outcomes[1].given_up is not None
