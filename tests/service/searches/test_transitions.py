@@ -70,39 +70,39 @@ class TestPause:
         move(service, search_id, "resume")
         assert service.wait(search_id)["progress"]["completed"] == 24
 
-    def test_the_clock_of_a_paused_search_stands_still(self, service):
-        slowly(service)
-        search_id = service.search(budget={"evaluations": 100_000, "seconds": 2.0})
-        done(service, search_id, 3)
-        move(service, search_id, "pause")
-        service.until(lambda: read(service, search_id)["progress"]["running"] == 0)
-        before = read(service, search_id)["progress"]["elapsed_seconds"]
+    def test_the_clock_of_a_paused_search_stands_still(self, light_service):
+        slowly(light_service)
+        search_id = light_service.search(budget={"evaluations": 100_000, "seconds": 2.0})
+        done(light_service, search_id, 3)
+        move(light_service, search_id, "pause")
+        light_service.until(lambda: read(light_service, search_id)["progress"]["running"] == 0)
+        before = read(light_service, search_id)["progress"]["elapsed_seconds"]
         time.sleep(1.2)
-        search = read(service, search_id)
+        search = read(light_service, search_id)
         assert search["state"] == "paused"
         assert search["progress"]["elapsed_seconds"] == before < 2.0
-        move(service, search_id, "resume")
-        search = service.wait(search_id)
+        move(light_service, search_id, "resume")
+        search = light_service.wait(search_id)
         assert search["stop_reason"] == "time_budget_spent"
         assert search["progress"]["elapsed_seconds"] < 3.1
 
-    def test_answers_from_the_database_wait_too(self, service):
-        first = service.wait(service.search(budget={"evaluations": 100}))
+    def test_answers_from_the_database_wait_too(self, light_service):
+        first = light_service.wait(light_service.search(budget={"evaluations": 100}))
         ids = {name: first[name] for name in ("supernet_id", "dataset_id")}
-        service.worker.open.clear()
+        light_service.worker.open.clear()
         # The first subnets are new and keep a worker busy; all that follows is known already.
         given = [{"layer.0.rank": 4, "layer.1.rank": 2}, {"layer.0.rank": 2, "layer.1.rank": 4}]
-        search_id = service.search(**ids, initial_subnets=given, budget={"evaluations": 60})
-        service.until(lambda: read(service, search_id)["progress"]["running"])
-        move(service, search_id, "pause")
+        search_id = light_service.search(**ids, initial_subnets=given, budget={"evaluations": 60})
+        light_service.until(lambda: read(light_service, search_id)["progress"]["running"])
+        move(light_service, search_id, "pause")
         time.sleep(0.1)
-        before = read(service, search_id)["progress"]["completed"]
-        service.worker.open.set()
-        service.until(lambda: read(service, search_id)["progress"]["running"] == 0)
+        before = read(light_service, search_id)["progress"]["completed"]
+        light_service.worker.open.set()
+        light_service.until(lambda: read(light_service, search_id)["progress"]["running"] == 0)
         time.sleep(0.3)
-        assert read(service, search_id)["progress"]["completed"] <= before + 2
-        move(service, search_id, "resume")
-        assert service.wait(search_id)["progress"]["completed"] == 60
+        assert read(light_service, search_id)["progress"]["completed"] <= before + 2
+        move(light_service, search_id, "resume")
+        assert light_service.wait(search_id)["progress"]["completed"] == 60
 
     def test_a_paused_search_survives_a_restart_and_stays_paused(self, database_url, tmp_path):
         fields = {"budget": {"evaluations": 30}, "seed": 2}
