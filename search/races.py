@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -32,6 +33,8 @@ class Races:
         self._front = ParetoArchive(objectives.reference)
         self._hits: dict[int, Hits] = {}
         self._rivals: dict[int, int] = {}
+        self._races_against: Counter[int] = Counter()
+        """How many untold evaluations each rival still has to be held against."""
         self._first = list(pilots or ())
         self._told = 0
 
@@ -70,11 +73,12 @@ class Races:
             if may
         ]
         if places:
-            self._rivals[number] = min(places)[1]
+            self.set(number, min(places)[1])
 
     def set(self, number: int, rival: int) -> None:
         """The rival that was chosen for a subnet when its evaluation began."""
         self._rivals[number] = rival
+        self._races_against[rival] += 1
 
     def rival(self, number: int) -> Rival | None:
         """Whom a subnet that was not told yet must surpass; None: it is measured on every row."""
@@ -91,19 +95,27 @@ class Races:
     def tell(self, number: int, losses: Losses) -> None:
         """An evaluation has come to ``losses`` (m,), and its strategy knows."""
         self._told = number + 1
-        self._rivals.pop(number, None)
+        if (rival := self._rivals.pop(number, None)) is not None:
+            self._races_against[rival] -= 1
+            self._forget(rival)
         if number not in self._hits:
             return
-        self._front.add(number, losses)
+        change = self._front.add(number, losses)
         if len(self._first) < PILOTS:
             self._first.append(number)
-        self._forget()
+        for other in (number, *change.left):
+            self._forget(other)
 
-    def _forget(self) -> None:
-        """Drop the hits that nobody will be compared with any more."""
-        needed = {*self._first, *self._front.numbers, *self._rivals.values()}
-        self._hits = {
-            number: hits
-            for number, hits in self._hits.items()
-            if number in needed or number >= self._told
-        }
+    def _forget(self, number: int) -> None:
+        """Drop the hits of one told evaluation if nobody will be compared with it any more.
+
+        Of one alone: to look through all, for each result, would make a restore quadratic.
+        """
+        is_needed = (
+            self._races_against[number] > 0
+            or number in self._first
+            or number in self._front.numbers
+        )
+        if not is_needed:
+            self._hits.pop(number, None)
+            del self._races_against[number]
