@@ -18,7 +18,7 @@ from api_schemas.messages import (
 )
 from api_schemas.metrics import Task
 from api_schemas.problems import Problem
-from api_schemas.racing import GivenUp, Hits, Rival
+from api_schemas.racing import GivenUp, Hits
 from api_schemas.searches import SearchCreate, SearchState
 from search.loop import Recorded, SearchLoop
 from search.objectives import Objectives
@@ -80,7 +80,6 @@ class InFlight:
     subnet: SubnetConfig
     attempt: int = 1
     batch: Batch | None = None
-    rival: Rival | None = None
 
 
 @dataclass
@@ -164,7 +163,8 @@ class ActiveSearch:
         """
         share = self.request.parallel_evaluations // (2 * max(1, workers))
         size = max(1, min(share, round(MESSAGE_SECONDS / max(self.mean_seconds, 1e-3))))
-        sent = [(number, self.in_flight[number]) for number in self.unsent()[:size]]
+        numbers = self.unsent()[:size]
+        rivals = {number: self.loop.rival(number) for number in numbers}
         return EvaluateSubnets(
             search_id=self.id,
             supernet_digest=self.supernet_digest,
@@ -174,15 +174,15 @@ class ActiveSearch:
             split=self.request.search_split,
             racing=self.request.racing,
             pilots=self.loop.course_hits,
-            rivals={each.rival.number: each.rival.hits for _, each in sent if each.rival},
+            rivals={rival.number: rival.hits for rival in rivals.values() if rival},
             subnets=tuple(
                 SubnetToEvaluate(
                     number=number,
-                    subnet=dict(each.subnet),
-                    attempt=each.attempt,
-                    rival=None if each.rival is None else each.rival.number,
+                    subnet=dict(self.in_flight[number].subnet),
+                    attempt=self.in_flight[number].attempt,
+                    rival=None if rival is None else rival.number,
                 )
-                for number, each in sent
+                for number, rival in rivals.items()
             ),
         )
 
@@ -256,12 +256,7 @@ def restore(
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
         in_flight={
-            each.number: InFlight(
-                subnets[each.number],
-                each.attempt,
-                _batch(each, before),
-                loop.rival(each.number),
-            )
+            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before))
             for each in rows
             if each.finished_at is None
         },

@@ -279,7 +279,7 @@ def _place(
             )
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet, rival=proposal.rival)
+        active.in_flight[proposal.number] = InFlight(proposal.subnet)
     _answer_known(session, row, active, placed)
 
 
