@@ -28,7 +28,7 @@ from benchmarks.evaluate import plain_accuracy
 from benchmarks.labelled_rows import add_arguments
 from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
 from search.loop import Proposal, SearchLoop
-from search.racing import Course, unpack
+from search.racing import Course
 from supernet.prefixes import PrefixCache
 from supernet.racing import Lap, Measured, laps_of, measure
 
@@ -78,8 +78,7 @@ class Bench:
         waiting = deque(loop.start())
         while waiting:
             proposal = waiting.popleft()
-            if course is None and loop.pilots is not None:
-                course = Course([unpack(hits) for hits in loop.course_hits])
+            if course is None and (course := Course.laid_by(loop.course_hits)) is not None:
                 laps = self.laps(course)
             found = measure(
                 self.dataset.supernet,

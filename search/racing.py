@@ -76,6 +76,11 @@ class Course:
         self._share = (right + DOUBT) / (len(pilots) + 2 * DOUBT)
         self._all_right, self._all_wrong = right == len(pilots), right == 0
 
+    @classmethod
+    def laid_by(cls, pilots: Sequence[Hits]) -> Course | None:
+        """The course of what travelled; None without pilots."""
+        return cls([unpack(hits) for hits in pilots]) if pilots else None
+
     @property
     def laps(self) -> tuple[int, ...]:
         """How many rows have been run at the end of each lap; the last is all."""

@@ -13,9 +13,8 @@ from sklearn.model_selection import train_test_split
 from api_schemas.metrics import Task
 from api_schemas.verification import Interval, RowSplit, Verified
 from search.space import SubnetConfig
-from supernet.activation import activate
 from supernet.batching import batches_for
-from supernet.evaluation import predict
+from supernet.evaluation import subnet_logits
 from supernet.examples import Batch, TokenizedExamples
 from supernet.metrics import task_metrics
 from supernet.resampling import resampled_metrics
@@ -105,8 +104,7 @@ def _scored(
     task: Task,
     resamples: NDArray[np.int64],
 ) -> dict[str, _Score]:
-    with torch.inference_mode():
-        logits = predict(activate(supernet, subnet), batches, rows=len(labels))
+    logits = subnet_logits(supernet, subnet, batches, rows=len(labels))
     drawn = resampled_metrics(task, logits, labels, resamples)
     return {
         name: _Score(value, drawn[name])

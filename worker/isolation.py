@@ -17,12 +17,11 @@ from api_schemas.problems import Problem
 from api_schemas.racing import Hits, Racing, Rival
 from api_schemas.spaces import SubnetChoices
 from api_schemas.verification import RowSplit
-from search.racing import Course, unpack
+from search.racing import Course
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.examples import read_canonical, tokenize
 from supernet.racing import Measured, laps_of, measure
-from supernet.verification import rows_of
 from worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
+from worker.rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,16 @@ def measured(measurement: Measurement) -> Measured:
     """Measure a subnet from nothing, in this process."""
     device = torch.device(measurement.device)
     read = read_supernet(measurement.checkpoint)
-    examples = tokenize(
-        read_canonical(measurement.dataset),
+    examples = read_rows(
+        measurement.dataset,
         load_tokenizer(read),
         read.architecture,
         task=measurement.task,
         max_length=measurement.max_length,
+        split=measurement.split,
     )
-    if measurement.split is not None:
-        examples = examples.select(rows_of(measurement.split, examples.labels, measurement.task))
     supernet = read.to(device, measurement.dtype)
-    pilots = [unpack(hits) for hits in measurement.pilots]
-    course = Course(pilots) if pilots else None
+    course = Course.laid_by(measurement.pilots)
     return measure(
         supernet,
         supernet.space.subnet(measurement.subnet),

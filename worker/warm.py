@@ -15,15 +15,15 @@ from transformers import PreTrainedTokenizerBase
 from api_schemas.messages import EvaluateSubnets
 from api_schemas.racing import Hits
 from api_schemas.verification import RowSplit
-from search.racing import Course, unpack
+from search.racing import Course
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.examples import TokenizedExamples, read_canonical, tokenize
+from supernet.examples import TokenizedExamples
 from supernet.prefixes import PrefixCache
 from supernet.racing import Lap, laps_of
 from supernet.supernet import Supernet
-from supernet.verification import rows_of
 from worker.blobs import BlobStore, checkpoint
 from worker.calibration import Calibration
+from worker.rows import read_rows
 
 DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
 """Digest, sequence length, which of its rows, and by whom its course of races is laid."""
@@ -157,7 +157,7 @@ class WarmModels:
         key = (message.dataset_digest, message.max_length, message.split, message.pilots)
         if key not in warm.datasets:
             examples, budget = self._tokenized(warm, message)
-            course = Course([unpack(hits) for hits in message.pilots]) if message.pilots else None
+            course = Course.laid_by(message.pilots)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
             warm.datasets[key] = WarmDataset(
@@ -175,17 +175,14 @@ class WarmModels:
         if same:  # what fits into memory was found out by one of them, perhaps
             return same[0].examples, min(held.token_budget for held in same)
         with self._blobs.lease(message.dataset_digest) as path:
-            texts = read_canonical(path)
-        examples = tokenize(
-            texts,
-            warm.tokenizer,
-            warm.supernet.architecture,
-            task=message.task,
-            max_length=message.max_length,
-        )
-        if message.split is not None:
-            part = rows_of(message.split, examples.labels, message.task)
-            examples = examples.select(part)
+            examples = read_rows(
+                path,
+                warm.tokenizer,
+                warm.supernet.architecture,
+                task=message.task,
+                max_length=message.max_length,
+                split=message.split,
+            )
         if self._calibration is None:
             return examples, self._token_budget
         return examples, self._calibration.token_budget(warm.supernet, examples)

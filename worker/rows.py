@@ -1,0 +1,31 @@
+"""The rows that a message asks for, tokenised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from api_schemas.metrics import Task
+from api_schemas.verification import RowSplit
+from supernet.architectures import Architecture
+from supernet.examples import TokenizedExamples, read_canonical, tokenize
+from supernet.verification import rows_of
+
+
+def read_rows(
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    architecture: Architecture,
+    *,
+    task: Task,
+    max_length: int,
+    split: RowSplit | None,
+) -> TokenizedExamples:
+    """The rows of a stored dataset file; of a ``split`` only its part."""
+    examples = tokenize(
+        read_canonical(path), tokenizer, architecture, task=task, max_length=max_length
+    )
+    if split is None:
+        return examples
+    return examples.select(rows_of(split, examples.labels, task))
