@@ -1,5 +1,6 @@
 # make demo   install, and do the whole main job on this machine in a few minutes
-# make test   install, and run the whole test suite
+# make test   install, and run the test suite: under ten minutes on two idle cores
+# make test-slow   what is thorough and takes its time: fuzzing, long failures
 # make lint   ruff, mypy and the arrows of import
 # make lock   pin again, with hashes, what the images are made of
 
@@ -8,13 +9,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test test-slow lint lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/elasticnas demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
