@@ -35,10 +35,22 @@ TURN = timedelta(minutes=10)
 """How long changing the token takes at the very most: two requests to the store, each repeated."""
 
 
+HELD_BLOBS = "the store held blobs before this database did"
+ANOTHER_STORE = "this installation has not signed in the store: it is another one, or was restored"
+ANOTHER_MOMENT = (
+    "store and database do not belong to the same moment: one of them was restored from a backup, "
+    "or a copy of the database is in use with this store"
+)
+
+
 class Signature(BaseModel):
-    """What an installation says of itself in a store; without ``token`` it may not delete there."""
+    """What an installation says of itself in a store.
+
+    Without ``token`` it may not delete there, and ``reason`` says why.
+    """
 
     token: str | None = None
+    reason: str = HELD_BLOBS
     host: str = ""
 
 
@@ -97,8 +109,10 @@ def take_turn(database: Database, blobs: BlobStore) -> Standing | None:
         signature = signatures.get(mine.id)
         if found.refusal is None:
             _renew(database, blobs, signatures[mine.id].token)
-        elif signature is None or signature.token not in {*_tokens(mine), None}:
-            _write(blobs, mine.id, None)
+        elif signature is None:
+            _write(blobs, mine.id, None, reason=ANOTHER_STORE)
+        elif signature.token not in {*_tokens(mine), None}:
+            _write(blobs, mine.id, None, reason=ANOTHER_MOMENT)
         return found
 
 
@@ -166,14 +180,11 @@ def _judge(mine: str, known: set[str], signatures: Mapping[str, Signature]) -> S
         )
         refusal = f"this store is also used by {hosts}; give each installation a prefix of its own"
     elif signature is None:
-        refusal = "this installation has not signed in the store: another store, or a restored one"
+        refusal = ANOTHER_STORE
     elif signature.token is None:
-        refusal = "the store held blobs before this database did, or was used with another database"
+        refusal = signature.reason
     elif signature.token not in known:
-        refusal = (
-            "store and database do not belong to the same moment: one of them was restored from "
-            "a backup, or a copy of the database is in use with this store"
-        )
+        refusal = ANOTHER_MOMENT
     else:
         refusal = None
     return Standing(mine, refusal, others)
@@ -185,6 +196,9 @@ def _read(blobs: BlobStore) -> dict[str, Signature]:
     }
 
 
-def _write(blobs: BlobStore, installation: str, token: str | None) -> None:
-    content = Signature(token=token, host=socket.gethostname()).model_dump_json()
+def _write(
+    blobs: BlobStore, installation: str, token: str | None, *, reason: str = HELD_BLOBS
+) -> None:
+    signature = Signature(token=token, reason=reason, host=socket.gethostname())
+    content = signature.model_dump_json(exclude=set() if token is None else {"reason"})
     blobs.put_signature(installation, content.encode())

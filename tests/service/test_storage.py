@@ -16,8 +16,8 @@ from service.settings import ServiceSettings
 from tests.s3 import S3Server
 from tests.service.blobs.conftest import mounted_small_disk
 from tests.service.exports.test_endpoints import built
-from tests.service.running import Running, running_service, tar_of
 from tests.service.orphans.test_collection import AT_ONCE, collection, stored
+from tests.service.running import Running, running_service, tar_of
 
 
 def settings_for(s3: S3Server, bucket: str) -> dict[str, str]:
