@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from api_schemas.problems import InputError
-from cli import datasets, picking, searches, serving, supernets
+from cli import datasets, picking, searches, serving, storage, supernets
 from cli.bucket import create_bucket
 from cli.client import ServerProblemError, ServerUnreachableError
 from cli.demo.command import DemoFailedError, demo
@@ -28,6 +28,7 @@ app.command("serve")(serving.serve)
 app.command("coordinate")(serving.coordinate)
 app.command("worker")(serving.work)
 app.command("create-bucket")(create_bucket)
+app.add_typer(storage.app, name="storage")
 app.command("demo")(demo)
 app.command("train")(train)
 app.add_typer(supernets.app, name="supernet")

@@ -19,7 +19,7 @@ from service.exports import endpoints as exports
 from service.http import errors
 from service.http.body_limit import BodyLimit
 from service.lifecycle import close_service, open_service
-from service.orphans import OrphanCollector
+from service.orphans.collector import OrphanCollector
 from service.plots import endpoints as plots
 from service.runtime import Service
 from service.searches import endpoints as searches

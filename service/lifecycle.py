@@ -7,6 +7,8 @@ import dramatiq
 from service.blobs import BlobStore, make_blobs
 from service.database import Database
 from service.exports.building import resend_pending
+from service.orphans import ownership
+from service.orphans.collection import refers_to_a_blob_in
 from service.queue import Queue
 from service.results import Recorder
 from service.runtime import Service
@@ -32,6 +34,9 @@ def open_service(
     database = Database(settings.resolved_database_url)
     if settings.migrate_on_start:
         database.migrate()
+    is_beside_its_blobs = settings.database_url is None and settings.blobs_url is None
+    names_its_blobs = is_beside_its_blobs and refers_to_a_blob_in(database, blobs)
+    ownership.sign(database, blobs, names_its_blobs=names_its_blobs)
     queue, known = Queue(broker, signals), KnownSupernets()
     coordinator = None
     if settings.coordinate:

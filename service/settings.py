@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.blobs.settings import BlobSettings
@@ -109,11 +109,13 @@ class ServiceSettings(ProcessSettings, BlobSettings):
     orphan_grace_seconds: float = Field(
         default=24 * 3600.0,
         ge=3600,
-        description="a blob that nothing refers to is deleted this long after it was last stored; "
-        "longer than any upload or export takes",
+        description="a blob that nothing refers to is deleted this long after it was found so, and "
+        "after it was last stored; longer than any upload or export takes",
     )
     orphan_interval_seconds: PositiveFloat = Field(
-        default=3600.0, description="how often such blobs are looked for"
+        default=3600.0,
+        validate_default=True,
+        description="how often such blobs are looked for; at least twice in orphan_grace_seconds",
     )
     tick_seconds: PositiveFloat = Field(
         default=0.25, description="how often searches are started, timed and re-sent"
@@ -130,6 +132,15 @@ class ServiceSettings(ProcessSettings, BlobSettings):
         except exc.ArgumentError as error:
             raise ValueError("this is no URL of a database") from error
         return url
+
+    @field_validator("orphan_interval_seconds")
+    @classmethod
+    def _is_short_beside_the_grace(cls, interval: float, info: ValidationInfo) -> float:
+        """Two databases with one store notice each other in a collection, before they delete."""
+        grace = info.data.get("orphan_grace_seconds")
+        if grace is not None and 2 * interval > grace:
+            raise ValueError(f"orphans would be looked for less than twice in {grace:g} seconds")
+        return interval
 
     @property
     def resolved_database_url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.database import Table
 from service.datasets.tables import DatasetRow
 from service.exports.tables import ExportRow
+from service.orphans.tables import InstallationRow, OrphanRow
 from service.searches.tables import (
     CoordinatorRow,
     EvaluationRow,
@@ -23,6 +24,8 @@ __all__ = [
     "EvaluationRow",
     "ExportRow",
     "FrontPointRow",
+    "InstallationRow",
+    "OrphanRow",
     "SearchEventRow",
     "SearchRow",
     "SupernetRow",

@@ -11,7 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from service.blobs.locking import locked
-from service.blobs.store import DIGEST, BlobCorruptError, BlobMissingError, require_digest
+from service.blobs.store import (
+    DIGEST,
+    SIGNER,
+    BlobCorruptError,
+    BlobMissingError,
+    require_digest,
+    require_signer,
+)
 from service.blobs.verification import Verified, sha256_of
 
 
@@ -27,6 +34,7 @@ class LocalBlobs:
         self._root = root
         self._staging = root / "staging"
         self._staging.mkdir(parents=True, exist_ok=True)
+        self._signatures = root / "installations"
         self._lock = root / "lock"
         self._verified = Verified()
 
@@ -74,8 +82,8 @@ class LocalBlobs:
 
     def stored_before(self, moment: datetime) -> Iterator[str]:
         """The digests of all blobs last stored before this moment."""
-        for path in self._root.glob("??/??/*"):
-            if DIGEST.fullmatch(path.name) and _is_older(path, moment):
+        for path in self._files():
+            if _is_older(path, moment):
                 yield path.name
 
     def discard(self, digest: str, before: datetime) -> bool:
@@ -92,6 +100,37 @@ class LocalBlobs:
         for path in self._staging.iterdir():
             if _is_older(path, before):
                 path.unlink(missing_ok=True)
+
+    def is_empty(self) -> bool:
+        """Whether no blob is stored."""
+        return next(self._files(), None) is None
+
+    def signatures(self) -> dict[str, bytes]:
+        """What the installations that use this folder have written, by their id."""
+        if not self._signatures.is_dir():
+            return {}
+        return {
+            path.name: path.read_bytes()
+            for path in self._signatures.iterdir()
+            if SIGNER.fullmatch(path.name)
+        }
+
+    def put_signature(self, signer: str, content: bytes) -> None:
+        """Write the signature of one installation: whole or not at all."""
+        self._signatures.mkdir(exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._staging)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        _sync(Path(name))
+        Path(name).replace(self._signatures / require_signer(signer))
+        _sync(self._signatures)
+
+    def withdraw_signature(self, signer: str) -> None:
+        """Delete the signature of one installation, if there is one."""
+        (self._signatures / require_signer(signer)).unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        return (p for p in self._root.glob("??/??/*") if DIGEST.fullmatch(p.name))
 
     def _stage(self, path: Path) -> Path:
         """A synced file in the staging folder with the content of ``path``, which is gone."""

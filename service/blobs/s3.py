@@ -15,7 +15,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
 from service.blobs.cache import DiskCache
-from service.blobs.store import DIGEST, BlobMissingError, StoreUnavailableError, require_digest
+from service.blobs.store import (
+    DIGEST,
+    BlobMissingError,
+    StoreUnavailableError,
+    require_digest,
+    require_signer,
+)
 from service.blobs.verification import sha256_of
 
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20)
@@ -143,6 +149,38 @@ class S3Blobs:
                 if claim["LastModified"] < before:
                     self._client.delete_object(Bucket=self._bucket, Key=claim["Key"])
 
+    def is_empty(self) -> bool:
+        """Whether no blob is stored."""
+        with self._answers():
+            found = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=f"{self._prefix}blobs/", MaxKeys=1
+            )
+        return not found.get("Contents")
+
+    def signatures(self) -> dict[str, bytes]:
+        """What the installations that use this prefix have written, by their id."""
+        found = {}
+        with self._answers():
+            for entry in self._list("installations/"):
+                try:
+                    answer = self._client.get_object(Bucket=self._bucket, Key=entry["Key"])
+                except ClientError as error:
+                    if is_absent(error):
+                        continue  # withdrawn meanwhile
+                    raise
+                found[entry["Key"].rpartition("/")[2]] = answer["Body"].read()
+        return found
+
+    def put_signature(self, signer: str, content: bytes) -> None:
+        """Write the signature of one installation."""
+        with self._answers():
+            self._client.put_object(Bucket=self._bucket, Key=self._signature(signer), Body=content)
+
+    def withdraw_signature(self, signer: str) -> None:
+        """Delete the signature of one installation, if there is one."""
+        with self._answers():
+            self._client.delete_object(Bucket=self._bucket, Key=self._signature(signer))
+
     def _refresh(self, digest: str, size: int) -> bool:
         """Make the blob young if it is there in its full size; whether it is."""
         head = self._head(digest)
@@ -182,6 +220,9 @@ class S3Blobs:
 
     def _key(self, digest: str) -> str:
         return f"{self._prefix}blobs/{require_digest(digest)}"
+
+    def _signature(self, signer: str) -> str:
+        return f"{self._prefix}installations/{require_signer(signer)}"
 
     def _claims(self, digest: str) -> str:
         return f"{self._prefix}collecting/{digest}/"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+SIGNER = re.compile(r"[a-z0-9-]{1,64}")
+"""What may sign in a store: the id of an installation."""
 
 
 class BlobStore(Protocol):
@@ -59,6 +61,22 @@ class BlobStore(Protocol):
         """Clear away what killed processes left half stored before this moment."""
         ...
 
+    def is_empty(self) -> bool:
+        """Whether no blob is stored."""
+        ...
+
+    def signatures(self) -> dict[str, bytes]:
+        """What the installations that use this store have written beside the blobs, by their id."""
+        ...
+
+    def put_signature(self, signer: str, content: bytes) -> None:
+        """Write the signature of one installation, in the place of an earlier one."""
+        ...
+
+    def withdraw_signature(self, signer: str) -> None:
+        """Delete the signature of one installation, if there is one."""
+        ...
+
 
 class BlobError(Exception):
     """A blob cannot be had; the message names the digest and the store."""
@@ -86,6 +104,17 @@ class StoreUnavailableError(BlobError):
 
     def __init__(self, store: object, reason: object) -> None:
         super().__init__(f"the blob store at {store} cannot be used: {reason}")
+
+
+def require_signer(signer: str) -> str:
+    """The id of an installation, for use as a name.
+
+    Raises:
+        ValueError: it has other characters than lower-case letters, digits and hyphens.
+    """
+    if SIGNER.fullmatch(signer) is None:
+        raise ValueError(f"{signer!r} is not the id of an installation")
+    return signer
 
 
 def require_digest(digest: str) -> str:

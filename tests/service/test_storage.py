@@ -12,13 +12,12 @@ import pytest
 from api_schemas.problems import InputError
 from service.blobs import make_blobs
 from service.database import Database
-from service.orphans import collect_orphans
 from service.settings import ServiceSettings
 from tests.s3 import S3Server
 from tests.service.blobs.conftest import mounted_small_disk
 from tests.service.exports.test_endpoints import built
+from tests.service.orphans.test_collection import AT_ONCE, collection, stored
 from tests.service.running import Running, running_service, tar_of
-from tests.service.test_orphans import AT_ONCE, stored
 
 
 def settings_for(s3: S3Server, bucket: str) -> dict[str, str]:
@@ -57,10 +56,10 @@ def test_orphans_in_s3_are_collected(on_s3: Running):
     deleted = on_s3.dataset()
     on_s3.client.delete(f"/v1/datasets/{deleted}")
     database = Database(on_s3.settings.resolved_database_url)
-    assert collect_orphans(database, blobs, AT_ONCE) == 1
+    assert [collection(database, blobs, AT_ONCE).deleted for _ in range(2)] == [0, 1]
     assert stored(blobs) == needed
     on_s3.client.delete(f"/v1/supernets/{kept}")
-    assert collect_orphans(database, blobs, AT_ONCE) == 2
+    assert [collection(database, blobs, AT_ONCE).deleted for _ in range(2)] == [0, 2]
     database.close()
 
 
@@ -98,6 +97,9 @@ def test_a_damaged_archive_names_its_digest(light_service: Running):
 def test_a_short_grace_is_refused():
     with pytest.raises(ValueError, match="orphan_grace_seconds"):
         ServiceSettings(orphan_grace_seconds=60)
+    with pytest.raises(ValueError, match="less than twice in 3600 seconds"):
+        ServiceSettings(orphan_grace_seconds=3600)  # the interval is an hour, too
+    ServiceSettings(orphan_grace_seconds=3600, orphan_interval_seconds=1800)
 
 
 @pytest.mark.usefixtures("s3")

@@ -1,0 +1,1 @@
+"""Clearing away blobs that nothing refers to, and what killed processes left behind."""

@@ -1,0 +1,34 @@
+"""Clearing away what killed processes left behind: half-made rows and files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from service.database import Database, now
+from service.settings import ServiceSettings
+from service.supernets import repository as supernets
+
+
+def sweep_registrations(database: Database, settings: ServiceSettings) -> None:
+    """Delete the rows of super-networks whose registration was begun and never finished."""
+    patience = timedelta(seconds=10 * settings.inspection_timeout_seconds)
+    with database.write() as session:
+        supernets.sweep(session, now() - patience)
+
+
+def sweep_folder(folder: Path, older_than_seconds: float) -> None:
+    """Delete the entries of a folder that nobody has written to for so long."""
+    before = time.time() - older_than_seconds
+    for entry in folder.iterdir():
+        try:
+            if entry.stat().st_mtime >= before:
+                continue
+        except FileNotFoundError:
+            continue  # an upload that is just over
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
