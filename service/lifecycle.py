@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import dramatiq
 
 from service.blobs import BlobStore, make_blobs
 from service.database import Database
 from service.exports.building import resend_pending
+from service.postgresql import Limits
 from service.queue import Queue
 from service.results import Recorder
 from service.runtime import Service
@@ -15,6 +18,9 @@ from service.searches.streaming.watcher import SearchWatcher
 from service.settings import ServiceSettings
 from service.signals import LocalSignals, Signals
 from service.supernets.known import KnownSupernets
+
+CLOSE_SECONDS = 4.0
+"""How long results and transactions in hand may take at the end."""
 
 
 def open_service(
@@ -29,7 +35,11 @@ def open_service(
     """
     settings.incoming_dir.mkdir(parents=True, exist_ok=True)
     blobs = blobs or make_blobs(settings)
-    database = Database(settings.resolved_database_url)
+    database = Database(
+        settings.resolved_database_url,
+        Limits.of_requests(settings.database_request_seconds),
+        Limits.of_work(settings.database_work_seconds),
+    )
     if settings.migrate_on_start:
         database.migrate()
     queue, known = Queue(broker, signals), KnownSupernets()
@@ -53,8 +63,13 @@ def open_service(
 
 
 def close_service(service: Service) -> None:
-    """Finish the result being recorded, then the coordinator's transaction, then disconnect."""
-    service.queue.stop()
+    """Finish the result being recorded, then the coordinator's transaction, then disconnect.
+
+    What a database or queue that does not answer keeps from ending is left as it is: nothing is
+    lost with it, and the process must end.
+    """
+    ends = time.monotonic() + CLOSE_SECONDS
+    service.queue.stop(CLOSE_SECONDS)
     if service.coordinator is not None:
-        service.coordinator.stop()
+        service.coordinator.stop(max(0.0, ends - time.monotonic()))
     service.database.close()
