@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
@@ -60,13 +62,10 @@ def fails(database: Database) -> Exception:
 def until_it_answers(database: Database) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(sqlalchemy.exc.OperationalError):
             assert ask(database) == 42
-        except Exception as error:
-            assert is_unavailable(error), error
-            time.sleep(0.05)
-        else:
             return
+        time.sleep(0.05)
     raise AssertionError("the database never answered again")
 
 
@@ -169,11 +168,16 @@ def test_a_lock_that_a_vanished_client_holds_is_given_up(
                 stopping=False,
             )
         )
-    with pytest.raises(Exception, match="no answer"), database.write() as session:
-        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '3s'"))
-        session.execute(text("SELECT * FROM workers FOR UPDATE"))
-        proxy.freeze()
-        session.execute(text("SELECT 1"))
+
+    def lock_and_vanish() -> None:
+        with database.write() as session:
+            session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '3s'"))
+            session.execute(text("SELECT * FROM workers FOR UPDATE"))
+            proxy.freeze()
+            session.execute(text("SELECT 1"))
+
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="no answer"):
+        lock_and_vanish()
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
         other.execute("SET lock_timeout = '60s'")
         other.execute("UPDATE workers SET evaluations = 1")
