@@ -36,8 +36,6 @@ POSTGRESQL_UNAVAILABLE = (
 )
 """SQLSTATEs, or their first letters, of what passes without a change to the statement."""
 
-POSTGRESQL_ONE_TRANSACTION = ("25P03", "25P04", "40001", "40P01", "55P03", "57014")
-
 SQLITE_UNAVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -81,15 +79,6 @@ def is_unavailable(error: BaseException | None) -> bool:
     # A connection that cannot be made, or that broke, has no code.
     kinds = (sqlalchemy.exc.OperationalError, psycopg.OperationalError, sqlite3.OperationalError)
     return isinstance(error, kinds)
-
-
-def concerns_one_transaction(error: BaseException | None) -> bool:
-    """Whether the server gave up one transaction and serves the others: slow, locked, a deadlock.
-
-    Every other error that passes concerns all who use the database.
-    """
-    state = _sqlstate(_driver_error(error))
-    return state is not None and state.startswith(POSTGRESQL_ONE_TRANSACTION)
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -49,6 +49,8 @@ TRIAL_SECONDS = 5.0
 KEEPALIVE = {"idle": 10, "interval": 5, "count": 3}
 UNACKNOWLEDGED_MILLISECONDS = 15_000
 READ_ONLY = "25006"
+ONE_TRANSACTION = ("25P03", "25P04", "40001", "40P01", "55P03", "57014")
+"""SQLSTATEs of a server that gave up one transaction, as too slow or locked, and serves others."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,16 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer within {seconds:.1f} s") from error
         self.guard.answered()
         return found
+
+
+def concerns_one_transaction(error: BaseException | None) -> bool:
+    """Whether the server gave up one transaction and serves the others: slow, locked, a deadlock.
+
+    Every other error that passes concerns all who use the database.
+    """
+    cause = getattr(error, "orig", None)
+    state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    return state is not None and state.startswith(ONE_TRANSACTION)
 
 
 def open_engine(address: str, limits: Limits) -> tuple[Engine, Guard]:

@@ -19,15 +19,10 @@ from sqlalchemy.orm import Session
 from api_schemas.messages import EvaluateSubnets
 from api_schemas.searches import SearchState, StopReason
 from service.database import Database
-from service.database_errors import (
-    DATABASE_ERRORS,
-    concerns_one_transaction,
-    is_disk_full,
-    is_transient,
-    summary,
-)
+from service.database_errors import DATABASE_ERRORS, is_disk_full, is_transient, summary
 from service.http.problems import problem
 from service.outage import Outage
+from service.postgresql import concerns_one_transaction
 from service.queue import Queue, QueueUnavailableError
 from service.searches import evaluations, recording, reports, repository
 from service.searches.active import ActiveSearch, Batch, restore

@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from api_schemas.messages import WorkerAlive
 from service.database import Database
-from service.database_errors import concerns_one_transaction, is_unavailable
-from service.postgresql import Limits, connect_arguments
+from service.database_errors import is_unavailable
+from service.postgresql import Limits, concerns_one_transaction, connect_arguments
 from service.queue import NotRecordedError
 from service.results import Recorder
 from service.workers.tables import WorkerRow
