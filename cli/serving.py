@@ -35,9 +35,9 @@ ALIVE_SECONDS = 5.0
 
 STUCK_SECONDS = 20.0
 """After so long without success, a process without a port no longer says that it is alive."""
-CLOSING_SECONDS = 11.0
-"""How long a process may take to end once it has no more requests or messages in hand: its threads
-have four seconds, giving back searches takes one wait for the database."""
+CLOSING_SECONDS = 10.0
+"""How long a process may take to end once it has no more requests in hand: two seconds for orphans,
+three for results and transactions, and one wait for the database to give the searches back."""
 
 # An option that is left out is None: then the environment or the configuration file decides.
 DataDir = Annotated[

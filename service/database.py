@@ -136,7 +136,7 @@ class Database:
         """One transaction: committed at the end of the block, rolled back when it raises.
 
         With ``patience``, each of its statements may take this many seconds, and so may whatever
-        is done between them.
+        is done between them; locks are waited for as ever.
         """
         with (
             self._block(patience),
@@ -156,6 +156,7 @@ class Database:
         with self._block(MIGRATION_SECONDS), self._writing.begin() as connection:
             self._allow(connection, MIGRATION_SECONDS)
             if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK}
                 )
@@ -166,7 +167,7 @@ class Database:
     def _allow(self, connection: Connection, seconds: float) -> None:
         """Have the server wait this long in this transaction."""
         if connection.dialect.name == "postgresql":
-            for limit in ("statement", "lock", "idle_in_transaction_session"):
+            for limit in ("statement", "idle_in_transaction_session"):
                 connection.execute(text(f"SET LOCAL {limit}_timeout = '{seconds:.0f}s'"))
 
     def check(self) -> None:

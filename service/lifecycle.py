@@ -19,7 +19,7 @@ from service.settings import ServiceSettings
 from service.signals import LocalSignals, Signals
 from service.supernets.known import KnownSupernets
 
-CLOSE_SECONDS = 4.0
+CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""
 
 
@@ -69,6 +69,8 @@ def close_service(service: Service) -> None:
     lost with it, and the process must end.
     """
     ends = time.monotonic() + CLOSE_SECONDS
+    if service.coordinator is not None:
+        service.coordinator.begin_to_stop()
     service.queue.stop(CLOSE_SECONDS)
     if service.coordinator is not None:
         service.coordinator.stop(max(0.0, ends - time.monotonic()))

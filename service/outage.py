@@ -18,16 +18,19 @@ class Outage:
         self._what = what
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._fault: type[Exception] | None = None
         self._pause = FIRST_PAUSE_SECONDS
 
     def goes_on(self, reason: object, *, fault: Exception | None = None) -> float:
         """It did not answer, for this reason; how many seconds to wait before the next try.
 
-        The traceback of ``fault`` is logged the first time.
+        The traceback of ``fault`` is logged the first time, and when it is of another kind.
         """
         with self._lock:
-            if self._since is None:
-                self._since = time.monotonic()
+            is_new = fault is not None and type(fault) is not self._fault
+            self._fault = self._fault if fault is None else type(fault)
+            if self._since is None or is_new:
+                self._since = self._since or time.monotonic()
                 self._pause = FIRST_PAUSE_SECONDS
                 self._log.warning("%s: %s; this is tried again", self._what, reason, exc_info=fault)
             else:
@@ -39,5 +42,5 @@ class Outage:
         with self._lock:
             if self._since is not None:
                 seconds = time.monotonic() - self._since
-                self._since = None
+                self._since = self._fault = None
                 self._log.info("%s: this works again, after %.1f s", self._what, seconds)

@@ -107,13 +107,17 @@ class Coordinator:
         self._lease.start()
         self._thread.start()
 
+    def begin_to_stop(self) -> None:
+        """Begin nothing new; see `stop`."""
+        self._stopping.set()
+        self._wake.set()
+
     def stop(self, within: float | None = None) -> None:
         """Finish the transaction in progress, and leave the searches to others.
 
         What takes longer than ``within`` seconds is not waited for: the database rolls it back.
         """
-        self._stopping.set()
-        self._wake.set()
+        self.begin_to_stop()
         if self._thread.is_alive():
             self._thread.join(within)
         if self._thread.is_alive():
