@@ -231,6 +231,13 @@ class EvaluationRead(BaseModel):
     finished_at: datetime | None
 
 
+class ProcessKind(StrEnum):
+    """What a search needs beside a server."""
+
+    COORDINATOR = "coordinator"
+    WORKER = "worker"
+
+
 class SearchRead(BaseModel):
     """A search: what was asked for, how far it is, and the best it has found."""
 
@@ -259,6 +266,11 @@ class SearchRead(BaseModel):
     best: EvaluationRead | None = Field(description="the best of the first metric so far")
     stop_reason: StopReason | None
     error: Problem | None = Field(description="why it failed, or why the service paused it")
+    waits_for: ProcessKind | None = Field(
+        default=None,
+        description="the kind of process of which none is running, so that this search, queued or "
+        "running, does not go on",
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class WorkerRead(BaseModel):
-    """A worker that has been heard from; ``alive`` when that was within the last 30 seconds."""
+    """A worker that has been heard from."""
 
     name: str
     device: str
-    alive: bool
+    alive: bool | None = Field(
+        description="whether it was heard from within the last 30 seconds and has not said "
+        "goodbye; null when no coordinator is running, because nobody hears workers then"
+    )
     evaluations: int
     warm_supernets: list[str]
     started_at: datetime

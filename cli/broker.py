@@ -6,12 +6,18 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from api_schemas.problems import InputError
 from cli.configuration import masked
 from service.signals import LocalSignals, RedisSignals, Signals
 
 MAINTENANCE_ALWAYS = 1_000_000
+ANSWER_SECONDS = 4.0
+"""How long Redis may take to answer; no command of ours waits for anything."""
+CONNECT_SECONDS = 2.0
 
 
 def make_broker(
@@ -33,13 +39,29 @@ def make_broker(
         return broker, LocalSignals(broker)
     try:
         on_redis = RedisBroker(  # type: ignore[no-untyped-call]
-            url=redis_url,
+            client=_client(redis_url),
             middleware=[],
             maintenance_chance=MAINTENANCE_ALWAYS,
             heartbeat_timeout=round(silence_seconds * 1000),
         )
-        return on_redis, RedisSignals(on_redis, Redis.from_url(redis_url, decode_responses=True))
+        return on_redis, RedisSignals(on_redis, _client(redis_url, decode_responses=True))
     except ValueError as error:
         raise InputError(
             str(error), field="redis_url", value=masked(redis_url), remedy="use redis://host:port/0"
         ) from error
+
+
+def _client(redis_url: str, *, decode_responses: bool = False) -> Redis:
+    """A client that gives up a Redis which went silent; what the URL says of these wins.
+
+    A connection that was cut is replaced at once. A command that was not answered is not sent
+    again: it may have been done.
+    """
+    return Redis.from_url(
+        redis_url,
+        decode_responses=decode_responses,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )

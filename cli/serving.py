@@ -19,6 +19,7 @@ import typer
 from api_schemas.problems import InputError
 from cli.broker import make_broker
 from cli.configuration import Configuration, read_worker_settings
+from cli.stopping import Deadline
 from service.blobs import BlobSettings, make_blobs
 from service.settings import ProcessSettings, ServiceSettings
 
@@ -31,6 +32,12 @@ log = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 5.0
 """How often a process without a port looks whether its threads are alive, and says so."""
+
+STUCK_SECONDS = 20.0
+"""After so long without success, a process without a port no longer says that it is alive."""
+CLOSING_SECONDS = 10.0
+"""How long a process may take to end once it has no more requests in hand: two seconds for orphans,
+three for results and transactions, and one wait for the database to give the searches back."""
 
 # An option that is left out is None: then the environment or the configuration file decides.
 DataDir = Annotated[
@@ -119,7 +126,15 @@ def serve(
     broker, signals = make_broker(settings.redis_url, silence_seconds=silence)
     blobs = make_blobs(settings)
     app = create_app(settings, broker, signals, blobs)
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, server_header=False)
+    grace = settings.stop_grace_seconds
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(grace - CLOSING_SECONDS)),
+    )
     if settings.redis_url is None:
         from worker.runtime import WorkerRuntime
 
@@ -127,6 +142,7 @@ def serve(
             configuration, settings.data_dir, {"device": device, "dtype": dtype}
         )
         _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True))
+        grace = max(grace, inside.stop_grace_seconds)
     # What the imports have made stays for good. To look through it again, as the garbage collector
     # does now and then, would keep all requests waiting for 0.2 s.
     gc.collect()
@@ -134,7 +150,14 @@ def serve(
     # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
     # was asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    Server(config, before_shutdown=lambda: end_streams(app)).run()
+    deadline = Deadline()
+    if settings.redis_url is not None:
+        _close_soon(app, deadline)
+    Server(
+        config,
+        on_signal=lambda: deadline.within(grace),
+        before_shutdown=lambda: end_streams(app),
+    ).run()
 
 
 def coordinate(
@@ -144,6 +167,7 @@ def coordinate(
 
     Each search is driven by one coordinator at a time; when that one dies, another takes over.
     """
+    from service.database_errors import DATABASE_ERRORS, is_transient, summary
     from service.lifecycle import close_service, open_service
 
     _log_to_stderr()
@@ -160,12 +184,24 @@ def coordinate(
     _demand(settings.redis_url, "redis_url", "where the servers and workers have their queue")
     _demand(settings.database_url, "database_url", "the database of the servers")
     silence = settings.worker_silence_seconds
-    service = open_service(settings, *make_broker(settings.redis_url, silence_seconds=silence))
-    with _termination() as told_to_stop:
+    queue = make_broker(settings.redis_url, silence_seconds=silence)
+    try:
+        service = open_service(settings, *queue)
+    except DATABASE_ERRORS as error:
+        if not is_transient(error):
+            raise
+        raise ProcessDiedError(f"the database cannot be used: {summary(error)}") from error
+    driving = service.coordinator
+    assert driving is not None
+    with _termination(CLOSING_SECONDS) as told_to_stop:
         log.info("coordinating")
-        alive = service.coordinator
         try:
-            _wait(told_to_stop, settings, lambda: alive is not None and alive.is_alive)
+            _wait(
+                told_to_stop,
+                settings,
+                is_alive=lambda: driving.is_alive and service.queue.is_recording,
+                gets_somewhere=lambda: driving.stuck_seconds < STUCK_SECONDS,
+            )
         finally:
             close_service(service)
 
@@ -194,11 +230,17 @@ def work(
 
     queue = make_broker(process.redis_url, silence_seconds=settings.silence_seconds)
     worker = WorkerRuntime(settings, make_blobs(storage), *queue)
-    with _termination() as told_to_stop:
+    patience = max(STUCK_SECONDS, 2 * settings.heartbeat_seconds)
+    with _termination(settings.stop_grace_seconds) as told_to_stop:
         worker.start()
         log.info("worker %s takes work", worker.name)
         try:
-            _wait(told_to_stop, process, lambda: worker.is_alive)
+            _wait(
+                told_to_stop,
+                process,
+                is_alive=lambda: worker.is_alive,
+                gets_somewhere=lambda: worker.silent_seconds < patience,
+            )
         finally:
             worker.stop()
 
@@ -218,8 +260,16 @@ def _demand(value: str | None, setting: str, meaning: str) -> None:
         )
 
 
-def _wait(told: threading.Event, settings: ProcessSettings, is_alive: Callable[[], bool]) -> None:
+def _wait(
+    told: threading.Event,
+    settings: ProcessSettings,
+    *,
+    is_alive: Callable[[], bool],
+    gets_somewhere: Callable[[], bool],
+) -> None:
     """Until the process is told to stop; one whose threads died leaves it to its supervisor.
+
+    The alive file is touched while the process gets somewhere.
 
     Raises:
         ProcessDiedError: there is nothing left to wait for.
@@ -227,10 +277,25 @@ def _wait(told: threading.Event, settings: ProcessSettings, is_alive: Callable[[
     while True:
         if not is_alive():
             raise ProcessDiedError("a thread that must not end has ended; the log says why")
-        if settings.alive_file is not None:
+        if settings.alive_file is not None and gets_somewhere():
             settings.alive_file.touch()
         if told.wait(ALIVE_SECONDS):
             return
+
+
+def _close_soon(app: FastAPI, deadline: Deadline) -> None:
+    """Once the last request is answered, nothing of the service takes long to end."""
+    of_the_service = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def with_deadline(app: FastAPI) -> AsyncIterator[None]:
+        async with of_the_service(app):
+            try:
+                yield
+            finally:
+                deadline.within(CLOSING_SECONDS)
+
+    app.router.lifespan_context = with_deadline
 
 
 def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
@@ -258,9 +323,14 @@ def _log_to_stderr() -> None:
 
 
 @contextmanager
-def _termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set."""
-    told = threading.Event()
+def _termination(grace_seconds: float) -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; the process ends so long after it, whatever hangs."""
+    told, deadline = threading.Event(), Deadline()
+
+    def stop(*_: object) -> None:
+        told.set()
+        deadline.within(grace_seconds)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, stop)
     yield told

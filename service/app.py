@@ -57,7 +57,7 @@ def create_app(
         previous, tempfile.tempdir = tempfile.tempdir, str(settings.incoming_dir.resolve())
         service = await run_in_threadpool(open_service, settings, broker, signals, blobs)
         app.state.service = service
-        orphans = OrphanCollector(settings, service.database, service.blobs)
+        orphans = OrphanCollector(settings, service.database.patient, service.blobs)
         orphans.start()
         try:
             yield

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from pydantic_core import from_json
-from sqlalchemy import JSON, DateTime, Engine, MetaData, create_engine, event, func, select, text
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    Engine,
+    MetaData,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
+
+from service.postgresql import Guard, Limits, open_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MILLISECONDS = 30_000
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
-POSTGRESQL_DISK_FULL = "53100"
-TRIED_AFTER_SECONDS = 0.5
-UNAVAILABLE = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError)
-"""A database that is locked, full or away: nothing was committed, the rows are as they were."""
+MIGRATION_SECONDS = 3600.0
+"""How long a step of a migration may take, or another process's migration."""
 
 
 def now() -> datetime:
@@ -36,9 +45,21 @@ def now() -> datetime:
 
 def clock(session: Session) -> datetime:
     """The database's clock, which is the same for all who share it, whatever their own says."""
-    if session.get_bind().dialect.name == "postgresql":
+    if _has_clock(session):
         return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
     return now()  # whoever shares a SQLite file is on the same machine
+
+
+def clock_in_sql(session: Session) -> ColumnElement[datetime]:
+    """What `clock` tells, as an expression: of the moment when the statement comes, and so the
+    same for all rows that it changes."""
+    if _has_clock(session):
+        return func.statement_timestamp(type_=UtcDateTime())
+    return literal(now(), UtcDateTime())
+
+
+def _has_clock(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -81,10 +102,23 @@ class Table(DeclarativeBase):
 
 
 class Database:
-    """Sessions on one database, in two kinds: for reading, and for writing."""
+    """Sessions on one database, in two kinds: for reading, and for writing.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
+    On PostgreSQL they keep to ``limits``, those of requests unless told otherwise. `patient` is
+    the same database for transactions in which much is computed, within ``patience``.
+    """
+
+    def __init__(
+        self, url: str, limits: Limits | None = None, patience: Limits | None = None
+    ) -> None:
+        self._guard: Guard | None = None
+        self.patient = self
+        if url.startswith("sqlite"):
+            self.engine = _sqlite(url)
+        else:
+            self.engine, self._guard = open_engine(url, limits or Limits.of_requests())
+            if limits is None or patience is not None:
+                self.patient = Database(url, patience or Limits.of_work())
         self._writing = self.engine.execution_options(writes=True)
         self._reading = self.engine
         if self.engine.dialect.name == "postgresql":
@@ -94,69 +128,67 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session whose changes are never committed."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        with self._block(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """One transaction: committed at the end of the block, rolled back when it raises."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+    def write(self, patience: float | None = None) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, rolled back when it raises.
+
+        With ``patience``, each of its statements may take this many seconds, and so may whatever
+        is done between them; locks are waited for as ever.
+        """
+        with (
+            self._block(patience),
+            Session(self._writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            if patience is not None:
+                self._allow(session.connection(), patience)
             yield session
 
     def migrate(self) -> None:
         """Bring the schema up to date."""
+        if self.patient is not self:
+            return self.patient.migrate()
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self._writing.begin() as connection:
+        with self._block(MIGRATION_SECONDS), self._writing.begin() as connection:
+            self._allow(connection, MIGRATION_SECONDS)
             if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK}
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        return None
+
+    def _allow(self, connection: Connection, seconds: float) -> None:
+        """Have the server wait this long in this transaction."""
+        if connection.dialect.name == "postgresql":
+            for limit in ("statement", "idle_in_transaction_session"):
+                connection.execute(text(f"SET LOCAL {limit}_timeout = '{seconds:.0f}s'"))
 
     def check(self) -> None:
         """Raise when the database does not answer."""
-        with self.engine.connect() as connection:
+        with self._block(), self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+        if self.patient is not self:
+            self.patient.close()
 
-
-def is_disk_full(error: Exception) -> bool:
-    """Whether a statement failed because the database's disk has no room left."""
-    cause = getattr(error, "orig", None)
-    code = getattr(cause, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == POSTGRESQL_DISK_FULL
-
-
-def _server(url: str) -> Engine:
-    """A database server. A connection that was cut while it lay in the pool is replaced unseen.
-
-    It is tried first only when it lay there for a while: SQLAlchemy's own pre-ping doubles the cost
-    of a small query that is made all the time.
-    """
-    engine = create_engine(url, pool_size=10, json_deserializer=from_json)
-
-    @event.listens_for(engine, "checkin")
-    def _rest(_connection: Any, record: Any) -> None:
-        record.info["resting_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _try(connection: Any, record: Any, _proxy: Any) -> None:
-        if (
-            time.monotonic() - record.info.get("resting_since", time.monotonic())
-            < TRIED_AFTER_SECONDS
-        ):
+    @contextmanager
+    def _block(self, patience: float | None = None) -> Iterator[None]:
+        if self._guard is None:
+            yield
             return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise sqlalchemy.exc.DisconnectionError from error
-
-    return engine
+        waiting = nullcontext() if patience is None else self._guard.patience(patience)
+        with self._guard.block(), waiting:
+            yield
 
 
 def _sqlite(url: str) -> Engine:

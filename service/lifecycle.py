@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import dramatiq
 
 from service.blobs import BlobStore, make_blobs
@@ -9,6 +11,7 @@ from service.database import Database
 from service.exports.building import resend_pending
 from service.orphans import ownership
 from service.orphans.collection import refers_to_a_blob_in
+from service.postgresql import Limits
 from service.queue import Queue
 from service.results import Recorder
 from service.runtime import Service
@@ -17,6 +20,9 @@ from service.searches.streaming.watcher import SearchWatcher
 from service.settings import ServiceSettings
 from service.signals import LocalSignals, Signals
 from service.supernets.known import KnownSupernets
+
+CLOSE_SECONDS = 3.0
+"""How long results and transactions in hand may take at the end."""
 
 
 def open_service(
@@ -31,12 +37,14 @@ def open_service(
     """
     settings.incoming_dir.mkdir(parents=True, exist_ok=True)
     blobs = blobs or make_blobs(settings)
-    database = Database(settings.resolved_database_url)
+    database = Database(
+        settings.resolved_database_url,
+        Limits.of_requests(settings.database_request_seconds),
+        Limits.of_work(settings.database_work_seconds),
+    )
     if settings.migrate_on_start:
         database.migrate()
-    is_beside_its_blobs = settings.database_url is None and settings.blobs_url is None
-    names_its_blobs = is_beside_its_blobs and refers_to_a_blob_in(database, blobs)
-    ownership.sign(database, blobs, names_its_blobs=names_its_blobs)
+    _sign(settings, database, blobs)
     queue, known = Queue(broker, signals), KnownSupernets()
     coordinator = None
     if settings.coordinate:
@@ -57,9 +65,23 @@ def open_service(
     return service
 
 
+def _sign(settings: ServiceSettings, database: Database, blobs: BlobStore) -> None:
+    """Tell other installations that this one uses the store, before anything is stored there."""
+    is_beside_its_blobs = settings.database_url is None and settings.blobs_url is None
+    names_its_blobs = is_beside_its_blobs and refers_to_a_blob_in(database, blobs)
+    ownership.sign(database, blobs, names_its_blobs=names_its_blobs)
+
+
 def close_service(service: Service) -> None:
-    """Finish the result being recorded, then the coordinator's transaction, then disconnect."""
-    service.queue.stop()
+    """Finish the result being recorded, then the coordinator's transaction, then disconnect.
+
+    What a database or queue that does not answer keeps from ending is left as it is: nothing is
+    lost with it, and the process must end.
+    """
+    ends = time.monotonic() + CLOSE_SECONDS
     if service.coordinator is not None:
-        service.coordinator.stop()
+        service.coordinator.begin_to_stop()
+    service.queue.stop(CLOSE_SECONDS)
+    if service.coordinator is not None:
+        service.coordinator.stop(max(0.0, ends - time.monotonic()))
     service.database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from service import presence
 from service.http.problems import KINDS, documented, not_found, refuse
 from service.runtime import ServiceDep
 
@@ -34,7 +35,10 @@ def healthz() -> Health:
 
 @router.get("/readyz", summary="Can it take work?", responses=documented("not-ready"))
 def readyz(service: ServiceDep) -> Health:
-    """200 while the database answers, has room, and searches are being driven; 503 otherwise."""
+    """200 while the database answers, has room, and a coordinator drives searches; 503 otherwise.
+
+    The coordinator is this process, or any other that keeps its row alive.
+    """
     try:
         service.database.check()
     except Exception as error:
@@ -43,6 +47,10 @@ def readyz(service: ServiceDep) -> Health:
         raise refuse("not-ready", "searches are not being driven")
     if service.coordinator is not None and service.coordinator.without_room:
         raise refuse("not-ready", "the database's disk is full")
+    if service.coordinator is None:
+        with service.database.read() as session:
+            if not presence.coordinators(session):
+                raise refuse("not-ready", presence.NO_COORDINATOR)
     return Health()
 
 

@@ -20,11 +20,12 @@ from api_schemas.messages import (
     Result,
     WorkerResult,
 )
+from service.outage import Outage
 from service.signals import Halt, Signals
 
 log = logging.getLogger(__name__)
 
-STOP_TIMEOUT_MILLISECONDS = 30_000
+STOP_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 
 UNREACHABLE = (BrokerConnectionError, redis.exceptions.RedisError)
@@ -50,6 +51,7 @@ class Queue:
         self._signals = signals
         self._consumer: dramatiq.Worker | None = None
         self._stopping = threading.Event()
+        self._recording = Outage(log, "writing down what workers report")
         for message in (InspectSupernet, ExportSubnet, WorkerResult):
             broker.declare_queue(message.queue)
 
@@ -126,20 +128,33 @@ class Queue:
         )
         self._consumer.start()
 
-    def stop(self) -> None:
-        """Finish the result being recorded, and take no more."""
+    @property
+    def is_recording(self) -> bool:
+        """True while the threads that take results live."""
+        if (consumer := self._consumer) is None:
+            return False
+        return all(each.is_alive() for each in (*consumer.workers, *consumer.consumers.values()))
+
+    def stop(self, within: float = STOP_SECONDS) -> None:
+        """Finish the result being recorded, and take no more.
+
+        One that takes longer than ``within`` seconds is not waited for; it is not acknowledged, so
+        the broker hands it to whoever comes next.
+        """
         self._stopping.set()
         if self._consumer is not None:
-            self._consumer.stop(timeout=STOP_TIMEOUT_MILLISECONDS)
+            self._consumer.stop(timeout=round(within * 1000))
             self._consumer = None
 
     def _record(self, record: Callable[[Result], None], envelope: WorkerResult) -> None:
         """Record until it works; at a stop, put the result back for whoever comes next."""
         while True:
             try:
-                return record(envelope.result)
+                record(envelope.result)
             except NotRecordedError as error:
-                log.warning("a result of kind %s has to wait: %s", envelope.result.kind, error)
+                self._recording.goes_on(error)
+            else:
+                return self._recording.is_over()
             if self._stopping.wait(RETRY_SECONDS):
                 return self._enqueue(envelope)
 

@@ -16,7 +16,8 @@ from api_schemas.messages import (
     WorkerAlive,
 )
 from api_schemas.problems import InputError, Problem
-from service.database import UNAVAILABLE, Database
+from service.database import Database
+from service.database_errors import DATABASE_ERRORS, is_transient, summary
 from service.exports import repository as exports
 from service.http.errors import input_problem
 from service.http.problems import problem
@@ -36,20 +37,22 @@ class Recorder:
     """
 
     def __init__(self, database: Database, wake: Callable[[], None]) -> None:
-        self._database = database
+        self._database = database.patient
         self._wake = wake
 
     def record(self, result: Result) -> None:
         """Record one result.
 
         Raises:
-            NotRecordedError: the database is away or full; the result must be offered again.
+            NotRecordedError: the database is away, read-only or full; the result must be offered
+                again.
         """
         try:
             self._record(result)
-        except UNAVAILABLE as error:
-            raise NotRecordedError(str(getattr(error, "orig", None) or error)) from error
-        except Exception:  # a fault of ours: offering it again would not help
+        except Exception as error:
+            if isinstance(error, DATABASE_ERRORS) and is_transient(error):
+                raise NotRecordedError(summary(error)) from error
+            # A fault of ours: offering it again would not help.
             log.exception("a result of kind %s could not be recorded", result.kind)
 
     def _record(self, result: Result) -> None:

@@ -30,6 +30,11 @@ class ProcessSettings(BaseSettings):
         description="a file that a coordinator or worker touches every few seconds while it "
         "works; for health checks",
     )
+    stop_grace_seconds: PositiveFloat = Field(
+        default=50.0,
+        description="how long a server that is told to stop waits for open requests; what hangs "
+        "after that is left behind. Less than the supervisor waits before it kills",
+    )
     niceness: int = Field(
         default=10,
         ge=0,
@@ -99,6 +104,17 @@ class ServiceSettings(ProcessSettings, BlobSettings):
     evaluation_lease_seconds: PositiveFloat = Field(
         default=300.0,
         description="an evaluation sent this long ago that no living worker is at is sent again",
+    )
+    database_request_seconds: float = Field(
+        default=4.0,
+        ge=1,
+        description="how long a request waits for PostgreSQL before it is answered 503",
+    )
+    database_work_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        description="how long a coordinator waits for an answer of PostgreSQL before it connects "
+        "anew",
     )
     export_lease_seconds: PositiveFloat = Field(
         default=900.0, description="an export without a result for this long is sent again"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,13 +76,13 @@ class PostgresServer:
         self._data = folder / "postgres"
         self.port = free_port()
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
-        self._data.mkdir()
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            for parent in (self._data, *self._data.parents):
-                if parent == Path("/tmp"):
-                    break
-                parent.chmod(parent.stat().st_mode | 0o711)
+            # Not below pytest's folders: another session that starts closes them to other users.
+            self._data = Path(tempfile.mkdtemp(prefix="elasticnas-postgres-"))
+            atexit.register(shutil.rmtree, self._data, ignore_errors=True)
             shutil.chown(self._data, "postgres", "postgres")
+        else:
+            self._data.mkdir()
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "-N")
 
     def start(self) -> PostgresServer:

@@ -88,6 +88,7 @@ class WorkerRuntime:
             alone=alone,
             affinity=settings.affinity,
         )
+        self._heard_at = time.monotonic()
         # One thread: a device runs one evaluation at a time, and models are not shared.
         self._work = threading.Thread(target=self._take_messages, name="worker")
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -103,6 +104,11 @@ class WorkerRuntime:
     def is_alive(self) -> bool:
         """True while work is taken and signs of life are sent."""
         return self._work.is_alive() and self._heartbeat.is_alive()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the message broker took a sign of life last."""
+        return time.monotonic() - self._heard_at
 
     def stop(self) -> None:
         """Finish the message in hand, take no other, say goodbye."""
@@ -155,6 +161,7 @@ class WorkerRuntime:
         while True:
             try:
                 self._actors.send(self._alive(stopping=False))
+                self._heard_at = time.monotonic()
             except ShuttingDownError:
                 return
             if self._stopping.wait(self._settings.heartbeat_seconds):

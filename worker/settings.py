@@ -48,6 +48,12 @@ class WorkerSettings(BaseSettings):
         default=Path("data/worker"),
         description="folder for unpacked checkpoints; in data_dir unless set",
     )
+    stop_grace_seconds: float = Field(
+        default=570.0,
+        gt=0,
+        description="how long a worker that is told to stop may take over the message in hand, and "
+        "a server with a worker inside likewise; what hangs after that is left behind",
+    )
     warm_supernets: int = Field(
         default=8, ge=1, description="most super-networks kept in memory, the latest used"
     )

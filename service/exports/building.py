@@ -13,7 +13,7 @@ from api_schemas.messages import ExportSubnet
 from api_schemas.problems import Problem
 from api_schemas.searches import EvaluationState
 from api_schemas.weights import SubnetCard, WeightsFormat
-from service.database import now
+from service.database import clock, now
 from service.datasets.tables import DatasetRow
 from service.exports import repository
 from service.exports.tables import ExportRow, ExportState
@@ -63,7 +63,7 @@ def resend_pending(service: Service) -> None:
     with service.database.write() as session:
         messages = []
         for row in repository.pending(session):
-            row.sent_at = now()
+            row.sent_at = clock(session)
             evaluation = session.get_one(EvaluationRow, (row.search_id, row.number))
             messages.append(_message(session, service, row, evaluation))
     for message in messages:
@@ -109,9 +109,9 @@ def _look_or_place(
             row = None
         if row is not None:
             lease = timedelta(seconds=service.settings.export_lease_seconds)
-            if now() - row.sent_at < lease:
+            if (moment := clock(session)) - row.sent_at < lease:
                 return row, None
-            row.sent_at = now()
+            row.sent_at = moment
         else:
             row = ExportRow(
                 id=new_id("export"),
@@ -120,7 +120,7 @@ def _look_or_place(
                 format=weights_format,
                 state=ExportState.PENDING,
                 requested_at=now(),
-                sent_at=now(),
+                sent_at=clock(session),
             )
             session.add(row)
         return row, _message(session, service, row, evaluation)

@@ -134,6 +134,12 @@ _ALL = (
         "Nothing was stored. Start a worker, or try again when the workers are less busy.",
     ),
     ProblemKind(
+        "no-coordinator",
+        503,
+        "No coordinator is running",
+        "Nothing was stored. Nobody hears workers; start `elasticnas coordinate`, then try again.",
+    ),
+    ProblemKind(
         "queue-unavailable",
         503,
         "The queue cannot be reached",

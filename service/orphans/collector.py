@@ -35,7 +35,7 @@ class OrphanCollector:
     def stop(self) -> None:
         """End after the deletion in hand; a store that does not answer is not waited for."""
         self._stopping.set()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=2)
 
     def _run(self) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +23,7 @@ from api_schemas.searches import SearchCreate, SearchState
 from search.loop import Recorded, SearchLoop
 from search.objectives import Objectives
 from search.space import SubnetConfig
+from service.database import clock
 from service.datasets.tables import DatasetRow
 from service.searches import evaluations
 from service.searches.tables import EvaluationRow, SearchRow
@@ -148,7 +149,7 @@ class ActiveSearch:
     @property
     def outstanding(self) -> int:
         """How many messages were sent of which some result is missing."""
-        return len({id(e.batch) for e in self.in_flight.values() if e.batch is not None})
+        return len({e.batch for e in self.in_flight.values() if e.batch is not None})
 
     @property
     def mean_seconds(self) -> float:
@@ -239,6 +240,12 @@ def restore(
         pilots=row.pilots,
     )
     mean = evaluations.mean_seconds(session, row.id)
+    moment, here = clock(session), time.monotonic()
+
+    def sent(at: datetime) -> float:
+        """When that was, on this process's clock."""
+        return here - max(0.0, (moment - at).total_seconds())
+
     return ActiveSearch(
         id=row.id,
         revision=row.revision,
@@ -256,19 +263,25 @@ def restore(
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
         in_flight={
-            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before))
+            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before, sent))
             for each in rows
             if each.finished_at is None
         },
     )
 
 
-def _batch(row: EvaluationRow, before: ActiveSearch | None) -> Batch | None:
-    """The message that carries an evaluation, if one does."""
+def _batch(
+    row: EvaluationRow, before: ActiveSearch | None, sent: Callable[[datetime], float]
+) -> Batch | None:
+    """The message that carries an evaluation, if one does: as old as its row says.
+
+    However often the search is restored, a message that was lost is overdue a lease after it was
+    sent.
+    """
     known = None if before is None else before.in_flight.get(row.number)
     if known is not None and known.attempt == row.attempt:
         return known.batch
-    return Batch(row.sent_generation, time.monotonic()) if row.sent_generation else None
+    return Batch(row.sent_generation, sent(row.sent_at)) if row.sent_generation else None
 
 
 def objectives_of(request: SearchCreate, known: KnownSupernet, max_length: int) -> Objectives:

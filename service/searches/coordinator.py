@@ -18,8 +18,11 @@ from sqlalchemy.orm import Session
 
 from api_schemas.messages import EvaluateSubnets
 from api_schemas.searches import SearchState, StopReason
-from service.database import UNAVAILABLE, Database, is_disk_full
+from service.database import Database
+from service.database_errors import DATABASE_ERRORS, is_disk_full, is_transient, summary
 from service.http.problems import problem
+from service.outage import Outage
+from service.postgresql import concerns_one_transaction
 from service.queue import Queue, QueueUnavailableError
 from service.searches import evaluations, recording, reports, repository
 from service.searches.active import ActiveSearch, Batch, restore
@@ -43,6 +46,9 @@ MIN_MESSAGES = 4
 """How many messages may be out: enough that no worker waits, few enough that whatever is sent
 next (another search's batch, or none after a cancel) is not far behind."""
 
+SLOW_SECONDS = 600.0
+"""How long a statement of a search, or what is computed between two, may take at the second try."""
+
 Change = Callable[[Session, SearchRow, ActiveSearch], None]
 
 
@@ -63,7 +69,7 @@ class Coordinator:
         on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_loss = on_loss
-        self._database = database
+        self._database = database.patient
         self._queue = queue
         self._known = known
         self._settings = settings
@@ -84,6 +90,12 @@ class Coordinator:
         self._glanced = 0.0
         self.without_room: set[str] = set()
         """Searches that met a full disk; results that come meanwhile wait in the queue."""
+        self._put_off: dict[str, float] = {}
+        """Searches whose transaction failed while others may not, and until when they wait."""
+        self._slow: dict[str, Outage] = {}
+        self._database_outage = Outage(log, "driving searches")
+        self._queue_outage = Outage(log, "sending work to the queue")
+        self._progressed = time.monotonic()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
@@ -95,18 +107,32 @@ class Coordinator:
         self._lease.start()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish the transaction in progress, and leave the searches to others."""
+    def begin_to_stop(self) -> None:
+        """Begin nothing new; see `stop`."""
         self._stopping.set()
         self._wake.set()
+
+    def stop(self, within: float | None = None) -> None:
+        """Finish the transaction in progress, and leave the searches to others.
+
+        What takes longer than ``within`` seconds is not waited for: the database rolls it back.
+        """
+        self.begin_to_stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(within)
+        if self._thread.is_alive():
+            log.warning("a transaction does not end: it is left to the database to roll it back")
         self._lease.stop()
 
     @property
     def is_alive(self) -> bool:
-        """True while searches are being driven."""
-        return self._thread.is_alive()
+        """True while its threads live."""
+        return self._thread.is_alive() and self._lease.is_alive
+
+    @property
+    def stuck_seconds(self) -> float:
+        """How long ago a transaction or a whole tick succeeded last."""
+        return time.monotonic() - self._progressed
 
     def wake(self) -> None:
         """Look at the database now rather than at the next tick."""
@@ -119,12 +145,14 @@ class Coordinator:
             pause = self._settings.tick_seconds
             try:
                 self.tick()
+            except Exception as error:  # the thread must outlive whatever went wrong in one tick
+                away = is_transient(error)
+                pause = self._database_outage.goes_on(summary(error), fault=None if away else error)
+            else:
+                self._database_outage.is_over()
+                self._progressed = time.monotonic()
                 if any(active.has_answers for active in self._active.values()):
                     pause = 0.0
-            except UNAVAILABLE as error:
-                log.warning("the database does not answer: %s", _cause(error))
-            except Exception:  # the thread must outlive whatever went wrong in one tick
-                log.exception("the coordinator's tick failed")
             self._wake.wait(pause)
             self._wake.clear()
 
@@ -201,8 +229,9 @@ class Coordinator:
             before, self._generation = self._known_generation, self._queue.generation()
         except QueueUnavailableError as error:
             self._generation = None
-            log.warning("the queue cannot be reached: %s", error)
+            self._queue_outage.goes_on(error)
             return
+        self._queue_outage.is_over()
         self._known_generation = self._generation
         if before not in (None, self._generation):
             log.warning("the queue has lost its messages: what it held is sent again")
@@ -214,13 +243,19 @@ class Coordinator:
     # -- one transaction on one search -------------------------------------------------------
 
     def _change(self, search_id: str, change: Change) -> bool:
-        """Apply ``change`` to a search in one transaction; False when the database failed.
+        """Apply ``change`` to a search in one transaction; False when that must wait.
 
         A search that is over, or that another coordinator drives by now, is forgotten.
+
+        Raises:
+            DATABASE_ERRORS: the database is away, for this search and for every other.
         """
+        if time.monotonic() < self._put_off.get(search_id, 0.0):
+            return False
         restored = False
+        patience = SLOW_SECONDS if search_id in self._slow else None
         try:
-            with self._database.write() as session:
+            with self._database.write(patience) as session:
                 row = repository.locked(session, search_id)
                 if row is None or row.coordinator_id != self._lease.id:
                     self._forget(search_id)
@@ -239,16 +274,18 @@ class Coordinator:
                     change(session, row, active)
                 state = SearchState(row.state)
                 changed = active.revision != row.revision
-        except UNAVAILABLE as error:
-            log.warning("search %s will be taken up again: %s", search_id, _cause(error))
+        except Exception as error:
             self._forget(search_id)
-            self._note_full(error, search_id)
-            return False
-        except Exception:
+            if isinstance(error, DATABASE_ERRORS) and is_transient(error):
+                self._put_off_for(error, search_id)
+                return False
             log.exception("search %s failed", search_id)
-            self._forget(search_id)
             self._fail(search_id)
         else:
+            self._progressed = time.monotonic()
+            self._put_off.pop(search_id, None)
+            if (slow := self._slow.pop(search_id, None)) is not None:
+                slow.is_over()
             if state.is_final or changed:
                 self._forget(search_id)
             else:
@@ -291,7 +328,7 @@ class Coordinator:
             try:
                 self._queue.send(message)
             except QueueUnavailableError as error:
-                log.warning("search %s: the queue cannot be reached: %s", active.id, error)
+                self._queue_outage.goes_on(error)
                 break
             batch = Batch(self._generation, time.monotonic())
             for item in message.subnets:
@@ -320,7 +357,7 @@ class Coordinator:
             for message in active.verifications():
                 self._queue.send(message)
         except QueueUnavailableError as error:
-            log.warning("search %s: the queue cannot be reached: %s", active.id, error)
+            self._queue_outage.goes_on(error)
         else:
             active.verification = Batch(generation, time.monotonic())
 
@@ -334,10 +371,17 @@ class Coordinator:
 
     # -- when things go wrong ----------------------------------------------------------------
 
-    def _note_full(self, error: Exception, search_id: str) -> None:
+    def _put_off_for(self, error: Exception, search_id: str) -> None:
+        """Take up the search again when it may succeed; the others go on meanwhile if they can."""
         if is_disk_full(error):
-            self.without_room.add(search_id)
-            log.error("search %s: the database's disk is full", search_id)
+            if search_id not in self.without_room:
+                self.without_room.add(search_id)
+                log.error("search %s: the database's disk is full", search_id)
+        elif concerns_one_transaction(error):
+            slow = self._slow.setdefault(search_id, Outage(log, f"search {search_id}"))
+            self._put_off[search_id] = time.monotonic() + slow.goes_on(summary(error))
+        else:
+            raise error
 
     def _pause_for_room(self) -> None:
         """Pause the searches that met a full disk, as soon as even that can be written down."""
@@ -358,8 +402,3 @@ class Coordinator:
             if row is not None and not SearchState(row.state).is_final:
                 repository.end(session, row, SearchState.FAILED, StopReason.ERROR, error)
         self._queue.halt(search_id, "ended")
-
-
-def _cause(error: Exception) -> object:
-    """What the database's driver said, without the statement and its parameters."""
-    return getattr(error, "orig", None) or error

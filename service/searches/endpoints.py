@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header
+from sqlalchemy.orm import Session
 
 from api_schemas.paging import Page
 from api_schemas.problems import InputError
@@ -60,7 +62,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, limit=limit, cursor=cursor)
-        items = reading.read_searches(session, service.known, rows)
+        items = _shown(service, session, rows)
     return Page(items=items, next_cursor=following)
 
 
@@ -69,7 +71,7 @@ def read_search(search_id: str, service: ServiceDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = found(session.get(SearchRow, search_id), search_id)
-        return reading.read_searches(session, service.known, [row])[0]
+        return _shown(service, session, [row])[0]
 
 
 @router.post(
@@ -169,4 +171,9 @@ def found(row: SearchRow | None, search_id: str) -> SearchRow:
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return reading.read_searches(session, service.known, [row])[0]
+        return _shown(service, session, [row])[0]
+
+
+def _shown(service: Service, session: Session, rows: Sequence[SearchRow]) -> list[SearchRead]:
+    silence = service.settings.worker_silence_seconds
+    return reading.read_searches(session, service.known, rows, worker_silence_seconds=silence)

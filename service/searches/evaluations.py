@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, delete, func, inspect, null, select, update
 from sqlalchemy.orm import Session, undefer
 
 from api_schemas.searches import EvaluationState
+from service.database import clock_in_sql
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 MEASURED = (EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)
@@ -165,11 +166,14 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
 
 
 def mark_sent(session: Session, search_id: str, numbers: Collection[int], generation: str) -> None:
-    """A message carries these now, in a queue that outlives this process."""
+    """A message carries these now, in a queue that outlives this process.
+
+    The moment is the database's: whoever drives the search next finds out by it what is overdue.
+    """
     session.execute(
         update(EvaluationRow)
         .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
-        .values(sent_generation=generation)
+        .values(sent_generation=generation, sent_at=clock_in_sql(session))
     )
 
 

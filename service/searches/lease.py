@@ -9,16 +9,21 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-import sqlalchemy.exc
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from api_schemas.searches import SearchState
+from service import presence
 from service.database import Database, clock, now
+from service.database_errors import DATABASE_ERRORS, is_transient, summary
 from service.identity import new_id
+from service.outage import Outage
 from service.searches.tables import CoordinatorRow, SearchRow
 
 log = logging.getLogger(__name__)
+
+STOP_SECONDS = 1.0
+"""How long a renewal in progress is waited for at the end: it is a statement on one row."""
 
 DRIVEN: ColumnElement[bool] = or_(
     SearchRow.state.in_((SearchState.QUEUED, SearchState.RUNNING)),
@@ -53,11 +58,16 @@ class Lease:
         self.renew()
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """True while the row is kept alive."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Give every search back, so that another coordinator need not wait."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
         try:
             with self._database.write() as session:
                 session.execute(
@@ -66,8 +76,10 @@ class Lease:
                     .values(coordinator_id=None)
                 )
                 session.execute(delete(CoordinatorRow).where(CoordinatorRow.id == self.id))
-        except sqlalchemy.exc.SQLAlchemyError:
-            log.warning("the searches could not be given back; their lease will expire")
+        except DATABASE_ERRORS as error:
+            log.warning(
+                "the searches could not be given back; their lease will expire: %s", summary(error)
+            )
 
     def renew(self) -> None:
         """Live on for another ``seconds``; forget coordinators that died a day ago."""
@@ -95,17 +107,17 @@ class Lease:
             free = self._free(session)
             if not free:
                 return self._mine(session)
-            alive = session.scalars(
-                select(func.count())
-                .select_from(CoordinatorRow)
-                .where(CoordinatorRow.expires_at >= clock(session))
-            ).one()
+            alive = presence.coordinators(session)
         share = len(free) if self._exclusive else math.ceil(len(free) / max(alive, 1))
         with self._database.write() as session:
-            session.execute(
-                update(SearchRow)
+            # One that is locked, if only by a session whose client is gone, holds up no other.
+            taken = (
+                select(SearchRow.id)
                 .where(SearchRow.id.in_(free[:share]), self._is_free(session))
-                .values(coordinator_id=self.id)
+                .with_for_update(skip_locked=True)
+            )
+            session.execute(
+                update(SearchRow).where(SearchRow.id.in_(taken)).values(coordinator_id=self.id)
             )
             return self._mine(session)
 
@@ -131,8 +143,11 @@ class Lease:
         return or_(SearchRow.coordinator_id.is_(None), SearchRow.coordinator_id.not_in(alive))
 
     def _renew_for_ever(self) -> None:
+        outage = Outage(log, "renewing the lease on searches")
         while not self._stopping.wait(self._seconds / 3):
             try:
                 self.renew()
-            except sqlalchemy.exc.SQLAlchemyError:
-                log.warning("the lease was not renewed: the database does not answer")
+            except Exception as error:  # without this thread, others would take the searches
+                outage.goes_on(summary(error), fault=None if is_transient(error) else error)
+            else:
+                outage.is_over()

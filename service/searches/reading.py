@@ -14,6 +14,7 @@ from api_schemas.searches import (
     Budget,
     EvaluationRead,
     EvaluationState,
+    ProcessKind,
     Progress,
     SearchCreate,
     SearchRead,
@@ -22,15 +23,27 @@ from api_schemas.searches import (
 )
 from api_schemas.verification import Verified
 from search.space import SearchSpace
+from service import presence
 from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.known import KnownSupernets
 
 
 def read_searches(
-    session: Session, known: KnownSupernets, rows: Sequence[SearchRow]
+    session: Session,
+    known: KnownSupernets,
+    rows: Sequence[SearchRow],
+    *,
+    worker_silence_seconds: float,
 ) -> list[SearchRead]:
-    """Searches as REST shows them. Reads one evaluation of each, its best."""
+    """Searches as REST shows them. Reads one evaluation of each, its best.
+
+    A worker that was silent for longer than ``worker_silence_seconds`` is gone.
+    """
+    goes_on = (SearchState.QUEUED, SearchState.RUNNING)
+    missing = None
+    if any(row.state in goes_on for row in rows):
+        missing = presence.missing(session, worker_silence_seconds)
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
     return [
@@ -43,6 +56,7 @@ def read_searches(
             )
             if row.id in best
             else None,
+            missing if row.state in goes_on else None,
         )
         for row in rows
     ]
@@ -75,7 +89,9 @@ def read_evaluation(
     )
 
 
-def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
+def _search(
+    row: SearchRow, best: EvaluationRead | None, waits_for: ProcessKind | None
+) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
     return SearchRead(
@@ -104,6 +120,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
         error=events.shown_error(row),
+        waits_for=waits_for,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

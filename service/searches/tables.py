@@ -117,6 +117,8 @@ class EvaluationRow(Table):
     duration_seconds: Mapped[float | None]
     error: Mapped[dict[str, Any] | None]
     sent_at: Mapped[datetime]
+    """When a message came to carry this one, on the database's clock; when it was placed, before
+    that and where the queue is in memory."""
     sent_generation: Mapped[str | None] = mapped_column(String(100))
     """Of the queue, when the message that carries this one was sent; None before that."""
     started_at: Mapped[datetime | None]

@@ -12,10 +12,12 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.messages import InspectSupernet
 from api_schemas.problems import Problem
+from api_schemas.searches import ProcessKind
 from api_schemas.supernets import SupernetRead
+from service import presence
 from service.blobs.folder import store_folder
 from service.database import now
-from service.http.problems import ProblemError, refuse
+from service.http.problems import ProblemError, problem, refuse
 from service.identity import new_id
 from service.queue import QueueUnavailableError
 from service.runtime import Service
@@ -23,6 +25,10 @@ from service.supernets import reading, repository
 from service.supernets.tables import SupernetRow, SupernetState
 
 POLL_SECONDS = 0.05
+LOOK_SECONDS = 1.0
+"""How often it is looked whether anybody would hear a worker's report."""
+PATIENCE_SECONDS = 10.0
+"""How long a coordinator may be away, as at a restart, before a registration is given up."""
 
 Source = Callable[[Path], Path]
 """Puts a checkpoint below an empty folder and returns the checkpoint's own folder."""
@@ -47,8 +53,7 @@ async def register(service: Service, source: Source, name: str | None) -> Supern
     if isinstance(state, Problem):
         raise ProblemError(state)
     if discarded:
-        seconds = service.settings.inspection_timeout_seconds
-        raise refuse("no-worker", f"no worker read the checkpoint within {seconds:g} seconds")
+        raise ProblemError(await run_in_threadpool(_why_unread, service))
     return await run_in_threadpool(_read, service, supernet_id)
 
 
@@ -74,12 +79,37 @@ def _store(service: Service, source: Source, supernet_id: str, name: str | None)
 
 
 async def _wait(service: Service, supernet_id: str) -> SupernetState | Problem:
-    deadline = time.monotonic() + service.settings.inspection_timeout_seconds
+    heard = looked = time.monotonic()
+    deadline = heard + service.settings.inspection_timeout_seconds
     while True:
         outcome = await run_in_threadpool(_outcome, service, supernet_id)
-        if outcome is not SupernetState.READING or time.monotonic() > deadline:
+        moment = time.monotonic()
+        if outcome is not SupernetState.READING or moment > deadline:
             return outcome
+        if moment - looked > LOOK_SECONDS:
+            looked = moment
+            if await run_in_threadpool(_missing, service) is not ProcessKind.COORDINATOR:
+                heard = moment
+            elif moment - heard > PATIENCE_SECONDS:
+                return outcome
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _missing(service: Service) -> ProcessKind | None:
+    with service.database.read() as session:
+        return presence.missing(session, service.settings.worker_silence_seconds)
+
+
+def _why_unread(service: Service) -> Problem:
+    """Which process was missing, as far as that can be told."""
+    missing = _missing(service)
+    if missing is ProcessKind.COORDINATOR:
+        return problem("no-coordinator", presence.NO_COORDINATOR)
+    seconds = service.settings.inspection_timeout_seconds
+    detail = f"no worker read the checkpoint within {seconds:g} seconds"
+    if missing is ProcessKind.WORKER:
+        detail += f": {presence.NO_WORKER}"
+    return problem("no-worker", detail)
 
 
 def _outcome(service: Service, supernet_id: str) -> SupernetState | Problem:

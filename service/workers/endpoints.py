@@ -8,10 +8,11 @@ from fastapi import APIRouter
 
 from api_schemas.paging import Page
 from api_schemas.workers import WorkerRead
-from service.database import now
+from service import presence
 from service.http.paging import Limit
 from service.runtime import ServiceDep
 from service.workers import repository
+from service.workers.tables import WorkerRow
 
 router = APIRouter(prefix="/v1/workers", tags=["operations"])
 
@@ -21,14 +22,20 @@ def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
     """Those heard from last come first."""
     silence = timedelta(seconds=service.settings.worker_silence_seconds)
     with service.database.read() as session:
-        rows = repository.latest(session, limit)
-    moment = now()
+        rows, moment = repository.latest(session, limit)
+        is_heard = presence.coordinators(session) > 0
+
+    def is_alive(row: WorkerRow) -> bool | None:
+        if row.stopping:
+            return False
+        return moment - row.last_seen_at < silence if is_heard else None
+
     return Page(
         items=[
             WorkerRead(
                 name=row.name,
                 device=row.device,
-                alive=not row.stopping and moment - row.last_seen_at < silence,
+                alive=is_alive(row),
                 evaluations=row.evaluations,
                 warm_supernets=row.warm_supernets,
                 started_at=row.started_at,

@@ -33,7 +33,11 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
-        """Start the process and wait until it can take work."""
+        """Start the process and wait until it can take work.
+
+        One that drives no search is ready only when a coordinator is there: until it answers.
+        """
+        probe = "/healthz" if "--no-coordinate" in self.options else "/readyz"
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -49,7 +53,7 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()
             try:
-                if self.client.get("/readyz").status_code == 200:
+                if self.client.get(probe).status_code == 200:
                     return self
             except httpx.TransportError:
                 pass

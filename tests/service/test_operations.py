@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.database import Database
 from service.settings import ServiceSettings
-from tests.service.running import running_service
+from tests.service.running import running_service, tar_of
 
 
 def test_a_running_service_is_healthy_and_ready(service):
@@ -39,6 +39,55 @@ def test_a_silent_worker_is_not_alive(sqlite_url, tmp_path):
         running.worker.heartbeat()
         running.until(lambda: running.get("/v1/workers")["items"])
         running.until(lambda: not running.get("/v1/workers")["items"][0]["alive"])
+
+
+def test_without_a_coordinator_everything_says_so(database_url, tmp_path):
+    """And nothing is said of workers, whom nobody hears then."""
+    with running_service(database_url, tmp_path) as running:
+        running.worker.heartbeat()
+        running.until(lambda: running.get("/v1/workers")["items"])
+        body = running.body()
+    with running_service(database_url, tmp_path, coordinate=False) as running:
+        answer = running.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "elasticnas coordinate" in answer.json()["detail"]
+        assert [each["alive"] for each in running.get("/v1/workers")["items"]] == [None]
+        search_id = running.search(**body)
+        assert running.get(f"/v1/searches/{search_id}")["waits_for"] == "coordinator"
+        assert [s["waits_for"] for s in running.get("/v1/searches")["items"]] == ["coordinator"]
+
+
+def test_a_registration_says_that_there_is_no_coordinator(sqlite_url, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.supernets.registration.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("service.supernets.registration.LOOK_SECONDS", 0.1)
+    options = {"coordinate": False, "inspection_timeout_seconds": 600}
+    with running_service(sqlite_url, tmp_path, **options) as running:
+        archive = tar_of({"base/x": "1"})
+        answer = running.client.post("/v1/supernets", files={"archive": ("net.tar", archive)})
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems/no-coordinator"
+    assert "elasticnas coordinate" in answer.json()["detail"]
+
+
+def test_a_registration_says_that_there_is_no_worker(sqlite_url, tmp_path):
+    options = {"worker_runs": False, "inspection_timeout_seconds": 0.5}
+    with running_service(sqlite_url, tmp_path, **options) as running:
+        archive = tar_of({"base/x": "1"})
+        answer = running.client.post("/v1/supernets", files={"archive": ("net.tar", archive)})
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems/no-worker"
+    assert "elasticnas worker" in answer.json()["detail"]
+
+
+def test_a_running_search_says_that_there_is_no_worker(service):
+    body = service.body()
+    service.worker.open.clear()
+    search_id = service.search(**body)
+    assert service.get(f"/v1/searches/{search_id}")["waits_for"] == "worker"
+    service.worker.heartbeat()
+    service.until(lambda: service.get(f"/v1/searches/{search_id}")["waits_for"] is None)
+    service.worker.open.set()
+    service.wait(search_id)
 
 
 def test_settings_come_from_the_environment(monkeypatch, tmp_path):

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
-from service.database import UNAVAILABLE, Database
+from service.database import Database
+from service.database_errors import is_transient, summary
+from service.outage import Outage
 from service.searches import events
 from service.searches.streaming import wire
 from service.searches.streaming.snapshot import Snapshot, snapshots
@@ -69,6 +71,7 @@ class SearchWatcher:
         self._topics: dict[str, _Topic] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._outage = Outage(log, "telling event streams what is new")
 
     @contextmanager
     def watch(self, search_id: str) -> Iterator[Watch]:
@@ -110,12 +113,12 @@ class SearchWatcher:
                 pause = TICK_SECONDS
                 try:
                     await self._tick()
-                except UNAVAILABLE:
-                    log.warning("event streams wait: the database does not answer")
+                except Exception as error:  # the streams must outlive what goes wrong in one tick
+                    away = is_transient(error)
+                    self._outage.goes_on(summary(error), fault=None if away else error)
                     pause = RETRY_SECONDS
-                except Exception:  # the streams must outlive whatever went wrong in one tick
-                    log.exception("the event streams' tick failed")
-                    pause = RETRY_SECONDS
+                else:
+                    self._outage.is_over()
                 await asyncio.sleep(pause)
         finally:
             self._task = None

@@ -1,0 +1,100 @@
+"""What a search loses when its coordinator changes again and again: nothing, and no time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from dramatiq.brokers.stub import StubBroker
+from sqlalchemy import select
+
+from api_schemas.messages import WorkerAlive
+from service.database import Database, clock
+from service.queue import Queue
+from service.searches.coordinator import Coordinator
+from service.searches.tables import EvaluationRow, SearchRow
+from service.signals import LocalSignals
+from service.supernets.known import KnownSupernets
+from service.workers import repository as workers
+from tests.service.running import running_service
+
+LEASE = 3.0
+TAKEOVERS = 100
+
+
+def ages(database: Database, search_id: str) -> list[tuple[int, float]]:
+    """Of each evaluation that a message carries: which attempt it is, and its age in seconds."""
+    with database.read() as session:
+        rows = session.scalars(
+            select(EvaluationRow).where(
+                EvaluationRow.search_id == search_id, EvaluationRow.sent_generation.is_not(None)
+            )
+        ).all()
+        moment = clock(session)
+    return [(row.attempt, (moment - row.sent_at).total_seconds()) for row in rows]
+
+
+def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
+    database: Database, database_url: str, tmp_path
+):
+    """Each coordinator is killed after one tick; a worker lives, and no message reaches it."""
+    with running_service(database_url, tmp_path) as running:
+        body = running.body(budget={"evaluations": 4}, parallel_evaluations=4)
+    options = {"coordinate": False, "evaluation_lease_seconds": LEASE}
+    with running_service(database_url, tmp_path, worker_runs=False, **options) as running:
+        search_id = running.search(**body)
+        with database.write() as session:
+            workers.record(
+                session,
+                WorkerAlive(
+                    worker="w",
+                    device="cpu",
+                    started_at=datetime.now(UTC),
+                    evaluations=0,
+                    warm_supernets=(),
+                ),
+            )
+        broker = StubBroker()
+        queue, known = Queue(broker, LocalSignals(broker)), KnownSupernets()
+        settings = running.settings.model_copy(update={"worker_silence_seconds": 3600})
+        owners = set()
+        first: list[int] = []
+        for takeover in range(TAKEOVERS):
+            before, began = ages(database, search_id), time.monotonic()
+            Coordinator(database, queue, known, settings, exclusive=False).tick()
+            after = ages(database, search_id)
+            overdue = [age for attempt, age in before if attempt == 1 and age > LEASE]
+            assert not overdue or all(attempt > 1 for attempt, _ in after), (before, after)
+            seconds = time.monotonic() - began
+            if before and max(age for _, age in before) + seconds < LEASE:
+                assert [a for a, _ in before] == [a for a, _ in after]
+            if after and all(attempt > 1 for attempt, _ in after):
+                first.append(takeover)
+            with database.read() as session:
+                owners.add(session.get_one(SearchRow, search_id).coordinator_id)
+            time.sleep(2 * LEASE / TAKEOVERS)
+    assert len(owners) == TAKEOVERS
+    assert first, "nothing was ever sent again"
+    assert len(before) == 4
+
+
+def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatch):
+    """The hosts of two coordinators are an hour apart; whoever looks sees the worker alive."""
+    if database.engine.dialect.name == "sqlite":
+        return  # whoever shares a SQLite file is on one host
+    alive = WorkerAlive(
+        worker="w",
+        device="cpu",
+        started_at=datetime.now(UTC),
+        evaluations=0,
+        warm_supernets=(),
+    )
+    for hours in (-1, 1):
+        with monkeypatch.context() as elsewhere:
+            there = datetime.now(UTC) + timedelta(hours=hours)
+            elsewhere.setattr("service.database.now", lambda there=there: there)
+            with database.write() as session:
+                workers.record(session, alive)
+        with database.read() as session:
+            assert [row.name for row in workers.alive(session, timedelta(seconds=30))] == ["w"]
+            assert workers.alive(session, timedelta(seconds=0)) == []
