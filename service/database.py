@@ -20,7 +20,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT_MILLISECONDS = 30_000
+BUSY_TIMEOUT_MILLISECONDS = 5_000
+"""How long a writer waits for SQLite's lock: a request that waits is then told to come back."""
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
 POSTGRESQL_DISK_FULL = "53100"

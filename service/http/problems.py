@@ -143,6 +143,12 @@ _ALL = (
         "not-ready", 503, "The service is not ready", "It cannot take work now; try again soon."
     ),
     ProblemKind(
+        "database-unavailable",
+        503,
+        "The database cannot be reached",
+        "It is away, restarting, locked or read-only. Nothing was changed; try again later.",
+    ),
+    ProblemKind(
         "storage-unavailable",
         503,
         "Blob storage cannot be reached",
