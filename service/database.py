@@ -13,11 +13,12 @@ from typing import Any
 import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
-from pydantic_core import from_json
 from sqlalchemy import JSON, DateTime, Engine, MetaData, create_engine, event, func, select, text
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
+
+from service.stored_json import read_json
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MILLISECONDS = 5_000
@@ -139,7 +140,7 @@ def _server(url: str) -> Engine:
     It is tried first only when it lay there for a while: SQLAlchemy's own pre-ping doubles the cost
     of a small query that is made all the time.
     """
-    engine = create_engine(url, pool_size=10, json_deserializer=from_json)
+    engine = create_engine(url, pool_size=10, json_deserializer=read_json)
 
     @event.listens_for(engine, "checkin")
     def _rest(_connection: Any, record: Any) -> None:
@@ -168,7 +169,7 @@ def _sqlite(url: str) -> Engine:
     """
     if (path := make_url(url).database) is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, json_deserializer=from_json)
+    engine = create_engine(url, json_deserializer=read_json)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

@@ -21,8 +21,8 @@ from starlette.routing import Match
 
 from api_schemas.fields import storable
 from api_schemas.problems import FieldError, InputError, Problem
-from service import database_errors
 from service.blobs.store import BlobError, StoreUnavailableError
+from service.database_errors import is_disk_full, is_transient, summary
 from service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
 
 log = logging.getLogger(__name__)
@@ -92,10 +92,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(sqlalchemy.exc.SQLAlchemyError)
     async def _database(request: Request, error: sqlalchemy.exc.SQLAlchemyError) -> JSONResponse:
-        if not database_errors.is_transient(error):
+        if isinstance(error, sqlalchemy.exc.IntegrityError):
+            log.warning("%s %s: %s", request.method, _path(request), summary(error))
+            detail = "what this refers to was changed by another request at the same moment"
+            return answer(problem("conflict", f"{detail}; try again"), instance=_path(request))
+        if not is_transient(error):
             return _fault(request, error)
-        log.warning("%s %s: %s", request.method, _path(request), database_errors.summary(error))
-        full = database_errors.is_disk_full(error)
+        log.warning("%s %s: %s", request.method, _path(request), summary(error))
+        full = is_disk_full(error)
         return answer(_full() if full else _away(), instance=_path(request))
 
     @app.exception_handler(OSError)
@@ -150,7 +154,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
     """Whether a file, or the database, found no room."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return database_errors.is_disk_full(error)
+    return is_disk_full(error)
 
 
 def _printable(value: Any) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
+from typing import Annotated
 
-from api_schemas.fields import MAX_NAME
+from pydantic import Field, TypeAdapter, ValidationError
+
+from api_schemas.fields import MAX_NAME, Name
 from api_schemas.problems import InputError
+
+NAMES: TypeAdapter[list[str]] = TypeAdapter(Annotated[list[Name], Field(min_length=1)])
 
 
 def names_of(texts: Sequence[str], *, field: str) -> list[str]:
@@ -43,12 +47,9 @@ def _split(text: str, field: str) -> list[str]:
 
 def _json_list(text: str, field: str) -> list[str]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return NAMES.validate_json(text, strict=True)
+    except ValidationError as error:
         raise _unreadable(text, field) from error
-    if not (isinstance(found, list) and found and all(isinstance(each, str) for each in found)):
-        raise _unreadable(text, field)
-    return found
 
 
 def _unreadable(text: str, field: str) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from email.message import Message
 from typing import Any
 
 from fastapi import Request, Response, params
@@ -14,6 +15,7 @@ from service.http.problems import refuse
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+UTF8 = ("utf-8", "utf8", "us-ascii")
 LARGE = 1 << 16
 """A longer JSON text is parsed beside the event loop."""
 
@@ -46,6 +48,7 @@ class StrictRoute(APIRoute):
 
         async def handle_strictly(request: Request) -> Response:
             found = media_type(request)
+            _require_utf8(request)
             if expected is not None and found and found != expected:
                 raise refuse(
                     "unsupported-media-type", f"this address takes {expected}, found {found!r}"
@@ -53,6 +56,15 @@ class StrictRoute(APIRoute):
             return await handle(StrictRequest(request.scope, request.receive))
 
         return handle_strictly
+
+
+def _require_utf8(request: Request) -> None:
+    """Other encodings are left to nobody: Python has some that are none."""
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in UTF8:
+        raise refuse("unsupported-media-type", f"text comes as UTF-8 here, found {charset!r}")
 
 
 def media_type(request: Request) -> str:

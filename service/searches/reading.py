@@ -30,16 +30,21 @@ from service.supernets.known import KnownSupernets
 def read_searches(
     session: Session, known: KnownSupernets, rows: Sequence[SearchRow]
 ) -> list[SearchRead]:
-    """Searches as REST shows them. Reads one evaluation of each, its best."""
+    """Searches as REST shows them, in as many statements for a thousand as for one.
+
+    Reads one evaluation of each, its best.
+    """
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
-    fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
+    on_front = evaluations.best_on_front(session, list(best))
+    with_best = {row.supernet_id for row in rows if row.id in best}
+    spaces = {key: each.space for key, each in known.get_all(session, with_best).items()}
     return [
         _search(
             row,
             read_evaluation(
                 best[row.id],
-                known.get(session, row.supernet_id).space,
-                {best[row.id].number} if fronts[row.id] else (),
+                spaces[row.supernet_id],
+                {best[row.id].number} if row.id in on_front else (),
             )
             if row.id in best
             else None,
