@@ -29,13 +29,10 @@ def storable(text: str) -> str:
     return whole.replace("\0", REPLACEMENT)
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-"""Unicode without NUL. Give it a length where it is stored."""
-
-Name = Annotated[Text, Field(max_length=MAX_NAME)]
+Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_storable)]
 """What a user calls a thing; also the name of a column or a class."""
 
-LongText = Annotated[Text, Field(max_length=4096)]
+LongText = Annotated[str, Field(max_length=4096), AfterValidator(_storable)]
 """A path, or several names in one form field."""
 
 Identity = Annotated[

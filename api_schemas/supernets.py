@@ -72,7 +72,7 @@ class SupernetFromPath(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: Annotated[LongText, Field(min_length=1)]
+    path: LongText
     name: Name | None = None
 
 

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from service.http.problems import ProblemError, refuse
 
-LONE_SURROGATE = "surrogate"
+LONE_SURROGATE = ("surrogate", "hex escape")
 """What the parser says of half a pair. The field's type refuses it too, and can name the field."""
 
 
@@ -27,7 +27,7 @@ def parse_json(body: bytes) -> Any:
     try:
         from_json(text.encode())  # has a limit of depth, which Python's parser has not
     except ValueError as error:
-        if LONE_SURROGATE not in str(error):
+        if not any(each in str(error) for each in LONE_SURROGATE):
             raise _invalid(str(error)) from error
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)

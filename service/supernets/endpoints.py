@@ -125,7 +125,8 @@ async def _from_json(request: Request, service: Service) -> SupernetRead:
     try:
         asked = model.model_validate(body)
     except ValidationError as error:
-        raise ProblemError(validation_problem(error.errors(), model)) from error
+        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise ProblemError(validation_problem(found, model)) from error
     if isinstance(asked, SupernetFromHub):
         hub = partial(sources.from_hub, asked, settings=service.settings)
         return await register(service, hub, asked.name or asked.hub_id)
