@@ -7,11 +7,12 @@ subnet is plain arithmetic (``search.cost``) and needs neither the weights nor t
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from api_schemas.spaces import SubnetChoices
+from api_schemas.fields import MAX_INT32
+from api_schemas.spaces import SubnetAsked
 
 
 class Cost(StrEnum):
@@ -119,5 +120,5 @@ class CostRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    subnet: SubnetChoices = Field(default_factory=dict)
-    max_length: PositiveInt | None = None
+    subnet: SubnetAsked = Field(default_factory=dict)
+    max_length: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = None

@@ -10,17 +10,17 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from api_schemas.costs import Cost
+from api_schemas.fields import Finite, Identity, Name, PositiveFinite
 from api_schemas.metrics import Metric
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp, Racing
-from api_schemas.spaces import SubnetChoices
+from api_schemas.spaces import SubnetAsked, SubnetChoices
 from api_schemas.strategies import ParetoSettings, StrategySettings
 from api_schemas.verification import RowSplit, Verified
 
@@ -30,6 +30,8 @@ ObjectiveName = Metric | Cost
 
 MAX_EVALUATIONS = 1_000_000
 """The largest budget."""
+MAX_SECONDS = 1e9
+"""The longest one: thirty years."""
 
 
 class SearchState(StrEnum):
@@ -76,7 +78,7 @@ class Constraint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cost: Cost
-    max: PositiveFloat
+    max: PositiveFinite
 
 
 class Budget(BaseModel):
@@ -85,7 +87,7 @@ class Budget(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     evaluations: Annotated[int, Field(ge=1, le=MAX_EVALUATIONS)] = 200
-    seconds: PositiveFloat | None = None
+    seconds: Annotated[PositiveFinite, Field(le=MAX_SECONDS)] | None = None
 
 
 class BudgetExtension(BaseModel):
@@ -94,7 +96,7 @@ class BudgetExtension(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     evaluations: Annotated[int, Field(ge=0, le=MAX_EVALUATIONS)] = 0
-    seconds: Annotated[float, Field(ge=0)] = 0.0
+    seconds: Annotated[Finite, Field(ge=0, le=MAX_SECONDS)] = 0.0
 
     @model_validator(mode="after")
     def _adds_something(self) -> Self:
@@ -123,16 +125,16 @@ class SearchCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    supernet_id: str
-    dataset_id: str
-    name: Annotated[str, Field(max_length=200)] | None = None
+    supernet_id: Identity
+    dataset_id: Identity
+    name: Name | None = None
     max_length: Annotated[int, Field(ge=4, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     objectives: Annotated[list[ObjectiveName], Field(min_length=2, max_length=3)] | None = None
     constraints: Annotated[list[Constraint], Field(max_length=8)] = Field(default_factory=list)
     strategy: StrategySettings = Field(default_factory=ParetoSettings)
     budget: Budget = Field(default_factory=Budget)
-    initial_subnets: Annotated[list[SubnetChoices], Field(max_length=10_000)] = Field(
+    initial_subnets: Annotated[list[SubnetAsked], Field(max_length=10_000)] = Field(
         default_factory=list
     )
     parallel_evaluations: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -142,7 +144,7 @@ class SearchCreate(BaseModel):
         description="share of the dataset's rows that the search never sees, and on which its "
         "front is measured once more at the end",
     )
-    verify_dataset_id: str | None = Field(
+    verify_dataset_id: Identity | None = Field(
         default=None, description="instead of a share: a dataset to measure the front on"
     )
     racing: Racing | None = Field(

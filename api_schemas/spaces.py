@@ -7,8 +7,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from api_schemas.fields import Choice, Name
+
 SubnetChoices = dict[str, int]
 """A subnet as it travels: the chosen value (not its index) of each dimension, by name."""
+
+SubnetAsked = dict[Name, Choice]
+"""A subnet as a request gives it, before anybody knows whether there is one like it."""
 
 
 class DimensionKind(StrEnum):

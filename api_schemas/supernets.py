@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from api_schemas.costs import CostModel, CostReport
+from api_schemas.fields import LongText, Name
 from api_schemas.spaces import Dimension
 
 
@@ -71,8 +72,8 @@ class SupernetFromPath(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: Annotated[str, Field(min_length=1)]
-    name: Annotated[str, Field(max_length=200)] | None = None
+    path: LongText
+    name: Name | None = None
 
 
 class SupernetFromHub(BaseModel):
@@ -85,4 +86,4 @@ class SupernetFromHub(BaseModel):
 
     hub_id: Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: Name | None = None

@@ -10,6 +10,8 @@ from typing import Any
 import dramatiq
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from api_schemas.problems import Problem
 from service import operations
@@ -18,9 +20,12 @@ from service.datasets import endpoints as datasets
 from service.exports import endpoints as exports
 from service.http import errors
 from service.http.body_limit import BodyLimit
+from service.http.head import HeadAsGet
+from service.http.routing import FORM
 from service.lifecycle import close_service, open_service
 from service.orphans.collector import OrphanCollector
 from service.plots import endpoints as plots
+from service.readiness import Readiness, checks_of
 from service.runtime import Service
 from service.searches import endpoints as searches
 from service.searches import front
@@ -35,6 +40,9 @@ DESCRIPTION = """Neural architecture search over fine-tuned transformer super-ne
 Register a super-network and validation data, start a search, poll its Pareto front, download the
 weights of the subnet you choose. Errors are `application/problem+json` (RFC 9457); their types are
 listed at `/problems`."""
+
+SMALL_BODY_BYTES = 1 << 20
+"""The largest body of a request that carries neither a file nor a list of subnets."""
 
 
 def create_app(
@@ -57,6 +65,7 @@ def create_app(
         previous, tempfile.tempdir = tempfile.tempdir, str(settings.incoming_dir.resolve())
         service = await run_in_threadpool(open_service, settings, broker, signals, blobs)
         app.state.service = service
+        app.state.readiness = Readiness(checks_of(service))
         orphans = OrphanCollector(settings, service.database.patient, service.blobs)
         orphans.start()
         try:
@@ -81,7 +90,8 @@ def create_app(
         },
     )
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=lambda path: _body_limit(settings, path))
+    app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
+    app.add_middleware(HeadAsGet)
     for router in (
         supernets.router,
         datasets.router,
@@ -108,12 +118,21 @@ def end_streams(app: FastAPI) -> None:
         service.watcher.close()
 
 
-def _body_limit(settings: ServiceSettings, path: str) -> int:
-    if path.startswith("/v1/supernets"):
-        return settings.max_upload_bytes
-    if path.startswith("/v1/datasets"):
-        return settings.max_dataset_bytes
-    return settings.max_json_bytes
+def _body_limit(settings: ServiceSettings, scope: Scope) -> int:
+    """The largest body of a request. Only files are large, and only they go to disk as they come.
+
+    The request of a search may name thousands of subnets; every other JSON is small.
+    """
+    if scope["method"] == "POST":
+        path = scope["path"].rstrip("/")
+        is_form = Headers(scope=scope).get("content-type", "").strip().lower().startswith(FORM)
+        if path == "/v1/supernets" and is_form:
+            return settings.max_upload_bytes
+        if path == "/v1/datasets" and is_form:
+            return settings.max_dataset_bytes
+        if path == "/v1/searches":
+            return settings.max_json_bytes
+    return min(SMALL_BODY_BYTES, settings.max_json_bytes)
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from api_schemas.fields import storable
 from api_schemas.problems import InputError
+
+_Member = tuple[str, Callable[[], IO[bytes]]]
+"""A file of an archive: its name, and what opens it."""
 
 CHUNK = 1 << 20
 FOLDERS_OF_A_CHECKPOINT = frozenset({"base", "adapter"})
-IGNORED = frozenset({".DS_Store", "__MACOSX"})
-"""What macOS adds to archives by itself."""
+IGNORED = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir"})
+"""What macOS, Windows and storage devices add to folders by themselves, in small letters.
+
+So is whatever begins with a dot: macOS's tar puts ``._name`` beside each file with attributes.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> Path:
     """Unpack an archive into the empty ``folder``; the folder that holds the checkpoint.
 
     That is ``folder`` itself, or its only entry when the archive wraps everything in one folder.
+    What systems add by themselves, and hidden files, are left out.
 
     Raises:
         InputError: the archive is of no known kind or damaged, exceeds a limit, or has a member
@@ -83,7 +95,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> Path:
         members = _zip_members(archive)
     elif head.startswith(b"\x1f\x8b"):
         members = _tar_members(archive, "r:gz")
-    elif head[257:262] == b"ustar":
+    elif head[257:262] == b"ustar" or _is_tar(archive):
         members = _tar_members(archive, "r:")
     else:
         raise InputError(
@@ -94,15 +106,24 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits) -> Path:
         )
     for raw_name, source in members:
         name = safe_name(raw_name)
-        if IGNORED.intersection(PurePosixPath(name).parts):
+        if _is_ignored(name):
             continue
         room.admit(name)
         try:
-            room.write(source, folder / name, name)
+            with source() as content:
+                room.write(content, folder / name, name)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise InputError("this name is both a file and a folder", field=name) from error
+        except InputError:
+            raise
         except _DAMAGE as error:
             raise InputError(f"the archive is damaged here: {error}", field=name) from error
+        except OSError as error:
+            if error.errno is None:  # bz2 says so of damaged data
+                raise InputError(f"the archive is damaged here: {error}", field=name) from error
+            if error.errno in _NO_NAME_OF_A_FILE:
+                raise InputError("no file can have this name", field=name[:200]) from error
+            raise
     if not room.files:
         raise InputError("the archive holds no file", field="archive")
     return checkpoint_root(folder)
@@ -117,9 +138,11 @@ def copy_folder(source: Path, folder: Path, limits: UnpackLimits) -> Path:
     room = _Room(limits)
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
+        if _is_ignored(name):
+            continue
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise _not_plain(name)
-        if path.is_dir() or IGNORED.intersection(PurePosixPath(name).parts):
+            raise _not_plain(name, "put the file itself there (cp --dereference)")
+        if path.is_dir():
             continue
         room.admit(name)
         with path.open("rb") as file:
@@ -130,13 +153,12 @@ def copy_folder(source: Path, folder: Path, limits: UnpackLimits) -> Path:
 
 
 def checkpoint_root(folder: Path) -> Path:
-    """``folder``, or the single folder in it that wraps the checkpoint."""
+    """``folder``, or the folder that wraps the checkpoint, or the one in that."""
     entries = list(folder.iterdir())
-    if len(entries) == 1 and entries[0].is_dir():
-        wrapper = entries[0]
-        if wrapper.name not in FOLDERS_OF_A_CHECKPOINT:
-            return wrapper
-    return folder
+    wraps = len(entries) == 1 and entries[0].is_dir()
+    if not wraps or entries[0].name in FOLDERS_OF_A_CHECKPOINT:
+        return folder
+    return checkpoint_root(entries[0])
 
 
 def safe_name(raw: str) -> str:
@@ -156,6 +178,12 @@ def safe_name(raw: str) -> str:
         )
     if not path.parts:
         raise InputError("a file has no name", field="archive")
+    if storable(name) != name:
+        raise InputError(
+            "this name is not UTF-8",
+            field=storable(name),
+            remedy="rename the file, and pack it again",
+        )
     return path.as_posix()
 
 
@@ -164,17 +192,30 @@ _DAMAGE = (
     zipfile.BadZipFile,
     gzip.BadGzipFile,
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
     EOFError,
     RuntimeError,
+    LookupError,
+    ValueError,
 )
 """What the archive libraries raise on damaged or encrypted data. OSError is a full disk."""
 
 
-def _not_plain(name: str) -> InputError:
+_NO_NAME_OF_A_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+
+def _is_ignored(name: str) -> bool:
+    """Whether the file, or a folder that it is in, is none of the user's."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part.casefold() in IGNORED for part in parts)
+
+
+def _not_plain(name: str, remedy: str) -> InputError:
     return InputError(
         "this is a link or a device, and only plain files are taken",
-        field=name,
-        remedy="pack the file that it points to (tar --dereference)",
+        field=storable(name),
+        remedy=remedy,
     )
 
 
@@ -182,29 +223,58 @@ def _not_plain(name: str) -> InputError:
 def _reading_archive() -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     except _DAMAGE as error:
         raise InputError(f"the archive is damaged: {error}", field="archive") from error
 
 
-def _tar_members(archive: Path, mode: Literal["r:", "r:gz"]) -> Iterator[tuple[str, IO[bytes]]]:
+def _is_tar(archive: Path) -> bool:
+    """Whether it is a tar, be it of the oldest kind, which has no magic number."""
+    try:
+        with tarfile.open(archive, "r:"):
+            return True
+    except tarfile.TarError:
+        return False
+
+
+def _tar_members(archive: Path, mode: Literal["r:", "r:gz"]) -> Iterator[_Member]:
+    """Plain files, and hard links to those before them: tar packs a second name as a link."""
+    plain: dict[str, tarfile.TarInfo] = {}
     with _reading_archive(), tarfile.open(archive, mode) as tar:
         for member in tar:
             if member.isdir():
                 continue
-            if not member.isreg():
-                raise _not_plain(member.name)
-            source = tar.extractfile(member)
-            assert source is not None  # a regular member always has content
-            yield member.name, source
+            found = member if member.isreg() else None
+            if member.islnk():
+                found = plain.get(PurePosixPath(member.linkname).as_posix())
+            if found is not None:
+                plain[PurePosixPath(member.name).as_posix()] = found
+            yield member.name, partial(_opened, tar, member, found)
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _opened(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, found: tarfile.TarInfo | None
+) -> IO[bytes]:
+    """The content of a member, which is that of the plain file ``found``."""
+    if found is None:
+        option = "--hard-dereference" if member.islnk() else "--dereference"
+        raise _not_plain(member.name, f"pack the file that it points to (tar {option})")
+    source = tar.extractfile(found)
+    assert source is not None  # a regular member always has content
+    return source
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
     with _reading_archive(), zipfile.ZipFile(archive) as pack:
         for member in pack.infolist():
             if member.is_dir():
                 continue
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG):
-                raise _not_plain(member.filename)
-            with pack.open(member) as source:
-                yield member.filename, source
+            yield member.filename, partial(_opened_zip, pack, member)
+
+
+def _opened_zip(pack: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise _not_plain(member.filename, "pack the file that it points to (zip without -y)")
+    return pack.open(member)

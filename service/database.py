@@ -10,7 +10,6 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from pydantic_core import from_json
 from sqlalchemy import (
     JSON,
     ColumnElement,
@@ -29,9 +28,11 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
 from service.postgresql import Guard, Limits, open_engine
+from service.stored_json import read_json
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT_MILLISECONDS = 30_000
+BUSY_TIMEOUT_MILLISECONDS = 5_000
+"""How long a writer waits for SQLite's lock: a request that waits is then told to come back."""
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
 MIGRATION_SECONDS = 3600.0
@@ -199,7 +200,7 @@ def _sqlite(url: str) -> Engine:
     """
     if (path := make_url(url).database) is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, json_deserializer=from_json)
+    engine = create_engine(url, json_deserializer=read_json)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

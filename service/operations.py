@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from service import presence
+from api_schemas.fields import Identity
 from service.http.problems import KINDS, documented, not_found, refuse
-from service.runtime import ServiceDep
+from service.readiness import Readiness
 
 router = APIRouter(tags=["operations"])
 
@@ -27,41 +29,38 @@ class ProblemType(BaseModel):
     description: str
 
 
+# The next two need no thread of the pool that all requests share: it may be waiting for a database.
 @router.get("/healthz", summary="Is the process alive?")
-def healthz() -> Health:
+async def healthz() -> Health:
     """Always 200 while the process can answer at all."""
     return Health()
 
 
 @router.get("/readyz", summary="Can it take work?", responses=documented("not-ready"))
-def readyz(service: ServiceDep) -> Health:
-    """200 while the database answers, has room, and a coordinator drives searches; 503 otherwise.
+async def readyz(request: Request) -> Health:
+    """200 while the database answers, has room, and searches are being driven; 503 otherwise.
 
-    The coordinator is this process, or any other that keeps its row alive.
+    The problem's ``missing`` names each part that is not as it should be, and says why.
     """
-    try:
-        service.database.check()
-    except Exception as error:
-        raise refuse("not-ready", "the database does not answer") from error
-    if service.coordinator is not None and not service.coordinator.is_alive:
-        raise refuse("not-ready", "searches are not being driven")
-    if service.coordinator is not None and service.coordinator.without_room:
-        raise refuse("not-ready", "the database's disk is full")
-    if service.coordinator is None:
-        with service.database.read() as session:
-            if not presence.coordinators(session):
-                raise refuse("not-ready", presence.NO_COORDINATOR)
+    readiness: Readiness = request.app.state.readiness
+    missing = await readiness.missing()
+    if missing:
+        raise refuse(
+            "not-ready",
+            "; ".join(each.reason for each in missing),
+            missing=[asdict(each) for each in missing],
+        )
     return Health()
 
 
 @router.get("/problems", summary="Every type of problem document")
-def list_problems() -> list[ProblemType]:
+async def list_problems() -> list[ProblemType]:
     """What the ``type`` of a problem can be, and what it means."""
     return [_read(name) for name in KINDS]
 
 
 @router.get("/problems/{name}", summary="One type of problem", responses=documented("not-found"))
-def read_problem(name: str) -> ProblemType:
+async def read_problem(name: Identity) -> ProblemType:
     """What the ``type`` URI of a problem leads to."""
     if name not in KINDS:
         raise not_found("problem type", name)

@@ -28,9 +28,10 @@ from typing import Any
 import psycopg
 import sqlalchemy.exc
 from psycopg.abc import RV, PQGen
-from pydantic_core import from_json
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
+
+from service.stored_json import read_json
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ def open_engine(address: str, limits: Limits) -> tuple[Engine, Guard]:
         max_overflow=more,
         pool_timeout=limits.pool,
         connect_args=connect_arguments(url, limits),
-        json_deserializer=from_json,
+        json_deserializer=read_json,
     )
     waits_as_told = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
 

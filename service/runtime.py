@@ -32,7 +32,7 @@ class Service:
     pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(capacity=64))
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # needs no thread
     return cast(Service, request.app.state.service)
 
 

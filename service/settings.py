@@ -82,7 +82,8 @@ class ServiceSettings(ProcessSettings, BlobSettings):
     )
     max_dataset_rows: PositiveInt = Field(default=1_000_000, description="most rows of a dataset")
     max_json_bytes: PositiveInt = Field(
-        default=32 * 2**20, description="largest body of any other request"
+        default=32 * 2**20,
+        description="largest body of a search's request; other JSON bodies have 1 MiB at most",
     )
 
     server_paths: list[Path] = Field(

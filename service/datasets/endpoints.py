@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, UploadFile
 
 from api_schemas.datasets import DatasetRead
+from api_schemas.fields import MAX_NAME, Identity, LongText, Name, storable
 from api_schemas.metrics import Metric, Task
 from api_schemas.paging import Page
 from api_schemas.problems import InputError
@@ -19,12 +20,16 @@ from service.datasets.reading import read_rows
 from service.datasets.rows import DatasetRows, metric_of, write_canonical
 from service.datasets.tables import DatasetRow
 from service.http.errors import input_problem
+from service.http.forms import names_of
 from service.http.paging import Cursor, Limit
 from service.http.problems import ProblemError, documented, not_found, refuse
+from service.http.routing import StrictRoute
 from service.identity import new_id
 from service.runtime import Service, ServiceDep
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
+
+NAMES = 'separated by commas, a JSON list (["a, b", "c"]), or the field repeated'
 
 
 @router.post(
@@ -37,12 +42,13 @@ def create_dataset(
     service: ServiceDep,
     file: UploadFile,
     task: Annotated[Task, Form()],
-    text_columns: Annotated[str, Form(description="one or two columns, comma-separated")],
-    label_column: Annotated[str, Form(max_length=200)],
-    name: Annotated[str | None, Form(max_length=200, description="default: the file's")] = None,
+    text_columns: Annotated[list[LongText], Form(description="one or two columns; " + NAMES)],
+    label_column: Annotated[Name, Form()],
+    name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
     label_names: Annotated[
-        str | None, Form(description="text labels in the order of their classes, comma-separated")
+        list[LongText] | None,
+        Form(description="text labels in the order of their classes; " + NAMES),
     ] = None,
 ) -> DatasetRead:
     """A JSONL, CSV or Parquet file, told apart by its content.
@@ -51,6 +57,9 @@ def create_dataset(
     """
     try:
         chosen = metric_of(task, metric)
+        columns = names_of(text_columns, field="text_columns")
+        given = [text for text in label_names or () if text]
+        names = names_of(given, field="label_names") if given else None
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
         ) as folder:
@@ -60,9 +69,9 @@ def create_dataset(
             rows = read_rows(
                 received,
                 task=task,
-                text_columns=[column.strip() for column in text_columns.split(",")],
+                text_columns=columns,
                 label_column=label_column.strip(),
-                label_names=[n.strip() for n in label_names.split(",")] if label_names else None,
+                label_names=names,
             )
             digest, size = _store(service, rows, Path(folder) / "canonical")
     except InputError as error:
@@ -70,11 +79,11 @@ def create_dataset(
     dataset_id = new_id("dataset")
     row = DatasetRow(
         id=dataset_id,
-        name=(name or file.filename or dataset_id)[:200],
+        name=(name or storable(file.filename or "") or dataset_id)[:MAX_NAME],
         task=task,
         metric=chosen,
         rows=len(rows),
-        text_columns=[column.strip() for column in text_columns.split(",")],
+        text_columns=columns,
         label_column=label_column.strip(),
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
@@ -106,7 +115,7 @@ def list_datasets(
 
 
 @router.get("/{dataset_id}", summary="Read a dataset", responses=documented("not-found"))
-def read_dataset(dataset_id: str, service: ServiceDep) -> DatasetRead:
+def read_dataset(dataset_id: Identity, service: ServiceDep) -> DatasetRead:
     """Its task, metric, columns and size."""
     with service.database.read() as session:
         return read(_found(session.get(DatasetRow, dataset_id), dataset_id))
@@ -118,7 +127,7 @@ def read_dataset(dataset_id: str, service: ServiceDep) -> DatasetRead:
     summary="Delete a dataset",
     responses=documented("not-found", "in-use"),
 )
-def delete_dataset(dataset_id: str, service: ServiceDep) -> None:
+def delete_dataset(dataset_id: Identity, service: ServiceDep) -> None:
     """Refused while any search refers to it."""
     with service.database.write() as session:
         row = _found(session.get(DatasetRow, dataset_id), dataset_id)

@@ -6,7 +6,10 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from fastapi.responses import FileResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from service.http.errors import answer
+from service.http.problems import problem
 
 
 class LeasedFile(FileResponse):
@@ -32,6 +35,25 @@ class LeasedFile(FileResponse):
             self._leased = leased.pop_all()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or the part of it that is asked for."""
+        """Send the file, or the part of it that is asked for, or a problem with that part."""
+        refused = False
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = True
+                document = problem(
+                    "invalid-range",
+                    "the file has no such range of bytes; leave out the Range header for all of it",
+                    status=message["status"],
+                )
+                response = answer(document, instance=scope["path"])
+                response.raw_headers.extend(
+                    pair for pair in message["headers"] if pair[0] == b"content-range"
+                )
+                await response(scope, receive, send)
+            elif not refused:
+                await send(message)
+
         with self._leased:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_or_refuse)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from api_schemas.fields import Identity, Number
 from api_schemas.weights import ExportPending, WeightsFormat
 from service.exports.building import export_of
 from service.exports.download import LeasedFile
@@ -35,8 +36,8 @@ RETRY_AFTER_SECONDS = 1
     },
 )
 def read_weights(
-    search_id: str,
-    number: Annotated[int, Path(ge=0, lt=2**31)],
+    search_id: Identity,
+    number: Annotated[Number, Path()],
     service: ServiceDep,
     format: Annotated[WeightsFormat, Query()] = WeightsFormat.TRANSFORMERS,
     if_none_match: Annotated[str | None, Header()] = None,

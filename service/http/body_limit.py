@@ -12,14 +12,14 @@ from service.http.problems import ProblemError, problem
 
 
 class BodyLimit:
-    """Answers 413 as soon as a body is known to exceed what ``limit`` allows its path.
+    """Answers 413 as soon as a body is known to exceed what ``limit`` allows such a request.
 
     A declared length is refused before anything is read; an undeclared one is counted as it
     streams in, and refused from inside the endpoint that reads it. (FastAPI's own
     ``max_body_size`` answers in plain text.)
     """
 
-    def __init__(self, app: ASGIApp, limit: Callable[[str], int]) -> None:
+    def __init__(self, app: ASGIApp, limit: Callable[[Scope], int]) -> None:
         self._app = app
         self._limit = limit
 
@@ -28,7 +28,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limit(scope["path"])
+        limit = self._limit(scope)
         document = problem("too-large", f"the body exceeds this server's limit of {limit} bytes")
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:

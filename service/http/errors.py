@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
+import reprlib
 import types
 import typing
 from collections.abc import Sequence
@@ -15,9 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from api_schemas.fields import storable
 from api_schemas.problems import FieldError, InputError, Problem
 from service.blobs.store import BlobError, StoreUnavailableError
+from service.database_errors import is_disk_full, is_transient, summary
 from service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
 
 log = logging.getLogger(__name__)
@@ -30,71 +35,139 @@ BY_STATUS = {
 }
 SHOWN = 200
 """How much of an offending value a problem repeats."""
+RETRY_AFTER_SECONDS = 5
+"""When to come back to a server whose database or blob storage is away."""
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def answer(
     document: Problem, *, instance: str | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """A problem document as a response."""
+    """A problem document as a response. What it repeats of a request may hold any character."""
     body = document.model_dump(mode="json", exclude_none=True)
     if instance is not None:
         body["instance"] = instance
-    return JSONResponse(body, document.status, headers, media_type=MEDIA_TYPE)
+    if document.status == 503:
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS), **(headers or {})}
+    return JSONResponse(_printable(body), document.status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception with a problem document."""
+    """Answer every exception with a problem document.
+
+    The handlers are coroutines: others would wait for a free thread behind requests that wait for
+    the database.
+    """
 
     @app.exception_handler(InputError)
-    def _input(request: Request, error: InputError) -> JSONResponse:
-        return answer(input_problem(error, "invalid-input"), instance=request.url.path)
+    async def _input(request: Request, error: InputError) -> JSONResponse:
+        return answer(input_problem(error, "invalid-input"), instance=_path(request))
 
     @app.exception_handler(RequestValidationError)
-    def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(
-            validation_problem(error.errors(), _body_annotation(request)),
-            instance=request.url.path,
-        )
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        document = validation_problem(error.errors(), _body_annotation(request))
+        return answer(document, instance=_path(request))
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else {}
         if isinstance(error, ProblemError):
             document = error.problem
         elif _is_full_disk(error.__cause__):  # FastAPI calls any failure to read a form a 400
             document = _full()
         else:
             kind = BY_STATUS.get(error.status_code, "http-error")
-            detail = f"{request.method} {request.url.path}: {error.detail}"
+            detail = f"{request.method} {_path(request)}: {error.detail}"
             document = problem(kind, detail, status=error.status_code)
-        headers = dict(error.headers) if error.headers else None
-        return answer(document, instance=request.url.path, headers=headers)
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(app, request))
+        return answer(document, instance=_path(request), headers=headers)
 
     @app.exception_handler(BlobError)
-    def _blob(request: Request, error: BlobError) -> JSONResponse:
-        log.error("%s %s failed: %s", request.method, request.url.path, error)
+    async def _blob(request: Request, error: BlobError) -> JSONResponse:
+        log.error("%s %s failed: %s", request.method, _path(request), error)
         away = isinstance(error, StoreUnavailableError)
         kind = "storage-unavailable" if away else "storage-damaged"
-        return answer(problem(kind, str(error)), instance=request.url.path)
+        return answer(problem(kind, str(error)), instance=_path(request))
+
+    @app.exception_handler(sqlalchemy.exc.SQLAlchemyError)
+    async def _database(request: Request, error: sqlalchemy.exc.SQLAlchemyError) -> JSONResponse:
+        if isinstance(error, sqlalchemy.exc.IntegrityError):
+            log.warning("%s %s: %s", request.method, _path(request), summary(error))
+            detail = "what this refers to was changed by another request at the same moment"
+            return answer(problem("conflict", f"{detail}; try again"), instance=_path(request))
+        if not is_transient(error):
+            return _fault(request, error)
+        log.warning("%s %s: %s", request.method, _path(request), summary(error))
+        full = is_disk_full(error)
+        return answer(_full() if full else _away(), instance=_path(request))
+
+    @app.exception_handler(OSError)
+    async def _system(request: Request, error: OSError) -> JSONResponse:
+        if not _is_full_disk(error):
+            return _fault(request, error)
+        log.error("%s %s: %s", request.method, _path(request), error)
+        return answer(_full(), instance=_path(request))
 
     @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        if _is_full_disk(error):
-            document = _full()
-        else:
-            document = problem("internal-error", "the server could not answer this request")
-        return answer(document, instance=request.url.path)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _fault(request, error)
+
+
+def _fault(request: Request, error: Exception) -> JSONResponse:
+    """500 for what should not happen; the log has the traceback."""
+    log.error("%s %s failed", request.method, _path(request), exc_info=error)
+    document = problem("internal-error", "the server could not answer this request")
+    return answer(document, instance=_path(request))
+
+
+def _path(request: Request) -> str:
+    """Not ``request.url``, which cannot be made of every Host header."""
+    path: str = request.scope["path"]
+    return path
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that some route takes at the request's path."""
+    scope = dict(request.scope)
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in app.routes)
+    ]
+    return [*found, "HEAD"] if "GET" in found else found
 
 
 def _full() -> Problem:
     return problem("storage-full", "there is no room left to store this; nothing was registered")
 
 
+def _away() -> Problem:
+    return problem(
+        "database-unavailable",
+        "the database does not answer, is locked or read-only now; nothing was changed; "
+        "try again later",
+    )
+
+
 def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether a file, or SQLite, found no room."""
-    if isinstance(error, sqlalchemy.exc.OperationalError):
-        return getattr(error.orig, "sqlite_errorname", None) == "SQLITE_FULL"
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Whether a file, or the database, found no room."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return is_disk_full(error)
+
+
+def _printable(value: Any) -> Any:
+    """A JSON value without halves of surrogate pairs, NULs and infinities."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return value
 
 
 def input_problem(error: InputError, kind: str) -> Problem:
@@ -130,7 +203,7 @@ def validation_problem(errors: Sequence[Any], annotation: Any = None) -> Problem
             where, detail = f"{where}/{tag}", "this field is required"
         elif error["type"] == "json_invalid":
             detail, value, where = f"this is not JSON: {context['error']}", None, ""
-        shown = None if value is None else str(value)[:SHOWN]
+        shown = None if value is None else _shown(value)
         fields.append(FieldError(pointer=where, detail=detail, value=shown))
     fields = _merged(fields)
     first = fields[0]
@@ -138,6 +211,17 @@ def validation_problem(errors: Sequence[Any], annotation: Any = None) -> Problem
     more = f", and {len(fields) - 1} more" if len(fields) > 1 else ""
     name = first.pointer.removeprefix("/") or "body"
     return problem("invalid-request", f"{name}: {first.detail}{found}{more}", errors=fields)
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, however long or deep it is."""
+    if isinstance(value, bytes):
+        value = value[:SHOWN].decode(errors="replace")
+    if isinstance(value, str):
+        return value[:SHOWN]
+    if isinstance(value, dict | list):
+        return reprlib.repr(value)[:SHOWN]
+    return str(value)[:SHOWN]
 
 
 def pointer(parts: Sequence[object]) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
-from sqlalchemy import ColumnElement, Select, tuple_
+from pydantic import AwareDatetime, TypeAdapter
+from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from api_schemas.fields import CursorText, Identity, Number
 from api_schemas.problems import InputError
 
+Position = TypeVar("Position")
+
 Limit = Annotated[int, Query(ge=1, le=1000, description="most items on a page")]
-Cursor = Annotated[
-    str | None, Query(max_length=300, description="the `next_cursor` of the page before")
-]
+Cursor = Annotated[CursorText | None, Query(description="the `next_cursor` of the page before")]
+
+_NEWEST: TypeAdapter[tuple[AwareDatetime, str]] = TypeAdapter(tuple[AwareDatetime, Identity])
+_NUMBERED: TypeAdapter[tuple[int]] = TypeAdapter(tuple[Number])
 
 
 def encode_cursor(*position: object) -> str:
@@ -24,20 +29,13 @@ def encode_cursor(*position: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> list[Any]:
-    """The position that a cursor stands for.
+def number_of(cursor: str) -> int:
+    """The number after which a page of numbered things begins.
 
     Raises:
-        InputError: it is not a cursor of ours.
+        InputError: it is not a cursor of such a list.
     """
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        position = json.loads(base64.urlsafe_b64decode(padded))
-        if isinstance(position, list):
-            return position
-    except ValueError:
-        pass
-    raise _bad(cursor)
+    return _decoded(cursor, _NUMBERED)[0]
 
 
 def newest_page(
@@ -51,14 +49,7 @@ def newest_page(
 ) -> tuple[list[Any], str | None]:
     """One page of ``query``, the newest first, and the cursor of the next."""
     if cursor is not None:
-        try:
-            moment, last = decode_cursor(cursor)
-            before: ColumnElement[bool] = tuple_(created_at, identity) < tuple_(
-                datetime.fromisoformat(moment), last
-            )
-        except (ValueError, TypeError) as error:
-            raise _bad(cursor) from error
-        query = query.where(before)
+        query = query.where(tuple_(created_at, identity) < tuple_(*_moment_and_id(cursor)))
     query = query.order_by(created_at.desc(), identity.desc()).limit(limit + 1)
     rows = list(session.scalars(query))
     if len(rows) <= limit:
@@ -66,6 +57,23 @@ def newest_page(
     last_row = rows[limit - 1]
     moment = getattr(last_row, created_at.key)
     return rows[:limit], encode_cursor(moment.isoformat(), getattr(last_row, identity.key))
+
+
+def _moment_and_id(cursor: str) -> tuple[datetime, str]:
+    moment, identity = _decoded(cursor, _NEWEST)
+    try:
+        return moment.astimezone(UTC), identity
+    except OverflowError as error:  # within a day of the first or the last year
+        raise _bad(cursor) from error
+
+
+def _decoded(cursor: str, position: TypeAdapter[Position]) -> Position:
+    """The position that a cursor stands for."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return position.validate_json(base64.urlsafe_b64decode(padded), strict=True)
+    except ValueError as error:  # neither Base64, nor JSON, nor a position of this list
+        raise _bad(cursor) from error
 
 
 def _bad(cursor: str) -> InputError:

@@ -95,6 +95,12 @@ _ALL = (
     ),
     ProblemKind("in-use", 409, "Still in use", "A search refers to this, so it cannot be deleted."),
     ProblemKind(
+        "conflict",
+        409,
+        "Another request came in between",
+        "What the request refers to was changed meanwhile. Nothing was stored; try again.",
+    ),
+    ProblemKind(
         "illegal-transition",
         409,
         "Illegal in this state",
@@ -122,6 +128,12 @@ _ALL = (
         "too-large", 413, "The request is too large", "The body exceeds the server's limit."
     ),
     ProblemKind(
+        "invalid-range",
+        416,
+        "The file has no such range",
+        "The Range header is not one of bytes, or begins beyond the end of the file.",
+    ),
+    ProblemKind(
         "unsupported-media-type",
         415,
         "This media type is not taken here",
@@ -147,6 +159,12 @@ _ALL = (
     ),
     ProblemKind(
         "not-ready", 503, "The service is not ready", "It cannot take work now; try again soon."
+    ),
+    ProblemKind(
+        "database-unavailable",
+        503,
+        "The database cannot be reached",
+        "It is away, restarting, locked or read-only. Nothing was changed; try again later.",
     ),
     ProblemKind(
         "storage-unavailable",

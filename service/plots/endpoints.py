@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
+from api_schemas.fields import Identity
 from api_schemas.plots import PictureFormat, PlotKind
 from service.http.etags import etag_of, matches
 from service.http.problems import documented, not_found
@@ -43,7 +44,7 @@ for many do not take the cores from everyone else."""
     },
 )
 def read_plot(
-    search_id: str,
+    search_id: Identity,
     kind: PlotKind,
     service: ServiceDep,
     format: Annotated[PictureFormat, Query()] = PictureFormat.PNG,

@@ -28,21 +28,21 @@ from service.supernets.tables import SupernetRow
 
 
 @dataclass(frozen=True)
-class IdempotencyKey:
+class KeyOfRequest:
     """A client's key, and a digest of the body that it came with."""
 
     key: str
     body_digest: str
 
     @classmethod
-    def of(cls, key: str, body: SearchCreate) -> IdempotencyKey:
+    def of(cls, key: str, body: SearchCreate) -> KeyOfRequest:
         """The key with the digest of this body, whatever the spelling of its JSON."""
         return cls(
             key, hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()
         )
 
 
-def create(service: Service, body: SearchCreate, key: IdempotencyKey | None) -> SearchRow:
+def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> SearchRow:
     """The new search, queued; or the one that the same request has created before.
 
     Raises:
@@ -69,7 +69,7 @@ def create(service: Service, body: SearchCreate, key: IdempotencyKey | None) -> 
     return row
 
 
-def _earlier(session: Session, key: IdempotencyKey | None) -> SearchRow | None:
+def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
     if key is None or (row := repository.by_idempotency_key(session, key.key)) is None:
         return None
     if row.idempotency_digest != key.body_digest:

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from sqlalchemy.orm import Session
 
+from api_schemas.fields import IdempotencyKey, Identity
 from api_schemas.paging import Page
-from api_schemas.problems import InputError
 from api_schemas.searches import (
     BudgetExtension,
     EvaluationRead,
@@ -17,21 +17,20 @@ from api_schemas.searches import (
     SearchCreate,
     SearchRead,
 )
-from service.http.paging import Cursor, Limit, decode_cursor, encode_cursor
+from service.http.paging import Cursor, Limit, encode_cursor, number_of
 from service.http.problems import documented, not_found
+from service.http.routing import StrictRoute
 from service.runtime import Service, ServiceDep
 from service.searches import evaluations, reading, repository, transitions
-from service.searches.creation import IdempotencyKey, create
+from service.searches.creation import KeyOfRequest, create
 from service.searches.tables import SearchRow
 
-router = APIRouter(prefix="/v1/searches", tags=["searches"])
+router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
 
 Key = Annotated[
-    str | None,
+    IdempotencyKey | None,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
         description="the same key with the same body creates one search, however often it is sent",
     ),
 ]
@@ -51,7 +50,7 @@ def create_search(
     Everything that can be known to be wrong is refused here: a metric that is not the task's, a
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
-    key = None if idempotency_key is None else IdempotencyKey.of(idempotency_key, body)
+    key = None if idempotency_key is None else KeyOfRequest.of(idempotency_key, body)
     return _read(service, create(service, body, key))
 
 
@@ -67,7 +66,7 @@ def list_searches(
 
 
 @router.get("/{search_id}", summary="Read a search", responses=documented("not-found"))
-def read_search(search_id: str, service: ServiceDep) -> SearchRead:
+def read_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = found(session.get(SearchRow, search_id), search_id)
@@ -79,7 +78,7 @@ def read_search(search_id: str, service: ServiceDep) -> SearchRead:
     summary="Pause a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def pause_search(search_id: str, service: ServiceDep) -> SearchRead:
+def pause_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """No new evaluation begins; those that workers are at finish. Its clock stands still."""
     return _read(service, transitions.pause(service, search_id))
 
@@ -89,7 +88,7 @@ def pause_search(search_id: str, service: ServiceDep) -> SearchRead:
     summary="Resume a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def resume_search(search_id: str, service: ServiceDep) -> SearchRead:
+def resume_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """A paused search goes on where it stood."""
     return _read(service, transitions.resume(service, search_id))
 
@@ -99,7 +98,7 @@ def resume_search(search_id: str, service: ServiceDep) -> SearchRead:
     summary="Cancel a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
+def cancel_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """What is recorded stays; what is in flight is dropped. Cancelling twice is no error."""
     return _read(service, transitions.cancel(service, search_id))
 
@@ -109,7 +108,7 @@ def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
     summary="Extend a search",
     responses=documented("not-found", "illegal-transition", "invalid-request"),
 )
-def extend_search(search_id: str, body: BudgetExtension, service: ServiceDep) -> SearchRead:
+def extend_search(search_id: Identity, body: BudgetExtension, service: ServiceDep) -> SearchRead:
     """More budget. A search that has ended goes on from its evaluations, however it ended."""
     return _read(service, transitions.extend(service, search_id, body))
 
@@ -119,7 +118,7 @@ def extend_search(search_id: str, body: BudgetExtension, service: ServiceDep) ->
     summary="Retry failed evaluations",
     responses=documented("not-found", "illegal-transition"),
 )
-def retry_search(search_id: str, service: ServiceDep) -> SearchRead:
+def retry_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """Every failed evaluation is measured once more; a search that has ended goes on."""
     return _read(service, transitions.retry(service, search_id))
 
@@ -130,7 +129,7 @@ def retry_search(search_id: str, service: ServiceDep) -> SearchRead:
     summary="Delete a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def delete_search(search_id: str, service: ServiceDep) -> None:
+def delete_search(search_id: Identity, service: ServiceDep) -> None:
     """With its evaluations, front and exports. Only once it has ended: cancel it first."""
     transitions.delete(service, search_id)
 
@@ -139,19 +138,14 @@ def delete_search(search_id: str, service: ServiceDep) -> None:
     "/{search_id}/evaluations", summary="List evaluations", responses=documented("not-found")
 )
 def list_evaluations(
-    search_id: str,
+    search_id: Identity,
     service: ServiceDep,
     limit: Limit = 100,
     cursor: Cursor = None,
     state: EvaluationState | None = None,
 ) -> Page[EvaluationRead]:
     """Every evaluation of a search, by number; those in flight too."""
-    after = -1
-    if cursor is not None:
-        position = decode_cursor(cursor)
-        if len(position) != 1 or not isinstance(position[0], int):
-            raise InputError("this is not a cursor of this list", field="cursor", value=cursor)
-        after = position[0]
+    after = -1 if cursor is None else number_of(cursor)
     with service.database.read() as session:
         search = found(session.get(SearchRow, search_id), search_id)
         rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)

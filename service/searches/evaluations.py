@@ -264,10 +264,19 @@ def leave_front(
     )
 
 
-def is_on_front(session: Session, row: EvaluationRow) -> bool:
-    """True when this evaluation is on the Pareto front now."""
-    point = session.get(FrontPointRow, (row.search_id, row.number))
-    return point is not None and point.left_at is None
+def best_on_front(session: Session, search_ids: Collection[str]) -> set[str]:
+    """Those of these searches whose best evaluation is on the Pareto front now."""
+    return set(
+        session.scalars(
+            select(SearchRow.id)
+            .join(
+                FrontPointRow,
+                (FrontPointRow.search_id == SearchRow.id)
+                & (FrontPointRow.number == SearchRow.best_number),
+            )
+            .where(SearchRow.id.in_(search_ids), FrontPointRow.left_at.is_(None))
+        )
+    )
 
 
 def _front(search_id: str) -> Select[int]:

@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from api_schemas.costs import Cost
+from api_schemas.fields import Finite, Identity
 from api_schemas.metrics import TASK_METRICS, Metric, Task
 from api_schemas.problems import InputError
 from api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
@@ -26,6 +28,8 @@ from service.searches.endpoints import found
 from service.searches.tables import SearchRow
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
+
+FINITE: TypeAdapter[float] = TypeAdapter(Finite)
 
 
 def _parameter(name: str, description: str) -> dict[str, Any]:
@@ -72,9 +76,9 @@ class Bounds:
                     remedy=f"valid are format, {', '.join(valid)}",
                 )
             try:
-                bound = float(text)
-            except ValueError as error:
-                raise InputError("this is not a number", field=name, value=text) from error
+                bound = FINITE.validate_python(text)
+            except ValidationError as error:
+                raise InputError("this is not a finite number", field=name, value=text) from error
             (costs if name.startswith("max_") else metrics)[valid[name]] = bound
         return cls(costs, metrics)
 
@@ -99,7 +103,7 @@ class Bounds:
 )
 def read_front(
     request: Request,
-    search_id: str,
+    search_id: Identity,
     service: ServiceDep,
     format: Annotated[Literal["json", "csv"] | None, Query()] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,

@@ -36,23 +36,25 @@ def read_searches(
     *,
     worker_silence_seconds: float,
 ) -> list[SearchRead]:
-    """Searches as REST shows them. Reads one evaluation of each, its best.
+    """Searches as REST shows them, in as many statements for a thousand as for one.
 
-    A worker that was silent for longer than ``worker_silence_seconds`` is gone.
+    Reads one evaluation of each, its best. A worker that was silent for longer than ``worker_silence_seconds`` is gone.
     """
     goes_on = (SearchState.QUEUED, SearchState.RUNNING)
     missing = None
     if any(row.state in goes_on for row in rows):
         missing = presence.missing(session, worker_silence_seconds)
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
-    fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
+    on_front = evaluations.best_on_front(session, list(best))
+    with_best = {row.supernet_id for row in rows if row.id in best}
+    spaces = {key: each.space for key, each in known.get_all(session, with_best).items()}
     return [
         _search(
             row,
             read_evaluation(
                 best[row.id],
-                known.get(session, row.supernet_id).space,
-                {best[row.id].number} if fronts[row.id] else (),
+                spaces[row.supernet_id],
+                {best[row.id].number} if row.id in on_front else (),
             )
             if row.id in best
             else None,

@@ -13,6 +13,7 @@ from service.database import now
 from service.http.paging import newest_page
 from service.searches import evaluations, events
 from service.searches.tables import SearchRow
+from service.stored_json import readable_budget
 
 
 def page(session: Session, *, limit: int, cursor: str | None) -> tuple[list[SearchRow], str | None]:
@@ -50,7 +51,7 @@ def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[Sea
             )
         )
     )
-    return [(row, Budget.model_validate(budget)) for row, budget in rows]
+    return [(row, Budget.model_validate(readable_budget(budget))) for row, budget in rows]
 
 
 def by_idempotency_key(session: Session, key: str) -> SearchRow | None:

@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Table
+from service.stored_json import StoredRequest
 
 
 class SearchRow(Table):
@@ -28,7 +29,7 @@ class SearchRow(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str | None] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(16))
-    request: Mapped[dict[str, Any]]
+    request: Mapped[dict[str, Any]] = mapped_column(StoredRequest)
     """The `SearchCreate` with every default filled in."""
     supernet_id: Mapped[str] = mapped_column(ForeignKey("supernets.id"))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))

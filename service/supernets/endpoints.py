@@ -6,25 +6,28 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from api_schemas.costs import CostReport, CostRequest
+from api_schemas.fields import MAX_NAME, Identity, Name, storable
 from api_schemas.paging import Page
 from api_schemas.problems import FieldError, InputError
 from api_schemas.spaces import SpaceRead
 from api_schemas.supernets import SupernetFromHub, SupernetFromPath, SupernetRead
 from service.http.errors import validation_problem
+from service.http.json_body import parse_json
 from service.http.paging import Cursor, Limit
 from service.http.problems import ProblemError, documented, not_found, problem, refuse
+from service.http.routing import FORM, JSON, StrictRoute, media_type
 from service.runtime import Service, ServiceDep
 from service.supernets import reading, repository, sources
 from service.supernets.registration import register
 from service.supernets.tables import SupernetRow
 
-router = APIRouter(prefix="/v1/supernets", tags=["super-networks"])
+router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 
-MAX_NAME = 200
+NAME: TypeAdapter[str] = TypeAdapter(Name)
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -76,14 +79,14 @@ async def create_supernet(request: Request, service: ServiceDep) -> SupernetRead
     Answers once a worker has: with what the checkpoint holds, or with a problem that names the
     file, tensor or key at fault. Nothing is registered then.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
+    found = media_type(request)
+    if found == FORM:
         return await _from_form(request, service)
-    if media_type == "application/json":
+    if found == JSON:
         return await _from_json(request, service)
     raise refuse(
         "unsupported-media-type",
-        f"a super-network comes as multipart/form-data or application/json, found {media_type!r}",
+        f"a super-network comes as {FORM} or {JSON}, found {found!r}",
     )
 
 
@@ -103,20 +106,27 @@ async def _from_form(request: Request, service: Service) -> SupernetRead:
                 field="archive",
                 remedy="send the checkpoint as a file in this multipart field",
             )
-        if not isinstance(name, str | None) or len(name or "") > MAX_NAME:
-            raise InputError(f"a name is text of at most {MAX_NAME} characters", field="name")
+        try:
+            asked = NAME.validate_python(name or "")
+        except ValidationError as error:
+            raise InputError(
+                f"a name is text of at most {MAX_NAME} characters, without NUL",
+                field="name",
+                value=name[:MAX_NAME] if isinstance(name, str) else None,
+            ) from error
         source = partial(sources.from_upload, upload.file, settings=service.settings)
-        return await register(service, source, name or upload.filename)
+        return await register(service, source, asked or storable(upload.filename or "")[:MAX_NAME])
 
 
 async def _from_json(request: Request, service: Service) -> SupernetRead:
-    body = await request.body()
+    body = parse_json(await request.body())
     model: type[SupernetFromHub] | type[SupernetFromPath]
-    model = SupernetFromHub if b'"hub_id"' in body else SupernetFromPath
+    model = SupernetFromHub if isinstance(body, dict) and "hub_id" in body else SupernetFromPath
     try:
-        asked = model.model_validate_json(body)
+        asked = model.model_validate(body)
     except ValidationError as error:
-        raise ProblemError(validation_problem(error.errors(), model)) from error
+        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise ProblemError(validation_problem(found, model)) from error
     if isinstance(asked, SupernetFromHub):
         hub = partial(sources.from_hub, asked, settings=service.settings)
         return await register(service, hub, asked.name or asked.hub_id)
@@ -135,14 +145,14 @@ def list_supernets(
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
-def read_supernet(supernet_id: str, service: ServiceDep) -> SupernetRead:
+def read_supernet(supernet_id: Identity, service: ServiceDep) -> SupernetRead:
     """Its method, the summary of its space, and what its largest and smallest subnets cost."""
     with service.database.read() as session:
         return reading.read(_ready(repository.ready(session, supernet_id), supernet_id))
 
 
 @router.get("/{supernet_id}/space", summary="The search space", responses=documented("not-found"))
-def read_space(supernet_id: str, service: ServiceDep) -> SpaceRead:
+def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
     """Every dimension with its choices."""
     with service.database.read() as session:
         _ready(repository.ready(session, supernet_id), supernet_id)
@@ -154,7 +164,7 @@ def read_space(supernet_id: str, service: ServiceDep) -> SpaceRead:
     summary="What a subnet costs",
     responses=documented("not-found", "invalid-input"),
 )
-def price_subnet(supernet_id: str, body: CostRequest, service: ServiceDep) -> CostReport:
+def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) -> CostReport:
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
         _ready(repository.ready(session, supernet_id), supernet_id)
@@ -170,7 +180,7 @@ def price_subnet(supernet_id: str, body: CostRequest, service: ServiceDep) -> Co
     summary="Delete a super-network",
     responses=documented("not-found", "in-use"),
 )
-def delete_supernet(supernet_id: str, service: ServiceDep) -> None:
+def delete_supernet(supernet_id: Identity, service: ServiceDep) -> None:
     """Refused while any search refers to it."""
     with service.database.write() as session:
         row = _ready(repository.ready(session, supernet_id), supernet_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +15,7 @@ from api_schemas.costs import CostReport
 from api_schemas.supernets import SupernetReport
 from search.cost import cost_report
 from search.space import SearchSpace, SubnetConfig
+from service.http.problems import not_found
 from service.supernets.tables import SupernetRow
 
 CAPACITY = 64
@@ -38,18 +41,40 @@ class KnownSupernets:
         self._lock = threading.Lock()
 
     def get(self, session: Session, supernet_id: str) -> KnownSupernet:
-        """What is known of a ready super-network."""
+        """What is known of a ready super-network.
+
+        Raises:
+            ProblemError: 404, there is none.
+        """
+        found = self.get_all(session, [supernet_id])
+        if supernet_id not in found:  # deleted since it was looked up
+            raise not_found("super-network", supernet_id)
+        return found[supernet_id]
+
+    def get_all(self, session: Session, supernet_ids: Collection[str]) -> dict[str, KnownSupernet]:
+        """What is known of several: one statement for all that are not in the cache."""
+        found: dict[str, KnownSupernet] = {}
         with self._lock:
-            if (known := self._known.get(supernet_id)) is not None:
-                self._known.move_to_end(supernet_id)
-                return known
-        stored = session.scalars(
-            select(SupernetRow.report).where(SupernetRow.id == supernet_id)
-        ).one()
-        report = SupernetReport.model_validate(stored)
-        known = KnownSupernet(report, SearchSpace(report.dimensions))
+            for supernet_id in supernet_ids:
+                if (known := self._known.get(supernet_id)) is not None:
+                    self._known.move_to_end(supernet_id)
+                    found[supernet_id] = known
+        if missing := [each for each in supernet_ids if each not in found]:
+            stored = session.execute(
+                select(SupernetRow.id, SupernetRow.report).where(SupernetRow.id.in_(missing))
+            )
+            read = {supernet_id: _known(report) for supernet_id, report in stored}
+            self._keep(read)
+            found |= read
+        return found
+
+    def _keep(self, read: Mapping[str, KnownSupernet]) -> None:
         with self._lock:
-            self._known[supernet_id] = known
+            self._known.update(read)
             while len(self._known) > CAPACITY:
                 self._known.popitem(last=False)
-        return known
+
+
+def _known(stored: Any) -> KnownSupernet:
+    report = SupernetReport.model_validate(stored)
+    return KnownSupernet(report, SearchSpace(report.dimensions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,20 @@ SERVER = os.environ.get("ELASTICNAS_TEST_POSTGRES", "postgresql://postgres@127.0
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """An empty database of its own on a running PostgreSQL."""
+    """An empty database of its own on a running PostgreSQL; tests that share it empty it."""
+    with _new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url() -> Iterator[str]:
+    """An empty database of the module's own on a running PostgreSQL."""
+    with _new_database() as url:
+        yield url
+
+
+@contextmanager
+def _new_database() -> Iterator[str]:
     name = f"elasticnas_test_{uuid.uuid4().hex[:12]}"
     try:
         server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)

@@ -77,6 +77,97 @@ def test_what_macos_adds_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("pack", [tar_of, zip_of], ids=["tar", "zip"])
 @pytest.mark.parametrize(
+    "extra",
+    [
+        ["._net", "net/._base", "net/base/._config.json"],
+        [".DS_Store", "net/.DS_Store"],
+        ["Thumbs.db", "net/base/thumbs.DB", "net/desktop.ini"],
+        ["__MACOSX/net/._search_space.json"],
+        [".git/HEAD", "net/.gitattributes", "net/base/.cache/huggingface/x"],
+        ["net/base/Icon\r", "net/@eaDir/x"],
+    ],
+)
+def test_what_systems_add_hides_no_wrapper(extra, pack, tmp_path):
+    net = {f"net/{name}": text for name, text in NET.items()}
+    junk = dict.fromkeys(extra, "junk")
+    assert files_in(unpacked(pack(junk | net), tmp_path)) == NET
+
+
+def test_several_folders_may_wrap_the_checkpoint(tmp_path):
+    files = {f"./models/my-net/{name}": text for name, text in NET.items()}
+    assert files_in(unpacked(tar_of(files), tmp_path)) == NET
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_hard_link_to_a_member_is_that_member(format, mode, tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode, format=format) as tar:
+        plain = tarfile.TarInfo("./store/config.json")
+        plain.size, plain.pax_headers = 2, {"SCHILY.xattr.user.note": "x"}
+        tar.addfile(plain, io.BytesIO(b"{}"))
+        for name, target in (("base/a", "./store/config.json"), ("base/b", "base/a")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, target
+            tar.addfile(link)
+    root = unpacked(out.getvalue(), tmp_path)
+    assert files_in(root) == {"store/config.json": "{}", "base/a": "{}", "base/b": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [(tarfile.LNKTYPE, "--hard-dereference"), (tarfile.SYMTYPE, "tar --dereference")],
+)
+def test_the_advice_about_a_link_is_of_its_kind(kind, option, tmp_path):
+    member = tarfile.TarInfo("base/x")
+    member.type, member.linkname = kind, "base/later"
+    with pytest.raises(InputError) as caught:
+        unpacked(tar_with(member), tmp_path)
+    assert option in (caught.value.remedy or "")
+
+
+def test_links_count_against_the_limit(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        plain = tarfile.TarInfo("base/0")
+        plain.size = 400
+        tar.addfile(plain, io.BytesIO(b"x" * 400))
+        for number in range(1, 4):
+            link = tarfile.TarInfo(f"base/{number}")
+            link.type, link.linkname = tarfile.LNKTYPE, "base/0"
+            tar.addfile(link)
+    with pytest.raises(InputError, match="unpacks to more"):
+        unpacked(out.getvalue(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["base/" + "a" * 300, "base/\udcff"])
+def test_a_name_that_no_file_can_have_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=r"no file can have|not UTF-8"):
+        unpacked(tar_of({name: "x"}), tmp_path)
+
+
+def test_a_tar_of_the_oldest_kind_is_read(tmp_path):
+    member = tarfile.TarInfo("base/x").tobuf(tarfile.USTAR_FORMAT)
+    old = bytearray(member)
+    old[257:265] = bytes(8)
+    old[148:156] = b" " * 8
+    old[148:156] = f"{sum(old):06o}\0 ".encode()
+    assert files_in(unpacked(bytes(old) + bytes(1024), tmp_path)) == {"base/x": ""}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_inside_other_compressions_is_called_so(method, tmp_path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as pack:
+        pack.writestr("base/x", os.urandom(400))
+    data = bytearray(out.getvalue())
+    data[60:300] = bytes(240)
+    with pytest.raises(InputError, match="damaged"):
+        unpacked(bytes(data), tmp_path)
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of], ids=["tar", "zip"])
+@pytest.mark.parametrize(
     "name", ["../evil", "base/../../evil", "/etc/evil", "..\\evil", "C:\\evil"]
 )
 def test_no_name_leads_out_of_the_folder(name, pack, tmp_path):

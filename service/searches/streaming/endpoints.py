@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from api_schemas.fields import Identity
 from api_schemas.problems import InputError
 from service.http.problems import documented, not_found
 from service.runtime import ServiceDep
@@ -53,7 +54,7 @@ LastEventIdQuery = Annotated[
     | {204: {"description": "The search is over, and the client has seen all: do not reconnect"}},
 )
 def search_events(
-    search_id: str,
+    search_id: Identity,
     service: ServiceDep,
     last_event_id: LastEventIdHeader = None,
     last_event_id_in_query: LastEventIdQuery = None,
