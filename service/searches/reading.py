@@ -38,7 +38,8 @@ def read_searches(
 ) -> list[SearchRead]:
     """Searches as REST shows them, in as many statements for a thousand as for one.
 
-    Reads one evaluation of each, its best. A worker that was silent for longer than ``worker_silence_seconds`` is gone.
+    Reads one evaluation of each, its best. A worker that was silent for longer than
+    ``worker_silence_seconds`` is gone.
     """
     goes_on = (SearchState.QUEUED, SearchState.RUNNING)
     missing = None
