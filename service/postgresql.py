@@ -39,7 +39,6 @@ REQUEST_SECONDS = 4.0
 WORK_SECONDS = 30.0
 TRIED_AFTER_SECONDS = 0.5
 """A connection that lay in the pool for longer is tried before it is used."""
-PING_SECONDS = 0.75
 CONNECT_SECONDS = 2
 """The least that psycopg allows."""
 LEAST_SECONDS = 0.5
@@ -59,11 +58,13 @@ class Limits:
     """How long users of an engine wait, in seconds.
 
     ``block`` bounds everything between the begin and the end of a `Guard.block`, ``answer`` one
-    round trip; ``statement``, ``lock`` and ``idle_in_transaction`` are kept by the server.
+    round trip, ``ping`` that of a connection which is tried; ``statement``, ``lock`` and
+    ``idle_in_transaction`` are kept by the server.
     """
 
     block: float | None
     answer: float
+    ping: float
     statement: float
     lock: float
     idle_in_transaction: float
@@ -77,6 +78,7 @@ class Limits:
         return cls(
             block=seconds,
             answer=seconds,
+            ping=0.1875 * seconds,
             statement=0.875 * seconds,
             lock=0.75 * seconds,
             idle_in_transaction=max(10.0, 2 * seconds),
@@ -90,6 +92,7 @@ class Limits:
         return cls(
             block=None,
             answer=seconds + 5,
+            ping=0.1 * seconds,
             statement=seconds,
             lock=seconds / 3,
             idle_in_transaction=max(45.0, 1.5 * seconds),
@@ -134,9 +137,16 @@ class Guard:
 
     @contextmanager
     def trial(self) -> Iterator[None]:
-        """Let answers take no longer than those of a connection that works."""
-        with self.patience(PING_SECONDS):
-            yield
+        """Let an answer take no longer than that of a connection which works.
+
+        If it does, the server may well be there, and the connection alone be dead.
+        """
+        self._local.tries = True
+        try:
+            with self.patience(self._limits.ping):
+                yield
+        finally:
+            self._local.tries = False
 
     def answer_seconds(self) -> float:
         """How long the current thread may wait for an answer."""
@@ -150,6 +160,8 @@ class Guard:
 
     def lost(self) -> None:
         """The server did not answer in time, or cannot be connected to."""
+        if getattr(self._local, "tries", False):
+            return
         with self._lock:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if self._away_since is None:
