@@ -53,7 +53,8 @@ def test_the_head_of_a_stream_ends(light_service):
     head = light_service.client.head(f"/v1/searches/{running}/events")
     assert head.status_code == 200
     assert head.headers["content-type"].startswith("text/event-stream")
-    assert light_service.client.app.state.service.watcher.is_idle
+    watcher = light_service.client.app.state.service.watcher
+    light_service.until(lambda: watcher.is_idle)
 
 
 @pytest.mark.parametrize(
