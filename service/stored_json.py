@@ -73,7 +73,8 @@ def readable_request(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def readable_budget(budget: dict[str, Any]) -> dict[str, Any]:
-    """A stored budget; one of infinitely many seconds has no limit of time."""
+    """A stored budget, also inside its request; infinitely many seconds are no limit of time."""
+    budget = budget.get("budget", budget)
     return budget if _is_finite(budget.get("seconds")) else {**budget, "seconds": None}
 
 

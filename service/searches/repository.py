@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import JSON, ColumnElement, Text, case, delete, func, select, type_coerce
 from sqlalchemy.orm import Session, load_only
 
 from api_schemas.problems import Problem
@@ -33,7 +34,7 @@ def locked(session: Session, search_id: str) -> SearchRow | None:
 def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[SearchRow, Budget]]:
     """State, counters and budgets of these searches, without the rest of what was asked for."""
     rows = session.execute(
-        select(SearchRow, SearchRow.request["budget"])
+        select(SearchRow, _budget(session))
         .where(SearchRow.id.in_(search_ids))
         .options(
             load_only(
@@ -52,6 +53,18 @@ def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[Sea
         )
     )
     return [(row, Budget.model_validate(readable_budget(budget))) for row, budget in rows]
+
+
+def _budget(session: Session) -> ColumnElement[Any]:
+    """The budget of a search; the whole request where SQLite cannot look into it.
+
+    An earlier version stored infinite bounds, which SQLite then calls malformed JSON.
+    """
+    budget = type_coerce(SearchRow.request["budget"], JSON())
+    if session.get_bind().dialect.name != "sqlite":
+        return budget
+    is_valid = func.json_valid(type_coerce(SearchRow.request, Text())) == 1
+    return case((is_valid, budget), else_=type_coerce(SearchRow.request, JSON()))
 
 
 def by_idempotency_key(session: Session, key: str) -> SearchRow | None:

@@ -68,6 +68,11 @@ class KnownSupernets:
             found |= read
         return found
 
+    def forget(self) -> None:
+        """Begin with an empty cache."""
+        with self._lock:
+            self._known.clear()
+
     def _keep(self, read: Mapping[str, KnownSupernet]) -> None:
         with self._lock:
             self._known.update(read)
