@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from api_schemas.problems import InputError
@@ -39,16 +38,25 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tens
     for file, read in _files(folder, stem, label):
         tensors.update(read(file, label))
     refuse_quantised(tensors, label=label)
-    for name, tensor in tensors.items():
-        if tensor.dtype in PLAIN_DTYPES:
-            if not torch.isfinite(tensor).all():
-                raise InputError(
-                    "the tensor holds NaN or infinite values",
-                    field=f"{label}/{name}",
-                    remedy="export the checkpoint again from a run that did not diverge",
-                )
-            tensors[name] = tensor.float()
-    return tensors
+    return {name: _checked(tensor, f"{label}/{name}") for name, tensor in tensors.items()}
+
+
+def _checked(tensor: torch.Tensor, field: str) -> torch.Tensor:
+    """A floating tensor in float32, any other as it is."""
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        raise InputError(
+            "the tensor is not stored in full", field=field, remedy="save it dense, on the CPU"
+        )
+    if tensor.dtype not in PLAIN_DTYPES:
+        return tensor
+    tensor = tensor.detach().float()
+    if not torch.isfinite(tensor).all():
+        raise InputError(
+            "the tensor holds NaN or infinite values",
+            field=field,
+            remedy="export the checkpoint again from a run that did not diverge",
+        )
+    return tensor.contiguous()
 
 
 def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, Read]]:
@@ -72,7 +80,9 @@ def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, Read]]:
 def _read_safetensors(file: Path, label: str) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
-    except (SafetensorError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # among them a dtype that torch does not have
         raise InputError(
             f"the file is not readable as safetensors: {error}", field=f"{label}/{file.name}"
         ) from error
@@ -113,7 +123,7 @@ def _read_pickle(file: Path, label: str) -> dict[str, torch.Tensor]:
             field=field,
             remedy="save model.state_dict(), or save as safetensors",
         )
-    return {name: tensor.contiguous() for name, tensor in loaded.items()}
+    return loaded
 
 
 def _refused_pickle(error: Exception, field: str) -> InputError:

@@ -1,4 +1,4 @@
-"""Every option that PEFT, Transformers and its tokenizers write is known, and the docs say of it."""
+"""Every option that PEFT, Transformers and tokenizers write is known, and is in the docs."""
 
 from __future__ import annotations
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from api_schemas.metrics import Task
 from api_schemas.problems import InputError
-from search.space import SubnetConfig
+from supernet.architectures import ARCHITECTURES
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
 from supernet.checkpoint.tokenizer import read_tokenizer
 from supernet.examples import LabelledTexts, tokenize
@@ -106,9 +109,10 @@ ROBERTA_OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def folders(tmp_path: Path) -> list[tuple[str, Path, dict[str, Any] | None]]:
+def folders(tmp_path: Path) -> list[tuple[str, Path]]:
     """Every combination of architecture, files and options: base folders without their weights."""
     made = []
+    configs = {model_type: tiny_config(model_type) for model_type in ARCHITECTURES}
     files = (("json",), ("vocabulary",), ("json", "vocabulary"))
     grid = [
         *product(("bert", "distilbert"), files, (True, False), [None, *BERT_OPTIONS]),
@@ -128,12 +132,11 @@ def folders(tmp_path: Path) -> list[tuple[str, Path, dict[str, Any] | None]]:
         if "vocabulary" not in kinds:
             for name in ("vocab.txt", "vocab.json", "merges.txt"):
                 (folder / name).unlink(missing_ok=True)
-        config = tiny_config(model_type)
-        config["vocab_size"] = 400
+        config = configs[model_type] | {"vocab_size": 400}
         (folder / "config.json").write_text(json.dumps(config))
         if options is not None:
             (folder / "tokenizer_config.json").write_text(json.dumps(options))
-        made.append((f"{model_type} {kinds} {lowercase} {options}", folder, options))
+        made.append((f"{model_type} {kinds} {lowercase} {options}", folder))
     return made
 
 
@@ -160,7 +163,7 @@ def stock(folder: Path) -> PreTrainedTokenizerBase:
 
 def test_ids_are_those_of_auto_tokenizer_whatever_the_options(tmp_path: Path):
     differing, refused = [], []
-    for name, folder, _ in folders(tmp_path):
+    for name, folder in folders(tmp_path):
         try:
             ours = ids_of(read_tokenizer(folder))
         except InputError as error:
@@ -195,7 +198,7 @@ def test_an_exported_folder_gives_the_ids_that_were_measured(tmp_path: Path, mod
     supernet = read_supernet(folder)
     out = tmp_path / "out"
     out.mkdir()
-    write_transformers_folder(supernet, subnet(supernet.space.maximal), card(), out)
+    write_transformers_folder(supernet, supernet.space.maximal, card(), out)
     ours = load_tokenizer(supernet)
     assert ids_of(ours) == ids_of(stock(out))
     measured = tokenize(
@@ -212,18 +215,10 @@ def test_an_exported_folder_gives_the_ids_that_were_measured(tmp_path: Path, mod
         assert measured.type_ids == (None if types is None else [types])
 
 
-def subnet(config: SubnetConfig) -> SubnetConfig:
-    return config
-
-
 def resize_embeddings(base: Path, rows: int) -> None:
     """The same model with room for ``rows`` tokens."""
-    from transformers import AutoModelForSequenceClassification
-
     model = AutoModelForSequenceClassification.from_pretrained(base)
     model.resize_token_embeddings(rows)
-    tokenizer = base.parent / "kept"
-    shutil.copytree(base, tokenizer)
     model.save_pretrained(base)
 
 
@@ -280,17 +275,15 @@ def test_tokens_beyond_the_embeddings_are_refused_at_registration(tmp_path: Path
 
 
 def test_token_types_beyond_the_embeddings_are_refused_at_registration(tmp_path: Path):
-    folder = write_checkpoint(tmp_path)
-    config = folder / "base" / "config.json"
-    content = json.loads(config.read_text())
-    content["type_vocab_size"] = 1
-    config.write_text(json.dumps(content))
+    word_piece(tmp_path)
+    config = tiny_config("bert") | {"vocab_size": 400, "type_vocab_size": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"type_vocab_size.*2 token types.*embeddings for 1"):
-        read_tokenizer(folder / "base")
-    options = folder / "base" / "tokenizer_config.json"
-    told = json.loads(options.read_text()) | {"model_input_names": ["input_ids", "attention_mask"]}
-    options.write_text(json.dumps(told))
-    read_tokenizer(folder / "base")
+        read_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"model_input_names": ["input_ids", "attention_mask"]})
+    )
+    read_tokenizer(tmp_path)
 
 
 def test_a_vocabulary_without_its_unknown_token_is_refused_at_registration(tmp_path: Path):
