@@ -22,9 +22,10 @@ from supernet.supernet import LoraAdapter
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
-
-
 _CONFIG = "adapter/adapter_config.json"
+
+_DEFAULT_TARGETS = ["query", "value"]
+"""PEFT's own choice for BERT and RoBERTa; for DistilBERT it has none."""
 
 
 class _AdapterConfig(BaseModel):
@@ -126,16 +127,15 @@ def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig)
 def _unloaded_by(module: str, config: _AdapterConfig) -> str | None:
     """The option for which PEFT gives ``module`` no adapter, None where it gives it one.
 
-    PEFT's ``check_target_module_exists``, less ``all-linear`` and the architecture's own choice,
-    which may take any linear layer.
+    PEFT's ``check_target_module_exists``, less ``all-linear``, which takes any linear layer.
     """
     if config.exclude_modules and _names(config.exclude_modules, module, "exclude_modules"):
         return "exclude_modules"
     for saved in config.modules_to_save or ():
         if _search(rf"(^|.*\.){saved}($|\..*)", module, "modules_to_save"):
             return "modules_to_save"
-    targets = config.target_modules
-    if targets is None or (isinstance(targets, str) and targets.lower() == "all-linear"):
+    targets = _DEFAULT_TARGETS if config.target_modules is None else config.target_modules
+    if isinstance(targets, str) and targets.lower() == "all-linear":
         return None
     if not _names(targets, module, "target_modules"):
         return "target_modules"

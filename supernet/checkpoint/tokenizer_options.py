@@ -36,6 +36,8 @@ TOKENIZER_OPTIONS: dict[str, Option] = {
     "model_input_names": honoured("whether the model is told token types"),
     "vocab": honoured("a vocabulary in the file itself; the folder must hold one all the same"),
     "merges": honoured("merges in the file itself; the folder must hold them all the same"),
+    "unk_id": honoured("the unknown token of such a vocabulary"),
+    "fix_mistral_regex": honoured("of vocabularies of more than 100,000 tokens"),
     "init_inputs": refused("arguments without a name", _SAVE),
     "fast_tokenizer_files": refused("only tokenizer.json is read", _SAVE),
     "gguf_file": refused("the vocabulary is in another file", _SAVE),

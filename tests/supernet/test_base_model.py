@@ -385,7 +385,7 @@ def test_json_is_read_in_every_encoding_that_windows_writes(tmp_path: Path, enco
     [
         (b"\x00\xff\xfe\x81", "not valid JSON"),
         (b"", "not valid JSON"),
-        (b'{"dimensions": []}', "dimensions"),
+        (b'{"dimensions": []}', "no dimension"),
         (b'{"dimensions": {}}', "dimensions"),
         (b'{"dimension": []}', "dimension"),
         (b'{"dimensions": [{"name": "depth", "kind": "depth", "choices": "3"}]}', "choices"),

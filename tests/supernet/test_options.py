@@ -28,7 +28,10 @@ from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 
-INTERNAL = {"tokenizer_object", "tokenizer_truncation", "tokenizer_padding", "post_processor"}
+INTERNAL = {
+    *("tokenizer", "tokenizer_object", "tokenizer_truncation", "tokenizer_padding"),
+    "post_processor",
+}
 """Arguments of tokenizers that are objects, which no JSON file can hold."""
 
 
