@@ -51,12 +51,14 @@ class _AdapterConfig(BaseModel):
 class AdapterFolder:
     """LoRA branches by module name, and the other tensors of the file (the trained head).
 
-    ``base_name`` is what the adapter calls the base model it was trained on.
+    ``base_name`` is what the adapter calls the base model it was trained on, ``saved_modules`` are
+    ends of the names of modules that the file must hold in full.
     """
 
     adapters: dict[str, LoraAdapter]
     head: dict[str, torch.Tensor]
     base_name: str | None = None
+    saved_modules: tuple[str, ...] = ()
 
 
 def read_adapter(folder: Path) -> AdapterFolder:
@@ -96,7 +98,8 @@ def read_adapter(folder: Path) -> AdapterFolder:
                 remedy="put the layer's own weights into base/",
             )
     adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
-    return AdapterFolder(adapters, head, config.base_model_name_or_path)
+    saved = tuple(config.modules_to_save or ())
+    return AdapterFolder(adapters, head, config.base_model_name_or_path, saved)
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:

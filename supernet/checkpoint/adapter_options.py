@@ -6,8 +6,8 @@ from supernet.checkpoint.options import Option, honoured, refused, without_effec
 
 _PLAIN = "train the adapter as plain LoRA, or merge it into the base (merge_and_unload)"
 _CONVERT = (
-    "save the adapter with path_initial_model_for_weight_conversion, which makes plain LoRA of it, "
-    "or save the base that it was trained on and set init_lora_weights to true"
+    "load it with PeftModel.from_pretrained, set peft_config['default'].init_lora_weights = True, "
+    "save the adapter with save_pretrained, and save unload(), the changed base, as base/"
 )
 
 ADAPTER_OPTIONS: dict[str, Option] = {
