@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +170,34 @@ def test_the_card_counts_the_non_zero_parameters_of_what_it_says_to_load(tmp_pat
         head = sum(int((supernet.model.get_parameter(n) != 0).sum()) for n in supernet.head_tensors)
         adapter = nonzero_in(folder / "adapter_model.safetensors")
         assert told(folder) == nonzero_in(file) + adapter - head
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+from supernet.checkpoint.reader import read_supernet
+from supernet.export.transformers_folder import write_transformers_folder
+from tests.supernet.test_export import card
+supernet = read_supernet(Path(sys.argv[1]))
+named = card().model_copy(update={"supernet_name": chr(0x60C5) + chr(0x611F)})
+write_transformers_folder(supernet, supernet.space.maximal, named, Path(sys.argv[2]))
+"""
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path / "c")
+    config = checkpoint / "base" / "tokenizer_config.json"
+    options = json.loads(config.read_text()) | {"note": "\u60c5"}
+    config.write_text(json.dumps(options, ensure_ascii=False), encoding="utf-8")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(
+        [sys.executable, "-c", EXPORT, str(checkpoint), str(folder)],
+        env=os.environ | ascii_only | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=True,
+    )
+    assert "\u60c5\u611f" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def nonzero_in(file: Path) -> int:
