@@ -16,6 +16,8 @@ BASE_PATTERNS = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model-*.bin",
+    "pytorch_model.bin.index.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -108,7 +110,7 @@ def _space_name(space: Path) -> str:
     if space.name in SPACE_FILES:
         return space.name
     try:
-        content = json.loads(space.read_text())
+        content = json.loads(space.read_bytes())  # in whichever UTF, with a byte order mark or not
     except ValueError:
         return "nncf_config.json"  # ours is strict JSON; NNCF allows comments
     ours = isinstance(content, dict) and "dimensions" in content

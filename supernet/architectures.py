@@ -30,9 +30,9 @@ class Architecture:
     ``encoder`` is the attribute of the classifier that holds the bare encoder. ``head`` are the
     linear modules that see one token a sequence, the last of which gives the logits; ``trained``
     are the modules that sequence classification adds to a pretrained encoder. ``type_ids`` says
-    whether the model is told which text of a pair a token belongs to, ``positions_after_padding``
-    whether it counts positions from behind the padding's id on. ``hidden_size``, ``heads``,
-    ``ffn_width`` and ``depth`` are the config's names for these.
+    whether the model can be told which text of a pair a token belongs to,
+    ``positions_after_padding`` whether it counts positions from behind the padding's id on.
+    ``hidden_size``, ``heads``, ``ffn_width`` and ``depth`` are the config's names for these.
     """
 
     model_type: str
@@ -125,6 +125,7 @@ ROBERTA = Architecture(
     ffn_out=BERT.ffn_out,
     head=("classifier.dense", "classifier.out_proj"),
     trained=("classifier",),
+    type_ids=True,
     positions_after_padding=True,
 )
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from api_schemas.metrics import Task
 from supernet.architectures import Architecture
+from supernet.checkpoint.tokenizer import takes_type_ids
 from supernet.packing import Packing
 from supernet.transfer import sent_to
 
@@ -174,6 +175,7 @@ def tokenize(
     max_length: int,
 ) -> TokenizedExamples:
     """Tokenise every row, special tokens included, truncated to ``max_length``."""
+    types = takes_type_ids(tokenizer, architecture)
     encoded = tokenizer(
         rows.texts,
         rows.pairs,
@@ -181,11 +183,11 @@ def tokenize(
         max_length=max_length,
         padding=False,
         return_attention_mask=False,
-        return_token_type_ids=architecture.type_ids,
+        return_token_type_ids=types,
     )
     return TokenizedExamples(
         token_ids=encoded["input_ids"],
-        type_ids=encoded["token_type_ids"] if architecture.type_ids else None,
+        type_ids=encoded["token_type_ids"] if types else None,
         labels=torch.tensor(
             rows.labels, dtype=torch.float64 if task is Task.REGRESSION else torch.int64
         ),

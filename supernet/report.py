@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from api_schemas.supernets import SupernetReport
+from supernet.checkpoint.model_config import positions
 from supernet.cost_model import cost_model
 from supernet.supernet import Supernet
 
 
 def report(supernet: Supernet) -> SupernetReport:
     """Everything that the service needs to know of a super-network."""
-    positions = int(supernet.config.max_position_embeddings)
-    if supernet.architecture.model_type == "roberta":
-        # RoBERTa counts positions from pad_token_id + 1, so that many embeddings are never used.
-        positions -= int(supernet.config.pad_token_id) + 1
+    longest = positions(supernet.architecture, supernet.config)
     return SupernetReport(
         method=supernet.method,
         model_type=supernet.architecture.model_type,
         num_labels=supernet.num_labels,
         label_names=supernet.label_names,
-        reference_length=min(supernet.reference_length, positions),
-        max_positions=positions,
+        reference_length=min(supernet.reference_length, longest),
+        max_positions=longest,
         has_adapters=bool(supernet.adapters),
         dimensions=supernet.space.dimensions,
         cost_model=cost_model(supernet),

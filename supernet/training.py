@@ -28,6 +28,7 @@ from api_schemas.supernets import Method
 from search.space import SubnetConfig
 from supernet.activation import activate
 from supernet.checkpoint.base_model import classifier_for_training
+from supernet.checkpoint.model_config import positions
 from supernet.checkpoint.space_file import SpaceFile, elastic_part
 from supernet.checkpoint.tokenizer import read_tokenizer
 from supernet.checkpoint.writer import write_supernet
@@ -124,6 +125,7 @@ def train(
         task=task,
         max_length=settings.max_length,
     )
+    _check_length(supernet, examples)
     supernet.model.train(True)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
@@ -139,6 +141,19 @@ def train(
     write_supernet(supernet.to(torch.device("cpu"), torch.float32), base, output)
     state_file.unlink(missing_ok=True)
     return output
+
+
+def _check_length(supernet: Supernet, examples: TokenizedExamples) -> None:
+    """The longest row must have a position for every token."""
+    longest = max(map(len, examples.token_ids), default=0)
+    carried = positions(supernet.architecture, supernet.config)
+    if longest > carried:
+        raise InputError(
+            f"a row has {longest} tokens, the model carries {carried} positions",
+            field="max_length",
+            value=examples.max_length,
+            remedy=f"cut rows to at most {carried} tokens",
+        )
 
 
 def _step(

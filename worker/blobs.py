@@ -39,7 +39,7 @@ def checkpoint(digest: str, blobs: BlobStore, scratch: Path) -> Iterator[Path]:
         OSError, or what else the store raises: a blob is missing, damaged or out of reach.
     """
     with blobs.lease(digest) as path:
-        manifest = Manifest.model_validate_json(path.read_text())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))

@@ -37,4 +37,4 @@ def read_manifest(blobs: BlobStore, digest: str) -> Manifest:
         BlobMissingError, BlobCorruptError: there is none.
     """
     with blobs.lease(digest) as path:
-        return Manifest.model_validate_json(path.read_text())
+        return Manifest.model_validate_json(path.read_bytes())

@@ -6,47 +6,59 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from api_schemas.problems import InputError
+from supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from supernet.checkpoint.json_file import read_object, validated
+from supernet.checkpoint.options import check_options
+from supernet.checkpoint.quantised import require_plain
+from supernet.checkpoint.tensor_names import adapter_name
 from supernet.checkpoint.tensors import read_tensors
 from supernet.supernet import LoraAdapter
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
+_CONFIG = "adapter/adapter_config.json"
+
+_DEFAULT_TARGETS = ["query", "value"]
+"""PEFT's own choice for BERT and RoBERTa; for DistilBERT it has none."""
 
 
 class _AdapterConfig(BaseModel):
-    """The fields of a PEFT config that change what an adapter computes (PEFT 0.5 and later)."""
+    """The fields of a PEFT config that are honoured; `ADAPTER_OPTIONS` says of all others."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     base_model_name_or_path: str | None = None
     peft_type: Literal["LORA"]
     r: int = Field(gt=0)
     lora_alpha: float = Field(gt=0)
-    bias: Literal["none"] = "none"
-    fan_in_fan_out: Literal[False] = False
-    use_dora: Literal[False] = False
     use_rslora: bool = False
-    rank_pattern: dict[str, int] | None = None
-    alpha_pattern: dict[str, float] | None = None
+    rank_pattern: dict[str, PositiveInt] | None = None
+    alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    modules_to_save: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class AdapterFolder:
     """LoRA branches by module name, and the other tensors of the file (the trained head).
 
-    ``base_name`` is what the adapter calls the base model it was trained on.
+    ``base_name`` is what the adapter calls the base model it was trained on, ``saved_modules`` are
+    ends of the names of modules that the file must hold in full.
     """
 
     adapters: dict[str, LoraAdapter]
     head: dict[str, torch.Tensor]
     base_name: str | None = None
+    saved_modules: tuple[str, ...] = ()
 
 
 def read_adapter(folder: Path) -> AdapterFolder:
@@ -57,51 +69,118 @@ def read_adapter(folder: Path) -> AdapterFolder:
 
     Raises:
         InputError: not a LoRA adapter, an option that changes the arithmetic in a way not read
-            here (DoRA, trained biases), half of a pair missing, or a rank that is not the config's.
+            here (`ADAPTER_OPTIONS`), a tensor that PEFT would not load, half of a pair missing,
+            or a rank that is not the config's.
     """
-    field = "adapter/adapter_config.json"
-    raw = read_object(folder / "adapter_config.json", field=field)
-    config = validated(_AdapterConfig, raw, field=field)
+    raw = read_object(folder / "adapter_config.json", field=_CONFIG)
+    check_options(raw, ADAPTER_OPTIONS, field=_CONFIG)
+    config = validated(_AdapterConfig, raw, field=_CONFIG)
     pairs: dict[str, dict[str, torch.Tensor]] = {}
     head: dict[str, torch.Tensor] = {}
     for key, tensor in read_tensors(folder, "adapter_model", label="adapter").items():
-        name = key.removeprefix(_PREFIX).replace(".modules_to_save.default", "")
+        name = adapter_name(key).removeprefix(_PREFIX).replace(".modules_to_save.default", "")
         if (match := _LORA.match(name)) is not None:
-            pairs.setdefault(match["module"], {})[match["part"]] = tensor
+            pair = pairs.setdefault(match["module"], {})
+            if match["part"] in pair:
+                raise InputError("the file holds this tensor twice", field=f"adapter/{key}")
+            pair[match["part"]] = tensor
         elif "lora_" in name:
             raise InputError("this kind of LoRA tensor is not read", field=f"adapter/{key}")
         else:
             head[name] = tensor
     if not pairs:
         raise InputError("the file holds no LoRA tensors", field="adapter/adapter_model")
+    for name in head:
+        if name.rpartition(".")[0] in pairs:
+            raise InputError(
+                "the layer has an adapter, so PEFT would not load this tensor",
+                field=f"adapter/{_PREFIX}{name}",
+                remedy="put the layer's own weights into base/",
+            )
     adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
-    return AdapterFolder(adapters, head, config.base_model_name_or_path)
+    saved = tuple(config.modules_to_save or ())
+    return AdapterFolder(adapters, head, config.base_model_name_or_path, saved)
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:
     for part in "AB":
+        field = f"{_PREFIX}{module}.lora_{part}.weight"
         if part not in pair:
-            raise InputError(
-                "the adapter file lacks this tensor",
-                field=f"adapter/{_PREFIX}{module}.lora_{part}.weight",
-            )
+            raise InputError("the adapter file lacks this tensor", field=f"adapter/{field}")
+        require_plain(field, pair[part], label="adapter")
+    if (option := _unloaded_by(module, config)) is not None:
+        raise InputError(
+            f"PEFT would not load the file's adapter of {module}: {option} leaves it out",
+            field=f"{_CONFIG}/{option}",
+            value=getattr(config, option),
+            remedy="use the adapter_config.json that belongs to the file",
+        )
     a, b = pair["A"], pair["B"]
-    rank = int(_pattern(config.rank_pattern, module, config.r))
+    rank = int(_pattern(config.rank_pattern, module, config.r, "rank_pattern"))
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
         raise InputError(
             f"lora_A of shape {tuple(a.shape)} and lora_B of shape {tuple(b.shape)} do not have "
             f"the rank {rank} of adapter_config.json",
             field=f"adapter/{_PREFIX}{module}",
         )
-    alpha = _pattern(config.alpha_pattern, module, config.lora_alpha)
+    alpha = _pattern(config.alpha_pattern, module, config.lora_alpha, "alpha_pattern")
     return LoraAdapter(a, b, alpha / (math.sqrt(rank) if config.use_rslora else rank))
 
 
+def _unloaded_by(module: str, config: _AdapterConfig) -> str | None:
+    """The option for which PEFT gives ``module`` no adapter, None where it gives it one.
+
+    PEFT's ``check_target_module_exists``, less ``all-linear``, which takes any linear layer.
+    """
+    if config.exclude_modules and _names(config.exclude_modules, module, "exclude_modules"):
+        return "exclude_modules"
+    for saved in config.modules_to_save or ():
+        if _search(rf"(^|.*\.){saved}($|\..*)", module, "modules_to_save"):
+            return "modules_to_save"
+    targets = _DEFAULT_TARGETS if config.target_modules is None else config.target_modules
+    if isinstance(targets, str) and targets.lower() == "all-linear":
+        return None
+    if not _names(targets, module, "target_modules"):
+        return "target_modules"
+    wanted = config.layers_to_transform
+    wanted = [wanted] if isinstance(wanted, int) else wanted
+    # PEFT looks at the layers only where the targets are a list that names the module by its end.
+    if not wanted or isinstance(targets, str) or module in targets:
+        return None
+    return None if _layer(module, config.layers_pattern) in wanted else "layers_to_transform"
+
+
+def _names(modules: list[str] | str, module: str, option: str) -> bool:
+    """PEFT's rule: a string is a pattern of whole names, a list holds names or ends of them."""
+    if isinstance(modules, str):
+        return _search(modules, module, option, whole=True) is not None
+    return any(module == name or module.endswith(f".{name}") for name in modules)
+
+
+def _layer(module: str, patterns: list[str] | str | None) -> int | None:
+    """The number of a module's layer, as PEFT finds it."""
+    places = [patterns] if isinstance(patterns, str) else patterns
+    for place in places or [r"[^.]*"]:
+        start = r".*?\." if not places else r"(?:^|.*?\.)"
+        if found := _search(rf"{start}{place}\.(?P<index>\d+)\.", module, "layers_pattern"):
+            return int(found["index"])
+    return None
+
+
+def _search(pattern: str, module: str, option: str, *, whole: bool = False) -> re.Match[str] | None:
+    try:
+        return re.fullmatch(pattern, module) if whole else re.match(pattern, module)
+    except re.error as error:
+        raise InputError(
+            f"this is no pattern: {error}", field=f"{_CONFIG}/{option}", value=pattern
+        ) from error
+
+
 def _pattern(
-    patterns: dict[str, int] | dict[str, float] | None, module: str, value: float
+    patterns: dict[str, int] | dict[str, float] | None, module: str, value: float, option: str
 ) -> float:
     """PEFT's rule: a pattern matches a module's whole name or a dotted end of it."""
     for pattern, found in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+        if _search(rf"(.*\.)?({pattern})", module, option, whole=True):
             return found
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,16 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from api_schemas.problems import InputError
 from supernet.architectures import Architecture
-from supernet.checkpoint.model_config import read_config
+from supernet.checkpoint.model_config import CONFIG_FIELD, read_config
+from supernet.checkpoint.quantised import require_plain
+from supernet.checkpoint.tensor_names import classifier_names
 from supernet.checkpoint.tensors import read_tensors
+
+_NEVER_USED = ("embeddings.position_ids", "embeddings.token_type_ids", "pooler.")
+"""Of an encoder: two buffers of counted numbers, and a pooler where the head has none to read."""
+
+_OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-Z]\w*$")
+"""Classes whose head has names and shapes that a sequence classifier's could be taken for."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
             or the model has no such head tensor.
     """
     architecture, config, label_names = read_config(folder)
-    state = _encoder_state(folder, architecture) | dict(head)
+    stored = _encoder_state(folder, architecture, config)
+    state = stored | dict(head)
     logits = f"{architecture.head[-1]}.weight"
     if logits not in state:
         raise InputError(
@@ -54,6 +64,7 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
             value=tuple(state[logits].shape),
         )
     labels = int(state[logits].shape[0])
+    _check_task(config, labels, own_head=logits not in head)
     if label_names is not None and len(label_names) != labels:
         label_names = None
     model = _new_classifier(architecture, config, labels, label_names)
@@ -77,7 +88,7 @@ def classifier_for_training(
         InputError: as `read_base_model`.
     """
     architecture, config, _ = read_config(folder)
-    state = _encoder_state(folder, architecture)
+    state = _encoder_state(folder, architecture, config)
     model = _new_classifier(architecture, config, labels, label_names)
     trained = tuple(f"{module}." for module in architecture.trained)
     heads = tuple(f"{module}." for module in architecture.head)
@@ -90,21 +101,59 @@ def classifier_for_training(
     return BaseModel(architecture, model, label_names, tuple(new))
 
 
-def _encoder_state(folder: Path, architecture: Architecture) -> dict[str, torch.Tensor]:
+def _encoder_state(
+    folder: Path, architecture: Architecture, config: PretrainedConfig
+) -> dict[str, torch.Tensor]:
     """The folder's tensors under the names they have in the classifier.
 
-    A bare encoder is stored without its prefix, and checkpoints from before 2019 call the weights
-    of a LayerNorm gamma and beta.
+    Tensors outside of the encoder may be those of any head. One inside of it that the architecture
+    does not have belongs to other arithmetic, and is refused; layers that the config leaves out
+    are left out, as Transformers does.
     """
-    tensors = read_tensors(folder, "model", label="base")
-    prefix = f"{architecture.encoder}."
-    bare = not any(name.startswith(prefix) for name in tensors)
-    state = {}
-    for name, tensor in tensors.items():
-        current = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-        current = current.replace("LayerNorm.beta", "LayerNorm.bias")
-        state[prefix + current if bare else current] = tensor
+    state = classifier_names(read_tensors(folder, "model", label="base"), architecture)
+    with torch.device("meta"):
+        stock = architecture.model_class(config).state_dict()
+    layers = int(getattr(config, architecture.depth))
+    for name in state:
+        layer = architecture.layer_of(name)
+        if (
+            name.startswith(f"{architecture.encoder}.")
+            and name not in stock
+            and not name.removeprefix(f"{architecture.encoder}.").startswith(_NEVER_USED)
+            and (layer is None or layer < layers)
+        ):
+            raise InputError(
+                f"the encoder of a stock {architecture.model_type} has no such tensor, so this "
+                "model computes something else",
+                field=f"base/{name}",
+                remedy="use a checkpoint of the stock architecture",
+            )
     return state
+
+
+def _check_task(config: PretrainedConfig, labels: int, *, own_head: bool) -> None:
+    """The head must be a sequence classifier's, for one class or one number a row.
+
+    ``own_head`` says that the base model itself holds it. Where nothing says the problem's type,
+    Transformers takes one output for regression and several for single-label classification.
+    """
+    other = [name for name in config.architectures or () if _OTHER_TASK.search(name)]
+    if own_head and other:
+        raise InputError(
+            "the base model's head is that of another task",
+            field=f"{CONFIG_FIELD}/architectures",
+            value=other[0],
+            remedy="register a sequence classifier",
+        )
+    expected = "regression" if labels == 1 else "single_label_classification"
+    if config.problem_type not in (None, expected):
+        raise InputError(
+            f"a head of {labels} output{'s' if labels > 1 else ''} can be measured as {expected} "
+            "only",
+            field=f"{CONFIG_FIELD}/problem_type",
+            value=config.problem_type,
+            remedy="register a model that gives one class or one number a row",
+        )
 
 
 def _new_classifier(
@@ -114,6 +163,7 @@ def _new_classifier(
     label_names: tuple[str, ...] | None,
 ) -> PreTrainedModel:
     config.num_labels = labels
+    config.architectures = [architecture.model_class.__name__]
     config.problem_type = "regression" if labels == 1 else "single_label_classification"
     if label_names is not None:
         config.id2label = dict(enumerate(label_names))
@@ -132,8 +182,9 @@ def _load(
     for name, tensor in expected.items():
         if name not in state:
             raise InputError("the checkpoint lacks this tensor", field=f"base/{name}")
+        part = "adapter" if name in head else "base"
+        require_plain(name, state[name], label=part)
         if state[name].shape != tensor.shape:
-            part = "adapter" if name in head else "base"
             raise InputError(
                 f"the tensor has shape {tuple(state[name].shape)}, the config calls for "
                 f"{tuple(tensor.shape)}",

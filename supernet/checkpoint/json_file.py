@@ -19,11 +19,13 @@ def read_object(
 ) -> dict[str, Any]:
     """The JSON object in ``file``; ``field`` is how errors call the file.
 
+    A byte order mark, as Windows writes it, is no part of the text; with one, UTF-16 is read too.
+
     Raises:
         InputError: there is no such file, it is not JSON, or not an object.
     """
     try:
-        content = parse(file.read_text(encoding="utf-8"))
+        content = parse(json_text(file))
     except FileNotFoundError as error:
         raise InputError("the checkpoint lacks this file", field=field) from error
     except RecursionError as error:
@@ -33,6 +35,18 @@ def read_object(
     if not isinstance(content, dict):
         raise InputError("not a JSON object", field=field, value=type(content).__name__)
     return content
+
+
+def json_text(file: Path) -> str:
+    """The text of a JSON file, without its byte order mark.
+
+    JSON is UTF-8, -16 or -32, and its first bytes tell which (RFC 4627, section 3).
+
+    Raises:
+        UnicodeDecodeError: it is none of them.
+    """
+    encoded = file.read_bytes()
+    return encoded.decode(json.detect_encoding(encoded))
 
 
 def validated(schema: type[Schema], content: dict[str, Any], *, field: str) -> Schema:

@@ -44,6 +44,7 @@ def read_supernet(folder: Path) -> Supernet:
     )
     base = read_base_model(folder / "base", found.head)
     _check_adapters(found.adapters, base.model)
+    _check_saved_modules(found, base.model)
     architecture, config = base.architecture, base.model.config
     if (file := folder / SPACE_FILE).is_file():
         method = Method.ELASTICNAS
@@ -93,6 +94,20 @@ def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) ->
                 field=f"adapter/{module}",
                 remedy="use the base model that the adapter was trained on",
             )
+
+
+def _check_saved_modules(found: AdapterFolder, model: PreTrainedModel) -> None:
+    """The file must hold the modules that it says were trained: PEFT loads no other's."""
+    for name in model.state_dict():
+        module = name.rpartition(".")[0]
+        for saved in found.saved_modules:
+            if f".{saved}." in f".{module}." and name not in found.head:
+                raise InputError(
+                    "modules_to_save names a module that the adapter's file does not hold",
+                    field=f"adapter/{name}",
+                    value=saved,
+                    remedy="save the adapter again from the model that was trained",
+                )
 
 
 def load_tokenizer(supernet: Supernet) -> PreTrainedTokenizerBase:

@@ -1,17 +1,27 @@
-"""The tokenizer of a base model folder, without running code from it."""
+"""The tokenizer of a base model folder: AutoTokenizer's, without running code from the folder."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from transformers import (
-    BertTokenizer,
+    AutoTokenizer,
+    PretrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    RobertaTokenizer,
 )
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from api_schemas.problems import InputError
+from supernet.architectures import Architecture
+from supernet.checkpoint.json_file import json_text, read_object
+from supernet.checkpoint.model_config import CONFIG_FIELD, read_config
+from supernet.checkpoint.options import is_off
+from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -24,33 +34,145 @@ TOKENIZER_FILES = (
 )
 """What a tokenizer may consist of; an export carries those that are there."""
 
+_CONFIG = "tokenizer_config.json"
+_GENERIC = ("TokenizersBackend", "PythonBackend", "PreTrainedTokenizerFast", "PreTrainedTokenizer")
+"""Classes that say nothing of how a text is cut: AutoTokenizer reads tokenizer.json for them."""
+
+_PROBE = ("\N{SNOWMAN} unheard-of", "\N{SNOWMAN}")
+"""A pair of texts that no vocabulary holds."""
+
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """``tokenizer.json`` where there is one, else a WordPiece or BPE vocabulary.
+    """The tokenizer that AutoTokenizer makes of ``folder``, and of a folder exported from it.
 
     Raises:
-        InputError: the folder holds no tokenizer, or one that cannot be read.
+        InputError: the folder holds no tokenizer, one that cannot be read, or one that gives tokens
+            or token types that the model has no embeddings for.
     """
-    try:
-        if (folder / "tokenizer.json").is_file():
-            return _load(PreTrainedTokenizerFast, folder)
-        if (folder / "vocab.txt").is_file():
-            return _load(BertTokenizer, folder)
-        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            return _load(RobertaTokenizer, folder)
-    except Exception as error:  # the tokenizers library raises bare Exception on bad files
+    architecture, config, _ = read_config(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
         raise InputError(
-            f"the tokenizer cannot be read: {error}", field="base/tokenizer.json"
-        ) from error
-    raise InputError(
-        "the base model has no tokenizer",
-        field="base/tokenizer.json",
-        remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt",
-    )
-
-
-def _load(kind: type[PreTrainedTokenizerBase], folder: Path) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+            "the base model has no tokenizer",
+            field="base/tokenizer.json",
+            remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt",
+        )
+    with tempfile.TemporaryDirectory() as copied:
+        copy_tokenizer(folder, Path(copied))
+        _check_class(Path(copied), config)
+        try:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                copied, config=config, local_files_only=True, trust_remote_code=False
+            )
+            probe = tokenizer(*_PROBE, return_token_type_ids=True)
+        except Exception as error:  # the tokenizers library raises bare Exception on bad files
+            raise InputError(
+                f"the tokenizer cannot be read: {error}", field="base/tokenizer.json"
+            ) from error
+    _check_files(tokenizer, folder)
+    _check_embeddings(tokenizer, probe["token_type_ids"], architecture, config)
     return tokenizer
+
+
+def takes_type_ids(tokenizer: PreTrainedTokenizerBase, architecture: Architecture) -> bool:
+    """Whether the model is told which text of a pair a token belongs to."""
+    return architecture.type_ids and "token_type_ids" in tokenizer.model_input_names
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """Copy the tokenizer's files, JSON as plain UTF-8, without what leads out of the folder.
+
+    Raises:
+        InputError: one of them is not JSON, or holds an option that is refused.
+    """
+    for name in TOKENIZER_FILES:
+        if not (base / name).is_file():
+            continue
+        if not name.endswith(".json"):
+            shutil.copy(base / name, folder / name)
+            continue
+        content = read_object(base / name, field=f"base/{name}")
+        text = (
+            json.dumps(_checked(content), indent=2) if name == _CONFIG else json_text(base / name)
+        )
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """A ``tokenizer_config.json`` without the options that are left out."""
+    for name, value in content.items():
+        option = TOKENIZER_OPTIONS.get(name)
+        if option is not None and option.refuses(value):
+            raise option.refusal(value, field=f"base/{_CONFIG}/{name}")
+    return {name: value for name, value in content.items() if name not in LEFT_OUT}
+
+
+def _check_class(folder: Path, config: PretrainedConfig) -> None:
+    """Refuse a tokenizer class that is Python code of its own, or no tokenizer at all."""
+    found = (
+        read_object(folder / _CONFIG, field=f"base/{_CONFIG}").get("tokenizer_class")
+        if (folder / _CONFIG).is_file()
+        else None
+    )
+    field = f"base/{_CONFIG}/tokenizer_class"
+    if is_off(found):
+        found, field = getattr(config, "tokenizer_class", None), f"{CONFIG_FIELD}/tokenizer_class"
+    if is_off(found) or found in _GENERIC:
+        return
+    kind = None
+    if isinstance(found, str) and found.isidentifier():
+        name = found.removesuffix("Fast")
+        kind = tokenizer_class_from_name(name) or tokenizer_class_from_name(f"{name}Fast")
+    if isinstance(found, str) and kind is None:
+        return  # AutoTokenizer takes a class that it does not know for a generic one
+    if not isinstance(kind, type) or not issubclass(kind, PreTrainedTokenizerFast):
+        raise InputError(
+            "a tokenizer of this class is not read: it is none of the tokenizers library",
+            field=field,
+            value=found,
+            remedy="save it as tokenizer.json, with the class TokenizersBackend",
+        )
+
+
+def _check_files(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Without its files Transformers makes a tokenizer that knows five tokens, and no word."""
+    if (folder / "tokenizer.json").is_file():
+        return
+    for key, name in type(tokenizer).vocab_files_names.items():
+        if key != "tokenizer_file" and not ((folder / name).is_file() and name in TOKENIZER_FILES):
+            raise InputError(
+                f"a tokenizer of class {type(tokenizer).__name__} needs this file",
+                field=f"base/{name}",
+                remedy="add it, or tokenizer.json, or name the right tokenizer_class in "
+                "tokenizer_config.json",
+            )
+
+
+def _check_embeddings(
+    tokenizer: PreTrainedTokenizerBase,
+    type_ids: list[int],
+    architecture: Architecture,
+    config: PretrainedConfig,
+) -> None:
+    """Every token and token type must have an embedding, whatever a dataset's texts hold."""
+    vocabulary = tokenizer.get_vocab()
+    tokens, embeddings = max(vocabulary.values(), default=-1) + 1, int(config.vocab_size)
+    if tokens > embeddings:
+        beyond = sorted(token for token, index in vocabulary.items() if index >= embeddings)
+        raise InputError(
+            f"the tokenizer has {tokens} tokens, the model {embeddings} embeddings",
+            field="base/tokenizer.json",
+            value=", ".join(beyond[:5]) + (", ..." if len(beyond) > 5 else ""),
+            remedy="resize the embeddings before training (resize_token_embeddings), or take the "
+            "added tokens out of the tokenizer",
+        )
+    if not takes_type_ids(tokenizer, architecture):
+        return
+    types, known = max(type_ids) + 1, int(config.type_vocab_size)
+    if types > known:
+        raise InputError(
+            f"the tokenizer gives {types} token types, the model has embeddings for {known}",
+            field=f"{CONFIG_FIELD}/type_vocab_size",
+            value=known,
+            remedy='use the tokenizer that the model was trained with, or set "model_input_names" '
+            'to ["input_ids", "attention_mask"] in tokenizer_config.json',
+        )

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from supernet.checkpoint.json_file import read_object
 from supernet.checkpoint.space_file import SPACE_FILE, SpaceFile
-from supernet.checkpoint.tokenizer import TOKENIZER_FILES
+from supernet.checkpoint.tokenizer import copy_tokenizer
 from supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
-_BASE_FILES = ("config.json", "model.safetensors", "pytorch_model.bin", *TOKENIZER_FILES)
+_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
 
 
 def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
@@ -25,9 +26,10 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     """
     (output / "base").mkdir(parents=True, exist_ok=True)
     (output / "adapter").mkdir(exist_ok=True)
-    for name in (*_BASE_FILES, *(shard.name for shard in base.glob("model*.safetensors*"))):
-        if (base / name).is_file():
-            shutil.copy(base / name, output / "base" / name)
+    for pattern in ("config.json", *_WEIGHTS):
+        for file in base.glob(pattern):
+            shutil.copy(file, output / "base" / file.name)
+    copy_tokenizer(base, output / "base")
     tensors: dict[str, torch.Tensor] = {}
     for module, adapter in supernet.adapters.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = adapter.a.detach()
@@ -36,14 +38,13 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
         tensors[f"{_PREFIX}{name}"] = supernet.model.get_parameter(name).detach()
     save_file(tensors, output / "adapter" / "adapter_model.safetensors")
     (output / "adapter" / "adapter_config.json").write_text(
-        json.dumps(_adapter_config(supernet, base.name), indent=2)
+        json.dumps(_adapter_config(supernet, base.name), indent=2), encoding="utf-8"
     )
     space = SpaceFile(
         dimensions=supernet.space.dimensions, reference_length=supernet.reference_length
     )
-    (output / SPACE_FILE).write_text(space.model_dump_json(indent=2))
-    if supernet.label_names is not None:
-        _name_labels(output / "base" / "config.json", supernet.label_names)
+    (output / SPACE_FILE).write_text(space.model_dump_json(indent=2), encoding="utf-8")
+    _describe_head(output / "base" / "config.json", supernet)
 
 
 def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
@@ -64,9 +65,11 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
     }
 
 
-def _name_labels(config: Path, label_names: tuple[str, ...]) -> None:
-    """Put the names of the classes into the copied config, where Transformers looks for them."""
-    content = json.loads(config.read_text())
-    content["id2label"] = {str(index): name for index, name in enumerate(label_names)}
-    content["label2id"] = {name: index for index, name in enumerate(label_names)}
-    config.write_text(json.dumps(content, indent=2))
+def _describe_head(config: Path, supernet: Supernet) -> None:
+    """Say in the copied config what the new head gives, where Transformers looks for it."""
+    content = read_object(config, field="base/config.json")
+    names = supernet.label_names or tuple(f"LABEL_{i}" for i in range(supernet.num_labels))
+    content["problem_type"] = supernet.config.problem_type
+    content["id2label"] = {str(index): name for index, name in enumerate(names)}
+    content["label2id"] = {name: index for index, name in enumerate(names)}
+    config.write_text(json.dumps(content, indent=2), encoding="utf-8")

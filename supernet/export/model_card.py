@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
+
 from api_schemas.spaces import DimensionKind
 from api_schemas.weights import SubnetCard, WeightsFormat
 from search.space import SubnetConfig
@@ -23,6 +27,16 @@ model = PeftModel.from_pretrained(base, "{folder}")
 """,
 }
 
+_COUNTED = {
+    WeightsFormat.TRANSFORMERS: "the weight file of this folder, adapters merged",
+    WeightsFormat.PEFT: "the base model and this adapter together, unmerged",
+}
+
+
+def nonzero(tensors: Iterable[torch.Tensor]) -> int:
+    """How many entries of all these tensors are not zero."""
+    return sum(int(torch.count_nonzero(tensor)) for tensor in tensors)
+
 
 def model_card(
     supernet: Supernet,
@@ -30,9 +44,14 @@ def model_card(
     card: SubnetCard,
     weights_format: WeightsFormat,
     *,
+    nonzero_params: int,
     needs_code: bool,
 ) -> str:
-    """A Hugging Face model card in Markdown."""
+    """A Hugging Face model card in Markdown.
+
+    ``nonzero_params`` are those of what the card tells to load. They take the place of the search's
+    own figure, which counts adapters apart from the base even where they are merged here.
+    """
     library = "peft" if weights_format is WeightsFormat.PEFT else "transformers"
     load = _LOAD[weights_format].format(
         folder="path/to/this/folder",
@@ -47,7 +66,10 @@ def model_card(
         else ""
     )
     metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
-    cost = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.cost.items())
+    known = {"nonzero_params": nonzero_params}
+    cost = "\n".join(
+        f"| {name} | {_number(known.get(name, value))} |" for name, value in card.cost.items()
+    )
     return f"""---
 library_name: {library}
 pipeline_tag: text-classification
@@ -75,7 +97,7 @@ On *{card.dataset_name}* ({card.dataset_rows} rows), at most {card.max_length} t
 ## Cost
 
 For one sequence of {card.max_length} tokens; `gflops` counts a multiply-accumulate as one
-operation, attention products included.
+operation, attention products included. `nonzero_params` are counted in {_COUNTED[weights_format]}.
 
 | cost | value |
 | --- | --- |

@@ -19,8 +19,8 @@ from api_schemas.problems import InputError
 from api_schemas.spaces import DimensionKind
 from api_schemas.weights import SubnetCard, WeightsFormat
 from search.space import SubnetConfig
-from supernet.export.model_card import model_card
-from supernet.export.transformers_folder import copy_tokenizer
+from supernet.checkpoint.tokenizer import copy_tokenizer
+from supernet.export.model_card import model_card, nonzero
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
 
@@ -66,10 +66,18 @@ def write_peft_adapter(
         tensors[f"{_PREFIX}{name}"] = tensor.detach().clone().contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = _config(supernet, ranks)
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     copy_tokenizer(supernet.folder / "base", folder)
-    text = model_card(supernet, subnet, card, WeightsFormat.PEFT, needs_code=False)
-    (folder / "README.md").write_text(text)
+    loaded = {f"{_PREFIX}{name}": p for name, p in supernet.model.named_parameters()} | tensors
+    text = model_card(
+        supernet,
+        subnet,
+        card,
+        WeightsFormat.PEFT,
+        nonzero_params=nonzero(loaded.values()),
+        needs_code=False,
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:

@@ -8,7 +8,6 @@ and loads with ``trust_remote_code=True`` on a machine that has never heard of E
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from safetensors.torch import save_file
 from api_schemas.weights import SubnetCard, WeightsFormat
 from search.space import SubnetConfig
 from supernet.activation import active_layers, active_tensors
-from supernet.checkpoint.tokenizer import TOKENIZER_FILES
+from supernet.checkpoint.tokenizer import copy_tokenizer
 from supernet.export import modeling_subnet
-from supernet.export.model_card import model_card
+from supernet.export.model_card import model_card, nonzero
 from supernet.supernet import Supernet
 
 
@@ -55,8 +54,15 @@ def write_transformers_folder(
     config.save_pretrained(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     copy_tokenizer(supernet.folder / "base", folder)
-    text = model_card(supernet, subnet, card, WeightsFormat.TRANSFORMERS, needs_code=bool(shapes))
-    (folder / "README.md").write_text(text)
+    text = model_card(
+        supernet,
+        subnet,
+        card,
+        WeightsFormat.TRANSFORMERS,
+        nonzero_params=nonzero(state.values()),
+        needs_code=bool(shapes),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:
@@ -71,15 +77,3 @@ def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Te
             if not name.startswith(layers)
             or int(name.removeprefix(layers).partition(".")[0]) < kept
         }
-
-
-def copy_tokenizer(base: Path, folder: Path) -> None:
-    """Copy the tokenizer's files; a class that a file names code for (``auto_map``) is dropped."""
-    for name in TOKENIZER_FILES:
-        if (base / name).is_file():
-            shutil.copy(base / name, folder / name)
-    config = folder / "tokenizer_config.json"
-    if config.is_file():
-        content = json.loads(config.read_text())
-        content.pop("auto_map", None)
-        config.write_text(json.dumps(content, indent=2))

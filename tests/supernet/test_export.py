@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from api_schemas.problems import InputError
 from api_schemas.weights import SubnetCard, WeightsFormat
@@ -37,7 +42,7 @@ def card() -> SubnetCard:
         search_id="s1",
         number=17,
         metrics={"accuracy": 0.8125},
-        cost={"gflops": 0.25, "params": 12345},
+        cost={"gflops": 0.25, "params": 12345, "nonzero_params": 1},
         max_length=32,
     )
 
@@ -141,6 +146,69 @@ def test_the_model_card_tells_subnet_metrics_and_cost(tmp_path: Path):
     assert "| params | 12,345 |" in text
     assert text.count("| 3 of 4 | 24 of 40 | 2 of 4 |") == LAYERS
     assert text.startswith("---\nlibrary_name: transformers")
+
+
+@pytest.mark.parametrize("adapted", [(), EVERYWHERE], ids=["dense", "adapted"])
+def test_the_card_counts_the_non_zero_parameters_of_what_it_says_to_load(tmp_path: Path, adapted):
+    checkpoint = write_checkpoint(tmp_path / "c", adapted=adapted)
+    file = checkpoint / "base" / "model.safetensors"
+    torch.manual_seed(0)
+    sparse = {
+        name: tensor * (torch.rand_like(tensor) > 0.5) if ".layer." in name else tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(sparse, file, metadata={"format": "pt"})
+    supernet = read_supernet(checkpoint)
+    folder = export(supernet, supernet.space.heuristic, "transformers", tmp_path)
+    held = nonzero_in(folder / "model.safetensors")
+    assert told(folder) == held
+    dense = sum(t.numel() for t in load_file(folder / "model.safetensors").values())
+    assert held < dense
+    if adapted:
+        ranks = {d.name: 1 for d in supernet.space.dimensions if d.kind == "rank"}
+        folder = export(supernet, supernet.space.subnet(ranks), "peft", tmp_path)
+        head = sum(int((supernet.model.get_parameter(n) != 0).sum()) for n in supernet.head_tensors)
+        adapter = nonzero_in(folder / "adapter_model.safetensors")
+        assert told(folder) == nonzero_in(file) + adapter - head
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+from supernet.checkpoint.reader import read_supernet
+from supernet.export.transformers_folder import write_transformers_folder
+from tests.supernet.test_export import card
+supernet = read_supernet(Path(sys.argv[1]))
+named = card().model_copy(update={"supernet_name": chr(0x60C5) + chr(0x611F)})
+write_transformers_folder(supernet, supernet.space.maximal, named, Path(sys.argv[2]))
+"""
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path / "c")
+    config = checkpoint / "base" / "tokenizer_config.json"
+    options = json.loads(config.read_text()) | {"note": "\u60c5"}
+    config.write_text(json.dumps(options, ensure_ascii=False), encoding="utf-8")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(
+        [sys.executable, "-c", EXPORT, str(checkpoint), str(folder)],
+        env=os.environ | ascii_only | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=True,
+    )
+    assert "\u60c5\u611f" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def nonzero_in(file: Path) -> int:
+    return sum(int((tensor != 0).sum()) for tensor in load_file(file).values())
+
+
+def told(folder: Path) -> int:
+    """The figure on the model card."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"^\| nonzero_params \| ([\d,]+) \|$", card, re.MULTILINE)
+    return int(found.replace(",", ""))
 
 
 def test_one_subnet_always_gives_the_same_archive(tmp_path: Path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +154,28 @@ def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
     supernet = read_supernet(output)
     assert supernet.label_names == ("other", "good")
     assert supernet.config.id2label == {0: "other", 1: "good"}
+
+
+def test_rows_longer_than_the_models_positions_are_refused(base: Path, tmp_path: Path):
+    long = LabelledTexts(["good " * 99] * 4, None, [0, 1, 0, 1])
+    with pytest.raises(InputError, match=r"max_length.*90 tokens.*64 positions.*at most 64"):
+        train(
+            base,
+            long,
+            tmp_path / "out",
+            replace(SETTINGS, max_length=90),
+            task=Task.CLASSIFICATION,
+            labels=2,
+        )
+
+
+def test_a_base_of_another_task_and_other_classes_leaves_no_trace_in_the_checkpoint(
+    base: Path, tmp_path: Path
+):
+    folder = Path(shutil.copytree(base, tmp_path / "base"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"problem_type": "multi_label_classification", "id2label": {"0": "x", "1": "y"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    supernet = read_supernet(fine_tune(folder, tmp_path / "out", replace(SETTINGS, steps=1)))
+    assert supernet.config.problem_type == "single_label_classification"
+    assert supernet.label_names is None

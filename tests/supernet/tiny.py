@@ -160,7 +160,8 @@ def write_adapter(
         "r": RANK,
         "lora_alpha": 2.0 * RANK,
         "bias": "none",
-        "target_modules": list(adapted),
+        "target_modules": [getattr(architecture, role) for role in adapted],
+        "modules_to_save": list(architecture.trained),
         "base_model_name_or_path": "tiny",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))

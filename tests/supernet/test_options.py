@@ -1,0 +1,145 @@
+"""Every option that PEFT, Transformers and tokenizers write is known, and is in the docs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import peft
+import pytest
+from transformers import (
+    BertTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+)
+
+from api_schemas.problems import InputError
+from supernet.architectures import ARCHITECTURES, Architecture
+from supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
+from supernet.checkpoint.model_options import CONFIG_OPTIONS
+from supernet.checkpoint.options import Option, Treatment, check_options, is_off
+from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
+
+DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
+
+INTERNAL = {
+    *("tokenizer", "tokenizer_object", "tokenizer_truncation", "tokenizer_padding"),
+    "post_processor",
+}
+"""Arguments of tokenizers that are objects, which no JSON file can hold."""
+
+
+def unknown(names: Iterable[str], table: dict[str, Option]) -> list[str]:
+    return sorted(set(names) - set(table))
+
+
+def test_every_option_of_a_lora_config_is_known():
+    written = {field.name for field in dataclasses.fields(peft.LoraConfig)}
+    assert unknown(written | set(peft.LoraConfig().to_dict()), ADAPTER_OPTIONS) == []
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_every_option_of_a_model_config_is_known(architecture: Architecture):
+    fields = {field.name for field in dataclasses.fields(architecture.config_class)}
+    written = fields | set(architecture.config_class().to_dict())
+    written |= set(architecture.config_class.attribute_map)
+    written |= set(GenerationConfig._get_default_generation_params())
+    assert unknown(written, CONFIG_OPTIONS[architecture.model_type]) == []
+
+
+def test_every_option_of_a_tokenizer_is_known():
+    taken = {"tokenizer_class"}
+    for kind in (BertTokenizer, RobertaTokenizer):
+        taken |= set(inspect.signature(kind.__init__).parameters)
+    for kind in (PreTrainedTokenizerFast, PreTrainedTokenizerBase):
+        source = inspect.getsource(kind.__init__)
+        taken |= set(re.findall(r"kwargs\.(?:pop|get|setdefault)\(\s*\"(\w+)\"", source))
+    taken |= set(PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES)
+    taken = {name for name in taken if not name.startswith("_")}
+    assert unknown(taken - INTERNAL - {"self", "args", "kwargs"}, TOKENIZER_OPTIONS) == []
+
+
+@pytest.mark.parametrize("config", [peft.LoraConfig(target_modules=["query"])], ids=["lora"])
+def test_what_stock_peft_writes_by_default_is_read(config: peft.LoraConfig):
+    written = json.loads(json.dumps(config.to_dict(), default=list))
+    check_options(written, ADAPTER_OPTIONS, field="adapter_config.json")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_what_stock_transformers_writes_by_default_is_read(architecture: Architecture):
+    written = json.loads(architecture.config_class().to_json_string(use_diff=False))
+    check_options(written, CONFIG_OPTIONS[architecture.model_type], field="config.json")
+
+
+def test_an_option_that_nobody_knows_is_refused_by_name_unless_it_is_off():
+    for value in (None, False, "", [], {}):
+        check_options({"use_nose": value}, ADAPTER_OPTIONS, field="adapter_config.json")
+    for value in (True, 1, 0.5, "on", [3], {"a": 1}):
+        with pytest.raises(InputError, match=r"adapter_config\.json/use_nose.*not known"):
+            check_options({"use_nose": value}, ADAPTER_OPTIONS, field="adapter_config.json")
+
+
+def all_tables() -> dict[str, dict[str, Option]]:
+    return {
+        "adapter_config.json": ADAPTER_OPTIONS,
+        **{f"config.json ({name})": table for name, table in CONFIG_OPTIONS.items()},
+        "tokenizer_config.json": TOKENIZER_OPTIONS,
+    }
+
+
+def test_a_refusal_says_what_to_do():
+    for table in all_tables().values():
+        for name, option in table.items():
+            assert (option.treatment is Treatment.REFUSED) == (option.remedy is not None), name
+            assert not any(is_off(value) for value in option.accepted), name
+
+
+def test_what_is_left_out_of_a_tokenizer_config_is_said_to_be_without_effect():
+    assert {TOKENIZER_OPTIONS[name].treatment for name in LEFT_OUT} == {Treatment.WITHOUT_EFFECT}
+
+
+def rows(table: dict[str, Option]) -> list[str]:
+    """A table's rows as the docs hold them: options of one verdict and note share a row."""
+    shared: dict[tuple[str, str], list[str]] = {}
+    for name, option in table.items():
+        shared.setdefault((option.verdict, option.note), []).append(f"`{name}`")
+    order = [treatment.value for treatment in Treatment]
+    return [
+        f"| {', '.join(names)} | {verdict} | {note} |"
+        for (verdict, note), names in sorted(
+            shared.items(), key=lambda row: order.index(row[0][0].partition(" unless")[0])
+        )
+    ]
+
+
+def documented() -> list[str]:
+    """What docs/formats.md should say of all options, line by line."""
+    distilbert = {
+        name: option
+        for name, option in CONFIG_OPTIONS["distilbert"].items()
+        if CONFIG_OPTIONS["bert"].get(name) != option
+    }
+    parts = {
+        "### `adapter_config.json`": ADAPTER_OPTIONS,
+        "### `config.json` of BERT and RoBERTa": CONFIG_OPTIONS["bert"],
+        "### `config.json` of DistilBERT: as above, and": distilbert,
+        "### `tokenizer_config.json`": TOKENIZER_OPTIONS,
+    }
+    head = ["", "| option | what is done | what it is |", "| --- | --- | --- |"]
+    return [line for title, table in parts.items() for line in (title, *head, *rows(table), "")]
+
+
+def test_the_docs_say_of_every_option_what_is_done_with_it():
+    """``python -m tests.supernet.test_options`` prints what the docs should hold."""
+    assert CONFIG_OPTIONS["bert"] == CONFIG_OPTIONS["roberta"]
+    assert "\n".join(documented()).strip() in DOCS.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print("\n".join(documented()))
