@@ -16,10 +16,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-WORDS = (
-    "the a film plot actor scene story music is was and but not very good bad dull bright slow "
-    "funny sad great"
-).split()
+WORDS = [
+    *("the", "a", "film", "plot", "actor", "scene", "story", "music", "is", "was", "and", "but"),
+    *("not", "very", "good", "bad", "dull", "bright", "slow", "funny", "sad", "great"),
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LAYERS, HIDDEN, HEADS, FFN = 4, 128, 4, 512
 ROWS, LONGEST = 1000, 24
