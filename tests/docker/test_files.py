@@ -295,7 +295,7 @@ def test_prometheus_scrapes_services_of_the_file():
 
 def test_the_kubernetes_sketch_is_yaml_and_keeps_the_rules():
     text = (ROOT / "docs" / "scaling.md").read_text()
-    (sketch,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (sketch,) = re.findall(r"^```yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE)
     objects = {
         (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(sketch)
     }
