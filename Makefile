@@ -3,13 +3,15 @@
 # make test-slow   what is thorough and takes its time: fuzzing, long failures
 # make lint   ruff, mypy and the arrows of import
 # make lock   pin again, with hashes, what the images are made of
+# make lock-torch   the same for the torch of the CPU image, after `make lock`
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint lock clean
+.PHONY: demo test test-slow lint lock lock-torch clean
 
 demo: $(INSTALLED)
 	$(BIN)/elasticnas demo
@@ -29,6 +31,13 @@ lint: $(INSTALLED)
 lock: $(INSTALLED)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --output-file docker/requirements.lock
+
+# PyTorch's own index has a torch without CUDA under the same version.
+lock-torch: $(INSTALLED)
+	sed -n 's/^\(torch==[^ ]*\).*/\1/p' docker/requirements.lock \
+		| UV_CUSTOM_COMPILE_COMMAND="make lock-torch" $(BIN)/uv pip compile - --quiet --no-deps --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --default-index $(TORCH_INDEX) \
+		--output-file docker/torch-cpu.lock
 
 # The environment is made anew when the dependencies change, and only then.
 $(INSTALLED): pyproject.toml

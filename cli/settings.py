@@ -17,6 +17,18 @@ SERVERS = "server, coordinator"
 WORKERS = "worker"
 EVERYBODY = f"{SERVERS}, {WORKERS}"
 
+SERVER_ALONE = frozenset(
+    {
+        *("coordinate", "max_upload_bytes", "max_unpacked_bytes", "max_archive_files"),
+        *("max_dataset_bytes", "max_dataset_rows", "max_json_bytes", "server_paths", "allow_hub"),
+        *("inspection_timeout_seconds", "orphan_grace_seconds", "orphan_interval_seconds"),
+    }
+)
+"""What only a process that answers requests reads."""
+
+WITHOUT_A_PORT = frozenset({"alive_file", "niceness"})
+"""What only a process that answers no requests reads."""
+
 
 class Setting(NamedTuple):
     """One line of the listing."""
@@ -68,18 +80,26 @@ def _listed(configuration: Configuration, current: BaseSettings) -> list[Setting
     origins = configuration.origins(kind)
     found = []
     for name, value in current.model_dump(mode="json").items():
-        everybody = name in BlobSettings.model_fields or name in ProcessSettings.model_fields
-        of_service = EVERYBODY if everybody else SERVERS
         found.append(
             Setting(
                 variable(kind, name),
                 masked(value) if isinstance(value, str) else value,
                 origins[name],
-                of_service if isinstance(current, ServiceSettings) else WORKERS,
+                _readers(name) if isinstance(current, ServiceSettings) else WORKERS,
                 kind.model_fields[name].description or "",
             )
         )
     return found
+
+
+def _readers(name: str) -> str:
+    """Which processes read a field of `ServiceSettings`."""
+    if name in SERVER_ALONE:
+        return "server"
+    if name in WITHOUT_A_PORT:
+        return f"coordinator, {WORKERS}"
+    everybody = name in BlobSettings.model_fields or name in ProcessSettings.model_fields
+    return EVERYBODY if everybody else SERVERS
 
 
 def _rest(setting: Setting) -> dict[str, Any]:

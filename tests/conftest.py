@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.backing import RedisServer
-from tests.s3 import CREDENTIALS, S3Server
+from tests.s3 import CREDENTIALS, S3_SERVERS, Moto, S3Server, SeaweedFS
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -65,19 +65,33 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """An S3 server of the session's own."""
-    server = S3Server().start()
+def moto_server() -> Iterator[S3Server]:
+    """A moto of the session's own."""
+    server = Moto().start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> Iterator[S3Server]:
+    """A SeaweedFS of the session's own."""
+    server = SeaweedFS().start()
     yield server
     server.kill()
 
 
 @pytest.fixture
-def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The S3 server, with credentials for it in the environment."""
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the S3 servers, in the environment."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    return s3_server
+
+
+@pytest.fixture(params=S3_SERVERS)
+def s3(request: pytest.FixtureRequest, credentials: None) -> S3Server:  # noqa: ARG001
+    """An S3 server of either kind, with credentials for it in the environment."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from api_schemas.problems import InputError
 from cli.configuration import Configuration, Origin, masked, read_worker_settings
+from cli.settings import SERVER_ALONE, WITHOUT_A_PORT
 from service.settings import ProcessSettings, ServiceSettings
 from tests.cli.test_commands import elasticnas
 from worker.settings import WorkerSettings
@@ -156,6 +157,22 @@ def test_the_listing_says_where_values_come_from_and_hides_passwords(
     assert found["ELASTICNAS_TICK_SECONDS"]["origin"] == "environment"
     assert found["ELASTICNAS_WORKER_DEVICE"]["origin"] == "default"
     assert all(each["meaning"] for each in found.values())
+
+
+def test_the_listing_names_for_each_setting_the_processes_that_read_it():
+    found = json.loads(elasticnas("settings", "--json").stdout)
+    readers = {name.removeprefix("ELASTICNAS_"): each["read_by"] for name, each in found.items()}
+    assert readers["BLOBS_URL"] == readers["REDIS_URL"] == "server, coordinator, worker"
+    assert readers["WORKER_SILENCE_SECONDS"] == "server, coordinator, worker"
+    assert readers["DATABASE_URL"] == readers["TICK_SECONDS"] == "server, coordinator"
+    assert readers["ALIVE_FILE"] == readers["NICENESS"] == "coordinator, worker"
+    assert readers["ALLOW_HUB"] == readers["ORPHAN_GRACE_SECONDS"] == "server"
+    assert readers["WORKER_TOKEN_BUDGET"] == "worker"
+    fields = ServiceSettings.model_fields.keys()
+    assert fields >= SERVER_ALONE | WITHOUT_A_PORT
+    worker = json.loads(elasticnas("settings", "--worker", "--json").stdout)
+    assert "ELASTICNAS_ALIVE_FILE" in worker
+    assert "ELASTICNAS_ALLOW_HUB" not in worker
 
 
 @pytest.mark.parametrize("process", ["serve", "coordinate", "worker", "settings"])

@@ -24,9 +24,19 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIABLE = re.compile(r"\$\{(\w+)(?::\?([^}]*))?\}")
+VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([?-])([^}]*))?\})")
+IMAGE = "localhost/elasticnas:"
 PROGRAMS = {"elasticnas": [sys.executable, "-m", "cli.main"], "python": [sys.executable]}
-STOP_SECONDS = 30
+START_SECONDS = 300
+STOP_SECONDS = 120
+
+
+SECRETS = [
+    line.partition("=")[0]
+    for line in (ROOT / ".env.example").read_text().splitlines()
+    if line.endswith("=")
+]
+"""The variables that .env.example has no value for."""
 
 
 class MissingVariableError(Exception):
@@ -42,10 +52,12 @@ def read(environment: Mapping[str, str]) -> dict[str, Any]:
     """The compose file, with variables filled in as `docker compose` would."""
 
     def fill(match: re.Match[str]) -> str:
-        name, message = match.groups()
-        if message is not None and not environment.get(name):
-            raise MissingVariableError(f"required variable {name} is missing a value: {message}")
-        return environment.get(name, "")
+        dollar, name, operator, word = match.groups()
+        if dollar:
+            return "$"
+        if operator == "?" and not environment.get(name):
+            raise MissingVariableError(f"required variable {name} is missing a value: {word}")
+        return environment.get(name) or (word if operator == "-" else "")
 
     text = (ROOT / "docker-compose.yml").read_text()
     return dict(yaml.safe_load(VARIABLE.sub(fill, text)))
@@ -93,9 +105,9 @@ class Process:
         """Until its health check passes; without one, until it is done."""
         assert self.popen is not None
         if self.health is None:
-            assert self.popen.wait(timeout=60) == 0, self.said()
+            assert self.popen.wait(timeout=START_SECONDS) == 0, self.said()
             return
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while not self.is_healthy():
             assert self.popen.poll() is None, self.said()
             assert time.monotonic() < deadline, f"{self.name} is not healthy: {self.said()}"
@@ -130,7 +142,10 @@ class Project:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
-        self.services: dict[str, dict[str, Any]] = read(environment)["services"]
+        self.secrets = dict(environment)
+        found = read(environment)
+        self.services: dict[str, dict[str, Any]] = found["services"]
+        self.configs: dict[str, dict[str, Any]] = found["configs"]
         network = f"127.{random.randint(2, 254)}.{random.randint(1, 254)}"
         self.addresses = {name: f"{network}.{i + 1}" for i, name in enumerate(self.services)}
 
@@ -140,7 +155,7 @@ class Project:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ELASTICNAS_")}
         environment |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "*"}
         entrypoint: list[str] = []
-        if service["image"].startswith("elasticnas:"):
+        if service["image"].startswith(IMAGE):
             entrypoint, of_image = image()
             environment |= {k: self.here(name, v) for k, v in of_image.items()}
         environment |= {

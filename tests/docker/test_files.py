@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +19,19 @@ from service.settings import ServiceSettings
 from tests.docker import compose
 from tests.docker.compose import ROOT
 
-EXAMPLE = dict(
-    line.split("=", 1)
-    for line in (ROOT / ".env.example").read_text().splitlines()
-    if line and not line.startswith("#")
-)
-SERVICES: dict[str, dict[str, Any]] = compose.read(EXAMPLE)["services"]
-ONE_SHOT = {"bucket", "objects"}
-OURS = {name for name, each in SERVICES.items() if each["image"].startswith("elasticnas:")}
+GIVEN = dict.fromkeys(compose.SECRETS, "0123456789abcdef")
+SERVICES: dict[str, dict[str, Any]] = compose.read(GIVEN)["services"]
+ONE_SHOT = {"bucket", "preflight"}
+OURS = {name for name, each in SERVICES.items() if each["image"].startswith(compose.IMAGE)}
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+ROOMS = {name.removesuffix("*") for name in PACKAGES["find"]["include"]}
+NOT_INSTALLED = {"tests", "benchmarks"}
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    beside = Path(sys.executable).parent / program
     return subprocess.run(
-        [Path(sys.executable).parent / program, *map(str, arguments)],
+        [beside if beside.exists() else program, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -82,6 +85,7 @@ def test_every_image_is_pinned():
     images = [service["image"] for service in SERVICES.values()]
     images += re.findall(r"^ARG PYTHON=(.+)$", compose.dockerfile(), re.MULTILINE)
     for image in images:
+        assert not image.startswith("minio/")  # gone from the registry
         assert re.search(r"\d+\.\d+|\d{4}-\d\d-\d\d", image), image
         assert "latest" not in image
 
@@ -93,11 +97,101 @@ def test_workers_cannot_reach_the_database():
     assert SERVICES["postgres"]["networks"] == ["database"]
 
 
-@pytest.mark.parametrize("name", EXAMPLE)
+def test_one_service_builds_each_image_and_all_that_have_it_wait_for_that_one():
+    builders: dict[str, list[str]] = {}
+    for name in OURS:
+        assert SERVICES[name]["pull_policy"] == "never", name
+        if "build" in SERVICES[name]:
+            builders.setdefault(SERVICES[name]["image"], []).append(name)
+    assert {image: len(names) for image, names in builders.items()} == {
+        SERVICES[name]["image"]: 1 for name in OURS
+    }
+
+    def waits_for(name: str) -> set[str]:
+        others = set(SERVICES[name].get("depends_on", {}))
+        return others.union(*map(waits_for, others))
+
+    for name in OURS:
+        (builder,) = builders[SERVICES[name]["image"]]
+        assert builder in waits_for(name) | {name}, name
+    assert all(
+        "preflight" in waits_for(name) for name in set(SERVICES) - {"preflight", "prometheus"}
+    )
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"prometheus"}))
+def test_memory_and_logs_have_limits(name: str):
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+    options = SERVICES[name]["logging"]["options"]
+    assert options.keys() == {"max-size", "max-file"}
+
+
+def test_a_coordinator_restarts_and_another_stands_by():
+    assert SERVICES["coordinator"]["restart"] == "unless-stopped"
+    assert SERVICES["coordinator"]["deploy"]["replicas"] >= 2
+
+
+def test_the_root_keys_are_where_they_must_be_and_nowhere_else():
+    given = {name: f"the-value-of-{name}" for name in compose.SECRETS}
+    services = compose.read(given)["services"]
+
+    def holders(secret: str) -> set[str]:
+        return {name for name, each in services.items() if given[secret] in str(each)}
+
+    assert holders("S3_ROOT_SECRET") == {"preflight", "seaweedfs", "bucket"}
+    assert holders("POSTGRES_PASSWORD") == {"preflight", "postgres"}
+    workers = {"worker", "worker-gpu"}
+    assert holders("DATABASE_PASSWORD").isdisjoint(workers)
+    for name, service in services.items():
+        command = str(service.get("command", "")) + str(service.get("entrypoint", ""))
+        assert not [secret for secret in given.values() if secret in command], name
+
+
+def test_no_kind_of_process_writes_what_another_reads():
+    folders = [
+        volume.partition(":")[0]
+        for name in OURS - ONE_SHOT
+        for volume in SERVICES[name].get("volumes", [])
+    ]
+    assert len(folders) == len(set(folders)) == len(OURS - ONE_SHOT)
+    runtime = compose.dockerfile().split(" AS runtime")[1].split("\nFROM ")[0]
+    workdir = re.search(r"^WORKDIR (\S+)$", runtime, re.MULTILINE)
+    assert workdir is not None
+    assert f"install -d -o root -g root {workdir[1]}\n" in runtime
+    writable = [*re.findall(r"^VOLUME (\S+)$", runtime, re.MULTILINE), "/tmp"]
+    assert not any(Path(workdir[1]).is_relative_to(folder) for folder in writable)
+
+
+def test_the_hub_is_reached_where_the_operator_allows_it():
+    _, environment = compose.image()
+    assert not environment.keys() & {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
+    allowed = compose.read(GIVEN | {"ELASTICNAS_ALLOW_HUB": "true"})["services"]["api"]
+    assert allowed["environment"]["ELASTICNAS_ALLOW_HUB"] is True
+    assert "HF_HUB_OFFLINE" not in allowed["environment"]
+    assert "edge" in allowed["networks"]
+    assert SERVICES["api"]["environment"]["ELASTICNAS_ALLOW_HUB"] is False
+    assert SERVICES["worker"]["environment"]["HF_HUB_OFFLINE"] == "1"
+    assert Path(environment["HF_HOME"]).is_relative_to("/data")
+
+
+@pytest.mark.parametrize("name", compose.SECRETS)
 def test_a_missing_secret_is_told(name: str):
-    given = {k: v for k, v in EXAMPLE.items() if k != name}
-    with pytest.raises(compose.MissingVariableError, match=rf"{name} .*\.env\.example"):
-        compose.read(given)
+    for given in ({k: v for k, v in GIVEN.items() if k != name}, GIVEN | {name: ""}):
+        with pytest.raises(compose.MissingVariableError, match=rf"{name} .*\.env\.example"):
+            compose.read(given)
+
+
+def test_the_command_in_the_example_makes_a_file_with_a_secret_in_each_place(tmp_path: Path):
+    text = (ROOT / ".env.example").read_text()
+    (tmp_path / ".env.example").write_text(text)
+    (command,) = re.findall(r"^#\s+(\(umask .*\))$", text, re.MULTILINE)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    made = dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines())
+    assert list(made) == compose.SECRETS
+    assert len(set(made.values())) == len(made)
+    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in made.values())
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert compose.read(made)
 
 
 def test_no_secret_is_written_in_the_files():
@@ -118,8 +212,47 @@ def test_the_lock_holds_what_the_project_asks_for():
     for asked in project["dependencies"]:
         name, version = re.sub(r"\[.*\]", "", asked).lower().replace("_", "-").split("==")
         assert pinned[name] == version, f"{name}: run `make lock`"
-    assert f"ARG TORCH={pinned['torch']}\n" in compose.dockerfile()
+    torch = (ROOT / "docker" / "torch-cpu.lock").read_text()
+    assert f"\ntorch=={pinned['torch']}+cpu \\\n    --hash=sha256:" in torch, (
+        "run `make lock-torch`"
+    )
     assert "setuptools" in pinned  # the images build without reaching for another
+
+
+def test_every_package_of_the_images_is_checked_by_its_hash():
+    installs = re.findall(r"pip install ([^&\n]*)", compose.dockerfile())
+    assert len(installs) == 5
+    for arguments in installs:
+        assert "--require-hashes" in arguments or arguments.split()[-1] == "/src"
+
+
+def test_every_import_of_the_product_is_a_dependency_that_pyproject_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = [name for names in project["optional-dependencies"].values() for name in names]
+    named = {plain(re.split(r"[\[=]", each)[0]) for each in project["dependencies"] + extra}
+    providers = metadata.packages_distributions()
+    missing = {}
+    for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py")):
+        for module in imported(file) - ROOMS - set(sys.stdlib_module_names):
+            if not {plain(each) for each in providers.get(module, [module])} & named:
+                missing[module] = str(file.relative_to(ROOT))
+    assert missing == {}
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name.partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def plain(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_the_cpu_image_leaves_out_what_is_for_cuda():
@@ -138,13 +271,15 @@ def test_the_cpu_image_leaves_out_what_is_for_cuda():
     assert all("--hash=sha256:" in entry for entry in every_entry if not entry.startswith("#"))
 
 
-def test_the_images_are_built_from_all_packages():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    find = packages["tool"]["setuptools"]["packages"]["find"]["include"]
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    for package in (name.removesuffix("*") for name in find):
-        assert f"COPY {package} {package}\n" in compose.dockerfile()
-        assert f"!{package}" in ignored
+def test_every_room_of_the_house_is_in_the_images():
+    """They install what pyproject.toml finds, of everything that .dockerignore leaves."""
+    assert {file.parent.name for file in ROOT.glob("*/__init__.py")} - NOT_INSTALLED == ROOMS
+    source = compose.dockerfile().split(" AS source")[1].split("\nFROM ")[0]
+    assert "\nCOPY . .\n" in source
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    for kept in (*ROOMS, "pyproject.toml", "README.md", "docker"):
+        assert not any(fnmatch(kept, pattern) for pattern in left_out), kept
+    assert any(fnmatch(".env", pattern) for pattern in left_out)
 
 
 def test_prometheus_scrapes_services_of_the_file():
@@ -160,7 +295,7 @@ def test_prometheus_scrapes_services_of_the_file():
 
 def test_the_kubernetes_sketch_is_yaml_and_keeps_the_rules():
     text = (ROOT / "docs" / "scaling.md").read_text()
-    (sketch,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (sketch,) = re.findall(r"^```yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE)
     objects = {
         (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(sketch)
     }

@@ -13,7 +13,7 @@ from api_schemas.problems import InputError
 from service.blobs import make_blobs
 from service.database import Database
 from service.settings import ServiceSettings
-from tests.s3 import S3Server
+from tests.s3 import Moto, S3Server
 from tests.service.blobs.conftest import mounted_small_disk
 from tests.service.exports.test_endpoints import built
 from tests.service.orphans.test_collection import AT_ONCE, collection, stored
@@ -63,9 +63,9 @@ def test_orphans_in_s3_are_collected(on_s3: Running):
     database.close()
 
 
-@pytest.mark.usefixtures("s3")
+@pytest.mark.usefixtures("credentials")
 def test_a_store_that_is_away_is_a_503_and_registers_nothing(sqlite_url: str, tmp_path: Path):
-    server = S3Server().start()
+    server = Moto().start()
     try:
         settings = settings_for(server, server.bucket())
         with running_service(sqlite_url, tmp_path, **settings) as running:

@@ -15,7 +15,7 @@ import pytest
 
 from service.blobs import BlobSettings, BlobStore, LocalBlobs, make_blobs
 from service.database import now
-from tests.s3 import S3Server
+from tests.s3 import S3_SERVERS, S3Server
 
 
 @dataclass
@@ -62,13 +62,13 @@ class Bench:
 LATER = timedelta(hours=1)
 
 
-@pytest.fixture(params=["local", "s3"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    """An empty store of either kind."""
+@pytest.fixture(params=["local", *S3_SERVERS])
+def bench(request: pytest.FixtureRequest, credentials: None, tmp_path: Path) -> Bench:  # noqa: ARG001
+    """An empty store of each kind."""
     if request.param == "local":
         settings = BlobSettings(data_dir=tmp_path / "data")
         return Bench(settings, make_blobs(settings), tmp_path)
-    return s3_bench(request.getfixturevalue("s3"), tmp_path)
+    return s3_bench(request.getfixturevalue(request.param), tmp_path)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from service.blobs import BlobSettings, make_blobs
 from service.blobs.s3 import S3Blobs
 from service.blobs.s3_opening import create_bucket
 from service.blobs.store import StoreUnavailableError
-from tests.s3 import S3Server
+from tests.s3 import Moto, S3Server
 from tests.service.blobs.conftest import Bench, s3_bench, soon
 
 PARTS = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
@@ -49,7 +49,7 @@ def test_a_bucket_is_created_once(s3: S3Server):
     make_blobs(wanted)
 
 
-@pytest.mark.usefixtures("s3")
+@pytest.mark.usefixtures("credentials")
 def test_an_endpoint_that_does_not_answer_is_refused():
     with pytest.raises(InputError, match=r"blobs_endpoint_url: .*ELASTICNAS_BLOBS_ENDPOINT_URL"):
         opened(blobs_url="s3://bucket", blobs_endpoint_url="http://127.0.0.1:9")
@@ -57,14 +57,17 @@ def test_an_endpoint_that_does_not_answer_is_refused():
         opened(blobs_url="s3://bucket", blobs_endpoint_url="nose")
 
 
-def test_refused_credentials_are_told(s3: S3Server):
+def test_refused_credentials_are_told(s3: S3Server, monkeypatch):
     bucket = s3.bucket()
-    s3.demand_known_credentials(demand=True)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    if isinstance(s3, Moto):
+        s3.demand_known_credentials(demand=True)
     try:
         with pytest.raises(InputError, match=r"refuses access.*AWS_ACCESS_KEY_ID"):
             opened(blobs_url=f"s3://{bucket}", blobs_endpoint_url=s3.url)
     finally:
-        s3.demand_known_credentials(demand=False)
+        if isinstance(s3, Moto):
+            s3.demand_known_credentials(demand=False)
 
 
 def test_missing_credentials_are_told(s3: S3Server, monkeypatch, tmp_path: Path):
@@ -152,9 +155,9 @@ def test_a_claim_that_nobody_withdraws_is_waited_for_but_not_for_ever(on_s3: Ben
     assert 0.5 <= time.monotonic() - start < 5
 
 
-@pytest.mark.usefixtures("s3")
+@pytest.mark.usefixtures("credentials")
 def test_a_blob_in_the_cache_is_read_without_the_store_and_the_others_are_not(tmp_path: Path):
-    server = S3Server().start()
+    server = Moto().start()
     try:
         bench = s3_bench(server, tmp_path)
         cached, absent = bench.put("cached"), bench.put("absent")
