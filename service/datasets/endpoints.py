@@ -15,14 +15,17 @@ from api_schemas.paging import Page
 from api_schemas.problems import InputError
 from service.database import now
 from service.datasets import repository
+from service.datasets.names import names_given, require_names
 from service.datasets.reading import read_rows
-from service.datasets.rows import DatasetRows, metric_of, write_canonical
+from service.datasets.rows import metric_of, write_canonical
 from service.datasets.tables import DatasetRow
 from service.http.errors import input_problem
 from service.http.paging import Cursor, Limit
 from service.http.problems import ProblemError, documented, not_found, refuse
 from service.identity import new_id
-from service.runtime import Service, ServiceDep
+from service.runtime import ServiceDep
+
+SEVERAL = "separated by commas, as a JSON array of strings, or as one field for each"
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -37,19 +40,25 @@ def create_dataset(
     service: ServiceDep,
     file: UploadFile,
     task: Annotated[Task, Form()],
-    text_columns: Annotated[str, Form(description="one or two columns, comma-separated")],
+    text_columns: Annotated[
+        list[str], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
+    ],
     label_column: Annotated[str, Form(max_length=200)],
     name: Annotated[str | None, Form(max_length=200, description="default: the file's")] = None,
     metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
     label_names: Annotated[
-        str | None, Form(description="text labels in the order of their classes, comma-separated")
+        list[str] | None,
+        Form(description=f"text labels in the order of the super-network's classes; {SEVERAL}"),
     ] = None,
 ) -> DatasetRead:
-    """A JSONL, CSV or Parquet file, told apart by its content.
+    """A JSONL, CSV, tab-separated or Parquet file, told apart by its content.
 
     A problem names the line or row, the column and the value at fault.
     """
     try:
+        texts = names_given(text_columns, "text_columns")
+        (label,) = require_names([label_column], "label_column")
+        named = names_given(label_names, "label_names") if label_names else None
         chosen = metric_of(task, metric)
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
@@ -60,11 +69,13 @@ def create_dataset(
             rows = read_rows(
                 received,
                 task=task,
-                text_columns=[column.strip() for column in text_columns.split(",")],
-                label_column=label_column.strip(),
-                label_names=[n.strip() for n in label_names.split(",")] if label_names else None,
+                text_columns=texts,
+                label_column=label,
+                label_names=named,
+                most_rows=service.settings.max_dataset_rows,
             )
-            digest, size = _store(service, rows, Path(folder) / "canonical")
+            write_canonical(rows, canonical := Path(folder) / "canonical")
+            digest, size = service.blobs.store(canonical)
     except InputError as error:
         raise ProblemError(input_problem(error, "invalid-dataset")) from error
     dataset_id = new_id("dataset")
@@ -74,10 +85,11 @@ def create_dataset(
         task=task,
         metric=chosen,
         rows=len(rows),
-        text_columns=[column.strip() for column in text_columns.split(",")],
-        label_column=label_column.strip(),
+        text_columns=texts,
+        label_column=label,
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
+        label_names_given=named is not None,
         digest=digest,
         size_bytes=size,
         created_at=now(),
@@ -85,14 +97,6 @@ def create_dataset(
     with service.database.write() as session:
         session.add(row)
     return read(row)
-
-
-def _store(service: Service, rows: DatasetRows, path: Path) -> tuple[str, int]:
-    most = service.settings.max_dataset_rows
-    if len(rows) > most:
-        raise InputError(f"the dataset has more than {most} rows", field="file", value=len(rows))
-    write_canonical(rows, path)
-    return service.blobs.store(path)
 
 
 @router.get("", summary="List datasets")
@@ -139,6 +143,7 @@ def read(row: DatasetRow) -> DatasetRead:
         label_column=row.label_column,
         num_labels=row.num_labels,
         label_names=row.label_names,
+        label_names_given=row.label_names_given,
         digest=row.digest,
         created_at=row.created_at,
     )

@@ -174,16 +174,11 @@ def test_an_empty_parquet_file(file):
         ('{"text": "t", "label": 0}\n{"text": ', "line 2"),
         ('{"text": "t", "label": 0}\n[1]\n', "line 2"),
         ('[{"text": "t", "label": 0}]', "file"),
-        ("text,label\na,0\nb,1,2\n", "file"),
+        ("text,label\na,0\nb,1,2\n", "row 2"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(file, content, where):
     assert refused(csv(file, content)).field == where
-
-
-def test_bytes_that_are_not_utf8(file):
-    file.write_bytes(b"text,label\nol\xe9,0\n")
-    assert "not CSV" in refused(file).detail
 
 
 def test_a_damaged_parquet_file(file):
