@@ -147,7 +147,7 @@ def _number(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _text_among_numbers(columns: Columns, name: str, index: int) -> InputError:
