@@ -60,6 +60,12 @@ def add(
         return
     out.print(f"[bold]{dataset.id}[/]  {dataset.name}")
     out.print(f"  {dataset.rows:,} rows, {dataset.num_labels} labels, measured by {dataset.metric}")
+    if dataset.label_names is not None and not dataset.label_names_given:
+        names = ", ".join(dataset.label_names)
+        out.print(
+            f"  labels {names[:200]}: a search takes the super-network's classes of these names",
+            markup=False,
+        )
 
 
 @app.command("list")
