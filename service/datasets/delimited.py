@@ -128,6 +128,9 @@ def _has_quoted_values(path: Path) -> bool:
     them are text. Where none does, the quotes enclose values if some value could not have been
     written without, or if they enclose the header or a whole column.
     """
+    with path.open("rb") as file:
+        if not any(b'"' in line for line in file):
+            return False
     lines = _Taken(_lines(path))
     columns: set[int] | None = None  # those that are enclosed in every row so far
     is_header, is_needed = True, False

@@ -36,7 +36,14 @@ def read_rows(
         raise InputError(
             "one or two text columns are needed, different from each other and from the label's",
             field="text_columns",
-            value=",".join(text_columns),
+            value=",".join(text_columns)[:200],
+        )
+    if task is Task.REGRESSION and label_names is not None:
+        raise InputError(
+            "the labels of a regression are numbers and have no names",
+            field="label_names",
+            value=",".join(label_names)[:200],
+            remedy="leave label_names out",
         )
     columns = read_columns(path, [*text_columns, label_column], most_rows=most_rows)
     texts = [_texts(columns, name) for name in text_columns]

@@ -90,6 +90,11 @@ def test_targets_are_floats(file):
     assert rows.num_labels == 1
 
 
+def test_a_regression_has_no_label_names(file):
+    path = csv(file, "text,label\na,1\n")
+    assert refused(path, task=Task.REGRESSION, label_names=["one"]).field == "label_names"
+
+
 def test_classes_are_one_more_than_the_largest_label(file):
     assert read(jsonl(file, {"text": "t", "label": 4})).num_labels == 5
 
