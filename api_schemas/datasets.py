@@ -13,7 +13,9 @@ class DatasetRead(BaseModel):
     """A registered dataset.
 
     ``num_labels`` is one more than the largest class for classification, 1 for regression.
-    ``label_names`` are there when the labels were text: class i is ``label_names[i]``.
+    ``label_names`` are there when the labels were text. ``label_names_given`` is true when the
+    user gave them: then class i is ``label_names[i]``. Else they are the labels that the rows have,
+    sorted; a search finds their classes by the super-network's own names.
     """
 
     id: str
@@ -25,5 +27,6 @@ class DatasetRead(BaseModel):
     label_column: str
     num_labels: int
     label_names: list[str] | None
+    label_names_given: bool = False
     digest: str
     created_at: datetime

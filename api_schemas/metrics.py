@@ -15,7 +15,7 @@ class Task(StrEnum):
 class Metric(StrEnum):
     """What an evaluation measures; all are better when larger.
 
-    ``f1`` is the positive class's F1 for two classes and macro-averaged for more;
+    ``f1`` is class 1's for a head of two classes and macro-averaged for one of more;
     ``combined_score`` is GLUE's: the mean of accuracy and F1 (MRPC, QQP) for classification, of
     Pearson's and Spearman's correlations (STS-B) for regression.
     """

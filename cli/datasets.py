@@ -14,13 +14,19 @@ from cli.output import AsJson, err, out, print_json, table
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 
 TextColumns = Annotated[
-    str, typer.Option(help="One column, or two separated by a comma for pairs of texts.")
+    str,
+    typer.Option(
+        help="One column, or two for pairs of texts: separated by a comma, or a JSON array."
+    ),
 ]
 LabelColumn = Annotated[str, typer.Option(help="Classes from 0, names of classes, or numbers.")]
 TaskOption = Annotated[Task, typer.Option(help="What the labels are.")]
 LabelNames = Annotated[
     str | None,
-    typer.Option(help="Text labels in the order of their classes, separated by commas."),
+    typer.Option(
+        help="Text labels in the order of the super-network's classes: separated by commas, or a "
+        "JSON array. Without them, labels are matched by the super-network's own names."
+    ),
 ]
 
 
@@ -54,6 +60,12 @@ def add(
         return
     out.print(f"[bold]{dataset.id}[/]  {dataset.name}")
     out.print(f"  {dataset.rows:,} rows, {dataset.num_labels} labels, measured by {dataset.metric}")
+    if dataset.label_names is not None and not dataset.label_names_given:
+        names = ", ".join(dataset.label_names)
+        out.print(
+            f"  labels {names[:200]}: a search takes the super-network's classes of these names",
+            markup=False,
+        )
 
 
 @app.command("list")

@@ -67,6 +67,7 @@ def train(
     Adapters and the head are trained, a random subnet a step; the encoder stays as it is. A run
     that was interrupted goes on with --resume, to the very same result.
     """
+    from service.datasets.names import names_given
     from service.datasets.reading import read_rows
     from supernet.checkpoint.space_file import read_space
     from supernet.examples import LabelledTexts
@@ -76,9 +77,9 @@ def train(
     rows = read_rows(
         data,
         task=task,
-        text_columns=[column.strip() for column in text_columns.split(",")],
+        text_columns=names_given([text_columns], "text_columns"),
         label_column=label_column,
-        label_names=[name.strip() for name in label_names.split(",")] if label_names else None,
+        label_names=names_given([label_names], "label_names") if label_names else None,
     )
     settings = TrainingSettings(
         steps=steps or max(1, math.ceil(epochs * len(rows) / batch_size)),
@@ -97,7 +98,7 @@ def train(
         output,
         settings,
         task=task,
-        labels=rows.num_labels,
+        labels=rows.num_labels if rows.label_names is None else len(rows.label_names),
         label_names=rows.label_names,
         space=None if space is None else read_space(space),
         resume=resume,

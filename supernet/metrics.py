@@ -10,26 +10,41 @@ from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
 
 from api_schemas.metrics import Metric, Task
-from supernet.confusion import confusion_metrics
+from api_schemas.problems import InputError
+from supernet.confusion import Confusion
 
 
 def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """All metrics of ``task`` for ``logits`` (rows, labels) against ``labels`` (rows,).
+    """All metrics of ``task`` for ``logits`` (rows, classes) against ``labels`` (rows,).
 
-    A correlation that is undefined because the predictions are constant counts as 0, as
-    scikit-learn does for Matthews' coefficient.
+    How many classes there are, and so what F1 is, the logits say and not the labels. A correlation
+    that is undefined because the predictions are constant counts as 0, as scikit-learn does for
+    Matthews' coefficient.
     """
     if task is Task.REGRESSION:
         return _regression(labels.numpy(), logits.squeeze(-1).double().numpy())
+    truth, predicted = true_and_predicted(logits, labels)
+    confusion = Confusion.of(truth[None], predicted[None], logits.shape[-1])
+    return {name: float(value[0]) for name, value in confusion.metrics().items()}
+
+
+def true_and_predicted(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The classes of ``labels`` and those that ``logits`` predict, each (rows,).
+
+    Raises:
+        InputError: a label is none of the head's classes.
+    """
     truth: NDArray[np.int64] = labels.numpy()
-    return _classification(truth, logits.argmax(dim=-1).numpy())
-
-
-def _classification(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
-    classes = int(max(truth.max(), predicted.max())) + 1
-    confusion = np.bincount(truth * classes + predicted, minlength=classes**2).astype(np.float64)
-    found = confusion_metrics(confusion.reshape(1, classes, classes))
-    return {name: float(value[0]) for name, value in found.items()}
+    classes = logits.shape[-1]
+    if truth.min() < 0 or truth.max() >= classes:
+        raise InputError(
+            f"the super-network predicts {classes} classes, 0 to {classes - 1}",
+            field="label",
+            value=int(truth.min() if truth.min() < 0 else truth.max()),
+        )
+    return truth, logits.argmax(dim=-1).numpy()
 
 
 def _regression(truth: NDArray[np.generic], predicted: NDArray[np.generic]) -> dict[str, float]:

@@ -10,26 +10,29 @@ from typing import Annotated
 from fastapi import APIRouter, Form, UploadFile
 
 from api_schemas.datasets import DatasetRead
-from api_schemas.fields import MAX_NAME, Identity, LongText, Name, storable
+from api_schemas.fields import MAX_NAME, Identity, Name, Text, storable
 from api_schemas.metrics import Metric, Task
 from api_schemas.paging import Page
 from api_schemas.problems import InputError
 from service.database import now
 from service.datasets import repository
+from service.datasets.names import names_given, require_names
 from service.datasets.reading import read_rows
-from service.datasets.rows import DatasetRows, metric_of, write_canonical
+from service.datasets.rows import metric_of, write_canonical
 from service.datasets.tables import DatasetRow
 from service.http.errors import input_problem
-from service.http.forms import names_of
 from service.http.paging import Cursor, Limit
 from service.http.problems import ProblemError, documented, not_found, refuse
 from service.http.routing import StrictRoute
 from service.identity import new_id
-from service.runtime import Service, ServiceDep
+from service.runtime import ServiceDep
+
+SEVERAL = (
+    'separated by commas ("one, two",three where a name has one), as a JSON array of strings, or as '
+    "one field for each"
+)
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
-
-NAMES = 'separated by commas, a JSON list (["a, b", "c"]), or the field repeated'
 
 
 @router.post(
@@ -42,24 +45,27 @@ def create_dataset(
     service: ServiceDep,
     file: UploadFile,
     task: Annotated[Task, Form()],
-    text_columns: Annotated[list[LongText], Form(description="one or two columns; " + NAMES)],
+    text_columns: Annotated[
+        list[Text], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
+    ],
     label_column: Annotated[Name, Form()],
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
     label_names: Annotated[
-        list[LongText] | None,
-        Form(description="text labels in the order of their classes; " + NAMES),
+        list[Text] | None,
+        Form(description=f"text labels in the order of the super-network's classes; {SEVERAL}"),
     ] = None,
 ) -> DatasetRead:
-    """A JSONL, CSV or Parquet file, told apart by its content.
+    """A JSONL, CSV, tab-separated or Parquet file, told apart by its content.
 
     A problem names the line or row, the column and the value at fault.
     """
     try:
-        chosen = metric_of(task, metric)
-        columns = names_of(text_columns, field="text_columns")
+        texts = names_given(text_columns, "text_columns")
+        (label,) = require_names([label_column], "label_column")
         given = [text for text in label_names or () if text]
-        names = names_of(given, field="label_names") if given else None
+        named = names_given(given, "label_names") if given else None
+        chosen = metric_of(task, metric)
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
         ) as folder:
@@ -69,11 +75,13 @@ def create_dataset(
             rows = read_rows(
                 received,
                 task=task,
-                text_columns=columns,
-                label_column=label_column.strip(),
-                label_names=names,
+                text_columns=texts,
+                label_column=label,
+                label_names=named,
+                most_rows=service.settings.max_dataset_rows,
             )
-            digest, size = _store(service, rows, Path(folder) / "canonical")
+            write_canonical(rows, canonical := Path(folder) / "canonical")
+            digest, size = service.blobs.store(canonical)
     except InputError as error:
         raise ProblemError(input_problem(error, "invalid-dataset")) from error
     dataset_id = new_id("dataset")
@@ -83,10 +91,11 @@ def create_dataset(
         task=task,
         metric=chosen,
         rows=len(rows),
-        text_columns=columns,
-        label_column=label_column.strip(),
+        text_columns=texts,
+        label_column=label,
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
+        label_names_given=named is not None,
         digest=digest,
         size_bytes=size,
         created_at=now(),
@@ -94,14 +103,6 @@ def create_dataset(
     with service.database.write() as session:
         session.add(row)
     return read(row)
-
-
-def _store(service: Service, rows: DatasetRows, path: Path) -> tuple[str, int]:
-    most = service.settings.max_dataset_rows
-    if len(rows) > most:
-        raise InputError(f"the dataset has more than {most} rows", field="file", value=len(rows))
-    write_canonical(rows, path)
-    return service.blobs.store(path)
 
 
 @router.get("", summary="List datasets")
@@ -148,6 +149,7 @@ def read(row: DatasetRow) -> DatasetRead:
         label_column=row.label_column,
         num_labels=row.num_labels,
         label_names=row.label_names,
+        label_names_given=row.label_names_given,
         digest=row.digest,
         created_at=row.created_at,
     )

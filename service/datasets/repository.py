@@ -25,8 +25,18 @@ def page(
 
 
 def digests(session: Session) -> set[str]:
-    """The blobs of all datasets, and of those of all searches."""
-    return set(session.scalars(union(select(DatasetRow.digest), select(SearchRow.dataset_digest))))
+    """The blobs of all datasets, and those that searches measure on, with labels of their own."""
+    return set(
+        session.scalars(
+            union(
+                select(DatasetRow.digest),
+                select(SearchRow.dataset_digest),
+                select(SearchRow.verify_dataset_digest).where(
+                    SearchRow.verify_dataset_digest.is_not(None)
+                ),
+            )
+        )
+    )
 
 
 def search_using(session: Session, dataset_id: str) -> str | None:

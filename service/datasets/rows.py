@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def write_canonical(rows: DatasetRows, path: Path) -> None:
             "label": pa.array(rows.labels, label_type),
         }
     )
+    _write(table, path)
+
+
+def relabel(stored: Path, classes: Sequence[int], path: Path) -> None:
+    """Write the rows of a stored file with label i turned into ``classes[i]``.
+
+    The file is the very one that `write_canonical` makes of rows with these labels.
+    """
+    table = pq.read_table(stored)
+    labels = pa.array(classes, pa.int64()).take(table["label"].combine_chunks())
+    place = table.schema.get_field_index("label")
+    _write(table.set_column(place, "label", labels), path)
+
+
+def _write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 

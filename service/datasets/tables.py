@@ -26,6 +26,8 @@ class DatasetRow(Table):
     label_column: Mapped[str] = mapped_column(String(200))
     num_labels: Mapped[int]
     label_names: Mapped[list[Any] | None]
+    label_names_given: Mapped[bool] = mapped_column(default=False)
+    """Whether the user gave the names in the order of classes; else they are the labels, sorted."""
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]

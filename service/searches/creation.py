@@ -15,6 +15,7 @@ from api_schemas.searches import SearchCreate, SearchState
 from api_schemas.supernets import SupernetReport
 from search.loop import SearchLoop
 from service.database import now
+from service.datasets.classes import classes_by_name, relabelled
 from service.datasets.tables import DatasetRow
 from service.http.problems import not_found, refuse
 from service.identity import new_id
@@ -25,6 +26,17 @@ from service.searches.tables import SearchRow
 from service.supernets import repository as supernets
 from service.supernets.known import KnownSupernet
 from service.supernets.tables import SupernetRow
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """What the labels of a search's rows become: label i is class ``classes[i]``, None: label i.
+
+    ``verify_classes`` are those of the other dataset that its front is verified on.
+    """
+
+    classes: tuple[int, ...] | None
+    verify_classes: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> Se
     with service.database.read() as session:
         if (earlier := _earlier(session, key)) is not None:
             return earlier
-        row = _resolve(session, service, body)
+        row, relabelling = _resolve(session, service, body)
+    _relabel(service, row, relabelling)
     if key is not None:
         row.idempotency_key, row.idempotency_digest = key.key, key.body_digest
     try:
@@ -90,11 +103,16 @@ def _references(session: Session, body: SearchCreate) -> tuple[SupernetRow, Data
     return supernet, dataset
 
 
-def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRow:
-    """The row of a search whose defaults are filled in and whose parts fit together."""
+def _resolve(
+    session: Session, service: Service, body: SearchCreate
+) -> tuple[SearchRow, Relabelling]:
+    """The row of a search whose defaults are filled in and whose parts fit together.
+
+    With it the classes of its data's labels, which its digests do not have yet.
+    """
     supernet, dataset = _references(session, body)
     known = service.known.get(session, supernet.id)
-    _require_fit(known.report, dataset)
+    classes = _require_fit(known.report, dataset)
     task = Task(dataset.task)
     length = body.max_length or known.report.reference_length
     if length > known.report.max_positions:
@@ -111,10 +129,14 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
     )
     _require_metrics(request, task)
     _require_raceable(request)
-    verifying = _verifying(session, request, known.report, dataset)
+    verifying = _verifying(session, request, dataset)
     objectives = objectives_of(request, known, length)
     _require_possible(request, known, length)
-    return SearchRow(
+    relabelling = Relabelling(
+        classes,
+        None if verifying is None else _require_fit(known.report, verifying, "verify_dataset_id"),
+    )
+    row = SearchRow(
         id=new_id("search"),
         name=body.name,
         state=SearchState.QUEUED,
@@ -131,11 +153,38 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
         reference_point=objectives.reference_point,
         created_at=now(),
     )
+    return row, relabelling
 
 
-def _verifying(
-    session: Session, request: SearchCreate, report: SupernetReport, dataset: DatasetRow
-) -> DatasetRow | None:
+def _relabel(service: Service, row: SearchRow, relabelling: Relabelling) -> None:
+    """Let the search measure on rows whose labels are the super-network's classes.
+
+    They are stored as rows like any others, so that workers, and answers from the database, which
+    know rows by their digest alone, need not know of names.
+    """
+    scratch = service.settings.incoming_dir
+    if relabelling.classes is not None:
+        row.dataset_digest = relabelled(
+            service.blobs, row.dataset_digest, relabelling.classes, scratch
+        )
+    if relabelling.verify_classes is not None and row.verify_dataset_digest is not None:
+        row.verify_dataset_digest = relabelled(
+            service.blobs, row.verify_dataset_digest, relabelling.verify_classes, scratch
+        )
+    if row.verify_dataset_digest == row.dataset_digest:
+        raise _same_rows(row.task, row.verify_dataset_id)
+
+
+def _same_rows(task: str, dataset_id: str | None) -> InputError:
+    return InputError(
+        "the front must be verified on other rows, for the same task",
+        field="verify_dataset_id",
+        value=dataset_id,
+        remedy=f"choose another dataset of {task}",
+    )
+
+
+def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> DatasetRow | None:
     """The dataset that the front is to be measured on at the end, when it is another one."""
     if request.verify is not None:
         aside = round(dataset.rows * request.verify)
@@ -151,14 +200,8 @@ def _verifying(
     found = session.get(DatasetRow, request.verify_dataset_id)
     if found is None:
         raise not_found("dataset", request.verify_dataset_id, field="verify_dataset_id")
-    if found.task != dataset.task or found.digest == dataset.digest:
-        raise InputError(
-            "the front must be verified on other rows, for the same task",
-            field="verify_dataset_id",
-            value=request.verify_dataset_id,
-            remedy=f"choose another dataset of {dataset.task}",
-        )
-    _require_fit(report, found, field="verify_dataset_id")
+    if found.task != dataset.task:
+        raise _same_rows(dataset.task, found.id)
     return found
 
 
@@ -196,8 +239,14 @@ def _require_raceable(request: SearchCreate) -> None:
         )
 
 
-def _require_fit(report: SupernetReport, dataset: DatasetRow, *, field: str = "dataset_id") -> None:
-    """The labels of the dataset are ones that the super-network's head can predict."""
+def _require_fit(
+    report: SupernetReport, dataset: DatasetRow, field: str = "dataset_id"
+) -> tuple[int, ...] | None:
+    """The class of the super-network for each label of the dataset; None where it is the label.
+
+    Raises:
+        InputError: the head predicts something else, or a label is none of its classes.
+    """
     regression_head = report.num_labels == 1
     if regression_head != (dataset.task == Task.REGRESSION):
         head = "one value" if regression_head else f"{report.num_labels} classes"
@@ -206,23 +255,21 @@ def _require_fit(report: SupernetReport, dataset: DatasetRow, *, field: str = "d
             field=field,
             value=dataset.task,
         )
-    if dataset.num_labels > report.num_labels:
+    classes: tuple[int, ...] | None = None
+    if dataset.label_names is not None:
+        classes = classes_by_name(
+            dataset.label_names,
+            given=dataset.label_names_given,
+            head=report.num_labels,
+            head_names=report.label_names,
+            field=field,
+        )
+    largest = dataset.num_labels - 1 if classes is None else max(classes[: dataset.num_labels])
+    if largest >= report.num_labels:
         raise InputError(
-            f"the dataset has the label {dataset.num_labels - 1}, which is out of range: the "
+            f"the dataset has the label {largest}, which is out of range: the "
             f"super-network predicts {report.num_labels} classes, 0 to {report.num_labels - 1}",
             field=field,
-            value=dataset.num_labels - 1,
+            value=largest,
         )
-    if dataset.label_names is None or report.label_names is None:
-        return
-    for index, (ours, theirs) in enumerate(
-        zip(dataset.label_names, report.label_names, strict=False)
-    ):
-        if ours.casefold() != theirs.casefold():
-            raise InputError(
-                f"class {index} of the dataset is {ours!r}, of the super-network {theirs!r}",
-                field=field,
-                value=", ".join(dataset.label_names),
-                remedy="register the dataset with label_names in the super-network's order: "
-                + ",".join(report.label_names),
-            )
+    return classes

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
 from service import tables
 from service.database import Database
+from service.datasets.tables import DatasetRow
 from service.workers.tables import WorkerRow
 
 
@@ -40,8 +45,38 @@ def test_migrating_twice_changes_nothing(database: Database):
     database.migrate()
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
-            ("0007",)
+            ("0009",)
         ]
+
+
+def test_label_names_of_earlier_versions_were_given_unless_they_are_sorted(database: Database):
+    """Sorted names may have been made up from the labels: a search must not take their order."""
+    config = Config()
+    config.set_main_option("script_location", "service:migrations")
+    stored = {"sorted": ["neg", "pos"], "given": ["pos", "neg"], "numbers": None}
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        before = ScriptDirectory.from_config(config).get_revision("0009").down_revision
+        command.downgrade(config, str(before))
+        for name, names in stored.items():
+            connection.execute(
+                text(
+                    "INSERT INTO datasets (id, name, task, metric, rows, text_columns, "
+                    "label_column, num_labels, label_names, digest, size_bytes, created_at) VALUES "
+                    "(:id, '', 'text-classification', 'accuracy', 2, '[]', '', 2, :names, '', 1, "
+                    "'2026-01-01 00:00:00')"
+                ),
+                {"id": name, "names": None if names is None else json.dumps(names)},
+            )
+    database.migrate()
+    with database.read() as session:
+        rows = session.scalars(select(DatasetRow)).all()
+    assert {row.id: row.label_names_given for row in rows} == {
+        "sorted": False,
+        "given": True,
+        "numbers": False,
+    }
+    assert {row.id: row.label_names for row in rows} == stored
 
 
 def test_moments_come_back_in_utc(database: Database):

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from api_schemas.metrics import TASK_METRICS, Task
+from api_schemas.problems import InputError
 from supernet.metrics import task_metrics
 
 
@@ -32,20 +33,40 @@ def test_f1_is_macro_averaged_for_more_than_two_classes():
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
+@pytest.mark.parametrize("head", [2, 3, 5])
 @pytest.mark.parametrize("true_classes", [1, 2, 3, 5])
 @pytest.mark.parametrize("called_classes", [1, 2, 3, 5])
-def test_classification_metrics_are_scikit_learns(true_classes: int, called_classes: int):
+def test_classification_metrics_are_scikit_learns(
+    head: int, true_classes: int, called_classes: int
+):
+    """By the average that the head says, whatever classes the labels and a subnet use of it."""
     rng = np.random.default_rng(true_classes)
     for _ in range(10):
-        truth, called = rng.integers(true_classes, size=30), rng.integers(called_classes, size=30)
-        average = "binary" if max(truth.max(), called.max()) <= 1 else "macro"
+        truth = rng.integers(min(head, true_classes), size=30)
+        called = rng.integers(min(head, called_classes), size=30)
         metrics = task_metrics(
-            Task.CLASSIFICATION, logits_of(called.tolist(), 5), torch.from_numpy(truth)
+            Task.CLASSIFICATION, logits_of(called.tolist(), head), torch.from_numpy(truth)
         )
+        average = "binary" if head == 2 else "macro"
         f1 = f1_score(truth, called, average=average, zero_division=0.0)
         assert metrics["accuracy"] == accuracy_score(truth, called)
         assert metrics["f1"] == pytest.approx(f1)
+        assert metrics["combined_score"] == pytest.approx((metrics["accuracy"] + f1) / 2)
         assert metrics["matthews_correlation"] == pytest.approx(matthews_corrcoef(truth, called))
+
+
+def test_f1_of_three_classes_stays_macro_when_a_subnet_predicts_but_two():
+    truth = torch.tensor([0, 0, 0, 1])
+    metrics = task_metrics(Task.CLASSIFICATION, logits_of([0, 0, 0, 0], 3), truth)
+    assert metrics["f1"] == pytest.approx((6 / 7 + 0) / 2)  # class 1's alone would be 0
+    one_more = task_metrics(Task.CLASSIFICATION, logits_of([0, 0, 2, 1], 3), truth)
+    assert one_more["f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_the_head_does_not_have_is_refused(label: int):
+    with pytest.raises(InputError, match=f"2 classes, 0 to 1.*{label}"):
+        task_metrics(Task.CLASSIFICATION, logits_of([0, 1], 2), torch.tensor([0, label]))
 
 
 def test_correlations_of_a_regression():

@@ -10,6 +10,7 @@ import torch
 
 from api_schemas.metrics import Task
 from api_schemas.verification import RowSplit
+from supernet import resampling
 from supernet.checkpoint.reader import read_supernet
 from supernet.metrics import task_metrics
 from supernet.resampling import resampled_metrics
@@ -44,12 +45,18 @@ def test_a_class_of_one_row_is_no_obstacle():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_resampled_metrics_are_those_of_each_resample(classes: int):
+@pytest.mark.parametrize("used", [1, 2, 5])
+def test_resampled_metrics_are_those_of_each_resample(
+    classes: int, used: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where the labels use few of the head's classes, and when counted in several goes."""
+    monkeypatch.setattr(resampling, "CELLS", 60 * 7)
     rng = np.random.default_rng(classes)
     logits = torch.from_numpy(rng.normal(size=(60, classes)))
-    labels = torch.from_numpy(rng.integers(classes, size=60))
+    labels = torch.from_numpy(rng.integers(min(used, classes), size=60))
     resamples = rng.integers(60, size=(20, 60))
     drawn = resampled_metrics(Task.CLASSIFICATION, logits, labels, resamples)
+    assert all(len(values) == 20 for values in drawn.values())
     for index, rows in enumerate(resamples):
         expected = task_metrics(Task.CLASSIFICATION, logits[rows], labels[rows])
         assert {name: values[index] for name, values in drawn.items()} == pytest.approx(expected)

@@ -27,6 +27,7 @@ def test_a_dataset_is_read_and_stored_in_the_canonical_form(service):
     assert body["rows"] == 2
     assert body["metric"] == "accuracy"
     assert body["label_names"] == ["neg", "pos"]
+    assert body["label_names_given"] is False
     assert body["num_labels"] == 2
     assert service.get(f"/v1/datasets/{body['id']}") == body
     assert service.get("/v1/datasets")["items"] == [body]
@@ -55,6 +56,19 @@ def test_the_same_rows_have_one_digest_whatever_their_format(light_service):
         (CSV, {"task": "translation"}, "/task"),
         (CSV, {"name": "n" * 201}, "/name"),
         (CSV, {"label_names": "neg"}, "/label"),
+        (CSV, {"label_names": "neg,"}, "/label_names"),
+        (CSV, {"label_names": "neg,neg"}, "/label_names"),
+        (CSV, {"label_names": "[]"}, "/label_names"),
+        (CSV, {"label_names": "[0, 1]"}, "/label_names"),
+        (CSV, {"label_names": '["neg", "\\ud83d"]'}, "/label_names"),
+        (CSV, {"label_names": '["neg", "a\\u0000b"]'}, "/label_names"),
+        (CSV, {"text_columns": '["\\ud83d"]'}, "/text_columns"),
+        (CSV, {"text_columns": "text\0"}, "/text_columns"),
+        (CSV, {"label_column": "label\0"}, "/label_column"),
+        ('{"text": "a", "label": "\\ud83d"}\n', {}, "/label"),
+        ('{"text": "\\ud83d", "label": 1}\n', {}, "/text"),
+        ('{"text": "a", "label": %s}\n' % ("1" * 400), {}, "/label"),
+        ('{"text": "a", "label": 1, "\\ud83d": %s}\n' % ("[" * 100_000), {}, "/line 1"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_registered(light_service, content, fields, pointer):
@@ -63,6 +77,29 @@ def test_what_is_wrong_is_named_and_nothing_registered(light_service, content, f
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"][0]["pointer"] == pointer
     assert light_service.get("/v1/datasets")["items"] == []
+
+
+@pytest.mark.parametrize(
+    "label_names", ['["Yes, sure", "No"]', ["Yes, sure", "No"]], ids=["json", "repeated"]
+)
+def test_names_may_hold_commas(light_service, label_names):
+    content = '"text, whole",label\na,No\nb,"Yes, sure"\n'
+    body = post(
+        light_service, content, text_columns='["text, whole"]', label_names=label_names
+    ).json()
+    assert body["text_columns"] == ["text, whole"]
+    assert body["label_names"] == ["Yes, sure", "No"]
+    assert body["label_names_given"] is True
+    assert light_service.get(f"/v1/datasets/{body['id']}") == body
+
+
+def test_pairs_of_texts_may_be_repeated_fields(light_service):
+    content = "a,b,label\nx,y,0\n"
+    for columns in ("a,b", '["a", "b"]', ["a", "b"]):
+        assert post(light_service, content, text_columns=columns).json()["text_columns"] == [
+            "a",
+            "b",
+        ]
 
 
 def test_rows_and_bytes_are_limited(sqlite_url, tmp_path):

@@ -90,6 +90,11 @@ def test_targets_are_floats(file):
     assert rows.num_labels == 1
 
 
+def test_a_regression_has_no_label_names(file):
+    path = csv(file, "text,label\na,1\n")
+    assert refused(path, task=Task.REGRESSION, label_names=["one"]).field == "label_names"
+
+
 def test_classes_are_one_more_than_the_largest_label(file):
     assert read(jsonl(file, {"text": "t", "label": 4})).num_labels == 5
 
@@ -174,16 +179,11 @@ def test_an_empty_parquet_file(file):
         ('{"text": "t", "label": 0}\n{"text": ', "line 2"),
         ('{"text": "t", "label": 0}\n[1]\n', "line 2"),
         ('[{"text": "t", "label": 0}]', "file"),
-        ("text,label\na,0\nb,1,2\n", "file"),
+        ("text,label\na,0\nb,1,2\n", "row 2"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(file, content, where):
     assert refused(csv(file, content)).field == where
-
-
-def test_bytes_that_are_not_utf8(file):
-    file.write_bytes(b"text,label\nol\xe9,0\n")
-    assert "not CSV" in refused(file).detail
 
 
 def test_a_damaged_parquet_file(file):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pyarrow.parquet as pq
 import pytest
 
+from service.datasets import repository
+from service.searches.tables import SearchRow
 from tests.service.stand_in import synthetic_report
 
 
@@ -101,25 +106,122 @@ def test_a_regression_head_does_not_fit_classes(light_service):
     assert "predicts one value" in refused(light_service)["detail"]
 
 
-def test_label_names_in_another_order_are_refused(light_service):
-    light_service.worker.report = synthetic_report(label_names=("negative", "positive"))
-    text = "".join(f'{{"sentence": "t", "label": "{name}"}}\n' for name in ("positive", "negative"))
+WORDS = ("contradiction", "entailment", "neutral")
+MNLI = ("Entailment", "Neutral", "Contradiction")
+
+
+def named(running, *labels: str, **fields: str) -> str:
+    """The id of a dataset of rows with these labels."""
+    text = "".join(json.dumps({"sentence": "t", "label": label}) + "\n" for label in labels)
     form = {
         "name": "named",
         "task": "text-classification",
         "text_columns": "sentence",
         "label_column": "label",
     }
+    answer = running.client.post("/v1/datasets", data=form | fields, files={"file": ("d", text)})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
 
-    def register(**extra: str) -> str:
-        answer = light_service.client.post(
-            "/v1/datasets", data=form | extra, files={"file": ("d", text)}
+
+def labels_of(running, search_id: str, column: str = "dataset_digest") -> list[int]:
+    """The labels that the workers of a search measure against."""
+    service = running.client.app.state.service
+    with service.database.read() as session:
+        digest = getattr(session.get_one(SearchRow, search_id), column)
+        assert digest in repository.digests(session)
+    with service.blobs.lease(digest) as path:
+        return pq.read_table(path)["label"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "classes"),
+    [
+        (MNLI, WORDS, [2, 0, 1]),
+        (MNLI, ("NEUTRAL", " NEUTRAL ", "entailment "), [1, 1, 0]),
+        (("pos", "neg"), ("neg", "pos", "neg"), [1, 0, 1]),
+        (("neg", "pos"), ("neg", "pos"), [0, 1]),
+        (None, ("LABEL_2", "LABEL_10", "LABEL_0"), [2, 10, 0]),
+        (None, ("label_1", "label_0"), [1, 0]),
+        (MNLI, ("LABEL_2", "LABEL_1"), [2, 1]),
+        (("LABEL_10", "LABEL_2"), ("LABEL_2", "LABEL_10"), [1, 0]),
+        (("stra\u00dfe", "caf\u00e9"), ("CAFE\u0301", "STRASSE"), [1, 0]),
+    ],
+)
+def test_labels_are_classes_by_the_super_networks_own_names(light_service, head, labels, classes):
+    light_service.worker.report = synthetic_report(len(head or range(12)), label_names=head)
+    dataset = named(light_service, *labels)
+    search = light_service.search(dataset_id=dataset, budget={"evaluations": 1})
+    assert labels_of(light_service, search) == classes
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "fields", "says"),
+    [
+        (None, WORDS, {}, "label_names in the order of the super-network's 3 classes"),
+        (("0", "1", "2"), WORDS, {}, "label_names in the order of the super-network's 3 classes"),
+        (MNLI, ("neutral", "maybe"), {}, "Entailment, Neutral, Contradiction"),
+        (MNLI, ("neutral", "LABEL_1"), {}, "LABEL_1"),
+        (MNLI, ("neutral", "NEUTRAL"), {}, "two labels of the dataset are class 1"),
+        (None, ("LABEL_3", "LABEL_0"), {}, "0 to 2"),
+        (None, ("LABEL_0", "no"), {}, "which class each of them is"),
+        (MNLI, WORDS, {"label_names": ",".join(WORDS)}, "Entailment,Neutral,Contradiction"),
+        (None, ("LABEL_0",), {"label_names": "LABEL_1,LABEL_0"}, "LABEL_0,LABEL_1,LABEL_2"),
+    ],
+)
+def test_labels_whose_classes_nothing_says_are_refused(light_service, head, labels, fields, says):
+    light_service.worker.report = synthetic_report(3, label_names=head)
+    dataset = named(light_service, *labels, **fields)
+    problem = refused(light_service, dataset_id=dataset)
+    assert problem["errors"][0]["pointer"] == "/dataset_id"
+    assert says in problem["detail"]
+
+
+@pytest.mark.parametrize("head", [None, ("Neutral", "entailment"), ("0", "1")])
+def test_given_label_names_say_the_classes(light_service, head):
+    light_service.worker.report = synthetic_report(2, label_names=head)
+    dataset = named(light_service, "entailment", "neutral", label_names="neutral,entailment")
+    search = light_service.search(dataset_id=dataset, budget={"evaluations": 1})
+    assert labels_of(light_service, search) == [1, 0]
+
+
+def test_the_rows_that_verify_a_front_are_matched_by_name_too(light_service):
+    light_service.worker.report = synthetic_report(2, label_names=("pos", "neg"))
+    here, there = named(light_service, "neg", "pos"), named(light_service, "pos", "pos", "neg")
+    search = light_service.search(
+        dataset_id=here, verify_dataset_id=there, budget={"evaluations": 1}
+    )
+    assert labels_of(light_service, search) == [1, 0]
+    assert labels_of(light_service, search, "verify_dataset_digest") == [0, 0, 1]
+    light_service.wait(search)
+    same = named(light_service, "Neg", "Pos")
+    body = light_service.body(dataset_id=here, verify_dataset_id=same)
+    problem = light_service.client.post("/v1/searches", json=body).json()
+    assert problem["errors"][0]["pointer"] == "/verify_dataset_id"
+    assert "other rows" in problem["detail"]
+
+
+def test_answers_from_the_database_are_of_the_same_classes(light_service):
+    """One file under two super-networks' names is two datasets, and by number it is a third's."""
+    worker = light_service.worker
+    worker.report = synthetic_report(2, label_names=("neg", "pos"))
+    sorted_net = light_service.supernet()
+    worker.report = synthetic_report(2, label_names=("pos", "neg"))
+    other_net = light_service.supernet(**{"base/x": "2"})
+    dataset = named(light_service, "neg", "pos", "pos")
+    numbered = named(light_service, "1", "0", "0")
+    first, second, third = (
+        light_service.search(
+            supernet_id=net, dataset_id=rows, budget={"evaluations": 3}, strategy={"name": "random"}
         )
-        return answer.json()["id"]
-
-    wrong = register(label_names="positive,negative")
-    assert "negative,positive" in refused(light_service, dataset_id=wrong)["detail"]
-    assert light_service.search(dataset_id=register(), budget={"evaluations": 1})
+        for net, rows in ((sorted_net, dataset), (other_net, dataset), (other_net, numbered))
+    )
+    assert labels_of(light_service, first) == [0, 1, 1]
+    assert labels_of(light_service, second) == labels_of(light_service, third) == [1, 0, 0]
+    service = light_service.client.app.state.service
+    with service.database.read() as session:
+        rows = [session.get_one(SearchRow, each) for each in (first, second, third)]
+    assert rows[0].dataset_digest != rows[1].dataset_digest == rows[2].dataset_digest
 
 
 def test_the_same_key_and_body_create_one_search(service):

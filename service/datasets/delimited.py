@@ -1,0 +1,171 @@
+"""CSV and tab-separated files with a header. Every value is text."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from api_schemas.problems import InputError
+from service.datasets.columns import Columns, require_columns, require_room, shown
+from service.datasets.encoding import first_line_not_utf8
+
+csv.field_size_limit(2**31 - 1)  # the size of the whole upload is bounded; a text may be long
+
+_TAB_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|[^"\t]*)(?:\t|\Z)')
+"""A tab-separated value as a CSV writer writes it: enclosed in quotes, or without any."""
+_NEEDS_QUOTES = ('"', "\t", "\n", "\r")
+
+
+def read_delimited(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:
+    """Read the named columns; separated by tabs if the header has one, else by commas.
+
+    Raises:
+        InputError: a row has more or fewer values than the header, or its quotes do not match.
+    """
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        tabs = "\t" in file.readline()
+    records = _records(path, tabs=tabs, quoted=not tabs or _has_quoted_values(path))
+    _, header = next(records, (1, []))
+    if len(header) == 1 and ";" in header[0]:
+        raise InputError(
+            "the values are separated by semicolons",
+            field="file",
+            value=shown(header[0]),
+            remedy="save the file with commas or tabs between them",
+        )
+    require_columns(names, header, "the header")
+    places = {name: header.index(name) for name in names}
+    values: dict[str, list[str]] = {name: [] for name in names}
+    for row, (line, record) in enumerate(records, 1):
+        if len(record) != len(header):
+            raise InputError(
+                f"the row (line {line} of the file) has {len(record)} values, and the header has "
+                f"{len(header)}",
+                field=f"row {row}",
+                value=shown(record),
+                remedy="add or remove values, or leave the row out"
+                if tabs
+                else "enclose a value that holds a comma in double quotes, or leave the row out",
+            )
+        for name, place in places.items():
+            values[name].append(record[place])
+        require_room(row, most_rows)
+    return Columns(values, "row")
+
+
+def _records(path: Path, *, tabs: bool, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """The header and every row, each with the line that it begins at; blank lines are none."""
+    reader = csv.reader(
+        _lines(path),
+        delimiter="\t" if tabs else ",",
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    count = 0
+    while True:
+        line = reader.line_num + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{_meaning(error)} (line {line} of the file)",
+                field=f"row {count}" if count else "the header",
+                remedy="enclose such a value in double quotes, and double those inside it",
+            ) from error
+        if record:
+            yield line, record
+            count += 1
+
+
+def _meaning(error: csv.Error) -> str:
+    """What the reader's words say of a file, which were written for programmers."""
+    if "unexpected end of data" in str(error):
+        return "the quotes of a value are opened and never closed"
+    if "expected after" in str(error):
+        return "a value goes on after its closing quote"
+    return f"this is not CSV: {error}"
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if "\0" in line:
+                    raise InputError(
+                        "this is not text: it holds a NUL character", field=f"line {number}"
+                    )
+                yield line
+        except UnicodeDecodeError as error:
+            raise first_line_not_utf8(path) from error
+
+
+class _Taken:
+    """Lines, and those of them that were taken since the last look."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._taken.append(line)
+            yield line
+
+    def look(self) -> str:
+        taken, self._taken = "".join(self._taken), []
+        return taken.rstrip("\r\n")
+
+
+def _has_quoted_values(path: Path) -> bool:
+    """Whether quotes in a tab-separated file enclose values, as a CSV writer's do.
+
+    Others, GLUE's among them, write quotes as they stand in the text. A CSV writer encloses every
+    value that holds a quote, and doubles it; so a single value with other quotes says that all of
+    them are text. Where none does, the quotes enclose values if some value could not have been
+    written without, or if they enclose the header or a whole column.
+    """
+    with path.open("rb") as file:
+        if not any(b'"' in line for line in file):
+            return False
+    lines = _Taken(_lines(path))
+    columns: set[int] | None = None  # those that are enclosed in every row so far
+    is_header, is_needed = True, False
+    try:
+        for _ in csv.reader(lines, delimiter="\t", strict=True):
+            record = lines.look()
+            if not record:
+                continue
+            values = _enclosed_values(record)
+            if values is None:
+                return False
+            if is_header:
+                is_header, is_needed = False, bool(values)
+                continue
+            columns = set(values) if columns is None else columns & set(values)
+            is_needed = is_needed or any(
+                sign in value for value in values.values() for sign in _NEEDS_QUOTES
+            )
+    except csv.Error:
+        return False
+    return is_needed or bool(columns)
+
+
+def _enclosed_values(record: str) -> dict[int, str] | None:
+    """What quotes enclose, by column; None where a quote is no CSV writer's."""
+    if '"' not in record:
+        return {}
+    values: dict[int, str] = {}
+    column = at = 0
+    while True:
+        found = _TAB_FIELD.match(record, at)
+        if found is None:
+            return None
+        if found[1] is not None:
+            values[column] = found[1]
+        if found.end() == len(record):
+            return values
+        column, at = column + 1, found.end()
