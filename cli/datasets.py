@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +10,26 @@ import typer
 
 from api_schemas.metrics import Metric, Task
 from cli.connection import LOCAL, Server
+from cli.names import names_of
 from cli.output import AsJson, err, out, print_json, table
 
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 
 TextColumns = Annotated[
-    str, typer.Option(help="One column, or two separated by a comma for pairs of texts.")
+    str,
+    typer.Option(
+        help="One column, or two separated by a comma for pairs of texts; "
+        "a name with a comma in quotes: '\"a, b\",c', or as a JSON list."
+    ),
 ]
 LabelColumn = Annotated[str, typer.Option(help="Classes from 0, names of classes, or numbers.")]
 TaskOption = Annotated[Task, typer.Option(help="What the labels are.")]
 LabelNames = Annotated[
     str | None,
-    typer.Option(help="Text labels in the order of their classes, separated by commas."),
+    typer.Option(
+        help="Text labels in the order of their classes, separated by commas; "
+        "a name with a comma in quotes: '\"Yes, sure\",No', or as a JSON list."
+    ),
 ]
 
 
@@ -40,13 +49,13 @@ def add(
     fields = {
         "name": name or file.stem,
         "task": task.value,
-        "text_columns": text_columns,
+        "text_columns": _written(names_of(text_columns, option="--text-columns")),
         "label_column": label_column,
     }
     if metric is not None:
         fields["metric"] = metric.value
     if label_names is not None:
-        fields["label_names"] = label_names
+        fields["label_names"] = _written(names_of(label_names, option="--label-names"))
     with err.status("uploading"):
         dataset = server.add_dataset(file, fields)
     if as_json:
@@ -54,6 +63,13 @@ def add(
         return
     out.print(f"[bold]{dataset.id}[/]  {dataset.name}")
     out.print(f"  {dataset.rows:,} rows, {dataset.num_labels} labels, measured by {dataset.metric}")
+
+
+def _written(names: list[str]) -> str:
+    """The names as the form takes them; plainly where no name holds what would need quotes."""
+    if any(character in name for name in names for character in ',"[\\'):
+        return json.dumps(names, ensure_ascii=False)
+    return ",".join(names)
 
 
 @app.command("list")

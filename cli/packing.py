@@ -15,7 +15,8 @@ BASE_PATTERNS = (
     "config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
-    "pytorch_model.bin",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -89,6 +90,14 @@ def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> d
     return members
 
 
+def _is_debris(path: Path) -> bool:
+    """Whether a file system or a desktop put it there: hidden files, macOS's ._ files, Windows's.
+
+    A pattern such as `*.safetensors` would take them for part of the model.
+    """
+    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
+
+
 def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError("there is no such folder", field=part, value=folder)
@@ -96,7 +105,7 @@ def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, P
         f"{part}/{path.name}": path
         for pattern in patterns
         for path in sorted(folder.glob(pattern))
-        if path.is_file()
+        if path.is_file() and not _is_debris(path)
     }
     if not found:
         raise InputError("the folder holds nothing of a model", field=part, value=folder)
@@ -108,7 +117,7 @@ def _space_name(space: Path) -> str:
     if space.name in SPACE_FILES:
         return space.name
     try:
-        content = json.loads(space.read_text())
+        content = json.loads(space.read_text(encoding="utf-8-sig"))
     except ValueError:
         return "nncf_config.json"  # ours is strict JSON; NNCF allows comments
     ours = isinstance(content, dict) and "dimensions" in content

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api_schemas.metrics import Task
 from cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from cli.names import names_of
 from cli.output import err, out
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def train(
     rows = read_rows(
         data,
         task=task,
-        text_columns=[column.strip() for column in text_columns.split(",")],
+        text_columns=names_of(text_columns, option="--text-columns"),
         label_column=label_column,
-        label_names=[name.strip() for name in label_names.split(",")] if label_names else None,
+        label_names=names_of(label_names, option="--label-names") if label_names else None,
     )
     settings = TrainingSettings(
         steps=steps or max(1, math.ceil(epochs * len(rows) / batch_size)),

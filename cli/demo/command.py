@@ -23,6 +23,7 @@ from api_schemas.weights import WeightsFormat
 from cli.client import Client, ServerUnreachableError
 from cli.demo import reproduce
 from cli.demo.task import LIBRARIES, DocstringTask, write_task
+from cli.failures import DemoFailedError
 from cli.front_table import front_table
 from cli.live import follow
 from cli.output import out
@@ -32,10 +33,6 @@ from cli.picking import download, draw
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
 START_SECONDS = 60
-
-
-class DemoFailedError(Exception):
-    """A step did not do what it should."""
 
 
 def demo(
