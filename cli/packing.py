@@ -15,8 +15,7 @@ BASE_PATTERNS = (
     "config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
-    "pytorch_model*.bin",
-    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -117,7 +116,7 @@ def _space_name(space: Path) -> str:
     if space.name in SPACE_FILES:
         return space.name
     try:
-        content = json.loads(space.read_text(encoding="utf-8-sig"))
+        content = json.loads(space.read_text())
     except ValueError:
         return "nncf_config.json"  # ours is strict JSON; NNCF allows comments
     ours = isinstance(content, dict) and "dimensions" in content
