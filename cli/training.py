@@ -57,7 +57,11 @@ def train(
     lora_rank: Annotated[int, typer.Option(min=1, help="The largest.")] = 8,
     lora_alpha: Annotated[float, typer.Option()] = 16.0,
     sandwich: Annotated[
-        bool, typer.Option(help="Train the maximal and minimal subnets at every step, too.")
+        bool,
+        typer.Option(
+            help="Train the maximal and minimal subnets at every step, too, and all but the "
+            "maximal one on its predictions."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
@@ -65,8 +69,9 @@ def train(
 ) -> None:
     """Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.
 
-    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. A run
-    that was interrupted goes on with --resume, to the very same result.
+    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. In short
+    runs a random subnet a step leaves the maximal one behind: --sandwich does not. A run that was
+    interrupted goes on with --resume, to the very same result.
     """
     from service.datasets.reading import read_rows
     from supernet.checkpoint.space_file import read_space
