@@ -143,7 +143,7 @@ def _held_on_postgresql(settings: ServiceSettings, holder: Holder) -> Iterator[N
     """
     url = make_url(settings.resolved_database_url)
     alone = settings.redis_url is None
-    named = {"application_name": f"elasticnas {holder}"[:63]}
+    named = {"application_name": f"elasticnas {holder}"[:63], "connect_timeout": 10}
     engine = create_engine(url, poolclass=NullPool, connect_args=named)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         lock = "pg_try_advisory_lock" if alone else "pg_try_advisory_xact_lock_shared"
