@@ -91,6 +91,7 @@ def serve(
     dtype: Dtype = None,
 ) -> None:
     """Run the server, with a worker inside unless the queue is in Redis."""
+    _demand_locks()
     _log_to_stderr()
     configuration = Configuration.find()
     settings = configuration.read(
@@ -159,6 +160,7 @@ def coordinate(
 
     Each search is driven by one coordinator at a time; when that one dies, another takes over.
     """
+    _demand_locks()
     _log_to_stderr()
     settings = Configuration.find().read(
         ServiceSettings,
@@ -202,6 +204,7 @@ def work(
     Blobs come from where the server has them: the same S3 (ELASTICNAS_BLOBS_URL), or a data folder
     that is the server's own, or on the same network share.
     """
+    _demand_locks()
     _log_to_stderr()
     configuration = Configuration.find()
     process = configuration.read(ProcessSettings, {"redis_url": redis_url})
@@ -370,6 +373,21 @@ def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
                 await asyncio.to_thread(worker.stop)
 
     app.router.lifespan_context = with_worker
+
+
+def _demand_locks() -> None:
+    """Processes that share files need locks that Windows does not have.
+
+    Raises:
+        InputError: this is Windows.
+    """
+    if os.name == "nt":
+        raise InputError(
+            "servers, coordinators and workers run on Linux and macOS",
+            field="this machine",
+            value=sys.platform,
+            remedy="run it in WSL or Docker; the client commands work here, with --server",
+        )
 
 
 def _log_to_stderr() -> None:
