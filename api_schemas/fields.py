@@ -35,6 +35,9 @@ Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_storable)]
 LongText = Annotated[str, Field(max_length=4096), AfterValidator(_storable)]
 """A path, or several names in one form field."""
 
+SeveralNames = Annotated[str, Field(max_length=1 << 20), AfterValidator(_storable)]
+"""Names in one form field; there may be thousands of classes."""
+
 Identity = Annotated[
     str,
     StringConstraints(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),

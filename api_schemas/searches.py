@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -276,6 +277,19 @@ class SearchRead(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _without_infinite_bounds(cls, constraints: object) -> object:
+        """Leave out what bounds nothing: once a bound could be infinite, which JSON has as null."""
+        if not isinstance(constraints, list):
+            return constraints
+        return [each for each in constraints if not _is_infinite(each)]
+
+
+def _is_infinite(constraint: object) -> bool:
+    bound = constraint.get("max", 0) if isinstance(constraint, dict) else 0
+    return bound is None or bound == math.inf
 
 
 class SearchEventKind(StrEnum):

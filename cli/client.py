@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -14,11 +21,12 @@ from api_schemas.costs import CostReport
 from api_schemas.datasets import DatasetRead
 from api_schemas.paging import Page
 from api_schemas.plots import PictureFormat, PlotKind
-from api_schemas.problems import Problem
+from api_schemas.problems import InputError, Problem
 from api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from api_schemas.spaces import SpaceRead
 from api_schemas.supernets import SupernetRead
 from cli.event_stream import EventReader, SearchEvent
+from cli.proxies import Proxy, proxy_for
 
 Read = TypeVar("Read", bound=BaseModel)
 
@@ -27,8 +35,19 @@ TRIES = 5
 """How often a download or stream that breaks off is taken up again where it stopped."""
 SILENCE_SECONDS = 60.0
 """A stream of events that is silent for so long is lost: the server says something every 15 s."""
+UPLOAD_TIMEOUT = httpx.Timeout(30.0, read=600.0)
+"""An upload waits for a worker to read the checkpoint; nothing else takes long."""
+WAITS = (0.2, 0.5, 1.0)
+"""Seconds before each further try of a request that found no server, or lost its answer."""
+MOST_WAITED = 60.0
+"""Seconds that one request waits in all for a server that says when to come back."""
+_UNDECODED = re.compile("[\udc80-\udcff]+")
+"""Bytes of an argument that the locale's encoding does not know, as Python carries them."""
 
 Transition = Literal["pause", "resume", "cancel", "extend", "retry"]
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""What goes wrong before the server has seen anything of a request."""
 
 
 class ServerProblemError(Exception):
@@ -40,29 +59,39 @@ class ServerProblemError(Exception):
 
 
 class ServerUnreachableError(Exception):
-    """No server answers at this address."""
+    """No ElasticNAS server answers at this address, or a proxy before it does not."""
 
 
 class Client:
     """Speaks to one server.
 
+    A request is made again, a few times, where that cannot do its work twice: when it found no
+    server, when the server said by Retry-After that it did nothing yet, and after a lost answer if
+    it only reads, deletes, or carries an Idempotency-Key.
+
     Raises:
+        InputError: ``server`` is no URL, or the proxy before it cannot be used.
         ServerProblemError: the server answered with a problem document.
-        ServerUnreachableError: it did not answer at all.
+        ServerUnreachableError: it did not answer at all, or something else answered.
     """
 
     def __init__(self, server: str = DEFAULT_SERVER) -> None:
+        url = _server_url(server)
         self._server = server
-        # An upload waits for a worker to read the checkpoint; nothing else takes long.
-        self._http = httpx.Client(base_url=server, timeout=httpx.Timeout(30.0, read=600.0))
+        self._host = url.host
+        self._proxy = proxy_for(url)
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=httpx.Timeout(30.0, read=120.0),
+            transport=_transport(self._proxy, url.host),
+        )
 
     def is_ready(self) -> bool:
-        """True when the server can take work."""
+        """True when the server can take work; asks once."""
         try:
-            self._send("GET", "/readyz")
-        except ServerProblemError:
-            return False
-        return True
+            return self._http.get("/readyz").is_success
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
 
     # -- super-networks and datasets ---------------------------------------------------------
 
@@ -72,10 +101,11 @@ class Client:
             answer = self._send(
                 "POST",
                 "/v1/supernets",
-                files={"archive": (archive.name, file)},
-                data={} if name is None else {"name": name},
+                files={"archive": (_unicode(archive.name), file)},
+                data={} if name is None else {"name": _unicode(name)},
+                timeout=UPLOAD_TIMEOUT,
             )
-        return SupernetRead.model_validate_json(answer.content)
+        return self._parsed(SupernetRead, answer)
 
     def supernets(self) -> Iterator[SupernetRead]:
         """All super-networks, the newest first."""
@@ -83,11 +113,11 @@ class Client:
 
     def supernet(self, supernet_id: str) -> SupernetRead:
         """One super-network."""
-        return self._read(f"/v1/supernets/{supernet_id}", SupernetRead)
+        return self._read(_path("supernets", supernet_id), SupernetRead)
 
     def space(self, supernet_id: str) -> SpaceRead:
         """Its search space."""
-        return self._read(f"/v1/supernets/{supernet_id}/space", SpaceRead)
+        return self._read(_path("supernets", supernet_id, "space"), SpaceRead)
 
     def cost(
         self, supernet_id: str, subnet: dict[str, int], max_length: int | None = None
@@ -95,18 +125,23 @@ class Client:
         """What a subnet costs."""
         answer = self._send(
             "POST",
-            f"/v1/supernets/{supernet_id}/cost",
-            json={"subnet": subnet, "max_length": max_length},
+            _path("supernets", supernet_id, "cost"),
+            **_body({"subnet": subnet, "max_length": max_length}),
+            is_repeatable=True,
         )
-        return CostReport.model_validate_json(answer.content)
+        return self._parsed(CostReport, answer)
 
     def add_dataset(self, file: Path, fields: dict[str, str]) -> DatasetRead:
         """Upload validation data; ``fields`` are the form fields beside the file."""
         with file.open("rb") as source:
             answer = self._send(
-                "POST", "/v1/datasets", files={"file": (file.name, source)}, data=fields
+                "POST",
+                "/v1/datasets",
+                files={"file": (_unicode(file.name), source)},
+                data={name: _unicode(value) for name, value in fields.items()},
+                timeout=UPLOAD_TIMEOUT,
             )
-        return DatasetRead.model_validate_json(answer.content)
+        return self._parsed(DatasetRead, answer)
 
     def datasets(self) -> Iterator[DatasetRead]:
         """All datasets, the newest first."""
@@ -114,15 +149,26 @@ class Client:
 
     def delete(self, kind: str, identifier: str) -> None:
         """Delete one of ``supernets``, ``datasets`` or ``searches``."""
-        self._send("DELETE", f"/v1/{kind}/{identifier}")
+        try:
+            self._send("DELETE", _path(kind, identifier))
+        except _RepeatedProblemError as error:
+            if error.problem.status != 404:  # gone by the first try, whose answer was lost
+                raise
 
     # -- searches ----------------------------------------------------------------------------
 
     def start_search(self, request: dict[str, Any]) -> SearchRead:
-        """Submit a search; ``request`` is the body of ``POST /v1/searches``."""
-        return SearchRead.model_validate_json(
-            self._send("POST", "/v1/searches", json=request).content
+        """Submit a search; ``request`` is the body of ``POST /v1/searches``.
+
+        However often the request is made, it starts one search.
+        """
+        answer = self._send(
+            "POST",
+            "/v1/searches",
+            **_body(request, {"Idempotency-Key": uuid.uuid4().hex}),
+            is_repeatable=True,
         )
+        return self._parsed(SearchRead, answer)
 
     def searches(self) -> Iterator[SearchRead]:
         """All searches, the newest first."""
@@ -130,12 +176,12 @@ class Client:
 
     def search(self, search_id: str) -> SearchRead:
         """One search."""
-        return self._read(f"/v1/searches/{search_id}", SearchRead)
+        return self._read(_path("searches", search_id), SearchRead)
 
     def change(self, search_id: str, transition: Transition, **body: float) -> SearchRead:
         """Pause, resume, cancel, extend or retry a search; the body is that of the request."""
-        path = f"/v1/searches/{search_id}/{transition}"
-        return SearchRead.model_validate_json(self._send("POST", path, json=body or None).content)
+        path = _path("searches", search_id, transition)
+        return self._parsed(SearchRead, self._send("POST", path, **_body(body) if body else {}))
 
     def events(self, search_id: str, after: int | None = None) -> Iterator[SearchEvent]:
         """What happens to a search until it is over, across lost connections.
@@ -147,19 +193,19 @@ class Client:
             try:
                 with self._http.stream(
                     "GET",
-                    f"/v1/searches/{search_id}/events",
+                    _path("searches", search_id, "events"),
                     headers=reader.headers,
                     timeout=SILENCE_SECONDS,
                 ) as answer:
-                    if answer.is_error:
-                        answer.read()
-                        raise ServerProblemError(_problem(answer))
                     if answer.status_code == 204:
                         return
+                    if answer.status_code != 200:
+                        answer.read()
+                        raise ServerProblemError(self._problem(answer))
                     for event in reader.read(answer.iter_lines()):
                         failures = 0
                         yield event
-            except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            except httpx.TransportError as error:
                 failures += 1
                 if failures == TRIES or reader.last_id is None:
                     raise self._unreachable(error) from error
@@ -168,21 +214,21 @@ class Client:
 
     def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
         """All evaluations of a search, by number."""
-        return self._pages(f"/v1/searches/{search_id}/evaluations", EvaluationRead, limit=500)
+        return self._pages(_path("searches", search_id, "evaluations"), EvaluationRead, limit=500)
 
     def front(self, search_id: str, **bounds: float) -> FrontRead:
         """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""
-        answer = self._send("GET", f"/v1/searches/{search_id}/front", params=bounds)
-        return FrontRead.model_validate_json(answer.content)
+        answer = self._send("GET", _path("searches", search_id, "front"), params=bounds)
+        return self._parsed(FrontRead, answer)
 
     def front_csv(self, search_id: str, **bounds: float) -> str:
         """The Pareto front as CSV, filtered alike."""
-        path = f"/v1/searches/{search_id}/front"
+        path = _path("searches", search_id, "front")
         return self._send("GET", path, params={**bounds, "format": "csv"}).text
 
     def plot(self, search_id: str, kind: PlotKind, picture_format: PictureFormat) -> bytes:
         """A picture of a search, as the content of a file."""
-        path = f"/v1/searches/{search_id}/plots/{kind.value}"
+        path = _path("searches", search_id, "plots", kind.value)
         return self._send("GET", path, params={"format": picture_format.value}).content
 
     def download_weights(
@@ -198,14 +244,14 @@ class Client:
         ``on_bytes`` is told how many bytes of how many are there. A download that breaks off goes
         on where it stopped. The file appears under its name only when it is whole.
         """
-        path = f"/v1/searches/{search_id}/subnets/{number}/weights"
+        path = _path("searches", search_id, "subnets", number, "weights")
         params = {"format": weights_format}
         while True:
             answer = self._send("GET", path, params=params, headers={"Range": "bytes=0-0"})
             if answer.status_code != 202:
                 break
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
-        etag = answer.headers["ETag"]
+            time.sleep(_retry_after(answer) or 1.0)
+        etag = answer.headers.get("ETag", "")
         partial = target.with_name(target.name + ".partial")
         partial.unlink(missing_ok=True)
         for attempt in range(TRIES):
@@ -214,7 +260,9 @@ class Client:
                 break
             except (httpx.TransportError, httpx.StreamError) as error:
                 if attempt == TRIES - 1:
-                    raise ServerUnreachableError(f"the download broke off: {error}") from error
+                    raise ServerUnreachableError(
+                        f"the download broke off {TRIES} times: {_said(error)}"
+                    ) from error
         return partial.replace(target)
 
     def _append(
@@ -229,12 +277,12 @@ class Client:
         done = partial.stat().st_size if partial.exists() else 0
         headers = {"Range": f"bytes={done}-", "If-Range": etag} if done else {}
         with self._http.stream("GET", path, params=params, headers=headers) as answer:
-            if answer.is_error:
+            if not answer.is_success:
                 answer.read()
-                raise ServerProblemError(_problem(answer))
+                raise ServerProblemError(self._problem(answer))
             if answer.status_code == 200:
                 done = 0
-            total = done + int(answer.headers["Content-Length"])
+            total = done + int(answer.headers.get("Content-Length", 0))
             with partial.open("ab" if done else "wb") as file:
                 for chunk in answer.iter_bytes(1 << 20):
                     file.write(chunk)
@@ -244,23 +292,75 @@ class Client:
 
     # -- plumbing ----------------------------------------------------------------------------
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **options)
-        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise self._unreachable(error) from error
-        if answer.is_error:
-            raise ServerProblemError(_problem(answer))
-        return answer
+    def _send(
+        self, method: str, path: str, *, is_repeatable: bool = False, **options: Any
+    ) -> httpx.Response:
+        """One request, made again as the class says; ``is_repeatable`` is said of a POST."""
+        is_repeatable = is_repeatable or method in ("GET", "DELETE")
+        waits, waited, answer_was_lost = iter(WAITS), 0.0, False
+        while True:
+            try:
+                answer = self._http.request(method, path, **options)
+            except (httpx.TransportError, httpx.DecodingError) as error:
+                was_sent = not isinstance(error, _NOT_SENT)
+                wait = next(waits, None)
+                hopeless = isinstance(error, httpx.ReadTimeout) or (was_sent and not is_repeatable)
+                if wait is None or hopeless:
+                    raise self._unreachable(error, was_sent=was_sent) from error
+                answer_was_lost = answer_was_lost or was_sent
+                time.sleep(wait)
+                continue
+            if answer.is_success:
+                return answer
+            pause = _retry_after(answer) if answer.status_code in (429, 503) else None
+            if pause is None or waited + pause > MOST_WAITED:
+                kind = _RepeatedProblemError if answer_was_lost else ServerProblemError
+                raise kind(self._problem(answer))
+            waited += pause
+            time.sleep(pause)
 
-    def _unreachable(self, error: Exception) -> ServerUnreachableError:
+    def _unreachable(self, error: Exception, *, was_sent: bool = False) -> ServerUnreachableError:
+        said = _said(error)
+        if self._proxy is not None:
+            return ServerUnreachableError(
+                f"the proxy {self._proxy.shown} ({self._proxy.origin}) does not let us through to "
+                f"{self._server}: {said}; if the server needs no proxy, add {self._host} to "
+                "NO_PROXY"
+            )
+        if was_sent:
+            return ServerUnreachableError(
+                f"the answer of {self._server} was lost ({said}); what was asked for may have "
+                "been done: look before you ask again"
+            )
         return ServerUnreachableError(
-            f"no server answers at {self._server} ({error}); start one with "
+            f"no server answers at {self._server} ({said}); start one with "
             "'elasticnas serve', or name it with --server"
         )
 
+    def _problem(self, answer: httpx.Response) -> Problem:
+        """The problem document of an answer, or one made of it if something else answered."""
+        try:
+            return Problem.model_validate_json(answer.content)
+        except ValidationError:
+            between = f" through the proxy {self._proxy.shown}" if self._proxy else ""
+            return Problem(
+                title="unexpected answer",
+                status=answer.status_code,
+                detail=f"{answer.status_code} {answer.reason_phrase} from {answer.url}{between}: "
+                "no answer of an ElasticNAS server; is --server right?",
+            )
+
+    def _parsed(self, model: type[Read], answer: httpx.Response) -> Read:
+        try:
+            return model.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise ServerUnreachableError(
+                f"the answer of {answer.url} is not understood: {_misfit(error)}; "
+                "is it an ElasticNAS server, of this client's version?"
+            ) from error
+
     def _read(self, path: str, model: type[Read]) -> Read:
-        return model.model_validate_json(self._send("GET", path).content)
+        return self._parsed(model, self._send("GET", path))
 
     def _pages(self, path: str, model: type[Read], limit: int = 100) -> Iterator[Read]:
         cursor: str | None = None
@@ -268,20 +368,110 @@ class Client:
             params: dict[str, Any] = {"limit": limit}
             if cursor is not None:
                 params["cursor"] = cursor
-            content = self._send("GET", path, params=params).content
-            page = Page[model].model_validate_json(content)  # type: ignore[valid-type]
-            yield from page.items
+            answer = self._send("GET", path, params=params)
+            page = self._parsed(Page[dict[str, Any]], answer)
+            for item in page.items:
+                try:
+                    yield model.model_validate(item)
+                except ValidationError as error:
+                    identity = item.get("id", item.get("number"))
+                    print(f"{identity} is left out: {_misfit(error)}", file=sys.stderr)
             if (cursor := page.next_cursor) is None:
                 return
 
 
-def _problem(answer: httpx.Response) -> Problem:
-    """The problem document of an answer, or one made of it if a proxy answered instead."""
+class _RepeatedProblemError(ServerProblemError):
+    """The answer to a request that may have been carried out once before."""
+
+
+def _server_url(server: str) -> httpx.URL:
     try:
-        return Problem.model_validate_json(answer.content)
-    except ValidationError:
-        return Problem(
-            title="unexpected answer",
-            status=answer.status_code,
-            detail=f"{answer.status_code} {answer.reason_phrase} from {answer.url}",
+        url = httpx.URL(server)
+    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InputError(
+            "this is no URL of a server",
+            field="--server",
+            value=server,
+            remedy=f"write one such as {DEFAULT_SERVER}; ELASTICNAS_SERVER is read, too",
         )
+    return url
+
+
+def _transport(proxy: Proxy | None, host: str) -> httpx.HTTPTransport:
+    try:
+        return httpx.HTTPTransport(proxy=None if proxy is None else proxy.url)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        assert proxy is not None
+        reason = "it needs the package socksio" if isinstance(error, ImportError) else str(error)
+        raise InputError(
+            f"this proxy cannot be used: {reason}",
+            field=proxy.origin,
+            value=proxy.shown,
+            remedy=f"add {host} to NO_PROXY if the server needs no proxy, "
+            "or pip install 'httpx[socks]' for SOCKS",
+        ) from error
+
+
+def _path(*parts: object) -> str:
+    """The path of a resource; what a user wrote for an id stays one segment of it."""
+    segments = (quote(_unicode(str(part)), safe="", errors="replace") for part in parts)
+    return "/v1/" + "/".join(segments)
+
+
+def _body(content: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """The options of a request with a JSON body.
+
+    Raises:
+        InputError: a number in it is infinite or none, for which JSON has no word.
+    """
+    _demand_finite(content, "")
+    text = _unicode(json.dumps(content, ensure_ascii=False))
+    return {
+        "content": json.dumps(json.loads(text)).encode(),
+        "headers": {"Content-Type": "application/json", **(headers or {})},
+    }
+
+
+def _demand_finite(content: Any, place: str) -> None:
+    if isinstance(content, float) and not math.isfinite(content):
+        raise InputError("this must be a finite number", field=place, value=content)
+    if isinstance(content, dict | list):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            _demand_finite(value, f"{place}/{key}".removeprefix("/"))
+
+
+def _unicode(text: str) -> str:
+    """A text of the command line as it was typed, under a locale that is not UTF-8 too."""
+    return _UNDECODED.sub(
+        lambda found: found[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), text
+    )
+
+
+def _misfit(error: ValidationError) -> str:
+    """The first thing in an answer that is not what this client knows."""
+    first = error.errors()[0]
+    place = "/".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds until the server wants to be asked again: Retry-After, in seconds or as a date."""
+    value = answer.headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, or at least what it is: a time-out says nothing."""
+    return str(error) or type(error).__name__

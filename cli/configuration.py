@@ -69,7 +69,7 @@ class Configuration:
             return cls()
         path = Path(named) if named else DEFAULT_FILE
         try:
-            content = tomllib.loads(path.read_text())
+            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(
                 f"the configuration file cannot be read: {error.strerror}",

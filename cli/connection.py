@@ -6,11 +6,19 @@ from typing import Annotated
 
 import typer
 
+from api_schemas.problems import InputError
 from cli.client import DEFAULT_SERVER, Client
+from cli.failures import BAD_INPUT
 
 
 def _connect(url: str) -> Client:
-    return Client(url)
+    try:
+        return Client(url)
+    except InputError as error:
+        # Of a ValueError, Typer would say that the option's value is at fault, twice over.
+        refused = typer.TyperException(str(error))
+        refused.exit_code = BAD_INPUT
+        raise refused from error
 
 
 Server = Annotated[

@@ -16,7 +16,8 @@ app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 TextColumns = Annotated[
     str,
     typer.Option(
-        help="One column, or two for pairs of texts: separated by a comma, or a JSON array."
+        help="One column, or two separated by a comma for pairs of texts; "
+        "a name with a comma in quotes: '\"a, b\",c', or as a JSON array."
     ),
 ]
 LabelColumn = Annotated[str, typer.Option(help="Classes from 0, names of classes, or numbers.")]
@@ -24,8 +25,9 @@ TaskOption = Annotated[Task, typer.Option(help="What the labels are.")]
 LabelNames = Annotated[
     str | None,
     typer.Option(
-        help="Text labels in the order of the super-network's classes: separated by commas, or a "
-        "JSON array. Without them, labels are matched by the super-network's own names."
+        help="Text labels in the order of the super-network's classes, separated by commas (a name "
+        "with a comma in quotes: '\"Yes, sure\",No') or as a JSON array. Without them, labels are "
+        "matched by the super-network's own names."
     ),
 ]
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from api_schemas.problems import InputError
 from cli import datasets, picking, searches, serving, storage, supernets
 from cli.bucket import create_bucket
-from cli.client import ServerProblemError, ServerUnreachableError
-from cli.demo.command import DemoFailedError, demo
+from cli.demo.command import demo
+from cli.failures import Tracebacks, failures_in_one_line
 from cli.settings import settings
 from cli.training import train
 
@@ -46,6 +45,10 @@ def _print_version(is_asked_for: bool) -> None:
         raise typer.Exit
 
 
+def _show_tracebacks(is_asked_for: bool) -> None:
+    Tracebacks.asked_for = is_asked_for
+
+
 @app.callback()
 def elasticnas(
     *,
@@ -55,31 +58,24 @@ def elasticnas(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            callback=_show_tracebacks,
+            envvar="ELASTICNAS_DEBUG",
+            help="Show a traceback beside the line that says what went wrong.",
+        ),
+    ] = False,
 ) -> None:
     """Neural architecture search as a service for fine-tuned transformer super-networks."""
 
 
 def run() -> None:
-    """Run the command line: exit code 2 for bad input, 1 for what failed, each with one line."""
-    try:
+    """Run the command line; see `failures_in_one_line` for how it ends."""
+    with failures_in_one_line():
         # In its standalone mode Typer would print a usage error as a box of six lines.
         code = app(standalone_mode=False)
-    except typer.TyperException as error:
-        _fail(error.format_message(), error.exit_code)
-    except typer.Abort:
-        _fail("aborted", 1)
-    except InputError as error:
-        _fail(str(error), 2)
-    except ServerProblemError as error:
-        _fail(error.problem.detail, 2 if error.problem.status < 500 else 1)
-    except (ServerUnreachableError, DemoFailedError, serving.ProcessDiedError) as error:
-        _fail(str(error), 1)
-    else:
-        sys.exit(code)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"elasticnas: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+
+
+def _prepared(stream: TextIO | None) -> TextIO:
+    """A stream that takes every character: what its encoding lacks is written as an escape.
+
+    A process that was started without the stream (`>&-`) writes nowhere.
+    """
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for good
+    if hasattr(stream, "reconfigure"):  # not what a test has put in its place
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+sys.stdout, sys.stderr = _prepared(sys.stdout), _prepared(sys.stderr)
 
 # What is piped or redirected is not cut to the width of a terminal that is not there.
 out = Console(width=None if sys.stdout.isatty() else 200)
@@ -22,9 +38,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 def print_json(value: BaseModel | Iterable[BaseModel]) -> None:
     """A model as JSON, or several as a list; nothing else on the line."""
     if isinstance(value, BaseModel):
-        print(value.model_dump_json(indent=2))
+        print(json_text(value.model_dump(mode="json"), indent=2))
     else:
-        print(json.dumps([item.model_dump(mode="json") for item in value], indent=2))
+        print(json_text([item.model_dump(mode="json") for item in value], indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in the characters that standard output can carry; the others as JSON's own escapes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
 
 
 def table(title: str, *columns: str) -> Table:

@@ -91,6 +91,14 @@ def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> d
     return members
 
 
+def _is_debris(path: Path) -> bool:
+    """Whether a file system or a desktop put it there: hidden files, macOS's ._ files, Windows's.
+
+    A pattern such as `*.safetensors` would take them for part of the model.
+    """
+    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
+
+
 def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError("there is no such folder", field=part, value=folder)
@@ -98,7 +106,7 @@ def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, P
         f"{part}/{path.name}": path
         for pattern in patterns
         for path in sorted(folder.glob(pattern))
-        if path.is_file()
+        if path.is_file() and not _is_debris(path)
     }
     if not found:
         raise InputError("the folder holds nothing of a model", field=part, value=folder)

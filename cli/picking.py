@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from api_schemas.plots import PictureFormat, PlotKind
 from api_schemas.problems import InputError
 from api_schemas.weights import WeightsFormat
 from cli.bounds import Bounds, closest, with_bounds
+from cli.client import ServerUnreachableError
 from cli.connection import LOCAL, Server
 from cli.front_table import front_table
 from cli.output import AsJson, err, out, print_json
@@ -77,7 +80,14 @@ def draw(server: Server, search_id: str, kind: PlotKind, target: Path, *, field:
         )
     if not target.absolute().parent.is_dir():
         raise InputError("there is no such folder", field=field, value=target.parent)
-    target.write_bytes(server.plot(search_id, kind, picture_format))
+    content = server.plot(search_id, kind, picture_format)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @with_bounds
@@ -147,22 +157,27 @@ def download(
 ) -> Path:
     """Fetch the archive beside ``target`` and unpack its one folder as ``target``."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    archive = target.with_name(target.name + ".zip")
-    columns = (*Progress.get_default_columns()[:1], BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=err, transient=True) as progress:
-        task = progress.add_task("weights", total=None)
-        server.download_weights(
-            search_id,
-            number,
-            weights_format.value,
-            archive,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    unpacking = target.with_name(target.name + ".unpacking")
-    with zipfile.ZipFile(archive) as zipped:
-        zipped.extractall(unpacking)
-    [folder] = unpacking.iterdir()
-    folder.replace(target)
-    unpacking.rmdir()
-    archive.unlink()
+    # Beside the target, so that it is renamed, and in the way of nothing; gone when that fails.
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as name:
+        folder = Path(name)
+        archive = folder / "weights.zip"
+        columns = (*Progress.get_default_columns()[:1], BarColumn(), DownloadColumn())
+        with Progress(*columns, TransferSpeedColumn(), console=err, transient=True) as progress:
+            task = progress.add_task("weights", total=None)
+            server.download_weights(
+                search_id,
+                number,
+                weights_format.value,
+                archive,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        try:
+            with zipfile.ZipFile(archive) as zipped:
+                zipped.extractall(folder / "unpacked")
+            [unpacked] = (folder / "unpacked").iterdir()
+        except (zipfile.BadZipFile, zlib.error, ValueError) as error:
+            raise ServerUnreachableError(
+                f"what came of subnet {number} is no archive of one folder: {error}; ask again"
+            ) from error
+        unpacked.replace(target)
     return target

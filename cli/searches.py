@@ -13,9 +13,10 @@ from api_schemas.problems import InputError
 from api_schemas.searches import SearchRead, SearchState
 from cli.connection import LOCAL, Server
 from cli.event_line import event_line
+from cli.failures import INTERRUPTED
 from cli.front_table import front_table
 from cli.live import follow
-from cli.output import AsJson, err, out, print_json, table
+from cli.output import AsJson, err, json_text, out, print_json, table
 
 SearchId = Annotated[str, typer.Argument(metavar="SEARCH", help="The search's id.")]
 
@@ -158,7 +159,7 @@ def show(search_id: SearchId, server: Server = LOCAL) -> None:
 def evaluations_of(search_id: SearchId, server: Server = LOCAL) -> None:
     """Every evaluation of a search, one JSON object a line."""
     for evaluation in server.evaluations(search_id):
-        print(evaluation.model_dump_json())
+        print(json_text(evaluation.model_dump(mode="json")))
 
 
 @app.command("events")
@@ -173,7 +174,8 @@ def events_of(
 ) -> None:
     """What happens to a search, a line each, until it is over; --json: an object each."""
     for event in server.events(search_id, after):
-        print(event.model_dump_json() if as_json else event_line(event), flush=True)
+        line = json_text(event.model_dump(mode="json")) if as_json else event_line(event)
+        print(line, flush=True)
 
 
 @app.command("pause")
@@ -236,7 +238,7 @@ def _follow(server: Server, search_id: str, as_json: bool) -> None:
             f"'elasticnas search cancel {search_id}' ends it",
             soft_wrap=True,
         )
-        raise typer.Exit(0) from None
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json(ended)
     elif ended.state is SearchState.COMPLETED:
@@ -291,6 +293,6 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _json_file(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # not JSON, or not UTF-8
         raise InputError(f"not valid JSON: {error}", field="--initial", value=path) from error

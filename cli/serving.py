@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from api_schemas.problems import InputError
 from cli.broker import make_broker
-from cli.configuration import Configuration, read_worker_settings
+from cli.configuration import Configuration, masked, read_worker_settings
+from cli.failures import ProcessDiedError, Tracebacks
 from cli.stopping import Deadline
 from service.blobs import BlobSettings, make_blobs
 from service.settings import ProcessSettings, ServiceSettings
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PASSIVE = socket.AI_PASSIVE
 ALIVE_SECONDS = 5.0
 """How often a process without a port looks whether its threads are alive, and says so."""
 
@@ -75,10 +79,6 @@ Dtype = Annotated[
 ]
 
 
-class ProcessDiedError(Exception):
-    """A thread of a long-running process has ended by itself."""
-
-
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
@@ -98,11 +98,7 @@ def serve(
     dtype: Dtype = None,
 ) -> None:
     """Run the server, with a worker inside unless the queue is in Redis."""
-    import uvicorn
-
-    from service.app import create_app, end_streams
-    from service.http.server import Server
-
+    _demand_locks()
     _log_to_stderr()
     configuration = Configuration.find()
     settings = configuration.read(
@@ -122,6 +118,25 @@ def serve(
             remedy="let it be true, or say where a Redis is with --redis-url or "
             "ELASTICNAS_REDIS_URL",
         )
+    signal.signal(signal.SIGTERM, _end_well)
+    _demand_folder(settings.data_dir)
+    with _open_to_us(settings, address=_address(host, port)):
+        _demand_port(host, port)
+        _serve(configuration, settings, host, port, {"device": device, "dtype": dtype})
+
+
+def _serve(
+    configuration: Configuration,
+    settings: ServiceSettings,
+    host: str,
+    port: int,
+    worker_options: dict[str, str | None],
+) -> None:
+    import uvicorn
+
+    from service.app import create_app, end_streams
+    from service.http.server import Server
+
     silence = settings.worker_silence_seconds
     broker, signals = make_broker(settings.redis_url, silence_seconds=silence)
     blobs = make_blobs(settings)
@@ -138,9 +153,7 @@ def serve(
     if settings.redis_url is None:
         from worker.runtime import WorkerRuntime
 
-        inside = read_worker_settings(
-            configuration, settings.data_dir, {"device": device, "dtype": dtype}
-        )
+        inside = read_worker_settings(configuration, settings.data_dir, worker_options)
         _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True))
         grace = max(grace, inside.stop_grace_seconds)
     # What the imports have made stays for good. To look through it again, as the garbage collector
@@ -149,15 +162,18 @@ def serve(
     gc.freeze()
     # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
     # was asked for is a success.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _end_well)
     deadline = Deadline()
     if settings.redis_url is not None:
         _close_soon(app, deadline)
-    Server(
+    server = Server(
         config,
         on_signal=lambda: deadline.within(grace),
         before_shutdown=lambda: end_streams(app),
-    ).run()
+    )
+    server.run()
+    if not server.started:
+        raise ProcessDiedError("the server could not begin; the log says why")
 
 
 def coordinate(
@@ -167,9 +183,7 @@ def coordinate(
 
     Each search is driven by one coordinator at a time; when that one dies, another takes over.
     """
-    from service.database_errors import DATABASE_ERRORS, is_transient, summary
-    from service.lifecycle import close_service, open_service
-
+    _demand_locks()
     _log_to_stderr()
     settings = Configuration.find().read(
         ServiceSettings,
@@ -183,6 +197,15 @@ def coordinate(
     _step_back(settings)
     _demand(settings.redis_url, "redis_url", "where the servers and workers have their queue")
     _demand(settings.database_url, "database_url", "the database of the servers")
+    _demand_folder(settings.data_dir)
+    with _open_to_us(settings):
+        _coordinate(settings)
+
+
+def _coordinate(settings: ServiceSettings) -> None:
+    from service.database_errors import DATABASE_ERRORS, is_transient, summary
+    from service.lifecycle import close_service, open_service
+
     silence = settings.worker_silence_seconds
     queue = make_broker(settings.redis_url, silence_seconds=silence)
     try:
@@ -217,6 +240,7 @@ def work(
     Blobs come from where the server has them: the same S3 (ELASTICNAS_BLOBS_URL), or a data folder
     that is the server's own, or on the same network share.
     """
+    _demand_locks()
     _log_to_stderr()
     configuration = Configuration.find()
     process = configuration.read(ProcessSettings, {"redis_url": redis_url})
@@ -226,6 +250,11 @@ def work(
     settings = read_worker_settings(
         configuration, storage.data_dir, {"device": device, "dtype": dtype}
     )
+    _demand_folder(storage.data_dir)
+    if storage.blobs_url is None:
+        from service.database_lock import demand_shared
+
+        demand_shared(storage.data_dir)
     from worker.runtime import WorkerRuntime  # torch: seconds that no wrong setting need wait for
 
     queue = make_broker(process.redis_url, silence_seconds=settings.silence_seconds)
@@ -258,6 +287,103 @@ def _demand(value: str | None, setting: str, meaning: str) -> None:
             field=setting,
             remedy=f"give --{setting.replace('_', '-')}, or set ELASTICNAS_{setting.upper()}",
         )
+
+
+def _demand_folder(folder: Path) -> None:
+    """Make the data folder, unless it is there.
+
+    Raises:
+        InputError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(
+            f"this folder cannot be used: {error.strerror}",
+            field="data_dir",
+            value=folder.absolute(),
+            remedy="name one that can be written with --data-dir or ELASTICNAS_DATA_DIR",
+        ) from error
+
+
+def _demand_port(host: str, port: int) -> None:
+    """Refuse an address that is not here or in use before seconds are spent on imports.
+
+    Raises:
+        InputError: the address cannot be listened on.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                if os.name == "posix":  # as asyncio will: a port of closed connections is free
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "this is no name of a host"
+        raise InputError(
+            f"cannot listen there: {reason}",
+            field="--host, --port",
+            value=_address(host, port),
+            remedy="choose another with --port, or end the process that has it",
+        ) from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextmanager
+def _open_to_us(settings: ServiceSettings, address: str | None = None) -> Iterator[None]:
+    """Hold the database while the block lasts; its schema is up to date when the block begins.
+
+    Raises:
+        InputError: other processes have it for themselves, it does not answer, it is none, it is
+            damaged, it is of a newer version, or its disk is full.
+    """
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from service.database import Database
+    from service.database_lock import database_held
+
+    is_ours = False
+    try:
+        with database_held(settings, address):
+            database = Database(settings.resolved_database_url)
+            try:
+                if settings.migrate_on_start:
+                    database.migrate()
+                database.check()
+            finally:
+                database.close()
+            is_ours = True
+            yield
+    except (SQLAlchemyError, CommandError) as error:
+        if is_ours:  # what the block raised: a fault, not a database that cannot be opened
+            raise
+        raise _unusable(settings, error) from error
+
+
+def _unusable(settings: ServiceSettings, error: Exception) -> InputError:
+    cause = str(getattr(error, "orig", None) or error)
+    if "Can't locate revision" in cause:
+        cause = f"it was made by a newer version of ElasticNAS ({cause})"
+    return InputError(
+        f"this database cannot be used: {masked(cause)}",
+        field="database_url",
+        value=masked(settings.resolved_database_url),
+        remedy="start or mend it, or name another with --database-url, --data-dir or "
+        "ELASTICNAS_DATABASE_URL",
+    )
+
+
+def _end_well(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def _wait(
@@ -314,10 +440,26 @@ def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
     app.router.lifespan_context = with_worker
 
 
+def _demand_locks() -> None:
+    """Processes that share files need locks that Windows does not have.
+
+    Raises:
+        InputError: this is Windows.
+    """
+    if os.name == "nt":
+        raise InputError(
+            "servers, coordinators and workers run on Linux and macOS",
+            field="this machine",
+            value=sys.platform,
+            remedy="run it in WSL or Docker; the client commands work here, with --server",
+        )
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    Tracebacks.in_log = True  # standard error is the log, where they are looked for
     for noisy in ("httpx", "alembic.runtime", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

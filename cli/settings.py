@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from pydantic_settings import BaseSettings
 
 from cli.configuration import Configuration, masked, read_worker_settings, variable
-from cli.output import AsJson, out, table
+from cli.output import AsJson, json_text, out, table
 from service.blobs.settings import BlobSettings
 from service.settings import ProcessSettings, ServiceSettings
 
@@ -61,7 +60,7 @@ def settings(
     if worker:
         shown = [setting for setting in shown if WORKERS in setting.read_by]
     if as_json:
-        print(json.dumps({each.variable: _rest(each) for each in shown}, indent=2))
+        print(json_text({each.variable: _rest(each) for each in shown}, indent=2))
         return
     title = f"configuration file: {configuration.path or 'none'}"
     rows = table(title, "variable", "value", "origin", "read by", "meaning")

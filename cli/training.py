@@ -56,7 +56,11 @@ def train(
     lora_rank: Annotated[int, typer.Option(min=1, help="The largest.")] = 8,
     lora_alpha: Annotated[float, typer.Option()] = 16.0,
     sandwich: Annotated[
-        bool, typer.Option(help="Train the maximal and minimal subnets at every step, too.")
+        bool,
+        typer.Option(
+            help="Train the maximal and minimal subnets at every step, too, and all but the "
+            "maximal one on its predictions."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
@@ -64,8 +68,9 @@ def train(
 ) -> None:
     """Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.
 
-    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. A run
-    that was interrupted goes on with --resume, to the very same result.
+    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. In short
+    runs a random subnet a step leaves the maximal one behind: --sandwich does not. A run that was
+    interrupted goes on with --resume, to the very same result.
     """
     from service.datasets.names import names_given
     from service.datasets.reading import read_rows
@@ -77,9 +82,9 @@ def train(
     rows = read_rows(
         data,
         task=task,
-        text_columns=names_given([text_columns], "text_columns"),
+        text_columns=names_given([text_columns], "--text-columns"),
         label_column=label_column,
-        label_names=names_given([label_names], "label_names") if label_names else None,
+        label_names=names_given([label_names], "--label-names") if label_names else None,
     )
     settings = TrainingSettings(
         steps=steps or max(1, math.ceil(epochs * len(rows) / batch_size)),

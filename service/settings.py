@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.blobs.settings import BlobSettings
 
 QUEUES = ("redis://", "rediss://", "unix://")
+SQLITE_FILE = "elasticnas.db"
 DATABASES = ("sqlite", "postgresql+psycopg")
 
 
@@ -162,7 +163,7 @@ class ServiceSettings(ProcessSettings, BlobSettings):
     @property
     def resolved_database_url(self) -> str:
         """The URL in use: `database_url`, or the SQLite file in `data_dir`."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'elasticnas.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / SQLITE_FILE}"
 
     @property
     def incoming_dir(self) -> Path:

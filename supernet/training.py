@@ -3,7 +3,10 @@
 Munoz, Yuan, Jain 2024, "LoNAS: Elastic Low-Rank Adapters for Efficient Large Language Models",
 section 3: the base stays frozen; adapters and head are trained through whichever subnet is active.
 With ``sandwich`` every step trains the maximal, a random and the minimal subnet on one batch and
-sums their gradients (Yu & Huang 2019, "Universally Slimmable Networks", section 3.1).
+sums their gradients (Yu & Huang 2019, "Universally Slimmable Networks and Improved Training
+Techniques", section 3.1): the maximal one on the labels, the others on what the maximal one
+predicts (in-place distillation, section 3.2; Yu et al. 2020, "BigNAS", section 3.1). A random
+subnet is hardly ever near the maximal one, which LoNAS's recipe therefore trains least of all.
 
 A subnet is trained through the very tensors that an evaluation of it uses: slices with the adapter
 merged, so there is no second implementation of a subnet that could disagree with the first.
@@ -12,6 +15,7 @@ merged, so there is no second implementation of a subnet that could disagree wit
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import random
 from collections.abc import Callable
@@ -43,6 +47,9 @@ STATE_FILE = "training_state.pt"
 class TrainingSettings:
     """How to fine-tune. ``steps`` are optimiser steps; ``warmup`` is their share with rising rate.
 
+    With ``distillation``, which takes ``sandwich``, the smaller subnets of a step learn the maximal
+    one's predictions; without it, the labels.
+
     ``adapted`` are the roles of the layers that get an adapter (`architectures.ROLES`).
     """
 
@@ -53,6 +60,7 @@ class TrainingSettings:
     warmup: float = 0.06
     max_length: int = 128
     sandwich: bool = False
+    distillation: bool = True
     seed: int = 0
     lora_rank: int = 8
     lora_alpha: float = 16.0
@@ -171,16 +179,29 @@ def _step(
     labels = examples.labels[rows].to(device)
     subnets = _subnets(supernet, settings, step)
     total = 0.0
+    teacher: torch.Tensor | None = None
     for subnet in subnets:
         logits = activate(supernet, subnet).logits(batch.inputs)
-        loss = (
-            functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
-            if task is Task.REGRESSION
-            else functional.cross_entropy(logits, labels)
-        )
+        loss = _loss(logits, labels, task) if teacher is None else _distilled(logits, teacher, task)
         loss.backward()  # type: ignore[no-untyped-call]
+        if settings.sandwich and settings.distillation and teacher is None:
+            teacher = logits.detach()  # the maximal one comes first
         total += float(loss.detach())
     return total / len(subnets)
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
+    """Squared error or cross-entropy of ``logits`` (rows, outputs) against labels (rows)."""
+    if task is Task.REGRESSION:
+        return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+    return functional.cross_entropy(logits, labels)
+
+
+def _distilled(logits: torch.Tensor, teacher: torch.Tensor, task: Task) -> torch.Tensor:
+    """The same against the teacher's outputs (rows, outputs): its values, or its probabilities."""
+    if task is Task.REGRESSION:
+        return functional.mse_loss(logits, teacher)
+    return functional.cross_entropy(logits, teacher.softmax(-1))
 
 
 def _subnets(supernet: Supernet, settings: TrainingSettings, step: int) -> tuple[SubnetConfig, ...]:
@@ -270,6 +291,7 @@ def _save(
     """Write the state under another name first: a crash leaves the last one whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
+    content = io.BytesIO()  # torch's own writing to a file does not say why it failed
     torch.save(
         {
             "settings": dataclasses.asdict(settings),
@@ -277,8 +299,9 @@ def _save(
             "tensors": {name: tensor.detach() for name, tensor in trainable.items()},
             "optimizer": optimizer.state_dict(),
         },
-        partial,
+        content,
     )
+    partial.write_bytes(content.getbuffer())
     partial.replace(file)
 
 

@@ -28,7 +28,7 @@ def main(folder: str, rows_file: str, max_length: str) -> None:
 
     model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    rows = [json.loads(line) for line in Path(rows_file).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(rows_file).read_text(encoding="utf-8").splitlines()]
     right = 0
     with torch.inference_mode():
         for start in range(0, len(rows), 32):

@@ -69,7 +69,7 @@ def write_task(folder: Path, *, train_rows: int, validation_rows: int) -> Docstr
     for part, content in rows.items():
         random.Random(part).shuffle(content)
         paths[part] = folder / f"{part}.jsonl"
-        paths[part].write_text("".join(json.dumps(row) + "\n" for row in content))
+        paths[part].write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
     return DocstringTask(
         paths["train"], paths["validation"], len(rows["train"]), len(rows["validation"])
     )

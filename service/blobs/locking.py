@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 @contextmanager
 def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold a lock on a file, which is created if need be; waits for its turn."""
+    import fcntl  # not on Windows, where client commands import this file without ever locking
+
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)

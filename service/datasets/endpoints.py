@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, UploadFile
 
 from api_schemas.datasets import DatasetRead
-from api_schemas.fields import MAX_NAME, Identity, Name, Text, storable
+from api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
 from api_schemas.metrics import Metric, Task
 from api_schemas.paging import Page
 from api_schemas.problems import InputError
@@ -28,7 +28,7 @@ from service.identity import new_id
 from service.runtime import ServiceDep
 
 SEVERAL = (
-    'separated by commas ("one, two",three where a name has one), as a JSON array of strings, or as '
+    "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "
     "one field for each"
 )
 
@@ -46,13 +46,13 @@ def create_dataset(
     file: UploadFile,
     task: Annotated[Task, Form()],
     text_columns: Annotated[
-        list[Text], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
+        list[SeveralNames], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
     ],
     label_column: Annotated[Name, Form()],
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
     label_names: Annotated[
-        list[Text] | None,
+        list[SeveralNames] | None,
         Form(description=f"text labels in the order of the super-network's classes; {SEVERAL}"),
     ] = None,
 ) -> DatasetRead:

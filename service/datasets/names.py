@@ -48,7 +48,7 @@ def names_given(values: Sequence[str], field: str) -> list[str]:
 
 def as_field(names: Sequence[str]) -> str:
     """Names as one form field says them."""
-    if any("," in name for name in names):
+    if any(character in name for name in names for character in ',"['):
         return json.dumps(list(names), ensure_ascii=False)
     return ",".join(names)
 
@@ -79,7 +79,9 @@ def _split(value: str, field: str) -> list[str]:
     try:
         names = json.loads(value)
     except (ValueError, RecursionError):
-        return _separated(value, field)  # a name may begin with a bracket
+        if not value.strip().startswith('["'):
+            return _separated(value, field)  # a name may begin with a bracket
+        names = None
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise InputError(
             "this is not a JSON array of names",

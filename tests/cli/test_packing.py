@@ -34,6 +34,19 @@ def test_logs_and_optimiser_states_stay_behind(tmp_path: Path):
         assert not {n for n in members(archive) if "optimizer" in n or "trainer" in n or "-10" in n}
 
 
+def test_what_a_desktop_leaves_in_a_folder_stays_behind(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    with packed(checkpoint, None, None, None) as archive:
+        clean = members(archive)
+    for part in ("base", "adapter"):
+        for name in ("._config.json", ".DS_Store", "Thumbs.db", "desktop.ini"):
+            (checkpoint / part / name).write_bytes(b"debris")
+    (checkpoint / "base" / "._model.safetensors").write_bytes(b"debris")
+    (checkpoint / "._search_space.json").write_bytes(b"debris")
+    with packed(checkpoint, None, None, None) as archive:
+        assert members(archive) == clean
+
+
 def test_parts_may_lie_anywhere_and_an_nncf_config_is_recognised(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path)
     space = tmp_path / "released_space.json"

@@ -1,0 +1,216 @@
+"""The client against servers, proxies and networks that misbehave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api_schemas.problems import InputError
+from cli import client as client_module
+from cli.client import Client, ServerProblemError, ServerUnreachableError
+from cli.proxies import proxy_for
+from tests.backing import free_port
+from tests.cli.stub import Answer, Request, StubServer, search_read
+
+BUSY = {"title": "busy", "status": 503, "detail": "the database is locked"}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_and_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "WAITS", (0.0, 0.0, 0.0))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def first(*answers: Answer) -> Callable[[Request], Answer]:
+    """These answers one after the other, and the last one from then on."""
+    turns = count()
+    return lambda _: answers[min(next(turns), len(answers) - 1)]
+
+
+def test_a_search_whose_answer_is_lost_is_asked_for_again_with_the_same_key():
+    with StubServer(first(Answer(None), Answer(201, search_read()))) as stub:
+        client = Client(stub.url)
+        assert client.start_search({"supernet_id": "a"}).id == "search-1"
+        client.start_search({"supernet_id": "a"})
+    keys = [request.headers["idempotency-key"] for request in stub.requests]
+    assert keys[0] == keys[1] != keys[2]
+    assert len({request.body for request in stub.requests}) == 1
+
+
+def test_what_could_be_done_twice_is_not_repeated_after_a_lost_answer(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text("{}")
+    with StubServer(first(Answer(None))) as stub:
+        client = Client(stub.url)
+        with pytest.raises(ServerUnreachableError, match="may have been done"):
+            client.add_dataset(tmp_path / "rows.jsonl", {})
+        with pytest.raises(ServerUnreachableError, match="may have been done"):
+            client.change("search-1", "extend", evaluations=5)
+    assert [request.method for request in stub.requests] == ["POST", "POST"]
+
+
+def test_a_server_that_says_when_to_come_back_is_asked_again_then(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "whole"}')
+    again = Answer(503, BUSY, {"Retry-After": "0"})
+    with (
+        StubServer(first(again, again, Answer(422, {**BUSY, "status": 422}))) as stub,
+        pytest.raises(ServerProblemError, match="locked"),
+    ):
+        Client(stub.url).add_dataset(tmp_path / "rows.jsonl", {"name": "a"})
+    assert [b'{"text": "whole"}' in request.body for request in stub.requests] == [True] * 3
+
+
+def test_a_server_that_stays_busy_is_left_in_the_end():
+    with (
+        StubServer(first(Answer(503, BUSY, {"Retry-After": "3600"}))) as stub,
+        pytest.raises(ServerProblemError, match="locked"),
+    ):
+        list(Client(stub.url).searches())
+    assert len(stub.requests) == 1
+
+
+def test_a_deletion_whose_answer_was_lost_has_been_done():
+    gone = Answer(404, {"title": "Not found", "status": 404, "detail": "there is no search"})
+    with StubServer(first(Answer(None), gone)) as stub:
+        Client(stub.url).delete("searches", "search-1")
+        with pytest.raises(ServerProblemError, match="there is no search"):
+            Client(stub.url).delete("searches", "search-1")
+
+
+def test_a_bound_stored_as_null_does_not_break_the_list(capsys):
+    page = {
+        "items": [
+            search_read(constraints=[{"cost": "gflops", "max": None}]),
+            search_read(id="search-2", hypervolume=None),
+            search_read(id="search-3", constraints=[{"cost": "params", "max": 5}]),
+        ],
+        "next_cursor": None,
+    }
+    with StubServer(first(Answer(200, page))) as stub:
+        found = list(Client(stub.url).searches())
+    assert [(each.id, len(each.constraints)) for each in found] == [
+        ("search-1", 0),
+        ("search-3", 1),
+    ]
+    assert "search-2 is left out: hypervolume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>Welcome to the hotel's network</html>"),
+        Answer(302, b"", {"Location": "https://elsewhere.example/"}),
+        Answer(502, b"<html>Bad Gateway</html>"),
+        Answer(200, {"items": "many"}),
+    ],
+)
+def test_what_is_no_elasticnas_server_is_called_so(answer):
+    with (
+        StubServer(first(answer)) as stub,
+        pytest.raises((ServerUnreachableError, ServerProblemError), match="ElasticNAS server"),
+    ):
+        list(Client(stub.url).supernets())
+
+
+def test_an_id_is_one_segment_of_the_path():
+    problem = {"title": "Not found", "status": 404, "detail": "no"}
+    with StubServer(first(Answer(404, problem))) as stub:
+        for identity in ("../datasets", "a/b?c#d", "\u60c5"):
+            with pytest.raises(ServerProblemError):
+                Client(stub.url).search(identity)
+    assert [request.path for request in stub.requests] == [
+        "/v1/searches/..%2Fdatasets",
+        "/v1/searches/a%2Fb%3Fc%23d",
+        "/v1/searches/%E6%83%85",
+    ]
+
+
+def test_a_name_typed_under_an_ascii_locale_arrives_as_it_was_typed():
+    typed = "\u60c5\u611f".encode().decode("ascii", "surrogateescape")
+    with StubServer(first(Answer(201, search_read()))) as stub:
+        Client(stub.url).start_search({"name": typed, "other": "\u60c5"})
+    assert json.loads(stub.requests[0].body) == {"name": "\u60c5\u611f", "other": "\u60c5"}
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_number_that_json_has_no_word_for_is_refused_by_its_field(number):
+    with pytest.raises(InputError, match="constraints/0/max"):
+        Client("http://127.0.0.1:1").start_search({"constraints": [{"max": number}]})
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://", "ftp://a", "http://[::1", "", "http://a:b"]
+)
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(InputError, match="--server"):
+        Client(url)
+
+
+# -- proxies -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "environment", "expected"),
+    [
+        ("http://nas.example:8000", {"HTTP_PROXY": "http://p:3128"}, "http://p:3128"),
+        ("http://nas.example:8000", {"http_proxy": "p:3128"}, "http://p:3128"),
+        ("http://nas.example:8000", {"HTTPS_PROXY": "http://p:3128"}, None),
+        ("https://nas.example", {"HTTPS_PROXY": "http://p:3128"}, "http://p:3128"),
+        ("http://nas.example", {"ALL_PROXY": "socks5://p:1080"}, "socks5://p:1080"),
+        ("http://localhost:8000", {"HTTP_PROXY": "http://p:3128"}, None),
+        ("http://nas.localhost", {"HTTP_PROXY": "http://p:3128"}, None),
+        ("http://127.8.9.1:8000", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://[::1]:8000", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://nas.example", {"HTTP_PROXY": "http://p", "NO_PROXY": "other,.example"}, None),
+        ("http://nas.example", {"HTTP_PROXY": "http://p", "no_proxy": "*"}, None),
+        ("http://10.1.2.3:8000", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, None),
+        ("http://10.1.2.3:8000", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.1.2.3:8000"}, None),
+        ("http://11.1.2.3", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, "http://p"),
+    ],
+)
+def test_the_proxy_is_the_environments_except_for_loopback_and_no_proxy(
+    monkeypatch, server, environment, expected
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = proxy_for(httpx.URL(server))
+    assert (None if found is None else found.url) == expected
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "nonsense://a"])
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+def test_loopback_is_never_asked_of_a_proxy(monkeypatch, name, proxy):
+    monkeypatch.setenv(name, proxy)
+    with StubServer(first(Answer(200, {"items": []}))) as stub:
+        assert list(Client(stub.url).supernets()) == []
+
+
+def test_a_proxy_is_asked_for_other_servers(monkeypatch):
+    with StubServer(first(Answer(200, {"items": []}))) as stub:
+        monkeypatch.setenv("HTTP_PROXY", stub.url)
+        assert list(Client("http://nas.example:8000").supernets()) == []
+    assert stub.requests[0].path.startswith("http://nas.example:8000/v1/supernets")
+
+
+def test_a_proxy_that_does_not_answer_is_said_to_be_it(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{free_port()}")
+    with pytest.raises(ServerUnreachableError) as caught:
+        list(Client("http://nas.example:8000").supernets())
+    said = str(caught.value)
+    assert "the proxy http://user:***@127.0.0.1" in said
+    assert "NO_PROXY" in said
+    assert "http_proxy" in said.lower()
+    assert "start one" not in said
+
+
+@pytest.mark.parametrize("proxy", ["socks4://p:1", "http://[::1", "http://p:port"])
+def test_a_proxy_that_cannot_be_used_is_refused_by_its_variable(monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(InputError, match="ALL_PROXY"):
+        Client("http://nas.example:8000")
