@@ -21,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from api_schemas.costs import Cost
 from api_schemas.searches import SearchCreate
 from benchmarks.problems.analytic import analytic
 from benchmarks.problems.problem import Problem
 from benchmarks.problems.tabular import tabular
+from benchmarks.problems.unordered import unordered
 from search.loop import SearchLoop
 from search.space import SubnetConfig
 
@@ -52,11 +54,22 @@ Run = dict[str, Any]
 
 @cache
 def problem_named(name: str, seed: int) -> Problem:
-    """The problem of one seed; the tabular one is the same for every seed."""
-    kind, _, dimensions = name.partition("-")
+    """The problem of one seed: ``analytic-36``, or under bounds ``analytic-36@gflops=0.6``.
+
+    Kinds are ``tabular``, which is the same for every seed, ``analytic`` and ``shared`` (luck),
+    each followed by the number of dimensions, and ``unordered``. Bounds are shares of the maximal
+    subnet's costs.
+    """
+    instance, _, limits = name.partition("@")
+    pairs = [limit.split("=") for limit in limits.split(",") if limit]
+    bounds = {Cost(cost): float(share) for cost, share in pairs}
+    kind, _, dimensions = instance.partition("-")
     if kind == "tabular":
-        return tabular()
-    return analytic(seed, layers=int(dimensions) // 3)
+        return tabular(bounds=bounds)
+    if kind == "unordered":
+        return unordered(seed, bounds=bounds)
+    layers = int(dimensions) // 3
+    return analytic(seed, layers=layers, bounds=bounds, shared_luck=kind == "shared")
 
 
 def search_loop(
@@ -70,6 +83,7 @@ def search_loop(
             "strategy": settings,
             "seed": seed,
             "budget": {"evaluations": evaluations},
+            "constraints": problem.constraints,
         }
     )
     return SearchLoop(

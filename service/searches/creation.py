@@ -13,7 +13,7 @@ from api_schemas.metrics import TASK_METRICS, Metric, Task
 from api_schemas.problems import InputError
 from api_schemas.searches import SearchCreate, SearchState
 from api_schemas.supernets import SupernetReport
-from search.loop import SearchLoop
+from search.loop import require_possible
 from service.database import now
 from service.datasets.tables import DatasetRow
 from service.http.problems import not_found, refuse
@@ -23,7 +23,6 @@ from service.searches import repository
 from service.searches.active import objectives_of
 from service.searches.tables import SearchRow
 from service.supernets import repository as supernets
-from service.supernets.known import KnownSupernet
 from service.supernets.tables import SupernetRow
 
 
@@ -112,8 +111,8 @@ def _resolve(session: Session, service: Service, body: SearchCreate) -> SearchRo
     _require_metrics(request, task)
     _require_raceable(request)
     verifying = _verifying(session, request, known.report, dataset)
+    require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
     objectives = objectives_of(request, known, length)
-    _require_possible(request, known, length)
     return SearchRow(
         id=new_id("search"),
         name=body.name,
@@ -160,17 +159,6 @@ def _verifying(
         )
     _require_fit(report, found, field="verify_dataset_id")
     return found
-
-
-def _require_possible(request: SearchCreate, known: KnownSupernet, length: int) -> None:
-    """Constraints that some subnet meets, and given subnets that exist: the loop knows."""
-    SearchLoop(
-        request,
-        known.space,
-        known.report.cost_model,
-        max_length=length,
-        objectives=objectives_of(request, known, length),
-    )
 
 
 def _require_metrics(request: SearchCreate, task: Task) -> None:

@@ -24,7 +24,7 @@ from api_schemas.verification import Verified
 from search.space import SearchSpace
 from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
-from service.supernets.known import KnownSupernets
+from service.supernets.known import KnownSupernet, KnownSupernets
 
 
 def read_searches(
@@ -36,6 +36,7 @@ def read_searches(
     return [
         _search(
             row,
+            known.get(session, row.supernet_id),
             read_evaluation(
                 best[row.id],
                 known.get(session, row.supernet_id).space,
@@ -75,7 +76,7 @@ def read_evaluation(
     )
 
 
-def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
+def _search(row: SearchRow, known: KnownSupernet, best: EvaluationRead | None) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
     return SearchRead(
@@ -100,6 +101,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         progress=progress(row, request.budget),
         hypervolume=row.hypervolume,
         reference_point=row.reference_point,
+        maximal_cost=known.cost(known.space.maximal, row.max_length).values(),
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from search.cost import cost_report
+from tests.search.spaces import accuracy, cost_model, space
+from tests.search.strategies.searching import loop, resumed, run
+
+RANDOM = {"name": "random"}
+
+
+def bound(share: float, layers: int = 4) -> list[dict[str, object]]:
+    maximal = cost_report(cost_model(layers), space(layers).maximal, 64)
+    return [{"cost": "gflops", "max": share * maximal.gflops}]
+
+
+def test_under_a_constraint_draws_do_not_gather_at_the_bound():
+    searched = loop(RANDOM, evaluations=400, constraints=bound(0.6))
+    found = run(searched)
+    limit = bound(0.6)[0]["max"]
+    own = [p.cost.gflops for p in found if p.origin == "strategy"]
+    admitted = [cost_report(cost_model(), each, 64).gflops for each in space().enumerate()]
+    admitted = [each for each in admitted if each <= limit]
+    assert sum(own) / len(own) == pytest.approx(sum(admitted) / len(admitted), rel=0.01)
+
+
+@pytest.mark.parametrize("layers", [4, 8])
+def test_goes_on_from_its_records_under_a_constraint(layers):
+    fields = {"constraints": bound(0.5, layers), "layers": layers}
+    undisturbed = run(loop(RANDOM, evaluations=100, **fields))
+    assert len({p.subnet for p in undisturbed}) == 100
+    found = resumed(RANDOM, undisturbed, died_after=61, measure=accuracy, **fields)
+    assert found == [p.subnet for p in undisturbed]
