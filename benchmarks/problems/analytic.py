@@ -13,8 +13,8 @@ what is measured is then far off as a whole, and little from subnet to subnet.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,10 +70,7 @@ def analytic(
     shared_luck: bool = False,
 ) -> Problem:
     """An instance with ``3 * layers`` dimensions; another seed, another super-network."""
-    rng = np.random.default_rng([2026, seed, layers])
-    space = _space(layers)
-    model = _cost_model(layers)
-    damage = _damage(space, layers, rng)
+    space, model, table, damage = _instance(seed, layers)
 
     def truth(subnet: SubnetConfig) -> float:
         return float(damage.accuracy(np.array([space.encode(subnet)]))[0])
@@ -88,8 +85,11 @@ def analytic(
 
     hardness = np.random.default_rng([seed, rows]).standard_normal(rows)
     constraints = constraints_of(bounds or {}, space, model, MAX_LENGTH)
-    table = CostTable(space, model, MAX_LENGTH)
-    largest = 1.1 * table.of(np.zeros((1, len(space.dimensions)), dtype=np.intp), [Cost.GFLOPS])
+    # A bound on what is an objective only cuts the best front off.
+    others = tuple(each for each in constraints if each.cost is not Cost.GFLOPS)
+    front = _best_known(seed, layers, others)
+    for limit in set(constraints) - set(others):
+        front = front[front[:, 1] * _largest(table, space) <= limit.max * (1 + 1e-12)]
     return Problem(
         name=f"{'shared' if shared_luck else 'analytic'}-{3 * layers}",
         space=space,
@@ -98,7 +98,7 @@ def analytic(
         rows=rows,
         measure=measure,
         truth=truth,
-        front=_best_known(space, table, damage, float(largest[0, 0]), constraints),
+        front=front,
         constraints=constraints,
     )
 
@@ -180,28 +180,36 @@ def _damage(space: SearchSpace, layers: int, rng: np.random.Generator) -> Damage
     return Damage(single * scale, cut, pairs * scale, best, rng.uniform(0.08, 0.3))
 
 
-def _best_known(
-    space: SearchSpace,
-    table: CostTable,
-    damage: Damage,
-    largest: float,
-    constraints: Sequence[Constraint],
-) -> Losses:
+@cache
+def _instance(seed: int, layers: int) -> tuple[SearchSpace, CostModel, CostTable, Damage]:
+    """What one seed makes up."""
+    space, model = _space(layers), _cost_model(layers)
+    damage = _damage(space, layers, np.random.default_rng([2026, seed, layers]))
+    return space, model, CostTable(space, model, MAX_LENGTH), damage
+
+
+def _largest(table: CostTable, space: SearchSpace) -> float:
+    maximal = np.zeros((1, len(space.dimensions)), dtype=np.intp)
+    return float(1.1 * table.of(maximal, [Cost.GFLOPS])[0, 0])
+
+
+@cache
+def _best_known(seed: int, layers: int, others: tuple[Constraint, ...]) -> Losses:
     """The front by descent on accuracy plus a price on cost, for many prices, then by local moves.
 
-    Noise-free and with the formula in hand, so far beyond what a search can reach. A bound on what
-    is an objective only cuts this front off; any other is one more thing that has a price.
+    Noise-free and with the formula in hand, so far beyond what a search can reach. What is bounded
+    in ``others`` and is no objective has a price too.
     """
+    space, _, table, damage = _instance(seed, layers)
+    largest = _largest(table, space)
     cards = np.array(space.cardinalities)
-    feasible = Feasible(space, table, constraints)
+    feasible = Feasible(space, table, others)
     rng = np.random.default_rng(0)
     prices = np.concatenate([[0.0], np.geomspace(0.003, 3.0, 120)])
 
     def losses(indices: Indices) -> Losses:
         costs = table.of(indices, [Cost.GFLOPS])[:, 0] / largest
         return np.stack([1 - damage.accuracy(indices), costs], axis=1)
-
-    others = [each for each in constraints if each.cost is not Cost.GFLOPS]
 
     def toll(indices: Indices) -> NDArray[np.float64]:
         """The other bounded costs, as shares of their bounds: shape (n,)."""

@@ -48,9 +48,13 @@ def feasible(*constraints: Constraint, layers: int = 4) -> Feasible:
 
 def dearest(*constraints: Constraint, cost: Cost = Cost.GFLOPS) -> float:
     """Of the four-layer space, by looking at all of it."""
-    costs = [cost_report(cost_model(), each, LENGTH).values() for each in space().enumerate()]
-    kept = [c for c in costs if all(c[each.cost.value] <= each.max for each in constraints)]
-    return float(max(c[cost.value] for c in kept))
+    table = CostTable(space(), cost_model(), LENGTH)
+    axes = np.indices(space().cardinalities)
+    everything = np.stack([axis.ravel() for axis in axes], axis=1)
+    kept = np.ones(len(everything), dtype=bool)
+    for each in constraints:
+        kept &= table.of(everything, [each.cost])[:, 0] <= each.max
+    return float(table.of(everything[kept], [cost]).max())
 
 
 class TestReferences:
@@ -175,7 +179,7 @@ class TestDraws:
     def test_by_gibbs_sampling(self, monkeypatch):
         monkeypatch.setattr(search.feasible, "ENUMERABLE", 0)
         monkeypatch.setattr(search.feasible, "TRIES", 1)
-        draws = feasible(*self.LIMITS, layers=2).draws(20_000, np.random.default_rng(2))
+        draws = feasible(*self.LIMITS, layers=2).draws(5_000, np.random.default_rng(2))
         assert chisquare(self.counts(draws)).pvalue > 0.01
 
     def test_a_repaired_uniform_draw_would_not_be(self):
@@ -185,7 +189,8 @@ class TestDraws:
         assert chisquare(self.counts(searched.repair(drawn, rng))).pvalue < 1e-6
 
     def test_under_a_bound_that_hardly_any_subnet_meets(self):
-        limit = share(Cost.GFLOPS, 0.3, layers=12)
+        minimal = cost_of(cost_model(12), space(12).minimal, Cost.GFLOPS)
+        limit = Constraint(cost=Cost.GFLOPS, max=1.05 * minimal)
         few = feasible(limit, layers=12)
         draws = few.draws(64, np.random.default_rng(0))
         assert few.mask(draws).all()
