@@ -45,11 +45,9 @@ class Feasible:
         """True when the maximal subnet is feasible, and with it all others."""
         return bool(self.mask(np.zeros((1, len(self._space.dimensions)), dtype=np.intp))[0])
 
-    def ends(self, cost: Cost) -> tuple[float, float]:
-        """The minimal and the maximal subnet's cost."""
-        both = np.concatenate([self._minimal(1), np.zeros_like(self._minimal(1))])
-        cheapest, dearest = self._table.of(both, [cost])[:, 0].tolist()
-        return cheapest, dearest
+    def cheapest(self, cost: Cost) -> float:
+        """The minimal subnet's cost: costs fall with every choice."""
+        return float(self._table.of(self._minimal(1), [cost])[0, 0])
 
     def mask(self, indices: Indices) -> NDArray[np.bool_]:
         """Which subnets (n, dimensions) are feasible: shape (n,)."""
@@ -89,7 +87,7 @@ class Feasible:
             return rows
         cards = np.array(self._space.cardinalities)
         drawn = np.floor(rng.random((TRIES, len(cards))) * cards).astype(np.intp)
-        found = drawn[self.mask(drawn)]
+        found: Indices = drawn[self.mask(drawn)]
         if len(found) >= count:
             return found[:count]
         chains = self._minimal(count)
@@ -104,7 +102,8 @@ class Feasible:
             return None
         axes = np.indices(self._space.cardinalities)
         everything = np.stack([axis.ravel() for axis in axes], axis=1).astype(np.intp)
-        return everything[self.mask(everything)]
+        feasible: Indices = everything[self.mask(everything)]
+        return feasible
 
     def _minimal(self, count: int) -> Indices:
         smallest = np.array(self._space.cardinalities, dtype=np.intp) - 1
@@ -147,20 +146,18 @@ class Feasible:
 def with_references(objectives: Objectives, feasible: Feasible) -> Objectives:
     """The objectives of a search over these subnets, unless their references are given already.
 
-    A reference lies beyond the dearest feasible subnet's cost, by the same share of the feasible
-    span by which it lies beyond the maximal subnet's cost without constraints: so no bound, however
-    tight, lets the margin outweigh the span. It depends on the space and the constraints alone.
-    Where the maximal subnet is feasible, nothing changes.
+    A reference lies a tenth of the feasible span, from the cheapest to the dearest feasible cost,
+    beyond the dearest: so no bound, however tight, lets the margin outweigh the span. It depends on
+    the space and the constraints alone. Where the maximal subnet is feasible, nothing changes.
     """
     if objectives.references is not None:
         return objectives
     references: dict[str, float] = {}
     if not feasible.is_everything:
         for name in objectives.costs:
-            cheapest, maximal = feasible.ends(name)
             dearest = feasible.dearest(name)
-            span = (dearest - cheapest) / (maximal - cheapest) if maximal > cheapest else 1.0
+            span = dearest - feasible.cheapest(name)
             # Where all that is feasible costs the same, only the other objectives are left.
-            margin = REFERENCE_MARGIN * (span * maximal or dearest)
+            margin = REFERENCE_MARGIN * (span or dearest)
             references[name.value] = dearest + margin
     return replace(objectives, references=references)
