@@ -136,8 +136,8 @@ def _verifying(
     session: Session, request: SearchCreate, report: SupernetReport, dataset: DatasetRow
 ) -> DatasetRow | None:
     """The dataset that the front is to be measured on at the end, when it is another one."""
-    if request.verify is not None:
-        aside = round(dataset.rows * request.verify)
+    if (split := request.verification_split) is not None:
+        aside = split.count(dataset.rows)
         if not 2 <= aside <= dataset.rows - 2:
             raise InputError(
                 f"of the dataset's {dataset.rows} rows {aside} would verify the front; two at "
