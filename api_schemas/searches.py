@@ -22,7 +22,7 @@ from api_schemas.metrics import Metric
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp, Racing
 from api_schemas.spaces import SubnetAsked, SubnetChoices
-from api_schemas.strategies import ParetoSettings, StrategySettings
+from api_schemas.strategies import LinasSettings, ParetoSettings, StrategySettings
 from api_schemas.verification import RowSplit, Verified
 
 ObjectiveName = Metric | Cost
@@ -107,7 +107,11 @@ class BudgetExtension(BaseModel):
 
 
 class Plateau(BaseModel):
-    """Stop once ``evaluations`` in a row have raised the hypervolume by less than ``min_gain``."""
+    """Stop once ``evaluations`` in a row have raised the hypervolume by less than ``min_gain``.
+
+    Under constraints feasible subnets reach a part only of the box that hypervolumes are shares
+    of, and ``min_gain`` is made smaller in proportion.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -165,10 +169,21 @@ class SearchCreate(BaseModel):
             raise ValueError("give either verify or verify_dataset_id, not both")
         return dataset
 
+    @model_validator(mode="after")
+    def _population_follows_budget(self) -> Self:
+        """Written down, as an extended search is to go on with the population it began with."""
+        if isinstance(self.strategy, LinasSettings):
+            self.strategy = self.strategy.within(self.budget.evaluations)
+        return self
+
     @property
     def search_split(self) -> RowSplit | None:
         """Which rows the search measures on; None: all."""
         return None if self.verify is None else RowSplit(share=self.verify, part="search")
+
+    def searched_rows(self, rows: int) -> int:
+        """How many of the dataset's ``rows`` the search measures on."""
+        return rows if self.search_split is None else self.search_split.count(rows)
 
     @property
     def verification_split(self) -> RowSplit | None:
@@ -265,6 +280,9 @@ class SearchRead(BaseModel):
     progress: Progress
     hypervolume: float
     reference_point: dict[str, float]
+    maximal_cost: dict[str, int | float] = Field(
+        description="what the maximal subnet costs at this search's max_length"
+    )
     front_size: int
     best: EvaluationRead | None = Field(description="the best of the first metric so far")
     stop_reason: StopReason | None

@@ -14,7 +14,7 @@ class _Settings(BaseModel):
 
 
 class RandomSettings(_Settings):
-    """Uniform sampling of every dimension."""
+    """Uniform sampling; under constraints of the feasible subnets."""
 
     name: Literal["random"] = "random"
 
@@ -69,13 +69,21 @@ class LinasSettings(_Settings):
     """DyNAS-T's predictor loop (Cummings et al. 2022)."""
 
     name: Literal["linas"] = "linas"
-    population_size: Annotated[int, Field(ge=4, le=1000)] = Field(
-        default=50, description="evaluations between two fits of the predictor"
+    population_size: Annotated[int, Field(ge=4, le=1000)] | None = Field(
+        default=None,
+        description="evaluations between two fits of the predictor; None means a fifth of the "
+        "evaluations that the search begins with, at least 10 and at most 50",
     )
     generations: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=100, description="of NSGA-II on the predictor"
     )
     predictor: Literal["ridge", "svr"] = "ridge"
+
+    def within(self, evaluations: int) -> LinasSettings:
+        """These settings with a population that suits a budget of so many evaluations."""
+        if self.population_size is not None:
+            return self
+        return self.model_copy(update={"population_size": min(max(evaluations // 5, 10), 50)})
 
 
 class HillClimbingSettings(_Settings):

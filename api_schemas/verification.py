@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,11 @@ class RowSplit(BaseModel):
 
     share: float = Field(gt=0.0, lt=1.0)
     part: Literal["search", "verification"]
+
+    def count(self, rows: int) -> int:
+        """How many of a dataset's ``rows`` are in this part: what verifies is rounded up."""
+        aside = math.ceil(self.share * rows)
+        return aside if self.part == "verification" else rows - aside
 
 
 class Interval(BaseModel):

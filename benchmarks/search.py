@@ -1,11 +1,14 @@
 """Strategies side by side: mean normalised hypervolume over evaluations, on problems with answers.
 
     python -m benchmarks.search --output docs/search.json --plot docs/search.png
+    python -m benchmarks.search --constrained --output docs/search-constrained.json
     python -m benchmarks.search --quick
 
 Every run is a whole search, through the very loop that the service drives, with 8 evaluations in
 flight. Seed i of an analytic problem is another super-network too. Runs that the output file has
-already are not repeated, so a benchmark that was broken off goes on.
+already are not repeated, so a benchmark that was broken off goes on. With ``--constrained`` the
+problems are under upper bounds on costs, or their subnets share their luck, or their choices have
+no order; a run is 100 evaluations.
 """
 
 from __future__ import annotations
@@ -21,14 +24,33 @@ from typing import Any
 
 import numpy as np
 
+from api_schemas.costs import Cost
 from api_schemas.searches import SearchCreate
 from benchmarks.problems.analytic import analytic
 from benchmarks.problems.problem import Problem
 from benchmarks.problems.tabular import tabular
+from benchmarks.problems.unordered import unordered
 from search.loop import SearchLoop
 from search.space import SubnetConfig
 
 CHECKPOINTS = (20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1000)
+
+PROBLEMS = ("tabular", "analytic-36", "analytic-60")
+
+CONSTRAINED = (
+    "analytic-36@gflops=0.45",
+    "analytic-36@gflops=0.6",
+    "analytic-36@gflops=0.8",
+    "analytic-24@gflops=0.6",
+    "analytic-36@gflops=0.6,trainable_params=0.5",
+    "shared-36@gflops=0.6",
+    "shared-36",
+    "unordered@gflops=0.6",
+    "tabular@gflops=0.65",
+)
+
+UNDER_BOUNDS = ("pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "random")
+"""The strategies compared there by default: one of each, but for ``gp``, which takes hours."""
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "pareto": {"name": "pareto"},
@@ -52,11 +74,22 @@ Run = dict[str, Any]
 
 @cache
 def problem_named(name: str, seed: int) -> Problem:
-    """The problem of one seed; the tabular one is the same for every seed."""
-    kind, _, dimensions = name.partition("-")
+    """The problem of one seed: ``analytic-36``, or under bounds ``analytic-36@gflops=0.6``.
+
+    Kinds are ``tabular``, which is the same for every seed, ``analytic`` and ``shared`` (luck),
+    each followed by the number of dimensions, and ``unordered``. Bounds are shares of the maximal
+    subnet's costs.
+    """
+    instance, _, limits = name.partition("@")
+    pairs = [limit.split("=") for limit in limits.split(",") if limit]
+    bounds = {Cost(cost): float(share) for cost, share in pairs}
+    kind, _, dimensions = instance.partition("-")
     if kind == "tabular":
-        return tabular()
-    return analytic(seed, layers=int(dimensions) // 3)
+        return tabular(bounds=bounds)
+    if kind == "unordered":
+        return unordered(seed, bounds=bounds)
+    layers = int(dimensions) // 3
+    return analytic(seed, layers=layers, bounds=bounds, shared_luck=kind == "shared")
 
 
 def search_loop(
@@ -70,6 +103,7 @@ def search_loop(
             "strategy": settings,
             "seed": seed,
             "budget": {"evaluations": evaluations},
+            "constraints": problem.constraints,
         }
     )
     return SearchLoop(
@@ -112,6 +146,7 @@ def run(problem: Problem, settings: dict[str, Any], seed: int, evaluations: int)
 def summary(runs: list[Run], at: tuple[int, ...] = (50, 100, 200, 400, 1000)) -> str:
     """A table in Markdown per problem: mean and standard deviation over the seeds."""
     lines = []
+    at = tuple(count for count in at if any(str(count) in r["hypervolume"] for r in runs))
     for problem in dict.fromkeys(each["problem"] for each in runs):
         lines += [
             f"\n### {problem}\n",
@@ -170,32 +205,39 @@ def plot(runs: list[Run], path: Path) -> None:
 def main() -> None:
     """Run what the output file lacks, then print the tables and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", nargs="+", default=["tabular", "analytic-36", "analytic-60"])
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
+    parser.add_argument("--constrained", action="store_true", help="other defaults, see above")
+    parser.add_argument("--problems", nargs="+", help=f"default: {' '.join(PROBLEMS)}")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, help="default: all")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--evaluations", type=int, default=400)
+    parser.add_argument("--evaluations", type=int, help="default: 400; nsga2 1000")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 60 evaluations, no gp")
     parser.add_argument("--output", type=Path, help="JSON; what it has is not run again")
     parser.add_argument("--plot", type=Path, help="PNG or SVG")
     options = parser.parse_args()
+    problems = options.problems or (CONSTRAINED if options.constrained else PROBLEMS)
+    strategies = options.strategies or (UNDER_BOUNDS if options.constrained else STRATEGIES)
+    evaluations = options.evaluations or (100 if options.constrained else 400)
     if options.quick:
-        options.seeds, options.evaluations = 2, 60
-        options.strategies = [name for name in options.strategies if name != "gp"]
+        options.seeds, evaluations = 2, 60
+        strategies = [name for name in strategies if name != "gp"]
 
     runs: list[Run] = []
     if options.output is not None and options.output.exists():
         runs = json.loads(options.output.read_text())
     have = {(r["problem"], r["strategy"], r["seed"]) for r in runs}
-    for name in options.problems:
-        for strategy in options.strategies:
+    for name in problems:
+        for strategy in strategies:
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 if (name, strategy, seed) in have:
                     continue
-                evaluations = options.evaluations
-                if strategy == "nsga2" and not options.quick:
-                    evaluations = max(evaluations, 1000)
-                found = run(problem_named(name, seed), STRATEGIES[strategy], seed, evaluations)
+                whole = strategy == "nsga2" and not (options.quick or options.constrained)
+                found = run(
+                    problem_named(name, seed),
+                    STRATEGIES[strategy],
+                    seed,
+                    max(evaluations, 1000) if whole else evaluations,
+                )
                 runs.append({"problem": name, "strategy": strategy, "seed": seed} | found)
                 print(name, strategy, seed, found["hypervolume"], file=sys.stderr, flush=True)
                 if options.output is not None:

@@ -34,8 +34,7 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
     for point in thinned(front, most):
         share = []
         if costs:
-            # The reference point lies 1.1 times beyond the maximal subnet's cost.
-            maximal = search.reference_point[costs[0]] / 1.1
+            maximal = search.maximal_cost[costs[0]]
             share = [f"{100 * point.cost[costs[0]] / maximal:.0f}"]
         values = (point.metrics or {}) | point.cost
         made.add_row(

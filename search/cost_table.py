@@ -27,6 +27,7 @@ class CostTable:
 
     def __init__(self, space: SearchSpace, model: CostModel, max_length: int) -> None:
         self._parts: list[tuple[list[int], NDArray[np.float64]]] = []
+        self._cardinalities = space.cardinalities
         positions = {d.name: i for i, d in enumerate(space.dimensions)}
         always = {model.depth} if model.depth is not None else set()
         linears: dict[frozenset[str], list[LinearShape]] = defaultdict(list)
@@ -46,15 +47,44 @@ class CostTable:
         for names, part in parts:
             columns = sorted(positions[name] for name in names)
             self._parts.append((columns, _tabulate(space, columns, part, max_length)))
+        self._of_dimension: list[list[int]] = [
+            [p for p, (columns, _) in enumerate(self._parts) if dimension in columns]
+            for dimension in range(len(space.dimensions))
+        ]
 
     def of(self, indices: Indices, costs: Iterable[Cost]) -> NDArray[np.float64]:
         """The named costs of subnets (n, dimensions): shape (n, number of costs)."""
+        return self.named(self.counted(indices), costs)
+
+    def counted(self, indices: Indices) -> NDArray[np.float64]:
+        """All that is counted of subnets (n, dimensions): shape (n, counted), see `named`."""
         total = np.zeros((len(indices), len(_COUNTED)))
         for columns, table in self._parts:
             total += table[tuple(indices[:, column] for column in columns)]
-        named: dict[Cost, NDArray[np.float64]] = dict(zip(_COUNTED, total.T, strict=True))
-        named[Cost.GFLOPS] = named[Cost.TORCH_FLOPS] / 2 / 1e9
-        return np.stack([named[cost] for cost in costs], axis=1)
+        return total
+
+    def counted_by_choice(self, indices: Indices, dimension: int) -> NDArray[np.float64]:
+        """What depends on one dimension, at each of its choices: shape (n, choices, counted).
+
+        The other dimensions are as in ``indices`` (n, dimensions); the parts of the cost that this
+        dimension has no part in are left out.
+        """
+        choices = np.arange(self._cardinalities[dimension])[None, :]
+        total = np.zeros((len(indices), choices.shape[1], len(_COUNTED)))
+        for part in self._of_dimension[dimension]:
+            columns, table = self._parts[part]
+            total += table[
+                tuple(choices if c == dimension else indices[:, c, None] for c in columns)
+            ]
+        return total
+
+    def named(self, counted: NDArray[np.float64], costs: Iterable[Cost]) -> NDArray[np.float64]:
+        """The named costs among what was counted (..., counted): shape (..., number of costs)."""
+        values: dict[Cost, NDArray[np.float64]] = {
+            cost: counted[..., position] for position, cost in enumerate(_COUNTED)
+        }
+        values[Cost.GFLOPS] = values[Cost.TORCH_FLOPS] / 2 / 1e9
+        return np.stack([values[cost] for cost in costs], axis=-1)
 
 
 _COUNTED: tuple[Cost, ...] = tuple(cost for cost in Cost if cost is not Cost.GFLOPS)

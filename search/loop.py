@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -69,6 +69,41 @@ class Step:
     given_up: GivenUp | None = None
 
 
+def initial_subnets(
+    request: SearchCreate, space: SearchSpace, admission: Admission
+) -> Iterable[tuple[SubnetConfig, Origin]]:
+    """The given subnets, then the maximal, minimal and heuristic ones that are feasible.
+
+    Raises:
+        InputError: a given subnet is not in the space, or breaks a constraint.
+    """
+    for index, choices in enumerate(request.initial_subnets):
+        field = f"initial_subnets/{index}"
+        subnet = space.subnet(choices, field=field)
+        admission.require_feasible(subnet, field=field)
+        yield subnet, "given"
+    references: list[tuple[SubnetConfig, Origin]] = [
+        (space.maximal, "maximal"),
+        (space.minimal, "minimal"),
+        (space.heuristic, "heuristic"),
+    ]
+    for subnet, origin in references:
+        if admission.is_feasible(subnet):
+            yield subnet, origin
+
+
+def require_possible(
+    request: SearchCreate, space: SearchSpace, cost_of: Callable[[SubnetConfig], CostReport]
+) -> None:
+    """Refuse what a `SearchLoop` would refuse, without one: no strategy is made or asked.
+
+    Raises:
+        InputError: see `SearchLoop`.
+    """
+    for _ in initial_subnets(request, space, Admission(space, request.constraints, cost_of)):
+        pass
+
+
 class SearchLoop:
     """Drives a strategy over a space within a budget, and keeps the Pareto front.
 
@@ -102,7 +137,6 @@ class SearchLoop:
     ) -> None:
         self._request = request
         self._space = space
-        self._objectives = objectives
         self._cost_of = lru_cache(maxsize=65_536)(
             lambda subnet: cost_report(cost_model, subnet, max_length)
         )
@@ -110,11 +144,15 @@ class SearchLoop:
         problem = SearchProblem(
             space, cost_model, max_length, objectives, request.constraints, rows
         )
+        self._objectives = objectives = problem.objectives
         self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
-        self._plateau = PlateauWatch(request.plateau, objectives.reference)
+        cheapest = self._cost_of(space.minimal).values()
+        self._plateau = PlateauWatch(
+            request.plateau, objectives.reference, objectives.reachable(cheapest)
+        )
         self._races = None if request.racing is None else Races(request.racing, objectives, pilots)
-        self._initial = list(self._initial_subnets())
+        self._initial = list(initial_subnets(request, space, self._admission))
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
         self._finished: dict[int, Losses] = {}
@@ -195,22 +233,6 @@ class SearchLoop:
         return None if self._races is None else self._races.rival(number)
 
     # -- the loop itself ---------------------------------------------------------------------
-
-    def _initial_subnets(self) -> Iterable[tuple[SubnetConfig, Origin]]:
-        """The given subnets, then the maximal, minimal and heuristic ones that are feasible."""
-        for index, choices in enumerate(self._request.initial_subnets):
-            field = f"initial_subnets/{index}"
-            subnet = self._space.subnet(choices, field=field)
-            self._admission.require_feasible(subnet, field=field)
-            yield subnet, "given"
-        references: list[tuple[SubnetConfig, Origin]] = [
-            (self._space.maximal, "maximal"),
-            (self._space.minimal, "minimal"),
-            (self._space.heuristic, "heuristic"),
-        ]
-        for subnet, origin in references:
-            if self._admission.is_feasible(subnet):
-                yield subnet, origin
 
     def _finish(
         self,

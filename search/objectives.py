@@ -12,8 +12,8 @@ from api_schemas.metrics import Metric
 from api_schemas.searches import ObjectiveName
 from search.pareto import Losses
 
-REFERENCE_MARGIN = 1.1
-"""The reference point lies 10 % beyond the maximal subnet's cost, so that the maximal subnet itself
+REFERENCE_MARGIN = 0.1
+"""The reference point lies this share of a span beyond the dearest subnet, so that this subnet
 still contributes to the hypervolume (Ishibuchi et al. 2018, "How to Specify a Reference Point")."""
 
 
@@ -22,12 +22,17 @@ class Objectives:
     """Two or three objectives, and the scale that makes them comparable.
 
     The loss of a metric is ``1 - metric``; the loss of a cost is its share of the reference point.
-    The reference point is metric 0 and 1.1 times the maximal subnet's cost, so in losses it is
+    The reference point is metric 0 and the ``references`` of the costs, so in losses it is
     (1, ..., 1), the ideal point is (0, ..., 0), and a hypervolume lies between 0 and 1.
+
+    A cost that ``references`` leaves out has 1.1 times the maximal subnet's. Where constraints are
+    in the way of that subnet, ``references`` lie beyond the dearest feasible one: gains are not
+    counted from costs that no subnet of the search may have. None: `search.feasible` is to say.
     """
 
     names: tuple[ObjectiveName, ...]
     maximal_cost: CostReport
+    references: Mapping[str, float] | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -64,7 +69,22 @@ class Objectives:
         """What a strategy is told of a failed evaluation: the cost is real, the metrics worst."""
         return self.losses({metric.value: 0.0 for metric in self.metrics}, cost)
 
+    def reachable(self, cheapest: Mapping[str, int | float]) -> float:
+        """The box that feasible subnets can fill, as a share of the same box without constraints.
+
+        It ends at the ``cheapest`` costs there are. 1 when nothing constrains the search.
+        """
+        share = 1.0
+        for name in self.costs:
+            own, whole = self._reference(name), self._unconstrained(name)
+            share *= (1.0 - cheapest[name.value] / own) / (1.0 - cheapest[name.value] / whole)
+        return share
+
     def _reference(self, name: ObjectiveName) -> float:
         if isinstance(name, Metric):
             return 0.0
-        return REFERENCE_MARGIN * float(getattr(self.maximal_cost, name.value))
+        return (self.references or {}).get(name.value) or self._unconstrained(name)
+
+    def _unconstrained(self, name: Cost) -> float:
+        whole = (1.0 + REFERENCE_MARGIN) * float(getattr(self.maximal_cost, name.value))
+        return whole or 1.0  # what no subnet has any of is as good as reached by all

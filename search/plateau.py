@@ -15,11 +15,13 @@ class PlateauWatch:
     order is not the one in which results arrive: so the rule depends on the results alone, and a
     search that was restarted, or has other workers, stops at the same number.
 
-    ``reference`` (shape (m,)) bounds the hypervolume; a rule of None is never met.
+    ``reference`` (shape (m,)) bounds the hypervolume; a rule of None is never met. Where
+    constraints leave only a share of the box ``reachable``, ``min_gain`` is of that share.
     """
 
-    def __init__(self, rule: Plateau | None, reference: Losses) -> None:
+    def __init__(self, rule: Plateau | None, reference: Losses, reachable: float = 1.0) -> None:
         self._rule = rule
+        self._least = 0.0 if rule is None else rule.min_gain * reachable
         self._archive = ParetoArchive(reference)
         self._hypervolumes = deque([0.0], maxlen=1 if rule is None else rule.evaluations + 1)
 
@@ -31,4 +33,4 @@ class PlateauWatch:
         self._hypervolumes.append(self._archive.hypervolume)
         if len(self._hypervolumes) <= self._rule.evaluations:
             return False
-        return self._hypervolumes[-1] - self._hypervolumes[0] < self._rule.min_gain
+        return self._hypervolumes[-1] - self._hypervolumes[0] < self._least

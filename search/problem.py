@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from api_schemas.costs import CostModel, Extent
 from api_schemas.searches import Constraint
 from search.cost_table import CostTable, Indices
+from search.feasible import Feasible, with_references
 from search.noise import standard_error
 from search.objectives import Objectives
 from search.pareto import Losses
@@ -20,7 +21,8 @@ from search.space import SearchSpace
 class SearchProblem:
     """A search as its strategy sees it; subnets are rows of choice indices, shape (n, dimensions).
 
-    ``rows`` is the number of validation rows behind each metric, None when it is not known.
+    ``rows`` is the number of validation rows behind each metric, None when it is not known. The
+    reference point of its ``objectives`` is the one under the constraints.
     """
 
     def __init__(
@@ -33,11 +35,12 @@ class SearchProblem:
         rows: int | None = None,
     ) -> None:
         self.space = space
-        self.objectives = objectives
         self.constraints = tuple(constraints)
         self.rows = rows
         self._cost_model = cost_model
         self._costs = CostTable(space, cost_model, max_length)
+        self.feasible = Feasible(space, self._costs, self.constraints)
+        self.objectives = with_references(objectives, self.feasible)
 
     @cached_property
     def cardinalities(self) -> NDArray[np.intp]:
@@ -78,11 +81,7 @@ class SearchProblem:
 
     def are_feasible(self, indices: Indices) -> NDArray[np.bool_]:
         """Which subnets satisfy every constraint, shape (n,)."""
-        if not self.constraints:
-            return np.ones(len(indices), dtype=bool)
-        costs = self._costs.of(indices, [constraint.cost for constraint in self.constraints])
-        bounds = np.array([constraint.max for constraint in self.constraints])
-        return np.asarray(np.all(costs <= bounds, axis=1))
+        return self.feasible.mask(indices)
 
     def repair(self, indices: Indices, rng: np.random.Generator) -> Indices:
         """Shrink random dimensions, a step at a time, until every subnet is feasible.

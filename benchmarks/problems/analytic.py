@@ -4,25 +4,38 @@ Every layer has attention heads, an FFN width and a LoRA rank. Cutting a dimensi
 grows faster the more is cut, from little at first; layers matter to very different degrees; cuts
 in one layer and in neighbouring ones aggravate or spare each other; a smaller rank is sometimes
 better. Damages add up and saturate into a loss of accuracy. Costs are those of a BERT encoder of
-hidden size 768 at 128 tokens, where a rank costs nothing. A measurement draws each of ``rows``
-answers: binomial noise, the same whenever one subnet is measured again.
+hidden size 768 at 128 tokens, where a rank costs no operations. A measurement draws each of
+``rows`` answers: binomial noise, the same whenever one subnet is measured again. With shared luck
+most of what makes a row hard is drawn once for all subnets, as real subnets answer the same rows:
+what is measured is then far off as a whole, and little from subnet to subnet.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
+from api_schemas.searches import Constraint
 from api_schemas.spaces import Dimension, DimensionKind
-from benchmarks.problems.problem import Problem
+from benchmarks.problems.problem import Bounds, Problem, constraints_of
 from search.cost_table import CostTable, Indices
+from search.feasible import Feasible
 from search.pareto import Losses, non_dominated
 from search.space import SearchSpace, SubnetConfig
 
 MAX_LENGTH = 128
+
+TOLLS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
+"""What all of a bounded cost that is no objective is worth in accuracy, to find the best front."""
+
+SHARED = 0.9
+"""With shared luck: the share that a row has in the variance of what decides about an answer."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +61,45 @@ class Damage:
         return np.asarray(self.best - self.drop * np.tanh(damage))
 
 
-def analytic(seed: int, *, layers: int = 12, rows: int = 872) -> Problem:
+def analytic(
+    seed: int,
+    *,
+    layers: int = 12,
+    rows: int = 872,
+    bounds: Bounds | None = None,
+    shared_luck: bool = False,
+) -> Problem:
     """An instance with ``3 * layers`` dimensions; another seed, another super-network."""
-    rng = np.random.default_rng([2026, seed, layers])
-    space = _space(layers)
-    model = _cost_model(layers)
-    damage = _damage(space, layers, rng)
+    space, model, table, damage = _instance(seed, layers)
 
     def truth(subnet: SubnetConfig) -> float:
         return float(damage.accuracy(np.array([space.encode(subnet)]))[0])
 
     def measure(subnet: SubnetConfig) -> float:
         drawn = np.random.default_rng([seed, int(subnet.key, 16)])
-        return float(drawn.binomial(rows, truth(subnet))) / rows
+        if not shared_luck:
+            return float(drawn.binomial(rows, truth(subnet))) / rows
+        own = drawn.standard_normal(rows)
+        difficulty = SHARED**0.5 * hardness + (1 - SHARED) ** 0.5 * own
+        return float(np.mean(difficulty < norm.ppf(truth(subnet))))
 
-    table = CostTable(space, model, MAX_LENGTH)
-    largest = 1.1 * table.of(np.zeros((1, len(space.dimensions)), dtype=np.intp), [Cost.GFLOPS])
+    hardness = np.random.default_rng([seed, rows]).standard_normal(rows)
+    constraints = constraints_of(bounds or {}, space, model, MAX_LENGTH)
+    # A bound on what is an objective only cuts the best front off.
+    others = tuple(each for each in constraints if each.cost is not Cost.GFLOPS)
+    front = _best_known(seed, layers, others)
+    for limit in set(constraints) - set(others):
+        front = front[front[:, 1] * _largest(table, space) <= limit.max * (1 + 1e-12)]
     return Problem(
-        name=f"analytic-{3 * layers}",
+        name=f"{'shared' if shared_luck else 'analytic'}-{3 * layers}",
         space=space,
         cost_model=model,
         max_length=MAX_LENGTH,
         rows=rows,
         measure=measure,
         truth=truth,
-        front=_best_known(space, table, damage, float(largest[0, 0])),
+        front=front,
+        constraints=constraints,
     )
 
 
@@ -153,12 +180,30 @@ def _damage(space: SearchSpace, layers: int, rng: np.random.Generator) -> Damage
     return Damage(single * scale, cut, pairs * scale, best, rng.uniform(0.08, 0.3))
 
 
-def _best_known(space: SearchSpace, table: CostTable, damage: Damage, largest: float) -> Losses:
+@cache
+def _instance(seed: int, layers: int) -> tuple[SearchSpace, CostModel, CostTable, Damage]:
+    """What one seed makes up."""
+    space, model = _space(layers), _cost_model(layers)
+    damage = _damage(space, layers, np.random.default_rng([2026, seed, layers]))
+    return space, model, CostTable(space, model, MAX_LENGTH), damage
+
+
+def _largest(table: CostTable, space: SearchSpace) -> float:
+    maximal = np.zeros((1, len(space.dimensions)), dtype=np.intp)
+    return float(1.1 * table.of(maximal, [Cost.GFLOPS])[0, 0])
+
+
+@cache
+def _best_known(seed: int, layers: int, others: tuple[Constraint, ...]) -> Losses:
     """The front by descent on accuracy plus a price on cost, for many prices, then by local moves.
 
-    Noise-free and with the formula in hand, so far beyond what a search can reach.
+    Noise-free and with the formula in hand, so far beyond what a search can reach. What is bounded
+    in ``others`` and is no objective has a price too.
     """
+    space, _, table, damage = _instance(seed, layers)
+    largest = _largest(table, space)
     cards = np.array(space.cardinalities)
+    feasible = Feasible(space, table, others)
     rng = np.random.default_rng(0)
     prices = np.concatenate([[0.0], np.geomspace(0.003, 3.0, 120)])
 
@@ -166,8 +211,13 @@ def _best_known(space: SearchSpace, table: CostTable, damage: Damage, largest: f
         costs = table.of(indices, [Cost.GFLOPS])[:, 0] / largest
         return np.stack([1 - damage.accuracy(indices), costs], axis=1)
 
+    def toll(indices: Indices) -> NDArray[np.float64]:
+        """The other bounded costs, as shares of their bounds: shape (n,)."""
+        costs = table.of(indices, [each.cost for each in others])
+        return np.asarray(costs @ np.array([1 / each.max for each in others]))
+
     found = []
-    for start in range(2):
+    for start, dear in itertools.product(range(2), TOLLS if others else (0.0,)):
         states = np.zeros((len(prices), len(cards)), dtype=np.intp)
         if start:
             states = np.floor(rng.random(states.shape) * cards).astype(np.intp)
@@ -175,12 +225,16 @@ def _best_known(space: SearchSpace, table: CostTable, damage: Damage, largest: f
             for dimension in rng.permutation(len(cards)):
                 options = np.repeat(states[:, None, :], cards[dimension], axis=1)
                 options[:, :, dimension] = np.arange(cards[dimension])
-                loss, cost = losses(options.reshape(-1, len(cards))).T
-                total = (loss + np.repeat(prices, cards[dimension]) * cost).reshape(len(prices), -1)
-                states[:, dimension] = np.argmin(total, axis=1)
+                flat = options.reshape(-1, len(cards))
+                loss, cost = losses(flat).T
+                total = loss + np.repeat(prices, cards[dimension]) * cost
+                if dear:
+                    total += dear * toll(flat)
+                states[:, dimension] = np.argmin(total.reshape(len(prices), -1), axis=1)
         found.append(states)
     best = np.unique(np.concatenate(found), axis=0)
-    for _ in range(8):
+    for _ in range(32 if others else 8):
+        best = best[feasible.mask(best)] if others else best
         best = best[non_dominated(losses(best))]
         moves = best[rng.integers(len(best), size=4000)]
         for _ in range(2):
@@ -188,5 +242,5 @@ def _best_known(space: SearchSpace, table: CostTable, damage: Damage, largest: f
             each = np.arange(len(moves))
             moves[each, dimension] = np.floor(rng.random(len(moves)) * cards[dimension])
         best = np.unique(np.concatenate([best, moves]), axis=0)
-    front = losses(best)
+    front = losses(best[feasible.mask(best)])
     return front[non_dominated(front)]

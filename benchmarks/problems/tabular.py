@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from api_schemas.costs import Cost, CostModel
+from api_schemas.costs import CostModel
 from api_schemas.spaces import Dimension
-from benchmarks.problems.problem import Problem
+from benchmarks.problems.problem import Bounds, Problem, constraints_of, front_of_all
 from search.cost_table import CostTable
-from search.pareto import ParetoArchive
 from search.space import SearchSpace, SubnetConfig
 
 TABLE = Path(__file__).parent / "lonas-minilm-sst2.json"
 
 
-def tabular(table: Path = TABLE) -> Problem:
+def tabular(table: Path = TABLE, *, bounds: Bounds | None = None) -> Problem:
     """The problem of a table that ``tabulate`` wrote."""
     stored = json.loads(table.read_text())
     space = SearchSpace(tuple(Dimension.model_validate(d) for d in stored["dimensions"]))
@@ -35,14 +34,8 @@ def tabular(table: Path = TABLE) -> Problem:
             correct[np.ravel_multi_index(space.encode(subnet), space.cardinalities)] / rows
         )
 
-    everything = np.stack(
-        [axis.ravel() for axis in np.indices(space.cardinalities)], axis=1
-    ).astype(np.intp)
-    costs = CostTable(space, model, stored["max_length"]).of(everything, [Cost.GFLOPS])
-    losses = np.column_stack([1 - correct / rows, costs / (1.1 * costs.max())])
-    archive = ParetoArchive(np.ones(2))
-    for number in np.lexsort(losses.T):
-        archive.add(int(number), losses[number])
+    constraints = constraints_of(bounds or {}, space, model, stored["max_length"])
+    costs = CostTable(space, model, stored["max_length"])
     return Problem(
         name="tabular",
         space=space,
@@ -51,7 +44,8 @@ def tabular(table: Path = TABLE) -> Problem:
         rows=rows,
         measure=accuracy,
         truth=accuracy,
-        front=archive.losses,
+        front=front_of_all(space, costs, 1 - correct / rows, constraints),
+        constraints=constraints,
     )
 
 

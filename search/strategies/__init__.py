@@ -8,9 +8,11 @@ from api_schemas.strategies import (
     Nsga2Settings,
     Nsga3Settings,
     ParetoSettings,
+    RandomSettings,
     StrategySettings,
 )
 from search.problem import SearchProblem
+from search.strategies.feasible_random import FeasibleRandomStrategy
 from search.strategies.genetic import GeneticStrategy
 from search.strategies.hill_climbing import HillClimbingStrategy
 from search.strategies.linas import LinasStrategy
@@ -32,5 +34,7 @@ def make_strategy(settings: StrategySettings, problem: SearchProblem, *, seed: i
             return HillClimbingStrategy(settings, problem, seed=seed)
         case Nsga2Settings() | Nsga3Settings():
             return GeneticStrategy(settings, problem, seed=seed)
+        case RandomSettings() if problem.constraints:
+            return FeasibleRandomStrategy(problem, seed=seed)
         case _:
             return OptunaStrategy(settings, problem, seed=seed)

@@ -30,7 +30,9 @@ class LinasStrategy:
     """
 
     def __init__(self, settings: LinasSettings, problem: SearchProblem, *, seed: int) -> None:
+        assert settings.population_size is not None  # `SearchCreate` has filled it in
         self._settings = settings
+        self._size = settings.population_size
         self._problem = problem
         self._seed = seed
         self._history = History(problem.space, len(problem.is_metric))
@@ -39,7 +41,7 @@ class LinasStrategy:
 
     def ask(self, number: int, attempt: int) -> SubnetConfig | None:
         """See `Strategy.ask`; None until the population before is told in full."""
-        start = number - number % self._settings.population_size
+        start = number - number % self._size
         if self._history.told < start:
             return None
         if self._population is None or self._population[0] != start:
@@ -66,7 +68,7 @@ class LinasStrategy:
 
     def _next_population(self, start: int) -> Indices:
         """Up to a population of subnets that are feasible and new, the best first."""
-        size = self._settings.population_size
+        size = self._size
         rng = generator(self._seed, start, "population")
         subnets, losses = self._history.measured(start)
         if len(subnets) < FEWEST_MEASURED:
@@ -95,7 +97,7 @@ class LinasStrategy:
         self, population: Indices, predicted: evolution.Fitness, rng: np.random.Generator
     ) -> Indices:
         """Every subnet that NSGA-II meets on the predicted losses, without repeats."""
-        size, cards = self._settings.population_size, self._problem.cardinalities
+        size, cards = self._size, self._problem.cardinalities
         met = [population]
         for _ in range(self._settings.generations):
             one, two = rng.integers(len(population), size=(2, size))

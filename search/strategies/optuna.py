@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from api_schemas.strategies import GpSettings, RandomSettings, TpeSettings
@@ -97,8 +97,10 @@ class OptunaStrategy:
                     multivariate=settings.multivariate,
                 )
             case GpSettings():
-                # Optuna imports torch for it, at the first proposal and only then.
-                return GPSampler(seed=seed, n_startup_trials=settings.n_startup_trials)
+                # The one strategy that needs torch, so that nobody else loads it.
+                from search.strategies.gp import gp_sampler
+
+                return gp_sampler(settings, seed)
 
 
 class _Choices(IntDistribution):

@@ -59,7 +59,7 @@ def require_names(given: Sequence[str], field: str) -> list[str]:
     Raises:
         InputError: a name is empty, unfit, or there twice.
     """
-    names = [name.strip() for name in given]
+    names = [name.strip() for name in given] or [""]
     if len(names) > MOST_NAMES:
         raise InputError(f"more than {MOST_NAMES} names are given", field=field, value=len(names))
     seen: set[str] = set()

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api_schemas.messages import ExportSubnet
 from api_schemas.problems import Problem
-from api_schemas.searches import EvaluationState
+from api_schemas.searches import EvaluationState, SearchCreate
 from api_schemas.weights import SubnetCard, WeightsFormat
 from service.database import clock, now
 from service.datasets.tables import DatasetRow
@@ -153,7 +153,7 @@ def _message(
         card=SubnetCard(
             supernet_name=supernet.name,
             dataset_name=dataset.name,
-            dataset_rows=dataset.rows,
+            dataset_rows=SearchCreate.model_validate(search.request).searched_rows(dataset.rows),
             search_id=row.search_id,
             number=row.number,
             metrics=evaluation.metrics or {},

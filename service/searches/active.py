@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,6 +22,7 @@ from api_schemas.racing import GivenUp, Hits
 from api_schemas.searches import SearchCreate, SearchState
 from search.loop import Recorded, SearchLoop
 from search.objectives import Objectives
+from search.problem import SearchProblem
 from search.space import SubnetConfig
 from service.database import clock
 from service.datasets.tables import DatasetRow
@@ -214,7 +215,7 @@ def restore(
     ``before`` still knows of it: the same search as this process drove it until now.
     """
     request = SearchCreate.model_validate(row.request)
-    objectives = objectives_of(request, known, row.max_length)
+    objectives = objectives_of(request, known, row.max_length, row.reference_point)
     rows = evaluations.of_search(session, row.id, with_hits=request.racing is not None)
     dataset = session.get(DatasetRow, row.dataset_id)
     subnets = {each.number: known.space.decode(each.choices) for each in rows}
@@ -236,7 +237,7 @@ def restore(
             )
             for each in rows
         ],
-        rows=None if dataset is None else dataset.rows,
+        rows=None if dataset is None else request.searched_rows(dataset.rows),
         pilots=row.pilots,
     )
     mean = evaluations.mean_seconds(session, row.id)
@@ -284,7 +285,18 @@ def _batch(
     return Batch(row.sent_generation, sent(row.sent_at)) if row.sent_generation else None
 
 
-def objectives_of(request: SearchCreate, known: KnownSupernet, max_length: int) -> Objectives:
-    """The objectives of a request whose defaults are filled in."""
+def objectives_of(
+    request: SearchCreate,
+    known: KnownSupernet,
+    max_length: int,
+    begun_with: Mapping[str, float] | None = None,
+) -> Objectives:
+    """The objectives of a request whose defaults are filled in.
+
+    A search keeps the reference point that it has ``begun_with``, in whatever version.
+    """
     assert request.objectives is not None
-    return Objectives(tuple(request.objectives), known.cost(known.space.maximal, max_length))
+    maximal = known.cost(known.space.maximal, max_length)
+    objectives = Objectives(tuple(request.objectives), maximal, begun_with)
+    model = known.report.cost_model
+    return SearchProblem(known.space, model, max_length, objectives, request.constraints).objectives

@@ -13,7 +13,7 @@ from api_schemas.metrics import TASK_METRICS, Metric, Task
 from api_schemas.problems import InputError
 from api_schemas.searches import SearchCreate, SearchState
 from api_schemas.supernets import SupernetReport
-from search.loop import SearchLoop
+from search.loop import require_possible
 from service.database import now
 from service.datasets.classes import classes_by_name, relabelled
 from service.datasets.tables import DatasetRow
@@ -24,7 +24,6 @@ from service.searches import repository
 from service.searches.active import objectives_of
 from service.searches.tables import SearchRow
 from service.supernets import repository as supernets
-from service.supernets.known import KnownSupernet
 from service.supernets.tables import SupernetRow
 
 
@@ -130,8 +129,8 @@ def _resolve(
     _require_metrics(request, task)
     _require_raceable(request)
     verifying = _verifying(session, request, dataset)
+    require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
     objectives = objectives_of(request, known, length)
-    _require_possible(request, known, length)
     relabelling = Relabelling(
         classes,
         None if verifying is None else _require_fit(known.report, verifying, "verify_dataset_id"),
@@ -186,8 +185,8 @@ def _same_rows(task: str, dataset_id: str | None) -> InputError:
 
 def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> DatasetRow | None:
     """The dataset that the front is to be measured on at the end, when it is another one."""
-    if request.verify is not None:
-        aside = round(dataset.rows * request.verify)
+    if (split := request.verification_split) is not None:
+        aside = split.count(dataset.rows)
         if not 2 <= aside <= dataset.rows - 2:
             raise InputError(
                 f"of the dataset's {dataset.rows} rows {aside} would verify the front; two at "
@@ -203,17 +202,6 @@ def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> 
     if found.task != dataset.task:
         raise _same_rows(dataset.task, found.id)
     return found
-
-
-def _require_possible(request: SearchCreate, known: KnownSupernet, length: int) -> None:
-    """Constraints that some subnet meets, and given subnets that exist: the loop knows."""
-    SearchLoop(
-        request,
-        known.space,
-        known.report.cost_model,
-        max_length=length,
-        objectives=objectives_of(request, known, length),
-    )
 
 
 def _require_metrics(request: SearchCreate, task: Task) -> None:

@@ -26,7 +26,7 @@ from search.space import SearchSpace
 from service import presence
 from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
-from service.supernets.known import KnownSupernets
+from service.supernets.known import KnownSupernet, KnownSupernets
 
 
 def read_searches(
@@ -47,14 +47,14 @@ def read_searches(
         missing = presence.missing(session, worker_silence_seconds)
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     on_front = evaluations.best_on_front(session, list(best))
-    with_best = {row.supernet_id for row in rows if row.id in best}
-    spaces = {key: each.space for key, each in known.get_all(session, with_best).items()}
+    supernets = known.get_all(session, {row.supernet_id for row in rows})
     return [
         _search(
             row,
+            supernets[row.supernet_id],
             read_evaluation(
                 best[row.id],
-                spaces[row.supernet_id],
+                supernets[row.supernet_id].space,
                 {best[row.id].number} if row.id in on_front else (),
             )
             if row.id in best
@@ -93,7 +93,10 @@ def read_evaluation(
 
 
 def _search(
-    row: SearchRow, best: EvaluationRead | None, waits_for: ProcessKind | None
+    row: SearchRow,
+    known: KnownSupernet,
+    best: EvaluationRead | None,
+    waits_for: ProcessKind | None,
 ) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
@@ -119,6 +122,7 @@ def _search(
         progress=progress(row, request.budget),
         hypervolume=row.hypervolume,
         reference_point=row.reference_point,
+        maximal_cost=known.cost(known.space.maximal, row.max_length).values(),
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),

@@ -10,7 +10,7 @@ from api_schemas.metrics import Metric
 from api_schemas.problems import InputError
 from api_schemas.searches import Budget, Constraint, SearchCreate, StopReason
 from search.cost import cost_report
-from search.loop import Proposal, Recorded, SearchLoop
+from search.loop import Proposal, Recorded, SearchLoop, require_possible
 from search.objectives import Objectives
 from search.pareto import ParetoArchive
 from search.space import SubnetConfig
@@ -303,3 +303,31 @@ def test_a_budget_that_is_spent_comes_before_a_plateau():
     search = loop(create)
     assert len(run(search)) == 6
     assert search.stop_reason is StopReason.EVALUATIONS
+
+
+def test_under_a_tight_bound_a_plateau_is_not_met_at_once():
+    minimal = cost_report(cost_model(), space().minimal, 64).gflops
+    limit = Constraint(cost=Cost.GFLOPS, max=1.3 * minimal)
+    rule = {"evaluations": 10, "min_gain": 0.01}
+    create = request(budget={"evaluations": 200}, plateau=rule, constraints=[limit])
+    tight = loop(create)
+    assert tight.archive.hypervolume == 0
+    found = run(tight)
+    assert tight.stop_reason is StopReason.PLATEAU
+    # The front covers far less of the box than without a bound, and goes on rising all the same.
+    assert tight.archive.hypervolume < 0.3
+    assert len(found) > 10 + create.parallel_evaluations
+
+
+def test_what_is_impossible_is_refused_without_a_strategy(monkeypatch):
+    monkeypatch.setattr("search.loop.make_strategy", None)
+
+    def cost_of(subnet: SubnetConfig):
+        return cost_report(cost_model(), subnet, 64)
+
+    limit = Constraint(cost=Cost.PARAMS, max=10)
+    with pytest.raises(InputError, match="constraints/0/max"):
+        require_possible(request(constraints=[limit]), space(), cost_of)
+    with pytest.raises(InputError, match="initial_subnets/1/x"):
+        require_possible(request(initial_subnets=[{}, {"x": 1}]), space(), cost_of)
+    require_possible(request(initial_subnets=[{}]), space(), cost_of)

@@ -110,3 +110,12 @@ def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
         assert interval.low <= interval.value <= interval.high
         expected = interval.value - largest.metrics[name].value
         assert smallest.versus_maximal[name].value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.77])
+@pytest.mark.parametrize("count", [5, 20, 21, 100])
+def test_how_many_rows_a_part_has_is_known_without_splitting(share, count):
+    labels = torch.tensor([0, 1] * count)[:count]
+    for part in ("search", "verification"):
+        found = rows_of(split(part, share), labels, Task.CLASSIFICATION)
+        assert split(part, share).count(count) == len(found)

@@ -58,7 +58,12 @@ def run(search: SearchLoop, measure: Measure = accuracy) -> list[Proposal]:
 
 
 def resumed(
-    strategy: dict, undisturbed: list[Proposal], *, died_after: int, measure: Measure = accuracy
+    strategy: dict,
+    undisturbed: list[Proposal],
+    *,
+    died_after: int,
+    measure: Measure = accuracy,
+    **fields,
 ) -> list[SubnetConfig]:
     """The subnets of the same search, had its process died after so many results."""
     evaluations = len(undisturbed)
@@ -67,7 +72,7 @@ def resumed(
         Recorded(p.number, p.subnet, p.number < died_after, measure(p.subnet))
         for p in undisturbed[:in_flight]
     ]
-    restored = loop(strategy, evaluations=evaluations, recorded=rows)
+    restored = loop(strategy, evaluations=evaluations, recorded=rows, **fields)
     found = [p.subnet for p in undisturbed[:in_flight]]
     waiting = deque([*undisturbed[died_after:in_flight], *restored.start()])
     while waiting:

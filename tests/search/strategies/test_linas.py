@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from api_schemas.searches import SearchCreate
 from tests.search.strategies.searching import loop, run
 
 
@@ -29,3 +30,20 @@ def test_beats_random(predictor):
 def test_three_objectives():
     fields = {"evaluations": 30, "objectives": ["accuracy", "gflops", "params"]}
     assert len(run(loop({"name": "linas", "population_size": 10}, **fields))) == 30
+
+
+@pytest.mark.parametrize(("evaluations", "population"), [(20, 10), (100, 20), (1000, 50)])
+def test_the_population_follows_the_budget_unless_it_is_given(evaluations, population):
+    fields = {"supernet_id": "s", "dataset_id": "d", "budget": {"evaluations": evaluations}}
+    found = SearchCreate(strategy={"name": "linas"}, **fields)
+    assert found.strategy.population_size == population
+    given = SearchCreate(strategy={"name": "linas", "population_size": 7}, **fields)
+    assert given.strategy.population_size == 7
+
+
+def test_an_extended_search_goes_on_with_the_population_it_began_with():
+    begun = SearchCreate(supernet_id="s", dataset_id="d", strategy={"name": "linas"})
+    stored = begun.model_dump(mode="json") | {"budget": {"evaluations": 50_000}}
+    extended = SearchCreate.model_validate(stored)
+    assert extended.strategy == begun.strategy
+    assert begun.strategy.population_size == 40

@@ -21,6 +21,20 @@ def test_random_holds_one_trial_at_most_however_long_the_search():
     assert trials_in_memory() - before <= 1
 
 
-def test_no_other_strategy_imports_torch():
-    program = "import sys, search.loop; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+TORCH = """
+import sys
+import service.app, service.searches.coordinator
+from tests.search.strategies.searching import loop, run
+for name in ("pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "random"):
+    run(loop({"name": name}, evaluations=24))
+print("torch" in sys.modules)
+run(loop({"name": "gp", "n_startup_trials": 4}, evaluations=8))
+print("torch" in sys.modules)
+"""
+
+
+def test_only_a_search_by_gp_brings_torch_into_the_service():
+    ended = subprocess.run(
+        [sys.executable, "-c", TORCH], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout.split() == ["False", "True"]
