@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
-from service.database import UNAVAILABLE, Database
+from service.database import Database
+from service.database_errors import is_transient, summary
 from service.searches import events
 from service.searches.streaming import wire
 from service.searches.streaming.snapshot import Snapshot, snapshots
@@ -110,11 +111,11 @@ class SearchWatcher:
                 pause = TICK_SECONDS
                 try:
                     await self._tick()
-                except UNAVAILABLE:
-                    log.warning("event streams wait: the database does not answer")
-                    pause = RETRY_SECONDS
-                except Exception:  # the streams must outlive whatever went wrong in one tick
-                    log.exception("the event streams' tick failed")
+                except Exception as error:  # the streams must outlive whatever goes wrong once
+                    if is_transient(error):
+                        log.warning("event streams wait for the database: %s", summary(error))
+                    else:
+                        log.exception("the event streams' tick failed")
                     pause = RETRY_SECONDS
                 await asyncio.sleep(pause)
         finally:
