@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from service.database_errors import DATABASE_ERRORS, is_transient
 from service.searches.streaming import wire
 from service.searches.streaming.snapshot import Snapshot
 from service.searches.streaming.watch import Update
@@ -37,7 +38,12 @@ async def stream(
                         yield event.text
                         sent = event.number
                 while sent < update.snapshot.last_event and not watch.is_closed:
-                    missed = await watcher.history(search_id, sent)
+                    try:
+                        missed = await watcher.history(search_id, sent)
+                    except DATABASE_ERRORS as error:
+                        if not is_transient(error):
+                            raise
+                        return  # the client comes back for what it misses
                     if not missed:
                         return  # the search was deleted meanwhile
                     for event in missed:

@@ -84,7 +84,7 @@ def test_a_list_asks_as_many_statements_for_many_rows_as_for_one(service):
     for search_id in [service.search(budget={"evaluations": 4}) for _ in range(4)]:
         service.wait(search_id)
     assert {name: _statements(service, f"/v1/{name}") for name in LISTS} == few
-    assert max(few.values()) <= 4
+    assert max(few.values()) <= 5  # with BEGIN
 
 
 def _statements(running, path: str) -> int:
