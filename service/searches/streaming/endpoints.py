@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from api_schemas.fields import Identity
 from api_schemas.problems import InputError
+from api_schemas.searches import SearchEventKind
 from service.http.problems import documented, not_found
 from service.runtime import ServiceDep
 from service.searches.streaming.snapshot import Snapshot, snapshots
@@ -16,6 +17,14 @@ from service.searches.streaming.stream import stream
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": [kind.value for kind in SearchEventKind]},
+        "id": {"type": "string", "description": "of a kept event"},
+        "data": {"type": "string", "description": "JSON"},
+    },
+}
 UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -51,7 +60,13 @@ LastEventIdQuery = Annotated[
     summary="Follow a search",
     response_class=EventStream,
     responses=documented("not-found", "invalid-input")
-    | {204: {"description": "The search is over, and the client has seen all: do not reconnect"}},
+    | {
+        200: {
+            "description": "Server-sent events; the schema is of one",
+            "content": {"text/event-stream": {"schema": EVENT}},
+        },
+        204: {"description": "The search is over, and the client has seen all: do not reconnect"},
+    },
 )
 def search_events(
     search_id: Identity,
