@@ -6,14 +6,21 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from api_schemas.precision import Precision
+
 
 class WorkerRead(BaseModel):
-    """A worker that has been heard from; ``alive`` when that was within the last 30 seconds."""
+    """A worker that has been heard from; ``alive`` when that was within the last 30 seconds.
+
+    ``precision`` is what it measures in unless a search asks for another of its ``precisions``.
+    """
 
     name: str
     device: str
     alive: bool
     evaluations: int
     warm_supernets: list[str]
+    precision: Precision
+    precisions: list[Precision]
     started_at: datetime
     last_seen_at: datetime

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api_schemas.costs import CostReport
 from api_schemas.datasets import DatasetRead
@@ -17,7 +17,7 @@ from api_schemas.plots import PictureFormat, PlotKind
 from api_schemas.problems import Problem
 from api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from api_schemas.spaces import SpaceRead
-from api_schemas.supernets import SupernetRead
+from api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
 from cli.event_stream import EventReader, SearchEvent
 
 Read = TypeVar("Read", bound=BaseModel)
@@ -66,8 +66,16 @@ class Client:
 
     # -- super-networks and datasets ---------------------------------------------------------
 
-    def add_supernet(self, archive: Path, name: str | None) -> SupernetRead:
-        """Upload a checkpoint archive."""
+    def add_supernet(
+        self,
+        archive: Path,
+        name: str | None,
+        on_wait: Callable[[SupernetPending], None] | None = None,
+    ) -> SupernetRead:
+        """Upload a checkpoint archive, and wait until a worker has read it, however long it takes.
+
+        ``on_wait`` is told every second or so of one that is still being read.
+        """
         with archive.open("rb") as file:
             answer = self._send(
                 "POST",
@@ -75,15 +83,38 @@ class Client:
                 files={"archive": (archive.name, file)},
                 data={} if name is None else {"name": name},
             )
+        if answer.status_code == 202:
+            return self._read_supernet(answer, on_wait)
         return SupernetRead.model_validate_json(answer.content)
 
-    def supernets(self) -> Iterator[SupernetRead]:
-        """All super-networks, the newest first."""
-        return self._pages("/v1/supernets", SupernetRead)
+    def _read_supernet(
+        self, answer: httpx.Response, on_wait: Callable[[SupernetPending], None] | None
+    ) -> SupernetRead:
+        """Wait until a worker has read what ``answer`` says is being read."""
+        while True:
+            found = self._any_supernet(answer.headers["Location"])
+            if isinstance(found, SupernetRead):
+                return found
+            if found.state == "failed":
+                unexplained = Problem(title="failed", status=422, detail="no reason was given")
+                raise ServerProblemError(found.problem or unexplained)
+            if on_wait is not None:
+                on_wait(found)
+            time.sleep(float(answer.headers.get("Retry-After", "1")))
 
-    def supernet(self, supernet_id: str) -> SupernetRead:
+    def supernets(self) -> Iterator[SupernetRead | SupernetPending]:
+        """All super-networks, the newest first, those that are not ready too."""
+        return self._pages("/v1/supernets", AnySupernet)
+
+    def supernet(self, supernet_id: str) -> SupernetRead | SupernetPending:
         """One super-network."""
-        return self._read(f"/v1/supernets/{supernet_id}", SupernetRead)
+        return self._any_supernet(f"/v1/supernets/{supernet_id}")
+
+    def _any_supernet(self, path: str) -> SupernetRead | SupernetPending:
+        found: SupernetRead | SupernetPending = TypeAdapter(AnySupernet).validate_json(
+            self._send("GET", path).content
+        )
+        return found
 
     def space(self, supernet_id: str) -> SpaceRead:
         """Its search space."""
@@ -262,14 +293,14 @@ class Client:
     def _read(self, path: str, model: type[Read]) -> Read:
         return model.model_validate_json(self._send("GET", path).content)
 
-    def _pages(self, path: str, model: type[Read], limit: int = 100) -> Iterator[Read]:
+    def _pages(self, path: str, model: Any, limit: int = 100) -> Iterator[Any]:
         cursor: str | None = None
         while True:
             params: dict[str, Any] = {"limit": limit}
             if cursor is not None:
                 params["cursor"] = cursor
             content = self._send("GET", path, params=params).content
-            page = Page[model].model_validate_json(content)  # type: ignore[valid-type]
+            page = Page[model].model_validate_json(content)
             yield from page.items
             if (cursor := page.next_cursor) is None:
                 return

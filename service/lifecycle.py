@@ -6,7 +6,7 @@ import dramatiq
 
 from service.blobs import BlobStore, make_blobs
 from service.database import Database
-from service.exports.building import resend_pending
+from service.exports.building import resend_exports
 from service.queue import Queue
 from service.results import Recorder
 from service.runtime import Service
@@ -15,6 +15,7 @@ from service.searches.streaming.watcher import SearchWatcher
 from service.settings import ServiceSettings
 from service.signals import LocalSignals, Signals
 from service.supernets.known import KnownSupernets
+from service.supernets.registration import resend_inspections
 
 
 def open_service(
@@ -41,15 +42,20 @@ def open_service(
             known,
             settings,
             exclusive=isinstance(signals, LocalSignals),
-            on_loss=lambda: resend_pending(service),
+            on_loss=lambda: _send_again(service),
         )
-        queue.start(Recorder(database, coordinator.wake).record)
-        coordinator.start()
     watcher = SearchWatcher(database)
     service = Service(settings, database, blobs, queue, known, coordinator, watcher)
     if coordinator is not None:
-        resend_pending(service)
+        queue.start(Recorder(database, coordinator.wake).record)
+        coordinator.start()
     return service
+
+
+def _send_again(service: Service) -> None:
+    """What the queue has lost and is no search's."""
+    resend_inspections(service)
+    resend_exports(service)
 
 
 def close_service(service: Service) -> None:

@@ -21,6 +21,8 @@ from service.supernets import repository as supernets
 log = logging.getLogger(__name__)
 
 STALE_UPLOAD_SECONDS = 24 * 3600
+FAILED_REGISTRATIONS = timedelta(days=7)
+"""How long a super-network that cannot be used is shown with its problem."""
 
 
 class OrphanCollector:
@@ -55,7 +57,7 @@ class OrphanCollector:
                 return
 
     def _collect(self) -> None:
-        sweep_registrations(self._database, self._settings)
+        sweep_registrations(self._database)
         sweep_folder(self._settings.incoming_dir, STALE_UPLOAD_SECONDS)
         grace = timedelta(seconds=self._settings.orphan_grace_seconds)
         count = collect_orphans(self._database, self._blobs, grace, stopping=self._stopping.is_set)
@@ -110,11 +112,10 @@ def _referred_to(database: Database, blobs: BlobStore) -> set[str]:
     return digests
 
 
-def sweep_registrations(database: Database, settings: ServiceSettings) -> None:
-    """Delete the rows of super-networks whose registration was begun and never finished."""
-    patience = timedelta(seconds=10 * settings.inspection_timeout_seconds)
+def sweep_registrations(database: Database) -> None:
+    """Delete super-networks whose checkpoint was found to be unusable a while ago."""
     with database.write() as session:
-        supernets.sweep(session, now() - patience)
+        supernets.sweep(session, now() - FAILED_REGISTRATIONS)
 
 
 def sweep_folder(folder: Path, older_than_seconds: float) -> None:

@@ -39,7 +39,9 @@ Key = Annotated[
     "",
     status_code=201,
     summary="Start a search",
-    responses=documented("invalid-request", "invalid-input", "idempotency-conflict"),
+    responses=documented(
+        "invalid-request", "invalid-input", "supernet-not-ready", "idempotency-conflict"
+    ),
 )
 def create_search(
     body: SearchCreate, service: ServiceDep, idempotency_key: Key = None
@@ -60,7 +62,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, limit=limit, cursor=cursor)
-        items = reading.read_searches(session, service.known, rows)
+        items = reading.read_searches(session, service.known, rows, service.silence)
     return Page(items=items, next_cursor=following)
 
 
@@ -69,7 +71,7 @@ def read_search(search_id: str, service: ServiceDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = found(session.get(SearchRow, search_id), search_id)
-        return reading.read_searches(session, service.known, [row])[0]
+        return reading.read_searches(session, service.known, [row], service.silence)[0]
 
 
 @router.post(
@@ -118,7 +120,8 @@ def extend_search(search_id: str, body: BudgetExtension, service: ServiceDep) ->
     responses=documented("not-found", "illegal-transition"),
 )
 def retry_search(search_id: str, service: ServiceDep) -> SearchRead:
-    """Every failed evaluation is measured once more; a search that has ended goes on."""
+    """Every failed evaluation is measured once more, and every front member whose verification
+    failed is verified once more; a search that has ended goes on."""
     return _read(service, transitions.retry(service, search_id))
 
 
@@ -169,4 +172,4 @@ def found(row: SearchRow | None, search_id: str) -> SearchRow:
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return reading.read_searches(session, service.known, [row])[0]
+        return reading.read_searches(session, service.known, [row], service.silence)[0]

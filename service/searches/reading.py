@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp
 from api_schemas.searches import (
@@ -25,13 +27,20 @@ from search.space import SearchSpace
 from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.known import KnownSupernets
+from service.workers import repository as workers
+from service.workers.tables import WorkerRow
 
 
 def read_searches(
-    session: Session, known: KnownSupernets, rows: Sequence[SearchRow]
+    session: Session, known: KnownSupernets, rows: Sequence[SearchRow], silence: timedelta
 ) -> list[SearchRead]:
-    """Searches as REST shows them. Reads one evaluation of each, its best."""
+    """Searches as REST shows them. Reads one evaluation of each, its best.
+
+    A worker not heard from for as long as ``silence`` counts as gone.
+    """
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
+    unfinished = any(not SearchState(row.state).is_final for row in rows)
+    alive = workers.alive(session, silence) if unfinished else []
     fronts = {each.search_id: evaluations.is_on_front(session, each) for each in best.values()}
     return [
         _search(
@@ -43,6 +52,7 @@ def read_searches(
             )
             if row.id in best
             else None,
+            waiting_for(row, alive),
         )
         for row in rows
     ]
@@ -66,6 +76,7 @@ def read_evaluation(
         origin=row.origin,
         cached=row.cached,
         worker=row.worker,
+        precision=None if row.precision is None else Precision(row.precision),
         attempt=row.attempt,
         error=None if error is None else Problem.model_validate(error),
         given_up=None if row.given_up is None else GivenUp.model_validate(row.given_up),
@@ -75,7 +86,21 @@ def read_evaluation(
     )
 
 
-def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
+def waiting_for(row: SearchRow, alive: Sequence[WorkerRow]) -> str | None:
+    """What an unfinished search lacks of the living workers, in words; None when nothing."""
+    if row.precision is None or row.state not in (SearchState.QUEUED, SearchState.RUNNING):
+        return None
+    if workers.able(alive, Precision(row.precision)):
+        return None
+    if not alive:
+        return "a worker: none is alive"
+    return (
+        f"a worker that measures in {row.precision}: none of the {len(alive)} that are alive does; "
+        "start one on a device for it, or start the search anew with another precision"
+    )
+
+
+def _search(row: SearchRow, best: EvaluationRead | None, waiting_for: str | None) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
     return SearchRead(
@@ -92,6 +117,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         budget=request.budget,
         parallel_evaluations=request.parallel_evaluations,
         weight=request.weight,
+        precision=None if row.precision is None else Precision(row.precision),
         verify=request.verify,
         verify_dataset_id=request.verify_dataset_id,
         racing=request.racing,
@@ -103,6 +129,7 @@ def _search(row: SearchRow, best: EvaluationRead | None) -> SearchRead:
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
+        waiting_for=waiting_for,
         error=events.shown_error(row),
         created_at=row.created_at,
         started_at=row.started_at,

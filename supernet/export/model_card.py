@@ -48,6 +48,9 @@ def model_card(
     )
     metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
     cost = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.cost.items())
+    how = f"at most {card.max_length} tokens a row"
+    if card.precision is not None:
+        how += f", in {card.precision}"
     return f"""---
 library_name: {library}
 pipeline_tag: text-classification
@@ -66,7 +69,7 @@ A subnet of the {supernet.architecture.model_type} super-network *{card.supernet
 {code}
 ## Measured
 
-On *{card.dataset_name}* ({card.dataset_rows} rows), at most {card.max_length} tokens a row:
+On *{card.dataset_name}* ({card.dataset_rows} rows), {how}:
 
 | metric | value |
 | --- | --- |

@@ -26,7 +26,7 @@ class Desk:
         self.intake = Intake(
             self.broker,
             self.signals,
-            held=lambda: [MODELS[name] for name in self.held],
+            held=lambda: [lane_of(MODELS[name]) for name in self.held],
             load_seconds=lambda: load,
             **{"alone": False, **options},
         )
