@@ -38,7 +38,6 @@ from tests.supernet.tiny import sentences, write_checkpoint
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
 
-
 PATIENCE = 600_000
 """Milliseconds: a process of its own takes long to start on a busy machine."""
 
