@@ -50,21 +50,21 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(database_url: st
     """With a registration that was rejected, a search under way, a worker and an export."""
     opened = Database(database_url)
     opened.migrate("0004")
-    moment = datetime(2026, 11, 21, tzinfo=UTC)
     with opened.write() as session:
         for state in ("ready", "rejected", "reading"):
             session.execute(
                 text(
                     "INSERT INTO supernets (id, name, state, digest, size_bytes, created_at)"
-                    " VALUES (:state, 'n', :state, 'd', 1, :moment)"
-                ).bindparams(state=state, moment=moment.isoformat())
+                    " VALUES (:state, 'n', :state, 'd', 1, '2026-11-21 00:00:00.000000')"
+                ).bindparams(state=state)
             )
         session.execute(
             text(
                 "INSERT INTO workers (name, device, evaluations, warm_supernets, evaluating,"
                 " started_at, last_seen_at, stopping)"
-                " VALUES ('w', 'cpu', 1, '[]', '[]', :moment, :moment, false)"
-            ).bindparams(moment=moment.isoformat())
+                " VALUES ('w', 'cpu', 1, '[]', '[]', '2026-11-21 00:00:00.000000',"
+                " '2026-11-21 00:00:00.000000', false)"
+            )
         )
     opened.migrate()
     with opened.read() as session:

@@ -57,5 +57,11 @@ if __name__ == "__main__":
         lambda: "unwanted" in os.environ["HOW"] and Path(os.environ["PID_FILE"]).is_file(),
     )
     left = Path(os.environ["PID_FILE"]).read_text()
-    lives = psutil.pid_exists(int(left)) and psutil.Process(int(left)).status() != "zombie"
+    try:
+        psutil.Process(int(left)).wait(timeout=60)  # a kill takes effect a moment later
+        lives = False
+    except psutil.NoSuchProcess:
+        lives = False
+    except psutil.TimeoutExpired:
+        lives = psutil.Process(int(left)).status() != psutil.STATUS_ZOMBIE
     print(json.dumps({"problem": found.model_dump(), "left_running": lives}))
