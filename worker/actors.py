@@ -464,7 +464,6 @@ class Actors:
             return round_.loaded
         if begun >= ATTEMPTS:
             apart = self._measure_apart(message, item, watch, verifies=True)
-            round_.loaded = self._load(message)  # it made room for the other process
             assert not isinstance(apart, Measured)
             return apart
         warm, dataset = round_.loaded
