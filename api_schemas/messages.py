@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_schemas.metrics import Task
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp, Hits, Racing, Rival
 from api_schemas.spaces import SubnetChoices
@@ -59,19 +60,23 @@ class SubnetToEvaluate(BaseModel):
 class EvaluateSubnets(Message):
     """Measure a small batch of subnets of one super-network on one dataset.
 
-    Each super-network has a lane of its own, a queue named after it, so that a worker can take
-    the work of a model that it holds before any other. Where the search races, ``racing`` says so,
-    its course is laid by the ``pilots``, and ``rivals`` are those of the subnets, by number.
+    Each super-network has a lane of its own for each precision, a queue named after both, so that a
+    worker can take the work of a model that it holds before any other, and leave what it cannot
+    compute. A worker measures in the ``precision`` asked for. Where the search races, ``racing``
+    says so, its course is laid by the ``pilots``, and ``rivals`` are those of the subnets, by
+    number. ``revision`` is the search's: a number that a search dropped as it ended may come again.
     """
 
     queue: ClassVar[str] = "evaluations"
     actor: ClassVar[str] = "evaluate_subnets"
 
     search_id: str
+    revision: int = 0
     supernet_digest: str
     dataset_digest: str
     task: Task
     max_length: int
+    precision: Precision = Precision.FLOAT32
     split: RowSplit | None = None
     racing: Racing | None = None
     pilots: tuple[Hits, ...] = ()
@@ -85,17 +90,27 @@ class EvaluateSubnets(Message):
 
     @property
     def lane(self) -> str:
-        """The queue of this super-network's evaluations."""
-        return lane_of(self.supernet_digest)
+        """The queue of this super-network's evaluations in this precision."""
+        return lane_of(self.supernet_digest, self.precision)
 
 
-def lane_of(supernet_digest: str) -> str:
-    """The queue of one super-network's evaluations."""
-    return f"{EvaluateSubnets.queue}.{supernet_digest[:32]}"
+def lane_of(supernet_digest: str, precision: Precision = Precision.FLOAT32) -> str:
+    """The queue of one super-network's evaluations in one precision."""
+    lane = f"{EvaluateSubnets.queue}.{supernet_digest[:32]}"
+    return lane if precision is Precision.FLOAT32 else f"{lane}.{precision}"
+
+
+def precision_of(lane: str) -> Precision:
+    """The precision of what a lane carries."""
+    ending = f".{Precision.BFLOAT16}"
+    return Precision.BFLOAT16 if lane.endswith(ending) else Precision.FLOAT32
 
 
 class VerifySubnets(EvaluateSubnets):
-    """Measure the chosen subnets of a search once more, with confidence intervals."""
+    """Measure the chosen subnets of a search once more, with confidence intervals.
+
+    Each subnet is answered by itself, with a `SubnetsVerified` that says its ``attempt``.
+    """
 
     actor: ClassVar[str] = "verify_subnets"
 
@@ -126,11 +141,13 @@ class SupernetInspected(BaseModel):
 class SubnetOutcome(BaseModel):
     """What became of one subnet: its metrics, where it was given up, or the problem it failed with.
 
-    In a search that races, metrics come with ``hits``.
+    In a search that races, metrics come with ``hits``. ``precision`` is the one it was measured in;
+    None where nothing was measured, or by a worker that does not say.
     """
 
     number: int
     attempt: int
+    precision: Precision | None = None
     metrics: dict[str, float] | None = None
     hits: Hits | None = None
     given_up: GivenUp | None = None
@@ -163,6 +180,7 @@ class SubnetsVerified(BaseModel):
     kind: Literal["subnets_verified"] = "subnets_verified"
     search_id: str
     numbers: tuple[int, ...]
+    attempt: int = 1
     verified: tuple[Verified, ...] | None = None
     problem: Problem | None = None
 
@@ -190,7 +208,9 @@ class WorkerAlive(BaseModel):
     """Sent by a worker when it starts, every few seconds, and (with ``stopping``) as it leaves.
 
     ``warm_supernets`` are the manifest digests of the models it holds, the latest used last;
-    ``evaluating`` names what it is at, as ``search id/number``.
+    ``evaluating`` names what it is at, as ``search id/number``, ``super-network id/inspection`` or
+    ``export id/export``. ``precision`` is what it measures in unless a search asks for another,
+    ``precisions`` are all that it can measure in.
     """
 
     kind: Literal["worker_alive"] = "worker_alive"
@@ -200,6 +220,8 @@ class WorkerAlive(BaseModel):
     evaluations: int
     warm_supernets: tuple[str, ...]
     evaluating: tuple[str, ...] = ()
+    precision: Precision = Precision.FLOAT32
+    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
     stopping: bool = False
 
 

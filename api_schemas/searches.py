@@ -19,6 +19,7 @@ from pydantic import (
 from api_schemas.costs import Cost
 from api_schemas.fields import Finite, Identity, Name, PositiveFinite
 from api_schemas.metrics import Metric
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp, Racing
 from api_schemas.spaces import SubnetAsked, SubnetChoices
@@ -144,6 +145,11 @@ class SearchCreate(BaseModel):
     )
     parallel_evaluations: Annotated[int, Field(ge=1, le=1024)] = 8
     weight: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
+    precision: Precision | Literal["auto"] = Field(
+        default="auto",
+        description="what all of its subnets are measured in; auto: what most of the living "
+        "workers prefer when the search starts",
+    )
     verify: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
         description="share of the dataset's rows that the search never sees, and on which its "
@@ -237,6 +243,9 @@ class EvaluationRead(BaseModel):
     origin: Literal["maximal", "minimal", "heuristic", "given", "strategy"]
     cached: bool
     worker: str | None
+    precision: Precision | None = Field(
+        default=None, description="in which it was measured; null where that was not written down"
+    )
     attempt: int
     error: Problem | None
     given_up: GivenUp | None = Field(
@@ -247,13 +256,6 @@ class EvaluationRead(BaseModel):
     )
     hypervolume: float | None = Field(description="of the front once this one was recorded")
     finished_at: datetime | None
-
-
-class ProcessKind(StrEnum):
-    """What a search needs beside a server."""
-
-    COORDINATOR = "coordinator"
-    WORKER = "worker"
 
 
 class SearchRead(BaseModel):
@@ -272,6 +274,10 @@ class SearchRead(BaseModel):
     budget: Budget
     parallel_evaluations: int
     weight: float
+    precision: Precision | None = Field(
+        default=None,
+        description="in which all of its subnets are measured; null before it has started",
+    )
     verify: float | None
     verify_dataset_id: str | None
     racing: Racing | None
@@ -286,12 +292,12 @@ class SearchRead(BaseModel):
     front_size: int
     best: EvaluationRead | None = Field(description="the best of the first metric so far")
     stop_reason: StopReason | None
-    error: Problem | None = Field(description="why it failed, or why the service paused it")
-    waits_for: ProcessKind | None = Field(
+    waiting_for: str | None = Field(
         default=None,
-        description="the kind of process of which none is running, so that this search, queued or "
-        "running, does not go on",
+        description="what keeps an unfinished search from going on, such as a worker of its "
+        "precision; null where nothing does",
     )
+    error: Problem | None = Field(description="why it failed, or why the service paused it")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from api_schemas.costs import CostModel, CostReport
 from api_schemas.fields import LongText, Name
+from api_schemas.problems import Problem
 from api_schemas.spaces import Dimension
 
 
@@ -49,11 +50,27 @@ class SpaceSummary(BaseModel):
     kinds: dict[str, int]
 
 
-class SupernetRead(BaseModel):
-    """A registered super-network."""
+class SupernetPending(BaseModel):
+    """A super-network that cannot be used: a worker reads its checkpoint, or could not."""
 
     id: str
     name: str
+    state: Literal["reading", "failed"]
+    problem: Problem | None = Field(description="why it failed")
+    waiting_for: str | None = Field(
+        default=None, description="what its reading waits for, such as a worker; null: nothing"
+    )
+    size_bytes: int
+    digest: str
+    created_at: datetime
+
+
+class SupernetRead(BaseModel):
+    """A registered super-network, which searches can use."""
+
+    id: str
+    name: str
+    state: Literal["ready"] = "ready"
     method: Method
     model_type: str
     num_labels: int
@@ -65,6 +82,10 @@ class SupernetRead(BaseModel):
     size_bytes: int
     digest: str
     created_at: datetime
+
+
+AnySupernet = Annotated[SupernetRead | SupernetPending, Field(discriminator="state")]
+"""A super-network in whatever state."""
 
 
 class SupernetFromPath(BaseModel):

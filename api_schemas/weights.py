@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
+from api_schemas.precision import Precision
+
 
 class WeightsFormat(StrEnum):
     """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model."""
@@ -26,6 +28,7 @@ class SubnetCard(BaseModel):
     metrics: dict[str, float]
     cost: dict[str, int | float]
     max_length: int
+    precision: Precision | None = None
 
 
 class ExportPending(BaseModel):

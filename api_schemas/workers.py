@@ -6,9 +6,14 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from api_schemas.precision import Precision
+
 
 class WorkerRead(BaseModel):
-    """A worker that has been heard from."""
+    """A worker that has been heard from.
+
+    ``precision`` is what it measures in unless a search asks for another of its ``precisions``.
+    """
 
     name: str
     device: str
@@ -18,5 +23,7 @@ class WorkerRead(BaseModel):
     )
     evaluations: int
     warm_supernets: list[str]
+    precision: Precision
+    precisions: list[Precision]
     started_at: datetime
     last_seen_at: datetime

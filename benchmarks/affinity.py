@@ -73,8 +73,8 @@ def work(
             over.wait(0.01)
             continue
         message = EvaluateSubnets.model_validate_json(taken.message.args[0])
-        if message.supernet_digest not in held:
-            held[:] = [message.supernet_digest]
+        if message.lane not in held:
+            held[:] = [message.lane]
             time.sleep(options.load)
             with tally.lock:
                 tally.loads += 1

@@ -44,6 +44,7 @@ from api_schemas.messages import (
     WorkerResult,
 )
 from api_schemas.metrics import Task
+from api_schemas.precision import Precision
 from api_schemas.searches import Budget, EvaluationState, SearchCreate
 from api_schemas.spaces import Dimension, DimensionKind
 from api_schemas.strategies import RandomSettings
@@ -256,6 +257,7 @@ def evaluated(
             SubnetOutcome(
                 number=number,
                 attempt=attempt,
+                precision=Precision.FLOAT32,
                 metrics={"accuracy": accuracy_of(number)},
                 started_at=datetime.now(UTC),
                 duration_seconds=seconds,

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from api_schemas.costs import CostReport
 from api_schemas.datasets import DatasetRead
@@ -24,11 +24,12 @@ from api_schemas.plots import PictureFormat, PlotKind
 from api_schemas.problems import InputError, Problem
 from api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from api_schemas.spaces import SpaceRead
-from api_schemas.supernets import SupernetRead
+from api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
 from cli.event_stream import EventReader, SearchEvent
 from cli.proxies import Proxy, proxy_for
 
 Read = TypeVar("Read", bound=BaseModel)
+ANY_SUPERNET = RootModel[AnySupernet]
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 TRIES = 5
@@ -95,8 +96,16 @@ class Client:
 
     # -- super-networks and datasets ---------------------------------------------------------
 
-    def add_supernet(self, archive: Path, name: str | None) -> SupernetRead:
-        """Upload a checkpoint archive."""
+    def add_supernet(
+        self,
+        archive: Path,
+        name: str | None,
+        on_wait: Callable[[SupernetPending], None] | None = None,
+    ) -> SupernetRead:
+        """Upload a checkpoint archive, and wait until a worker has read it, however long it takes.
+
+        ``on_wait`` is told every second or so of one that is still being read.
+        """
         with archive.open("rb") as file:
             answer = self._send(
                 "POST",
@@ -105,15 +114,35 @@ class Client:
                 data={} if name is None else {"name": _unicode(name)},
                 timeout=UPLOAD_TIMEOUT,
             )
+        if answer.status_code == 202:
+            return self._read_supernet(answer, on_wait)
         return self._parsed(SupernetRead, answer)
 
-    def supernets(self) -> Iterator[SupernetRead]:
-        """All super-networks, the newest first."""
-        return self._pages("/v1/supernets", SupernetRead)
+    def _read_supernet(
+        self, answer: httpx.Response, on_wait: Callable[[SupernetPending], None] | None
+    ) -> SupernetRead:
+        """Wait until a worker has read what ``answer`` says is being read."""
+        while True:
+            found = self._any_supernet(answer.headers["Location"])
+            if isinstance(found, SupernetRead):
+                return found
+            if found.state == "failed":
+                unexplained = Problem(title="failed", status=422, detail="no reason was given")
+                raise ServerProblemError(found.problem or unexplained)
+            if on_wait is not None:
+                on_wait(found)
+            time.sleep(float(answer.headers.get("Retry-After", "1")))
 
-    def supernet(self, supernet_id: str) -> SupernetRead:
+    def supernets(self) -> Iterator[SupernetRead | SupernetPending]:
+        """All super-networks, the newest first, those that are not ready too."""
+        return self._pages("/v1/supernets", ANY_SUPERNET)
+
+    def supernet(self, supernet_id: str) -> SupernetRead | SupernetPending:
         """One super-network."""
-        return self._read(_path("supernets", supernet_id), SupernetRead)
+        return self._any_supernet(_path("supernets", supernet_id))
+
+    def _any_supernet(self, path: str) -> SupernetRead | SupernetPending:
+        return self._parsed(ANY_SUPERNET, self._send("GET", path)).root
 
     def space(self, supernet_id: str) -> SpaceRead:
         """Its search space."""
@@ -362,7 +391,7 @@ class Client:
     def _read(self, path: str, model: type[Read]) -> Read:
         return self._parsed(model, self._send("GET", path))
 
-    def _pages(self, path: str, model: type[Read], limit: int = 100) -> Iterator[Read]:
+    def _pages(self, path: str, model: Any, limit: int = 100) -> Iterator[Any]:
         cursor: str | None = None
         while True:
             params: dict[str, Any] = {"limit": limit}
@@ -372,7 +401,8 @@ class Client:
             page = self._parsed(Page[dict[str, Any]], answer)
             for item in page.items:
                 try:
-                    yield model.model_validate(item)
+                    read = model.model_validate(item)
+                    yield read.root if isinstance(read, RootModel) else read
                 except ValidationError as error:
                     identity = item.get("id", item.get("number"))
                     print(f"{identity} is left out: {_misfit(error)}", file=sys.stderr)

@@ -62,6 +62,8 @@ def _doing(search: SearchRead) -> str:
     verifies = search.verify is not None or search.verify_dataset_id is not None
     if verifies and search.state == SearchState.RUNNING and done >= search.budget.evaluations:
         return "verifying the front"
+    if search.waiting_for is not None:
+        return f"{search.state.value}, waiting for {search.waiting_for}"
     return search.state.value
 
 

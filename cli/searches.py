@@ -72,6 +72,9 @@ def search(
         ),
     ] = None,
     weight: Annotated[float, typer.Option(help="Share of the workers beside others.")] = 1.0,
+    precision: Annotated[
+        str, typer.Option(help="What to measure in: float32, bfloat16, or auto: as workers prefer.")
+    ] = "auto",
     plateau: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +113,7 @@ def search(
         "verify_dataset_id": verify_dataset,
         "racing": None if racing is None else {"confidence": racing},
         "weight": weight,
+        "precision": precision,
         "plateau": None if plateau is None else _plateau(plateau),
     }
     if max_failures is not None:

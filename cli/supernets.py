@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api_schemas.problems import InputError
-from api_schemas.supernets import SupernetRead
+from api_schemas.supernets import SupernetPending, SupernetRead
 from cli.connection import LOCAL, Server
 from cli.output import AsJson, err, out, print_json, table
 from cli.packing import packed
@@ -38,8 +38,13 @@ def add(
 ) -> None:
     """Register a checkpoint: one path, or its parts with --base, --adapter and --space."""
     called = name or (checkpoint or base or Path("supernet")).resolve().name.split(".")[0]
-    with packed(checkpoint, base, adapter, space) as archive, err.status("uploading and reading"):
-        supernet = server.add_supernet(archive, called)
+    with (
+        packed(checkpoint, base, adapter, space) as archive,
+        err.status("uploading and reading") as status,
+    ):
+        supernet = server.add_supernet(
+            archive, called, lambda pending: status.update(_reading(pending))
+        )
     show_supernet(supernet, as_json)
 
 
@@ -52,6 +57,9 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
         return
     rows = table("", "id", "name", "model", "method", "labels", "subnets", "max GFLOPs")
     for s in supernets:
+        if isinstance(s, SupernetPending):
+            rows.add_row(s.id, s.name, s.state, "", "", "", "")
+            continue
         gflops = f"{s.cost['maximal'].gflops:.3f}"
         rows.add_row(
             s.id, s.name, s.model_type, s.method, str(s.num_labels), f"{s.space.size:.3g}", gflops
@@ -111,10 +119,20 @@ def delete(supernet: SupernetId, server: Server = LOCAL) -> None:
     server.delete("supernets", supernet)
 
 
-def show_supernet(supernet: SupernetRead, as_json: bool) -> None:
+def _reading(pending: SupernetPending) -> str:
+    lacks = f", waiting for {pending.waiting_for}" if pending.waiting_for else ""
+    return f"a worker reads {pending.id}{lacks}"
+
+
+def show_supernet(supernet: SupernetRead | SupernetPending, as_json: bool) -> None:
     """Print one super-network."""
     if as_json:
         print_json(supernet)
+        return
+    if isinstance(supernet, SupernetPending):
+        out.print(f"[bold]{supernet.id}[/]  {supernet.name}")
+        why = supernet.problem.detail if supernet.problem else supernet.waiting_for
+        out.print(f"  {supernet.state}" + (f": {why}" if why else ""), markup=False)
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in supernet.space.kinds.items())
     largest, smallest = supernet.cost["maximal"], supernet.cost["minimal"]

@@ -24,6 +24,8 @@ from search.strategies import make_strategy
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
 
+COSTS = 2048
+"""How many costs are kept, of 2.7 kB each: twice the largest window. They are quick to compute."""
 RESAMPLES = 16
 """How often a strategy is asked again when it proposes a subnet that the search has seen."""
 
@@ -137,7 +139,7 @@ class SearchLoop:
     ) -> None:
         self._request = request
         self._space = space
-        self._cost_of = lru_cache(maxsize=65_536)(
+        self._cost_of = lru_cache(maxsize=COSTS)(
             lambda subnet: cost_report(cost_model, subnet, max_length)
         )
         self._admission = Admission(space, request.constraints, self._cost_of)

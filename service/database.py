@@ -148,10 +148,10 @@ class Database:
                 self._allow(session.connection(), patience)
             yield session
 
-    def migrate(self) -> None:
-        """Bring the schema up to date."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema up to date, or up to an earlier revision."""
         if self.patient is not self:
-            return self.patient.migrate()
+            return self.patient.migrate(revision)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._block(MIGRATION_SECONDS), self._writing.begin() as connection:
@@ -162,7 +162,7 @@ class Database:
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK}
                 )
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         return None
 
     def _allow(self, connection: Connection, seconds: float) -> None:

@@ -8,7 +8,7 @@ import dramatiq
 
 from service.blobs import BlobStore, make_blobs
 from service.database import Database
-from service.exports.building import resend_pending
+from service.exports.building import resend_exports
 from service.orphans import ownership
 from service.orphans.collection import refers_to_a_blob_in
 from service.postgresql import Limits
@@ -20,6 +20,7 @@ from service.searches.streaming.watcher import SearchWatcher
 from service.settings import ServiceSettings
 from service.signals import LocalSignals, Signals
 from service.supernets.known import KnownSupernets
+from service.supernets.registration import resend_inspections
 
 CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""
@@ -54,14 +55,13 @@ def open_service(
             known,
             settings,
             exclusive=isinstance(signals, LocalSignals),
-            on_loss=lambda: resend_pending(service),
+            on_loss=lambda: _send_again(service),
         )
-        queue.start(Recorder(database, coordinator.wake).record)
-        coordinator.start()
     watcher = SearchWatcher(database)
     service = Service(settings, database, blobs, queue, known, coordinator, watcher)
     if coordinator is not None:
-        resend_pending(service)
+        queue.start(Recorder(database, coordinator.wake).record)
+        coordinator.start()
     return service
 
 
@@ -70,6 +70,12 @@ def _sign(settings: ServiceSettings, database: Database, blobs: BlobStore) -> No
     is_beside_its_blobs = settings.database_url is None and settings.blobs_url is None
     names_its_blobs = is_beside_its_blobs and refers_to_a_blob_in(database, blobs)
     ownership.sign(database, blobs, names_its_blobs=names_its_blobs)
+
+
+def _send_again(service: Service) -> None:
+    """What the queue has lost and is no search's."""
+    resend_inspections(service)
+    resend_exports(service)
 
 
 def close_service(service: Service) -> None:

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api_schemas.searches import ProcessKind
+from api_schemas.precision import Precision
 from service.database import clock
 from service.searches.tables import CoordinatorRow
 from service.workers import repository as workers
+from service.workers.tables import WorkerRow
 
 NO_COORDINATOR = (
     "no coordinator is running, so no search goes on and nobody hears what workers report: start "
     "`elasticnas coordinate`"
 )
-NO_WORKER = "no worker is running: start `elasticnas worker`"
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How many coordinators are alive, and which workers.
+
+    Without a coordinator nobody hears workers, so that nothing is known of them.
+    """
+
+    coordinators: int
+    workers: Sequence[WorkerRow]
+
+    def lacking(self, precision: Precision | None = None) -> str | None:
+        """What must be started before anything is read or measured, in words; None when nothing.
+
+        Measurements need a worker of their ``precision``.
+        """
+        if not self.coordinators:
+            return "a coordinator: none is alive; start `elasticnas coordinate`"
+        if not self.workers:
+            return "a worker: none is alive; start `elasticnas worker`"
+        if precision is None or workers.able(self.workers, precision):
+            return None
+        return (
+            f"a worker that measures in {precision}: none of the {len(self.workers)} that are "
+            "alive does; start one on a device for it, or start the search anew with another "
+            "precision"
+        )
+
+
+def look(session: Session, silence: timedelta) -> Presence:
+    """Who is there; a worker that was not heard from for as long as ``silence`` is gone."""
+    return Presence(coordinators(session), workers.alive(session, silence))
 
 
 def coordinators(session: Session) -> int:
@@ -26,15 +61,3 @@ def coordinators(session: Session) -> int:
         .select_from(CoordinatorRow)
         .where(CoordinatorRow.expires_at >= clock(session))
     ).one()
-
-
-def missing(session: Session, silence_seconds: float) -> ProcessKind | None:
-    """The kind of process without which no search goes on, if there is none of it.
-
-    Without a coordinator nobody hears workers, so that nothing is known of them.
-    """
-    if not coordinators(session):
-        return ProcessKind.COORDINATOR
-    if not workers.alive(session, timedelta(seconds=silence_seconds)):
-        return ProcessKind.WORKER
-    return None

@@ -21,7 +21,7 @@ from api_schemas.messages import (
     WorkerResult,
 )
 from service.outage import Outage
-from service.signals import Halt, Signals
+from service.signals import Halt, LocalSignals, Signals
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,14 @@ class Queue:
             return self._signals.generation()
         except UNREACHABLE as error:
             raise QueueUnavailableError(str(error)) from error
+
+    def lasting_generation(self) -> str | None:
+        """The generation of a queue that outlives this process; None of one in its memory.
+
+        Raises:
+            QueueUnavailableError: the broker cannot be reached.
+        """
+        return None if isinstance(self._signals, LocalSignals) else self.generation()
 
     def halt(self, search_id: str, how: Halt) -> None:
         """Have workers begin no evaluation of a search, or drop those that they are at too.

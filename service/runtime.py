@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -28,8 +29,13 @@ class Service:
     known: KnownSupernets
     coordinator: Coordinator | None
     watcher: SearchWatcher
-    fronts: Rendered[str] = field(default_factory=lambda: Rendered(capacity=256))
-    pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(capacity=64))
+    fronts: Rendered[str] = field(default_factory=lambda: Rendered(limit_bytes=64 * 2**20))
+    pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(limit_bytes=16 * 2**20))
+
+    @property
+    def silence(self) -> timedelta:
+        """A worker not heard from for so long counts as gone."""
+        return timedelta(seconds=self.settings.worker_silence_seconds)
 
 
 async def _service(request: Request) -> Service:  # needs no thread

@@ -97,7 +97,9 @@ class ServiceSettings(ProcessSettings, BlobSettings):
     )
 
     inspection_timeout_seconds: PositiveFloat = Field(
-        default=120.0, description="how long a registration waits for a worker's report"
+        default=120.0,
+        description="how long the request of a registration waits for a worker to read the "
+        "checkpoint; then it is answered 202, and the reading goes on",
     )
     coordinator_lease_seconds: PositiveFloat = Field(
         default=10.0,

@@ -54,7 +54,10 @@ class Signals(Protocol):
         ...
 
     def finish(self, delivery: str) -> None:
-        """The delivery's result is on its way: whoever is handed it again may drop it."""
+        """The delivery's result is on its way: whoever is handed it again may drop it.
+
+        No worker has died over it: the count of `begin` starts anew.
+        """
         ...
 
     def is_finished(self, delivery: str) -> bool:
@@ -172,7 +175,10 @@ class RedisSignals:
 
     def finish(self, delivery: str) -> None:
         """See `Signals.finish`."""
-        self._redis.set(f"{PREFIX}:finished:{delivery}", "1", ex=DELIVERY_SECONDS)
+        with self._redis.pipeline() as pipe:
+            pipe.set(f"{PREFIX}:finished:{delivery}", "1", ex=DELIVERY_SECONDS)
+            pipe.delete(f"{PREFIX}:begun:{delivery}")
+            pipe.execute()
 
     def is_finished(self, delivery: str) -> bool:
         """See `Signals.is_finished`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,36 +58,70 @@ def verify(
     to the Bootstrap", ch. 13, percentile intervals; Berg-Kirkpatrick et al. 2012, "An Empirical
     Investigation of Statistical Significance in NLP", section 2).
     """
+    verification = Verification(supernet, examples.labels, task)
     batches = batches_for(supernet, examples, token_budget)
-    rng = np.random.default_rng(SEED)
-    count = len(examples)
-    resamples: NDArray[np.int64] = rng.integers(count, size=(RESAMPLES, count))
-    baseline = _scored(supernet, supernet.space.maximal, batches, examples.labels, task, resamples)
-    verified = []
-    for subnet in subnets:
-        found = _scored(supernet, subnet, batches, examples.labels, task, resamples)
-        verified.append(
-            Verified(
-                rows=count,
-                metrics={name: score.interval() for name, score in found.items()},
-                versus_maximal={
-                    name: score.minus(baseline[name]).interval() for name, score in found.items()
-                },
-            )
+    maximal = verification.score(supernet.space.maximal, batches)
+    return [verification.compare(verification.score(each, batches), maximal) for each in subnets]
+
+
+class Verification:
+    """Scores subnets one by one on the same rows, and compares them; see `verify`.
+
+    ``labels`` (rows,) stay on the CPU.
+    """
+
+    def __init__(self, supernet: Supernet, labels: torch.Tensor, task: Task) -> None:
+        self._supernet = supernet
+        self._labels = labels
+        self._task = task
+        count = len(labels)
+        rng = np.random.default_rng(SEED)
+        self._resamples: NDArray[np.int64] = rng.integers(count, size=(RESAMPLES, count))
+
+    def score(
+        self,
+        subnet: SubnetConfig,
+        batches: Sequence[Batch],
+        is_unwanted: Callable[[], bool] = lambda: False,
+    ) -> Scores:
+        """Every metric of a subnet, on all rows and on each resample of them.
+
+        ``batches`` of all rows lie on the super-network's device; ``is_unwanted`` is asked before
+        each.
+
+        Raises:
+            EvaluationUnwantedError: nobody waits for the result any more.
+        """
+        logits = subnet_logits(
+            self._supernet, subnet, batches, rows=len(self._labels), is_unwanted=is_unwanted
         )
-    return verified
+        drawn = resampled_metrics(self._task, logits, self._labels, self._resamples)
+        return {
+            name: Score(value, drawn[name])
+            for name, value in task_metrics(self._task, logits, self._labels).items()
+        }
+
+    def compare(self, found: Scores, maximal: Scores) -> Verified:
+        """The scores of a subnet with their intervals, and beside those of the maximal subnet."""
+        return Verified(
+            rows=len(self._labels),
+            metrics={name: score.interval() for name, score in found.items()},
+            versus_maximal={
+                name: score.minus(maximal[name]).interval() for name, score in found.items()
+            },
+        )
 
 
 @dataclass(frozen=True)
-class _Score:
+class Score:
     """A metric on all rows, and on each resample of them, shape (resamples,)."""
 
     value: float
     drawn: NDArray[np.float64]
 
-    def minus(self, other: _Score) -> _Score:
+    def minus(self, other: Score) -> Score:
         """The difference, resample by resample."""
-        return _Score(self.value - other.value, self.drawn - other.drawn)
+        return Score(self.value - other.value, self.drawn - other.drawn)
 
     def interval(self) -> Interval:
         """The value between the percentiles of the resamples."""
@@ -96,17 +130,5 @@ class _Score:
         return Interval(value=self.value, low=float(low), high=float(high))
 
 
-def _scored(
-    supernet: Supernet,
-    subnet: SubnetConfig,
-    batches: Sequence[Batch],
-    labels: torch.Tensor,
-    task: Task,
-    resamples: NDArray[np.int64],
-) -> dict[str, _Score]:
-    logits = subnet_logits(supernet, subnet, batches, rows=len(labels))
-    drawn = resampled_metrics(task, logits, labels, resamples)
-    return {
-        name: _Score(value, drawn[name])
-        for name, value in task_metrics(task, logits, labels).items()
-    }
+Scores = dict[str, Score]
+"""By the metric's name."""

@@ -32,17 +32,22 @@ from api_schemas.messages import (
     VerifySubnets,
     WorkerResult,
 )
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
+from api_schemas.verification import Verified
+from search.space import SubnetConfig
 from supernet.checkpoint.reader import read_supernet
 from supernet.evaluation import EvaluationUnwantedError
 from supernet.export import export_subnet
 from supernet.racing import Measured, measure
 from supernet.report import report
-from supernet.verification import verify
+from supernet.verification import Scores, Verification
 from worker.blobs import BlobStore
+from worker.guard import Guard, time_limit
 from worker.halting import HaltWatch
-from worker.isolation import Measurement, measure_apart
-from worker.problems import as_problem, fault, is_out_of_memory
+from worker.isolation import Answer, Measurement, measure_apart
+from worker.problems import as_problem
+from worker.rows import count_rows
 from worker.signals import WorkSignals
 from worker.unreachable import UNREACHABLE
 from worker.warm import WarmDataset, WarmModels, WarmSupernet
@@ -50,12 +55,14 @@ from worker.warm import WarmDataset, WarmModels, WarmSupernet
 log = logging.getLogger(__name__)
 
 TakenMessage = TypeVar("TakenMessage", bound=Message)
+Found = TypeVar("Found")
 Loaded = tuple[WarmSupernet, WarmDataset] | Problem
 
 ATTEMPTS = 3
 """How often an evaluation may be begun. The last attempt is made in a process of its own, so that
 a subnet that kills whoever measures it ends as a failed evaluation with a traceback."""
 RESEND_SECONDS = 1.0
+VERIFICATION_FAILED = "verification-failed"
 
 
 class ShuttingDownError(Exception):
@@ -71,8 +78,9 @@ class Compute:
     """Where and how a worker computes."""
 
     device: torch.device
-    dtype: torch.dtype
+    precision: Precision
     token_budget: int
+    timeout_seconds: float | None
 
 
 class Actors:
@@ -101,9 +109,10 @@ class Actors:
         self._worker = worker
         self._scratch = scratch
         self._stopping = stopping
+        self._guard = Guard(spare=models.give_up_prefixes, make_room=models.keep_used)
         self.evaluations = 0
         self.evaluating: tuple[str, ...] = ()
-        """What this worker is at, as ``search id/number``; any thread may read."""
+        """What this worker is at: see `WorkerAlive`; any thread may read."""
         broker.declare_queue(WorkerResult.queue)
         self._actors: dict[str, Callable[[str], None]] = {}
         self._register(InspectSupernet, self.inspect)
@@ -113,6 +122,10 @@ class Actors:
 
     def _register(self, kind: type[TakenMessage], take: Callable[[TakenMessage], None]) -> None:
         self._actors[kind.actor] = lambda payload: take(kind.model_validate_json(payload))
+
+    def is_stuck(self) -> bool:
+        """True when a measurement hangs, and nothing in this process can end it."""
+        return self._guard.is_stuck()
 
     def take(self, actor: str, payload: str) -> None:
         """Do what a message asks for.
@@ -146,9 +159,14 @@ class Actors:
 
     def inspect(self, message: InspectSupernet) -> None:
         """Read a checkpoint and report what it holds."""
+        with self._at(f"{message.supernet_id}/inspection"):
+            self._inspect(message)
+
+    def _inspect(self, message: InspectSupernet) -> None:
         try:
-            with self._survivable(f"inspection/{message.supernet_id}"):
-                found = report(self._models.supernet(message.digest).supernet)
+            with self._survivable(f"{message.supernet_id}/inspection"):
+                held = self._models.supernet(message.digest, self._compute.precision)
+                found = report(held.supernet)
             inspected = SupernetInspected(supernet_id=message.supernet_id, report=found)
         except Exception as error:
             problem = as_problem(error, "The checkpoint cannot be used", "invalid-checkpoint")
@@ -164,11 +182,8 @@ class Actors:
         wanted = [item for item in message.subnets if not self._is_finished(message, item)]
         if not wanted:
             return
-        self.evaluating = tuple(f"{message.search_id}/{item.number}" for item in wanted)
-        try:
+        with self._at(*(f"{message.search_id}/{item.number}" for item in wanted)):
             self._evaluate(message, wanted, watch)
-        finally:
-            self.evaluating = ()
 
     def _evaluate(
         self, message: EvaluateSubnets, wanted: list[SubnetToEvaluate], watch: HaltWatch
@@ -187,6 +202,7 @@ class Actors:
             try:
                 outcomes.append(self._outcome(message, item, loaded, begun, watch))
             except EvaluationUnwantedError:
+                self._finish(_delivery(message, item.number, item.attempt))
                 return
             if begun > 1:
                 # A worker has died over this batch: let no result depend on what comes after it.
@@ -210,7 +226,7 @@ class Actors:
             if isinstance(loaded, Problem):
                 found = loaded
             elif begun >= ATTEMPTS:
-                found = self._measure_apart(message, item)
+                found = self._evaluate_apart(message, item, watch)
             else:
                 found = self._measure(message, item, *loaded, begun, watch)
         except EvaluationUnwantedError:
@@ -222,6 +238,7 @@ class Actors:
         return SubnetOutcome(
             number=item.number,
             attempt=item.attempt,
+            precision=None if isinstance(found, Problem) else message.precision,
             metrics=measured.metrics,
             hits=measured.hits,
             given_up=measured.given_up,
@@ -239,53 +256,61 @@ class Actors:
         begun: int,
         watch: HaltWatch,
     ) -> Measured | Problem:
-        """The result; when memory runs out, in batches of half the tokens, down to single rows.
-
-        What died with a worker before is measured in as little memory as can be, and all by itself.
-        """
+        """What died with a worker before is measured in as little memory as can be."""
         subnet = warm.supernet.space.subnet(item.subnet)
-        share = begun == 1
-        gave_up = False
-        while True:
-            try:
-                return measure(
-                    warm.supernet,
-                    subnet,
-                    dataset.laps,
-                    dataset.labels,
-                    message.task,
-                    message.racing,
-                    course=dataset.course,
-                    rival=message.rival(item),
-                    is_unwanted=watch.has_ended,
-                    share=share,
-                )
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                out_of_memory = str(error)
-            share = False
-            if not gave_up and self._models.give_up_prefixes():
-                gave_up = True
-                log.warning("out of memory: activations that subnets share are dropped")
-                continue
-            self._models.keep_only(message.supernet_digest)
-            if not dataset.halve_batches():
-                return fault(
-                    "The device has too little memory",
-                    "evaluation-failed",
-                    "even one row at a time needs more memory than there is",
-                    out_of_memory,
-                )
-            log.warning(
-                "out of memory: batches of %s are now of %d tokens",
-                message.dataset_digest[:12],
-                dataset.token_budget,
+
+        def work(ask: Callable[[], bool], share: bool) -> Measured:
+            return measure(
+                warm.supernet,
+                subnet,
+                dataset.laps,
+                dataset.labels,
+                message.task,
+                message.racing,
+                course=dataset.course,
+                rival=message.rival(item),
+                is_unwanted=ask,
+                share=share,
             )
 
-    def _measure_apart(
-        self, message: EvaluateSubnets, item: SubnetToEvaluate
+        return self._guarded(work, message, dataset, watch, share=begun == 1)
+
+    def _guarded(
+        self,
+        work: Callable[[Callable[[], bool], bool], Found],
+        message: EvaluateSubnets,
+        dataset: WarmDataset,
+        watch: HaltWatch,
+        *,
+        share: bool = False,
+    ) -> Found | Problem:
+        return self._guard.measure(
+            work,
+            dataset,
+            share=share,
+            limit_seconds=self._time_limit(message, len(dataset.examples)),
+            is_unwanted=watch.has_ended,
+        )
+
+    def _time_limit(self, message: EvaluateSubnets, rows: int) -> float:
+        setting = self._compute.timeout_seconds
+        return time_limit(setting, rows=rows, max_length=message.max_length)
+
+    def _evaluate_apart(
+        self, message: EvaluateSubnets, item: SubnetToEvaluate, watch: HaltWatch
     ) -> Measured | Problem:
+        found = self._measure_apart(message, item, watch, verifies=False)
+        assert not isinstance(found, Verified)
+        return found
+
+    def _measure_apart(
+        self,
+        message: EvaluateSubnets,
+        item: SubnetToEvaluate,
+        watch: HaltWatch,
+        *,
+        verifies: bool,
+    ) -> Answer:
         log.warning("search %s: workers died over %d", message.search_id, item.number)
         self._models.keep_only(None)
         with (
@@ -303,18 +328,21 @@ class Actors:
                     pilots=message.pilots,
                     subnet=item.subnet,
                     rival=message.rival(item),
+                    verifies=verifies,
                     device=str(self._compute.device),
-                    dtype=self._compute.dtype,
+                    precision=message.precision,
                     token_budget=self._compute.token_budget,
-                )
+                    limit_seconds=self._time_limit(message, count_rows(rows)),
+                ),
+                watch.has_ended,
             )
 
     def _load(self, message: EvaluateSubnets) -> Loaded:
         try:
-            warm = self._models.supernet(message.supernet_digest)
+            warm = self._models.supernet(message.supernet_digest, message.precision)
             return warm, self._models.dataset(warm, message)
         except Exception as error:
-            return as_problem(error, "The evaluation could not start", "evaluation-failed")
+            return as_problem(error, "The measurement could not start", "evaluation-failed")
 
     # -- deliveries --------------------------------------------------------------------------
 
@@ -329,10 +357,7 @@ class Actors:
             )
         )
         for outcome in outcomes:
-            try:
-                self._signals.finish(_delivery(message, outcome.number, outcome.attempt))
-            except UNREACHABLE:
-                return  # should the message come again, it is measured again: no harm
+            self._finish(_delivery(message, outcome.number, outcome.attempt))
 
     def _decline(
         self, message: EvaluateSubnets, items: Sequence[SubnetToEvaluate], watch: HaltWatch
@@ -351,6 +376,11 @@ class Actors:
         except UNREACHABLE:
             return 1
 
+    def _finish(self, delivery: str) -> None:
+        """No worker died over this; should it come again all the same, no harm is done."""
+        with suppress(*UNREACHABLE):
+            self._signals.finish(delivery)
+
     @contextmanager
     def _survivable(self, job: str) -> Iterator[None]:
         """Do a job that is not an evaluation, unless workers have died over it.
@@ -363,8 +393,7 @@ class Actors:
         try:
             yield
         finally:
-            with suppress(*UNREACHABLE):
-                self._signals.finish(job)
+            self._finish(job)
 
     def _is_finished(self, message: EvaluateSubnets, item: SubnetToEvaluate) -> bool:
         """Two workers that both were given a message must not hand it to and fro for ever."""
@@ -373,40 +402,101 @@ class Actors:
         except UNREACHABLE:
             return False
 
-    def verify(self, message: VerifySubnets) -> None:
-        """Measure the front of a search on rows that it never saw."""
-        numbers = tuple(item.number for item in message.subnets)
-        self.evaluating = tuple(f"{message.search_id}/{number}" for number in numbers)
+    @contextmanager
+    def _at(self, *jobs: str) -> Iterator[None]:
+        """Say what this worker is at."""
+        self.evaluating = jobs
         try:
-            with self._survivable(f"verification/{message.search_id}/{numbers}"):
-                warm = self._models.supernet(message.supernet_digest)
-                dataset = self._models.dataset(warm, message)
-                found = verify(
-                    warm.supernet,
-                    [warm.supernet.space.subnet(item.subnet) for item in message.subnets],
-                    dataset.examples,
-                    message.task,
-                    token_budget=dataset.token_budget,
-                )
-            verified = SubnetsVerified(
-                search_id=message.search_id, numbers=numbers, verified=tuple(found)
-            )
-        except Exception as error:
-            problem = as_problem(error, "The front could not be verified", "verification-failed")
-            verified = SubnetsVerified(
-                search_id=message.search_id, numbers=numbers, problem=problem
-            )
+            yield
         finally:
             self.evaluating = ()
-        self.send(verified)
+
+    # -- the front of a search, once more ----------------------------------------------------
+
+    def verify(self, message: VerifySubnets) -> None:
+        """Measure the front of a search on rows that it never saw, one subnet after the other.
+
+        What is left when the search is halted is dropped: when it goes on, it is sent again.
+        """
+        watch = HaltWatch(self._signals, message.search_id)
+        wanted = [item for item in message.subnets if not self._is_finished(message, item)]
+        if watch.halted is not None or not wanted:
+            return
+        with self._at(*(f"{message.search_id}/{item.number}" for item in wanted)):
+            self._verify(message, wanted, watch)
+
+    def _verify(
+        self, message: VerifySubnets, wanted: list[SubnetToEvaluate], watch: HaltWatch
+    ) -> None:
+        round_ = _Verifying(self._load(message))
+        for item in wanted:
+            if watch.halted is not None:
+                return
+            delivery = _delivery(message, item.number, item.attempt)
+            begun = self._begin(delivery)
+            try:
+                found = self._verified(message, item, round_, begun, watch)
+            except EvaluationUnwantedError:
+                self._finish(delivery)
+                return
+            except Exception as error:
+                found = as_problem(error, "The subnet could not be verified", VERIFICATION_FAILED)
+            self.send(
+                SubnetsVerified(
+                    search_id=message.search_id,
+                    numbers=(item.number,),
+                    attempt=item.attempt,
+                    verified=None if isinstance(found, Problem) else (found,),
+                    problem=found if isinstance(found, Problem) else None,
+                )
+            )
+            self._finish(delivery)
+
+    def _verified(
+        self,
+        message: VerifySubnets,
+        item: SubnetToEvaluate,
+        round_: _Verifying,
+        begun: int,
+        watch: HaltWatch,
+    ) -> Verified | Problem:
+        if isinstance(round_.loaded, Problem):
+            return round_.loaded
+        if begun >= ATTEMPTS:
+            apart = self._measure_apart(message, item, watch, verifies=True)
+            assert not isinstance(apart, Measured)
+            return apart
+        warm, dataset = round_.loaded
+        verification = Verification(warm.supernet, dataset.labels, message.task)
+
+        def score(subnet: SubnetConfig) -> Scores | Problem:
+            return self._guarded(
+                lambda ask, _: verification.score(subnet, dataset.laps[0].batches, ask),
+                message,
+                dataset,
+                watch,
+            )
+
+        if round_.maximal is None:
+            round_.maximal = score(warm.supernet.space.maximal)
+        if isinstance(round_.maximal, Problem):
+            return round_.maximal
+        found = score(warm.supernet.space.subnet(item.subnet))
+        return found if isinstance(found, Problem) else verification.compare(found, round_.maximal)
+
+    # -- weights -----------------------------------------------------------------------------
 
     def export(self, message: ExportSubnet) -> None:
         """Build the archive of one subnet's weights and put it into blob storage."""
+        with self._at(f"{message.export_id}/export"):
+            self._export(message)
+
+    def _export(self, message: ExportSubnet) -> None:
         archive = self._scratch / f"{message.export_id}.zip"
         try:
             # Read anew, in float32 on the CPU, whatever the dtype and device of the warm model.
             with (
-                self._survivable(f"export/{message.export_id}"),
+                self._survivable(f"{message.export_id}/export"),
                 self._models.checkpoint(message.supernet_digest) as folder,
             ):
                 supernet = read_supernet(folder)
@@ -428,6 +518,14 @@ class Actors:
         self.send(exported)
 
 
+@dataclass
+class _Verifying:
+    """What the subnets of one message are verified with; the maximal subnet is scored once."""
+
+    loaded: Loaded
+    maximal: Scores | Problem | None = None
+
+
 def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[SubnetToEvaluate]:
     """The subnets in an order in which each finds what it shares with those before it."""
     if isinstance(loaded, Problem):
@@ -440,4 +538,5 @@ def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[Subnet
 
 
 def _delivery(message: EvaluateSubnets, number: int, attempt: int) -> str:
-    return f"{message.search_id}/{number}/{attempt}"
+    delivery = f"{message.search_id}/{number}/{attempt}/{message.revision}"
+    return f"{delivery}/verification" if isinstance(message, VerifySubnets) else delivery

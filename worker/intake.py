@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
 
-from api_schemas.messages import ExportSubnet, InspectSupernet, lane_of
+from api_schemas.messages import ExportSubnet, InspectSupernet, precision_of
+from api_schemas.precision import Precision
 from worker.signals import WorkSignals
 
 URGENT = (InspectSupernet.queue, ExportSubnet.queue)
@@ -40,8 +41,9 @@ class Intake:
     "Competitive Snoopy Caching"). A batch that nobody has taken for `STARVING_SECONDS`, or twice
     the loading time, goes before those of the models held.
 
-    ``held`` gives the digests of the models held, ``load_seconds`` the mean time that loading one
-    takes, None when not known; ``alone`` says that no other worker could take a batch.
+    ``held`` gives the lanes of the models held, ``load_seconds`` the mean time that loading one
+    takes, None when not known; ``alone`` says that no other worker could take a batch. Lanes of
+    other than the ``precisions`` that this worker computes in are left to others.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Intake:
         load_seconds: Callable[[], float | None],
         alone: bool,
         affinity: bool = True,
+        precisions: Collection[Precision] = tuple(Precision),
     ) -> None:
         self._broker = broker
         self._signals = signals
@@ -60,6 +63,7 @@ class Intake:
         self._load_seconds = load_seconds
         self._alone = alone
         self._affinity = affinity
+        self._precisions = precisions
         self._consumers: dict[str, Consumer] = {}
         self._first_seen: dict[str, tuple[str, float]] = {}
         self._last_lane = ""
@@ -83,7 +87,11 @@ class Intake:
     def _waiting(self) -> dict[str, float]:
         """The lanes that have messages, and for how long their heads have been seen to wait."""
         now = time.monotonic()
-        heads = {lane: head for lane, head in self._signals.heads().items() if head is not None}
+        heads = {
+            lane: head
+            for lane, head in self._signals.heads().items()
+            if head is not None and precision_of(lane) in self._precisions
+        }
         seen = {
             lane: earlier
             if (earlier := self._first_seen.get(lane)) and earlier[0] == head
@@ -100,7 +108,7 @@ class Intake:
             return rotated
         load = self._load_seconds()
         load = FIRST_LOAD_SECONDS if load is None else load
-        warm = {lane_of(digest) for digest in self._held()}
+        warm = set(self._held())
         starving = [
             lane
             for lane in rotated

@@ -1,32 +1,55 @@
-"""Measuring a subnet in a process of its own, whose death can be told."""
+"""Measuring a subnet in a process of its own, whose death can be told and which can be ended."""
 
 from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import signal
 import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
 
 from api_schemas.metrics import Task
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import Hits, Racing, Rival
 from api_schemas.spaces import SubnetChoices
-from api_schemas.verification import RowSplit
+from api_schemas.verification import RowSplit, Verified
 from search.racing import Course
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.racing import Measured, laps_of, measure
+from supernet.evaluation import EvaluationUnwantedError
+from supernet.prefixes import PrefixCache
+from supernet.racing import Measured, measure
+from supernet.verification import Verification
+from worker.guard import Guard, timed_out
 from worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
 from worker.rows import read_rows
+from worker.warm import WarmDataset, dtype_of
+
+LOADING_SECONDS = 600.0
+"""The time limit of starting the process and reading what it needs."""
+LOOK_SECONDS = 0.1
+LAST_WORDS_SECONDS = 5.0
+"""How long a process that hangs is given to write its traceback."""
+LOADED = "loaded"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that another process needs to measure a subnet: paths, no open things."""
+    """All that another process needs to measure a subnet: paths, no open things.
+
+    It races where ``racing`` says so; with ``verifies`` it is measured beside the maximal subnet,
+    with confidence intervals. ``limit_seconds`` are for each of the two.
+    """
 
     checkpoint: Path
     dataset: Path
@@ -37,50 +60,113 @@ class Measurement:
     pilots: tuple[Hits, ...]
     subnet: SubnetChoices
     rival: Rival | None
+    verifies: bool
     device: str
-    dtype: torch.dtype
+    precision: Precision
     token_budget: int
+    limit_seconds: float
 
 
-def measure_apart(measurement: Measurement) -> Measured | Problem:
-    """The metrics of a subnet, or what happened to the process that measured it.
+Answer = Measured | Verified | Problem
+
+
+def measure_apart(
+    measurement: Measurement, is_unwanted: Callable[[], bool] = lambda: False
+) -> Answer:
+    """What a subnet measures, or what happened to the process that measured it.
 
     For a subnet with which workers have died: should it kill once more, it kills a process made for
-    that, and the traceback that Python writes in its last moment comes back as the problem's.
+    that, and the traceback that Python writes in its last moment comes back as the problem's. A
+    process that takes longer than its time limit is killed, with all that it has started.
+
+    Raises:
+        EvaluationUnwantedError: ``is_unwanted`` said so.
     """
     spawning = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     ours, theirs = spawning.Pipe(duplex=False)
+    limit = measurement.limit_seconds * (2 if measurement.verifies else 1)
     with tempfile.NamedTemporaryFile(mode="r", suffix=".traceback") as last_words:
         process = spawning.Process(target=_measure, args=(measurement, theirs, last_words.name))
         process.start()
         theirs.close()
         try:
-            answer: Measured | Problem = ours.recv()
+            said = _heard(ours, LOADING_SECONDS, is_unwanted)
+            if said == LOADED:
+                said = _heard(ours, limit, is_unwanted)
+            assert not isinstance(said, str)
+            return said
         except EOFError:
             process.join()
-            answer = fault(
+            return fault(
                 "The evaluation killed its process",
                 "evaluation-failed",
                 f"the process that measured this subnet {_end_of(process.exitcode)}, as the "
                 "workers before it",
                 _last_words(last_words.read()),
             )
-        process.join()
-        return answer
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGABRT)  # its fault handler writes where it is
+            process.join(LAST_WORDS_SECONDS)
+            return timed_out(limit, _last_words(last_words.read()))
+        finally:
+            _end(process)
+            ours.close()
+
+
+def _heard(ours: Connection, seconds: float, is_unwanted: Callable[[], bool]) -> Answer | str:
+    """What the other process says next.
+
+    Raises:
+        EOFError: it has died.
+        TimeoutError: it says nothing for so long.
+        EvaluationUnwantedError: nobody waits for it any more.
+    """
+    deadline = time.monotonic() + seconds
+    while not ours.poll(LOOK_SECONDS):
+        if is_unwanted():
+            raise EvaluationUnwantedError
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    said: Answer | str = ours.recv()
+    return said
+
+
+def _end(process: SpawnProcess) -> None:
+    """Kill the process and whatever it has started, if they still run."""
+    pid = process.pid
+    if pid is None:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        if process.exitcode is not None or os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def _measure(measurement: Measurement, answer: Connection, last_words: str) -> None:
+    os.setsid()  # a group of its own, which can be killed as one
+    threading.Thread(target=_follow_parent, daemon=True).start()
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
         try:
-            answer.send(measured(measurement))
+            work = loaded(measurement)
+            answer.send(LOADED)
+            answer.send(work())
         except Exception as error:
             answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
 
 
-def measured(measurement: Measurement) -> Measured:
-    """Measure a subnet from nothing, in this process."""
-    device = torch.device(measurement.device)
+def _follow_parent() -> None:
+    """End with the worker: nobody would hear the answer."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def loaded(measurement: Measurement) -> Callable[[], Answer]:
+    """Read what a measurement needs, in this process; what then measures."""
     read = read_supernet(measurement.checkpoint)
     examples = read_rows(
         measurement.dataset,
@@ -90,18 +176,43 @@ def measured(measurement: Measurement) -> Measured:
         max_length=measurement.max_length,
         split=measurement.split,
     )
-    supernet = read.to(device, measurement.dtype)
+    supernet = read.to(torch.device(measurement.device), dtype_of(measurement.precision))
+    subnet = supernet.space.subnet(measurement.subnet)
     course = Course.laid_by(measurement.pilots)
-    return measure(
-        supernet,
-        supernet.space.subnet(measurement.subnet),
-        laps_of(examples, course, supernet, token_budget=measurement.token_budget),
-        examples.labels,
-        measurement.task,
-        measurement.racing,
-        course=course,
-        rival=measurement.rival,
+    dataset = WarmDataset(
+        supernet, examples, measurement.token_budget, PrefixCache(limit_bytes=0), course
     )
+
+    def guarded(work: Callable[[Callable[[], bool], bool], Answer]) -> Answer:
+        return Guard(spare=lambda: False, make_room=lambda: None).measure(
+            work,
+            dataset,
+            share=False,
+            limit_seconds=float("inf"),  # the worker looks at the time
+            is_unwanted=lambda: False,
+        )
+
+    def evaluated(ask: Callable[[], bool], share: bool) -> Measured:
+        return measure(
+            supernet,
+            subnet,
+            dataset.laps,
+            dataset.labels,
+            measurement.task,
+            measurement.racing,
+            course=course,
+            rival=measurement.rival,
+            is_unwanted=ask,
+            share=share,
+        )
+
+    def verified(ask: Callable[[], bool], _: bool) -> Verified:
+        verification = Verification(supernet, dataset.labels, measurement.task)
+        maximal = verification.score(supernet.space.maximal, dataset.laps[0].batches, ask)
+        found = verification.score(subnet, dataset.laps[0].batches, ask)
+        return verification.compare(found, maximal)
+
+    return lambda: guarded(verified if measurement.verifies else evaluated)
 
 
 def _last_words(dump: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from api_schemas.metrics import Task
@@ -11,6 +12,11 @@ from api_schemas.verification import RowSplit
 from supernet.architectures import Architecture
 from supernet.examples import TokenizedExamples, read_canonical, tokenize
 from supernet.verification import rows_of
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a stored dataset file has, without reading them."""
+    return int(pq.read_metadata(path).num_rows)
 
 
 def read_rows(

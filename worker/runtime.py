@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
@@ -52,18 +53,22 @@ class WorkerRuntime:
     ) -> None:
         self._settings = settings
         self._compute = Compute(
-            settings.torch_device(), settings.torch_dtype(), settings.tokens_per_batch()
+            settings.torch_device(),
+            settings.precision(),
+            settings.tokens_per_batch(),
+            settings.evaluation_timeout_seconds,
         )
+        self._precisions = settings.precisions()
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self._started_at = datetime.now(UTC)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{self._compute.device}"
         self._stopping = threading.Event()
+        self._stuck = False
         self._models = WarmModels(
             blobs,
             settings.cache_dir / "checkpoints",
             device=self._compute.device,
-            dtype=self._compute.dtype,
             token_budget=self._compute.token_budget,
             capacity=settings.warm_supernets,
             memory_bytes=settings.warm_bytes(),
@@ -83,14 +88,16 @@ class WorkerRuntime:
         self._intake = Intake(
             broker,
             signals,
-            held=lambda: self._models.digests,
+            held=lambda: self._models.lanes,
             load_seconds=lambda: self._models.load_seconds,
             alone=alone,
             affinity=settings.affinity,
+            precisions=self._precisions,
         )
         self._heard_at = time.monotonic()
         # One thread: a device runs one evaluation at a time, and models are not shared.
-        self._work = threading.Thread(target=self._take_messages, name="worker")
+        # `stop` waits for it; one that hangs must not keep the process from ending.
+        self._work = threading.Thread(target=self._take_messages, name="worker", daemon=True)
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -103,7 +110,7 @@ class WorkerRuntime:
     @property
     def is_alive(self) -> bool:
         """True while work is taken and signs of life are sent."""
-        return self._work.is_alive() and self._heartbeat.is_alive()
+        return self._work.is_alive() and self._heartbeat.is_alive() and not self._stuck
 
     @property
     def silent_seconds(self) -> float:
@@ -113,8 +120,11 @@ class WorkerRuntime:
     def stop(self) -> None:
         """Finish the message in hand, take no other, say goodbye."""
         self._stopping.set()
-        self._work.join()
         self._heartbeat.join()
+        if self._stuck:
+            log.error("worker %s leaves a measurement that hangs", self.name)
+            return
+        self._work.join()
         try:
             self._actors.send(self._alive(stopping=True))
         except ShuttingDownError:
@@ -157,8 +167,20 @@ class WorkerRuntime:
     # -- signs of life -----------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Every sign of life also tells Dramatiq that the message in hand is not abandoned."""
+        """Every sign of life also tells Dramatiq that the message in hand is not abandoned.
+
+        A worker that hangs gives none: its message goes to another, and its process must end.
+        """
         while True:
+            if self._actors.is_stuck():
+                self._stuck = True
+                log.error(
+                    "a measurement takes twice its time limit and cannot be ended: worker %s is "
+                    "stuck, start it anew; where its threads are:",
+                    self.name,
+                )
+                faulthandler.dump_traceback()
+                return
             try:
                 self._actors.send(self._alive(stopping=False))
                 self._heard_at = time.monotonic()
@@ -175,5 +197,7 @@ class WorkerRuntime:
             evaluations=self._actors.evaluations,
             warm_supernets=self._models.digests,
             evaluating=self._actors.evaluating,
+            precision=self._compute.precision,
+            precisions=self._precisions,
             stopping=stopping,
         )

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import psutil
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api_schemas.precision import Precision
 from api_schemas.problems import InputError
+from worker.memory import host_bytes
 
 if TYPE_CHECKING:  # the processes that check a configuration file are not all workers
     import torch
@@ -29,8 +30,8 @@ class WorkerSettings(BaseSettings):
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="of the base weights and activations; bfloat16 on CUDA, and on CPUs that "
-        "compute in it",
+        description="of weights and activations, unless a search asks for the other; bfloat16 on "
+        "CUDA, and on CPUs that compute in it",
     )
     token_budget: int | None = Field(
         default=None,
@@ -61,13 +62,26 @@ class WorkerSettings(BaseSettings):
         default=None,
         gt=0,
         description="most memory for their weights and the activations that subnets share, in "
-        "GiB; None is a third of the device's",
+        "GiB; None is a third of this worker's share of the device's",
     )
     prefix_gib: float | None = Field(
         default=None,
         ge=0,
         description="most memory for activations that subnets share, in GiB and within warm_gib; "
-        "0 keeps none; None is an eighth of the device's, on CPU at most 1",
+        "0 keeps none; None is an eighth of this worker's share of the device's, on CPU at most 1",
+    )
+    memory_sharers: int = Field(
+        default=1,
+        ge=1,
+        description="how many workers share the device's memory, each of which takes its share; on "
+        "CPU that is the host's, or the limit of the container or control group if lower, and "
+        "workers in containers with limits of their own share nothing",
+    )
+    evaluation_timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="how long measuring one subnet may take before it fails; None is ten minutes "
+        "and a fiftieth of a second for each token of the dataset (rows times max_length)",
     )
     affinity: bool = Field(
         default=True, description="take the work of super-networks in memory before any other"
@@ -118,18 +132,14 @@ class WorkerSettings(BaseSettings):
             )
         return device
 
-    def torch_dtype(self) -> torch.dtype:
-        """The dtype of the base weights.
+    def precision(self) -> Precision:
+        """What this worker measures in unless a search asks for something else.
 
         Raises:
             InputError: bfloat16 was asked for where the processor does not compute in it.
         """
-        import torch
-
-        if self.dtype == "float32":
-            return torch.float32
-        device = self.torch_device().type
-        if device != "cuda" and not (device == "cpu" and _cpu_computes_in_bfloat16()):
+        precision = Precision(self.dtype)
+        if precision not in self.precisions():
             raise InputError(
                 "bfloat16 is for CUDA devices, and for CPUs with instructions for it: AVX512-BF16, "
                 "AMX or those of ARM",
@@ -137,7 +147,14 @@ class WorkerSettings(BaseSettings):
                 value=self.dtype,
                 remedy="use float32 on this device",
             )
-        return torch.bfloat16
+        return precision
+
+    def precisions(self) -> tuple[Precision, ...]:
+        """All that this device computes in."""
+        device = self.torch_device().type
+        if device == "cuda" or (device == "cpu" and _cpu_computes_in_bfloat16()):
+            return (Precision.FLOAT32, Precision.BFLOAT16)
+        return (Precision.FLOAT32,)
 
     def warm_bytes(self) -> int:
         """The most memory for warm super-networks, in bytes."""
@@ -158,8 +175,10 @@ class WorkerSettings(BaseSettings):
 
         device = self.torch_device()
         if device.type == "cuda":
-            return int(torch.cuda.get_device_properties(device).total_memory)
-        return int(psutil.virtual_memory().total)
+            total = int(torch.cuda.get_device_properties(device).total_memory)
+        else:
+            total = host_bytes()
+        return total // self.memory_sharers
 
     def tokens_per_batch(self) -> int:
         """The token budget of a batch on this device, before any calibration."""

@@ -16,11 +16,14 @@ class WorkSignals(Protocol):
         ...
 
     def begin(self, delivery: str) -> int:
-        """This worker begins a delivery; how often any worker did, this time included."""
+        """This worker begins a delivery; how often any worker did, this time included.
+
+        Those that finished it are not counted: so it is one more than have died over it.
+        """
         ...
 
     def finish(self, delivery: str) -> None:
-        """The delivery's result has been sent."""
+        """The delivery's result has been sent, or nobody wants it: this worker has not died."""
         ...
 
     def is_finished(self, delivery: str) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from api_schemas.messages import EvaluateSubnets
+from api_schemas.messages import EvaluateSubnets, lane_of
+from api_schemas.precision import Precision
 from api_schemas.racing import Hits
 from api_schemas.verification import RowSplit
 from search.racing import Course
@@ -25,6 +26,8 @@ from worker.blobs import BlobStore, checkpoint
 from worker.calibration import Calibration
 from worker.rows import read_rows
 
+SupernetKey = tuple[str, Precision]
+"""Manifest digest, and the precision of the weights on the device."""
 DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
 """Digest, sequence length, which of its rows, and by whom its course of races is laid."""
 
@@ -98,7 +101,6 @@ class WarmModels:
         cache_dir: Path,
         *,
         device: torch.device,
-        dtype: torch.dtype,
         token_budget: int,
         capacity: int,
         memory_bytes: int,
@@ -108,18 +110,19 @@ class WarmModels:
         self._blobs = blobs
         self._cache_dir = cache_dir
         self._device = device
-        self._dtype = dtype
         self._token_budget = token_budget
         self._capacity = capacity
         self._memory_bytes = memory_bytes
         self._prefix_bytes = prefix_bytes
         self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
         self._calibration = calibration
-        self._supernets: OrderedDict[str, WarmSupernet] = OrderedDict()
+        self._supernets: OrderedDict[SupernetKey, WarmSupernet] = OrderedDict()
         self._loads = 0
         self._load_seconds = 0.0
         self.digests: tuple[str, ...] = ()
         """Manifest digests of the super-networks held, latest used last; any thread may read."""
+        self.lanes: tuple[str, ...] = ()
+        """The lanes of what can be measured with the super-networks held."""
 
     @property
     def load_seconds(self) -> float | None:
@@ -130,27 +133,28 @@ class WarmModels:
         """The checkpoint's files, there until the block ends."""
         return checkpoint(digest, self._blobs, self._cache_dir)
 
-    def supernet(self, digest: str) -> WarmSupernet:
-        """The super-network of a manifest digest, read now if it is not held.
+    def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> WarmSupernet:
+        """The super-network of a manifest digest in a precision, read now if it is not held.
 
         Raises:
             InputError: the checkpoint cannot be used.
         """
-        if digest not in self._supernets:
+        key = digest, precision
+        if key not in self._supernets:
             start = time.perf_counter()
             with self.checkpoint(digest) as folder:
                 supernet = read_supernet(folder)
                 tokenizer = load_tokenizer(supernet)
             size = _size_bytes(supernet)
             self._make_room(size)
-            self._supernets[digest] = WarmSupernet(
-                supernet.to(self._device, self._dtype), tokenizer, size
+            self._supernets[key] = WarmSupernet(
+                supernet.to(self._device, dtype_of(precision)), tokenizer, size
             )
             self._loads += 1
             self._load_seconds += time.perf_counter() - start
-        self._supernets.move_to_end(digest)
-        self.digests = tuple(self._supernets)
-        return self._supernets[digest]
+        self._supernets.move_to_end(key)
+        self._note_held()
+        return self._supernets[key]
 
     def dataset(self, warm: WarmSupernet, message: EvaluateSubnets) -> WarmDataset:
         """The dataset of an evaluation message, tokenised for this super-network."""
@@ -202,16 +206,25 @@ class WarmModels:
             torch.cuda.empty_cache()
         return True
 
-    def keep_only(self, digest: str | None) -> None:
+    def keep_used(self) -> None:
+        """Give back the memory of every super-network but the one used last."""
+        if self._supernets:
+            self.keep_only(*next(reversed(self._supernets)))
+
+    def keep_only(self, digest: str | None, precision: Precision = Precision.FLOAT32) -> None:
         """Give back the memory of every super-network but this one, and of all activations."""
-        for other in [held for held in self._supernets if held != digest]:
+        for other in [held for held in self._supernets if held != (digest, precision)]:
             del self._supernets[other]
         self._prefixes.clear()
-        self.digests = tuple(self._supernets)
+        self._note_held()
         self._bound_prefixes()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _note_held(self) -> None:
+        self.digests = tuple(dict.fromkeys(digest for digest, _ in self._supernets))
+        self.lanes = tuple(lane_of(*key) for key in self._supernets)
 
     def _make_room(self, size: int) -> None:
         while self._supernets and (
@@ -228,6 +241,11 @@ class WarmModels:
 
     def _weight_bytes(self) -> int:
         return sum(held.size_bytes for held in self._supernets.values())
+
+
+def dtype_of(precision: Precision) -> torch.dtype:
+    """What torch calls a precision."""
+    return {Precision.FLOAT32: torch.float32, Precision.BFLOAT16: torch.bfloat16}[precision]
 
 
 def _size_bytes(supernet: Supernet) -> int:

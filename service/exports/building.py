@@ -10,6 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
 from api_schemas.messages import ExportSubnet
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.searches import EvaluationState, SearchCreate
 from api_schemas.weights import SubnetCard, WeightsFormat
@@ -37,6 +38,8 @@ def export_of(
     Raises:
         ProblemError: there is no such evaluation, it is not completed, or the export failed.
     """
+    if (known := _settled(service, search_id, number, weights_format)) is not None:
+        return known
     lost = _lost_archive(service, search_id, number, weights_format)
     try:
         row, message = _look_or_place(service, search_id, number, weights_format, lost)
@@ -48,7 +51,7 @@ def export_of(
         raise ProblemError(Problem.model_validate(stored) if stored else unexplained)
     if message is not None:
         try:
-            service.queue.send(message)
+            _send(service, message)
         except QueueUnavailableError as error:
             with service.database.write() as session:
                 if (placed := session.get(ExportRow, row.id)) is not None:
@@ -58,20 +61,63 @@ def export_of(
         return row, _folder(session, search_id, number)
 
 
-def resend_pending(service: Service) -> None:
-    """Ask again for every export that a worker still owes: its message may be lost."""
-    with service.database.write() as session:
-        messages = []
-        for row in repository.pending(session):
-            row.sent_at = clock(session)
-            evaluation = session.get_one(EvaluationRow, (row.search_id, row.number))
-            messages.append(_message(session, service, row, evaluation))
-    for message in messages:
-        try:
-            service.queue.send(message)
-        except QueueUnavailableError:
-            log.warning("an export was not sent again: the queue cannot be reached", exc_info=True)
-            return  # whoever polls for it sends it again when its lease has passed
+def resend_exports(service: Service) -> None:
+    """Ask again for every export whose message the queue has lost."""
+    with service.database.read() as session:
+        pending = repository.pending(session)
+    if not pending:
+        return
+    try:
+        generation = service.queue.lasting_generation()
+        for row in pending:
+            if generation is None or row.sent_generation != generation:
+                with service.database.write() as session:
+                    message = _ask_again(session, service, row.id)
+                if message is not None:
+                    _send(service, message)
+    except QueueUnavailableError:
+        log.warning("an export was not sent again: the queue cannot be reached", exc_info=True)
+
+
+def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubnet | None:
+    row = session.get(ExportRow, export_id)
+    if row is None or row.state != ExportState.PENDING:
+        return None
+    row.sent_at = clock(session)
+    evaluation = session.get_one(EvaluationRow, (row.search_id, row.number))
+    return _message(session, service, row, evaluation)
+
+
+def _send(service: Service, message: ExportSubnet) -> None:
+    """Raises `QueueUnavailableError`."""
+    service.queue.send(message)
+    if (generation := service.queue.lasting_generation()) is not None:
+        with service.database.write() as session:
+            repository.mark_sent(session, message.export_id, generation)
+
+
+def _settled(
+    service: Service, search_id: str, number: int, weights_format: WeightsFormat
+) -> tuple[ExportRow, str] | None:
+    """The export and its folder if nothing need be written down: it is there, or on its way.
+
+    Reading takes no lock, so that many may poll.
+    """
+    with service.database.read() as session:
+        row = repository.of_subnet(session, search_id, number, weights_format)
+        if row is None or row.state == ExportState.FAILED:
+            return None
+        if row.state == ExportState.PENDING and _is_late(session, service, row):
+            return None
+        folder = _folder(session, search_id, number)
+    if row.digest is not None and not service.blobs.exists(row.digest):
+        return None
+    return row, folder
+
+
+def _is_late(session: Session, service: Service, row: ExportRow) -> bool:
+    """Whether a worker should have built it by now."""
+    return clock(session) - row.sent_at >= timedelta(seconds=service.settings.export_lease_seconds)
 
 
 def _lost_archive(
@@ -108,10 +154,9 @@ def _look_or_place(
             session.flush()
             row = None
         if row is not None:
-            lease = timedelta(seconds=service.settings.export_lease_seconds)
-            if (moment := clock(session)) - row.sent_at < lease:
+            if not _is_late(session, service, row):
                 return row, None
-            row.sent_at = moment
+            row.sent_at = clock(session)
         else:
             row = ExportRow(
                 id=new_id("export"),
@@ -159,6 +204,7 @@ def _message(
             metrics=evaluation.metrics or {},
             cost=evaluation.cost,
             max_length=search.max_length,
+            precision=None if evaluation.precision is None else Precision(evaluation.precision),
         ),
     )
 

@@ -32,6 +32,13 @@ def pending(session: Session) -> Sequence[ExportRow]:
     return session.scalars(select(ExportRow).where(ExportRow.state == ExportState.PENDING)).all()
 
 
+def mark_sent(session: Session, export_id: str, generation: str) -> None:
+    """A message carries it now, in a queue that outlives this process."""
+    session.execute(
+        update(ExportRow).where(ExportRow.id == export_id).values(sent_generation=generation)
+    )
+
+
 def digests(session: Session) -> set[str]:
     """The archives of all finished exports."""
     found = session.scalars(select(ExportRow.digest).where(ExportRow.digest.is_not(None)))

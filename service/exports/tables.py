@@ -36,4 +36,6 @@ class ExportRow(Table):
     problem: Mapped[dict[str, Any] | None]
     requested_at: Mapped[datetime]
     sent_at: Mapped[datetime]
+    sent_generation: Mapped[str | None] = mapped_column(String(100))
+    """Of the queue when the message was sent, where that outlives the process."""
     finished_at: Mapped[datetime | None]

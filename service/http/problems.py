@@ -60,6 +60,13 @@ _ALL = (
         "A worker could not measure the subnet. Found on evaluations, not as a response.",
     ),
     ProblemKind(
+        "evaluation-timeout",
+        500,
+        "The measurement took too long",
+        "Found on evaluations and front members whose measurement took longer than the worker's "
+        "time limit, not as a response.",
+    ),
+    ProblemKind(
         "verification-failed",
         500,
         "The front could not be verified",
@@ -107,6 +114,13 @@ _ALL = (
         "The search is in a state in which this cannot be done.",
     ),
     ProblemKind(
+        "supernet-not-ready",
+        409,
+        "The super-network is not ready",
+        "A worker is still reading its checkpoint, or found that it cannot be used; supernet_state "
+        "says which.",
+    ),
+    ProblemKind(
         "not-completed",
         409,
         "The evaluation is not completed",
@@ -138,18 +152,6 @@ _ALL = (
         415,
         "This media type is not taken here",
         "The request's Content-Type is not one that this address reads.",
-    ),
-    ProblemKind(
-        "no-worker",
-        503,
-        "No worker answered in time",
-        "Nothing was stored. Start a worker, or try again when the workers are less busy.",
-    ),
-    ProblemKind(
-        "no-coordinator",
-        503,
-        "No coordinator is running",
-        "Nothing was stored. Nobody hears workers; start `elasticnas coordinate`, then try again.",
     ),
     ProblemKind(
         "queue-unavailable",

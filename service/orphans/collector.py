@@ -48,7 +48,7 @@ class OrphanCollector:
 
     def collect(self) -> None:
         """One round."""
-        sweep_registrations(self._database, self._settings)
+        sweep_registrations(self._database)
         sweep_folder(self._settings.incoming_dir, STALE_UPLOAD_SECONDS)
         grace = timedelta(seconds=self._settings.orphan_grace_seconds)
         outcome = collect(self._database, self._blobs, grace, stopping=self._stopping.is_set)

@@ -8,15 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from service.database import Database, now
-from service.settings import ServiceSettings
 from service.supernets import repository as supernets
 
+FAILED_REGISTRATIONS = timedelta(days=7)
+"""How long a super-network that cannot be used is shown with its problem."""
 
-def sweep_registrations(database: Database, settings: ServiceSettings) -> None:
-    """Delete the rows of super-networks whose registration was begun and never finished."""
-    patience = timedelta(seconds=10 * settings.inspection_timeout_seconds)
+
+def sweep_registrations(database: Database) -> None:
+    """Delete super-networks whose checkpoint was found to be unusable a while ago."""
     with database.write() as session:
-        supernets.sweep(session, now() - patience)
+        supernets.sweep(session, now() - FAILED_REGISTRATIONS)
 
 
 def sweep_folder(folder: Path, older_than_seconds: float) -> None:

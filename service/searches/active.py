@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from api_schemas.messages import (
     VerifySubnets,
 )
 from api_schemas.metrics import Task
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp, Hits
 from api_schemas.searches import SearchCreate, SearchState
@@ -35,6 +36,8 @@ MESSAGE_SECONDS = 2.0
 short enough for a cancelled search or a lost worker to cost little."""
 VERIFIED_AT_ONCE = 16
 """Front members in one message; each message measures the maximal subnet beside them."""
+VERIFY_AGAIN_SECONDS = 5.0
+"""How long a verification that failed waits for its second attempt; for its third twice as long."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Outcome:
     duration_seconds: float | None
     hits: Hits | None = None
     given_up: GivenUp | None = None
+    precision: Precision | None = None
 
     @classmethod
     def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
@@ -64,6 +68,7 @@ class Outcome:
             duration_seconds=outcome.duration_seconds,
             hits=outcome.hits,
             given_up=outcome.given_up,
+            precision=outcome.precision,
         )
 
 
@@ -81,6 +86,19 @@ class InFlight:
 
     subnet: SubnetConfig
     attempt: int = 1
+    batch: Batch | None = None
+
+
+@dataclass
+class ToVerify:
+    """A front member that is yet to be measured on what the search never saw.
+
+    After a failure it is not sent before the moment ``due`` (monotonic seconds).
+    """
+
+    subnet: SubnetConfig
+    attempt: int
+    due: float = 0.0
     batch: Batch | None = None
 
 
@@ -103,15 +121,14 @@ class ActiveSearch:
     verify_dataset_digest: str | None
     task: Task
     max_length: int
+    precision: Precision
     elapsed_before: float
     measured: int = 0
     measured_seconds: float = 0.0
     in_flight: dict[int, InFlight] = field(default_factory=dict)
     answered: deque[Outcome] = field(default_factory=deque)
     """Results found in the database, to be recorded like any other."""
-    to_verify: dict[int, SubnetConfig] = field(default_factory=dict)
-    """Members of the finished front that are yet to be measured on what the search never saw."""
-    verification: Batch | None = None
+    to_verify: dict[int, ToVerify] = field(default_factory=dict)
     resumed: float = field(default_factory=time.monotonic)
 
     @property
@@ -169,10 +186,12 @@ class ActiveSearch:
         rivals = {number: self.loop.rival(number) for number in numbers}
         return EvaluateSubnets(
             search_id=self.id,
+            revision=self.revision,
             supernet_digest=self.supernet_digest,
             dataset_digest=self.dataset_digest,
             task=self.task,
             max_length=self.max_length,
+            precision=self.precision,
             split=self.request.search_split,
             racing=self.request.racing,
             pilots=self.loop.course_hits,
@@ -188,19 +207,54 @@ class ActiveSearch:
             ),
         )
 
-    def verifications(self) -> Iterable[VerifySubnets]:
-        """The messages that have the front measured once more."""
-        numbers = sorted(self.to_verify)
+    def verify_next(self, members: Mapping[int, tuple[SubnetConfig, int]]) -> None:
+        """These front members, with their attempts, by number, are yet to be verified.
+
+        One whose attempt is another than before has failed meanwhile: it has to wait a little.
+        """
+        before, self.to_verify = self.to_verify, {}
+        for number, (subnet, attempt) in members.items():
+            known = before.get(number)
+            if known is None or known.attempt != attempt:
+                wait = 0.0 if known is None else VERIFY_AGAIN_SECONDS * known.attempt
+                known = ToVerify(subnet, attempt, time.monotonic() + wait)
+            self.to_verify[number] = known
+
+    def unverified(self, generation: str, lease_seconds: float, held: Collection[str]) -> list[int]:
+        """What must be sent to be verified: it was not, or its message is lost.
+
+        ``held`` names what living workers are at, as ``search id/number``.
+        """
+        now = time.monotonic()
+
+        def is_lost(number: int, batch: Batch) -> bool:
+            late = now - batch.sent > lease_seconds and f"{self.id}/{number}" not in held
+            return batch.generation != generation or late
+
+        return sorted(
+            number
+            for number, each in self.to_verify.items()
+            if each.due <= now and (each.batch is None or is_lost(number, each.batch))
+        )
+
+    def verifications(self, numbers: Sequence[int]) -> Iterable[VerifySubnets]:
+        """The messages that have these front members measured once more."""
         for start in range(0, len(numbers), VERIFIED_AT_ONCE):
             yield VerifySubnets(
                 search_id=self.id,
+                revision=self.revision,
                 supernet_digest=self.supernet_digest,
                 dataset_digest=self.verify_dataset_digest or self.dataset_digest,
                 task=self.task,
                 max_length=self.max_length,
+                precision=self.precision,
                 split=self.request.verification_split,
                 subnets=tuple(
-                    SubnetToEvaluate(number=number, subnet=dict(self.to_verify[number]))
+                    SubnetToEvaluate(
+                        number=number,
+                        subnet=dict(self.to_verify[number].subnet),
+                        attempt=self.to_verify[number].attempt,
+                    )
                     for number in numbers[start : start + VERIFIED_AT_ONCE]
                 ),
             )
@@ -260,6 +314,7 @@ def restore(
         verify_dataset_digest=row.verify_dataset_digest,
         task=Task(row.task),
         max_length=row.max_length,
+        precision=Precision(row.precision or Precision.FLOAT32),
         elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,

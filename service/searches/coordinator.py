@@ -8,6 +8,7 @@ claimed, whenever a transaction fails, and whenever a request has changed the se
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from api_schemas.messages import EvaluateSubnets
-from api_schemas.searches import SearchState, StopReason
+from api_schemas.precision import Precision
+from api_schemas.searches import SearchCreate, SearchState, StopReason
 from service.database import Database
 from service.database_errors import DATABASE_ERRORS, is_disk_full, is_transient, summary
 from service.http.problems import problem
@@ -55,7 +57,8 @@ Change = Callable[[Session, SearchRow, ActiveSearch], None]
 class Coordinator:
     """One thread, which ticks. An error in one search ends that search, and nothing else.
 
-    ``on_loss`` is called when the queue has lost its messages, for what is not a search's.
+    ``on_loss`` is called when the queue has lost its messages, for what is not a search's; and once
+    it is reached for the first time, as it may have lost some before.
     """
 
     def __init__(
@@ -82,8 +85,9 @@ class Coordinator:
         self._clocks: dict[str, float] = {}
         self._shares = FairShare()
         self._workers = 0
+        self._able: dict[Precision, int] = {}
+        """How many of the workers measure in each precision."""
         self._evaluating: set[str] = set()
-        self._verifying: set[str] = set()
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
         self._known_generation: str | None = None
@@ -203,7 +207,7 @@ class Coordinator:
         recording.settle(session, row, active)
         overdue = active.overdue(self._settings.evaluation_lease_seconds)
         abandoned = [n for n in overdue if f"{row.id}/{n}" not in self._evaluating]
-        if row.state == SearchState.RUNNING and abandoned and self._workers:
+        if row.state == SearchState.RUNNING and abandoned and self._able_to_measure(active):
             self._resend(session, row, active, numbers=abandoned)
 
     def _resend(
@@ -223,8 +227,8 @@ class Coordinator:
         with self._database.read() as session:
             alive = workers.alive(session, silence)
         self._workers = len(alive)
+        self._able = {each: workers.able(alive, each) for each in Precision}
         self._evaluating = {each for worker in alive for each in worker.evaluating}
-        self._verifying = {each.partition("/")[0] for each in self._evaluating}
         try:
             before, self._generation = self._known_generation, self._queue.generation()
         except QueueUnavailableError as error:
@@ -233,8 +237,9 @@ class Coordinator:
             return
         self._queue_outage.is_over()
         self._known_generation = self._generation
-        if before not in (None, self._generation):
-            log.warning("the queue has lost its messages: what it held is sent again")
+        if before != self._generation:
+            if before is not None:
+                log.warning("the queue has lost its messages: what it held is sent again")
             self._on_loss()
         for active in list(self._active.values()):
             if lost := active.lost(self._generation):
@@ -266,6 +271,8 @@ class Coordinator:
                 active = self._active.get(search_id)
                 if active is None or active.revision != row.revision:
                     known = self._known.get(session, row.supernet_id)
+                    if row.precision is None:
+                        row.precision = self._precision_for(session, row)
                     active = restore(session, row, known, before=active)
                     recording.begin(session, row, active)
                     session.flush()
@@ -298,6 +305,14 @@ class Coordinator:
                 self._release(search_id)
         return True
 
+    def _precision_for(self, session: Session, row: SearchRow) -> Precision:
+        """What a search that starts is measured in, from its first evaluation to its last."""
+        asked = SearchCreate.model_validate(row.request).precision
+        if asked != "auto":
+            return asked
+        silence = timedelta(seconds=self._settings.worker_silence_seconds)
+        return workers.preferred_precision(session, silence)
+
     def _release(self, search_id: str) -> None:
         """Let workers evaluate a search that runs, whatever they were told before.
 
@@ -314,17 +329,23 @@ class Coordinator:
         """Send as much as the workers can use soon, shared fairly among the searches."""
         if self._generation is None:
             return
-        out = sum(active.outstanding for active in self._active.values())
+        # What no living worker can measure is not sent, and takes no room from the rest.
+        measurable = [
+            active
+            for active in self._active.values()
+            if not self._workers or self._able_to_measure(active)
+        ]
+        out = sum(active.outstanding for active in measurable)
         room = max(MIN_MESSAGES, MESSAGES_PER_WORKER * self._workers) - out
         waiting = {
             active.id: active.request.weight
-            for active in self._active.values()
+            for active in measurable
             if active.state == SearchState.RUNNING and active.unsent()
         }
         sent: list[EvaluateSubnets] = []
         while waiting and room > 0:
             active = self._active[self._shares.next(waiting)]
-            message = active.message(self._workers)
+            message = active.message(self._able_to_measure(active))
             try:
                 self._queue.send(message)
             except QueueUnavailableError as error:
@@ -345,21 +366,26 @@ class Coordinator:
             if active.to_verify and active.state == SearchState.RUNNING:
                 self._verify(active, self._generation)
 
+    def _able_to_measure(self, active: ActiveSearch) -> int:
+        """How many living workers measure in the search's precision."""
+        return self._able.get(active.precision, 0)
+
     def _verify(self, active: ActiveSearch, generation: str) -> None:
-        """Have the front measured once more, unless that is under way."""
-        lease = self._settings.evaluation_lease_seconds
-        if (batch := active.verification) is not None:
-            is_lost = batch.generation != generation
-            is_late = time.monotonic() - batch.sent > lease and self._workers > 0
-            if not is_lost and not (is_late and active.id not in self._verifying):
-                return
-        try:
-            for message in active.verifications():
+        """Have the front measured once more, where that is not under way."""
+        able = self._able_to_measure(active)
+        if self._workers and not able:
+            return
+        lease = self._settings.evaluation_lease_seconds if able else math.inf
+        numbers = active.unverified(generation, lease, self._evaluating)
+        for message in active.verifications(numbers):
+            try:
                 self._queue.send(message)
-        except QueueUnavailableError as error:
-            self._queue_outage.goes_on(error)
-        else:
-            active.verification = Batch(generation, time.monotonic())
+            except QueueUnavailableError as error:
+                self._queue_outage.goes_on(error)
+                return
+            batch = Batch(generation, time.monotonic())
+            for item in message.subnets:
+                active.to_verify[item.number].batch = batch
 
     def _note_sent(self, messages: list[EvaluateSubnets], generation: str) -> None:
         """So that a coordinator that takes over need not send them again."""

@@ -23,7 +23,7 @@ from service.runtime import Service
 from service.searches import repository
 from service.searches.active import objectives_of
 from service.searches.tables import SearchRow
-from service.supernets import repository as supernets
+from service.supernets.reading import ready
 from service.supernets.tables import SupernetRow
 
 
@@ -93,9 +93,10 @@ def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
 
 
 def _references(session: Session, body: SearchCreate) -> tuple[SupernetRow, DatasetRow]:
-    supernet = supernets.ready(session, body.supernet_id)
+    supernet = session.get(SupernetRow, body.supernet_id)
     if supernet is None:
         raise not_found("super-network", body.supernet_id, field="supernet_id")
+    ready(supernet)
     dataset = session.get(DatasetRow, body.dataset_id)
     if dataset is None:
         raise not_found("dataset", body.dataset_id, field="dataset_id")
@@ -146,6 +147,7 @@ def _resolve(
         dataset_digest=dataset.digest,
         task=task,
         max_length=length,
+        precision=None if request.precision == "auto" else request.precision,
         verify_share=request.verify or 0.0,
         verify_dataset_id=None if verifying is None else verifying.id,
         verify_dataset_digest=None if verifying is None else verifying.digest,

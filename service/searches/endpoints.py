@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header
-from sqlalchemy.orm import Session
 
 from api_schemas.fields import IdempotencyKey, Identity
 from api_schemas.paging import Page
@@ -40,7 +38,9 @@ Key = Annotated[
     "",
     status_code=201,
     summary="Start a search",
-    responses=documented("invalid-request", "invalid-input", "idempotency-conflict"),
+    responses=documented(
+        "invalid-request", "invalid-input", "supernet-not-ready", "idempotency-conflict"
+    ),
 )
 def create_search(
     body: SearchCreate, service: ServiceDep, idempotency_key: Key = None
@@ -61,7 +61,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, limit=limit, cursor=cursor)
-        items = _shown(service, session, rows)
+        items = reading.read_searches(session, service.known, rows, service.silence)
     return Page(items=items, next_cursor=following)
 
 
@@ -70,7 +70,7 @@ def read_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = found(session.get(SearchRow, search_id), search_id)
-        return _shown(service, session, [row])[0]
+        return reading.read_searches(session, service.known, [row], service.silence)[0]
 
 
 @router.post(
@@ -119,7 +119,8 @@ def extend_search(search_id: Identity, body: BudgetExtension, service: ServiceDe
     responses=documented("not-found", "illegal-transition"),
 )
 def retry_search(search_id: Identity, service: ServiceDep) -> SearchRead:
-    """Every failed evaluation is measured once more; a search that has ended goes on."""
+    """Every failed evaluation is measured once more, and every front member whose verification
+    failed is verified once more; a search that has ended goes on."""
     return _read(service, transitions.retry(service, search_id))
 
 
@@ -165,9 +166,4 @@ def found(row: SearchRow | None, search_id: str) -> SearchRow:
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return _shown(service, session, [row])[0]
-
-
-def _shown(service: Service, session: Session, rows: Sequence[SearchRow]) -> list[SearchRead]:
-    silence = service.settings.worker_silence_seconds
-    return reading.read_searches(session, service.known, rows, worker_silence_seconds=silence)
+        return reading.read_searches(session, service.known, [row], service.silence)[0]

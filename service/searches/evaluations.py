@@ -103,6 +103,7 @@ def measured(
         .where(
             EvaluationRow.subnet_key.in_(keys),
             EvaluationRow.state == EvaluationState.COMPLETED,
+            EvaluationRow.precision == search.precision,
         )
         .cte("found")
         .prefix_with("MATERIALIZED")
@@ -198,6 +199,18 @@ def retry_failed(session: Session, search_id: str, moment: datetime) -> int:
         )
         .returning(EvaluationRow.number)
     ).all()
+    return len(numbers)
+
+
+def retry_verification(session: Session, search_id: str) -> int:
+    """Have every front member verified whose verification failed; how many there were."""
+    members = front(session, search_id)
+    numbers = [each.number for each in members if "problem" in (each.verified or {})]
+    session.execute(
+        update(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .values(verified=None, verify_attempt=EvaluationRow.verify_attempt + 1)
+    )
     return len(numbers)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.racing import GivenUp
 from api_schemas.searches import (
     Budget,
     EvaluationRead,
     EvaluationState,
-    ProcessKind,
     Progress,
     SearchCreate,
     SearchRead,
@@ -24,27 +25,24 @@ from api_schemas.searches import (
 from api_schemas.verification import Verified
 from search.space import SearchSpace
 from service import presence
+from service.presence import Presence
 from service.searches import evaluations, events
 from service.searches.tables import EvaluationRow, SearchRow
 from service.supernets.known import KnownSupernet, KnownSupernets
 
+GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
+
 
 def read_searches(
-    session: Session,
-    known: KnownSupernets,
-    rows: Sequence[SearchRow],
-    *,
-    worker_silence_seconds: float,
+    session: Session, known: KnownSupernets, rows: Sequence[SearchRow], silence: timedelta
 ) -> list[SearchRead]:
     """Searches as REST shows them, in as many statements for a thousand as for one.
 
-    Reads one evaluation of each, its best. A worker that was silent for longer than
-    ``worker_silence_seconds`` is gone.
+    Reads one evaluation of each, its best. A worker not heard from for as long as ``silence``
+    counts as gone.
     """
-    goes_on = (SearchState.QUEUED, SearchState.RUNNING)
-    missing = None
-    if any(row.state in goes_on for row in rows):
-        missing = presence.missing(session, worker_silence_seconds)
+    goes_on = any(row.state in GOING_ON for row in rows)
+    present = presence.look(session, silence) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     on_front = evaluations.best_on_front(session, list(best))
     supernets = known.get_all(session, {row.supernet_id for row in rows})
@@ -59,7 +57,7 @@ def read_searches(
             )
             if row.id in best
             else None,
-            missing if row.state in goes_on else None,
+            None if present is None else _waiting_for(row, present),
         )
         for row in rows
     ]
@@ -83,6 +81,7 @@ def read_evaluation(
         origin=row.origin,
         cached=row.cached,
         worker=row.worker,
+        precision=None if row.precision is None else Precision(row.precision),
         attempt=row.attempt,
         error=None if error is None else Problem.model_validate(error),
         given_up=None if row.given_up is None else GivenUp.model_validate(row.given_up),
@@ -92,11 +91,15 @@ def read_evaluation(
     )
 
 
+def _waiting_for(row: SearchRow, present: Presence) -> str | None:
+    """What a search that goes on lacks, in words; None when nothing."""
+    if row.state not in GOING_ON:
+        return None
+    return present.lacking(None if row.precision is None else Precision(row.precision))
+
+
 def _search(
-    row: SearchRow,
-    known: KnownSupernet,
-    best: EvaluationRead | None,
-    waits_for: ProcessKind | None,
+    row: SearchRow, known: KnownSupernet, best: EvaluationRead | None, waiting_for: str | None
 ) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
@@ -114,6 +117,7 @@ def _search(
         budget=request.budget,
         parallel_evaluations=request.parallel_evaluations,
         weight=request.weight,
+        precision=None if row.precision is None else Precision(row.precision),
         verify=request.verify,
         verify_dataset_id=request.verify_dataset_id,
         racing=request.racing,
@@ -126,8 +130,8 @@ def _search(
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
+        waiting_for=waiting_for,
         error=events.shown_error(row),
-        waits_for=waits_for,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

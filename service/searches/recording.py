@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
 
@@ -26,9 +27,12 @@ from service.searches import evaluations, events, reports, repository
 from service.searches.active import ActiveSearch, InFlight, Outcome
 from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
+log = logging.getLogger(__name__)
+
+PRECISION_ATTEMPTS = 3
+"""How often an evaluation is sent that comes back in another precision than asked for."""
 FAILURES_WITHOUT_SUCCESS = 5
 """A search whose first evaluations all fail is stopped before it burns its whole budget."""
-STORAGE_FULL = "/problems/storage-full"
 
 
 def begin(session: Session, row: SearchRow, active: ActiveSearch) -> None:
@@ -80,9 +84,22 @@ def take_up(
             continue
         if outcome is None:
             back.append(number)
-        elif outcome.problem is not None and outcome.problem.type == STORAGE_FULL:
+        elif outcome.problem is not None and outcome.problem.type == reports.STORAGE_FULL:
             back.append(number)
             full = outcome.problem
+        elif _is_of_another_precision(outcome, active):
+            log.warning(
+                "search %s: worker %s measured %d in %s, and %s was asked for",
+                row.id,
+                worker,
+                number,
+                outcome.precision or "a precision that it does not say",
+                active.precision,
+            )
+            if outcome.attempt < PRECISION_ATTEMPTS:
+                back.append(number)
+            else:
+                outcomes.append(_in_another_precision(outcome, worker, active))
         else:
             outcomes.append(Outcome.of(outcome, worker))
     if back:
@@ -91,6 +108,27 @@ def take_up(
     record(session, row, active, outcomes)
     if full is not None and row.state == SearchState.RUNNING:
         pause(session, row, active, full)
+
+
+def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
+    """Workers of this version measure as they are asked to; one of an earlier version may not."""
+    return outcome.problem is None and outcome.precision is not active.precision
+
+
+def _in_another_precision(
+    outcome: SubnetOutcome, worker: str | None, active: ActiveSearch
+) -> Outcome:
+    """A failure: metrics of two precisions are not compared within one search."""
+    found = outcome.precision or "a precision that it does not say"
+    error = problem(
+        "evaluation-failed",
+        f"worker {worker} measured in {found}, and the search asked for {active.precision}; "
+        "workers of an earlier version do that: replace them, then retry",
+    )
+    failed = outcome.model_copy(
+        update={"metrics": None, "hits": None, "given_up": None, "problem": error}
+    )
+    return Outcome.of(failed, worker)
 
 
 def pause(session: Session, row: SearchRow, active: ActiveSearch, reason: Problem) -> None:
@@ -123,7 +161,7 @@ def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
         return
     reason = active.loop.stop_reason
     if reason is not None and not active.in_flight:
-        active.to_verify = _to_verify(session, row, active)
+        active.verify_next(_to_verify(session, row, active))
         if active.to_verify:
             return
         if row.completed or not row.failed:
@@ -138,12 +176,18 @@ def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
         repository.end(session, row, SearchState.FAILED, StopReason.FAILURES, error)
 
 
-def _to_verify(session: Session, row: SearchRow, active: ActiveSearch) -> dict[int, SubnetConfig]:
-    """The front members that must be measured once more before the search is over."""
+def _to_verify(
+    session: Session, row: SearchRow, active: ActiveSearch
+) -> dict[int, tuple[SubnetConfig, int]]:
+    """The front members that must be measured once more before the search is over, and how often
+    each was asked for, this time included."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
     decode = active.known.space.decode
-    return {each.number: decode(each.choices) for each in evaluations.unverified(session, row.id)}
+    return {
+        each.number: (decode(each.choices), each.verify_attempt)
+        for each in evaluations.unverified(session, row.id)
+    }
 
 
 def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
@@ -166,6 +210,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     evaluation.started_at = outcome.started_at
     evaluation.finished_at = moment
     evaluation.duration_seconds = outcome.duration_seconds
+    evaluation.precision = outcome.precision
     evaluation.hypervolume = step.hypervolume
     if step.given_up is not None:
         evaluation.state = EvaluationState.GIVEN_UP
@@ -301,7 +346,17 @@ def _answer_known(
             continue
         if not racing or hits is not None:
             active.answered.append(
-                Outcome(number, metrics, None, None, True, now(), None, hits=hits)
+                Outcome(
+                    number,
+                    metrics,
+                    None,
+                    None,
+                    True,
+                    now(),
+                    None,
+                    hits=hits,
+                    precision=active.precision,
+                )
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -10,12 +11,21 @@ Body = TypeVar("Body", str, bytes)
 
 
 class Rendered(Generic[Body]):
-    """Response bodies by their ETag, which determines their bytes; the latest used are kept."""
+    """Response bodies by their ETag, which determines their bytes; the latest used are kept.
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    At most ``limit_bytes`` of them together; one that is larger by itself is not kept.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
         self._bodies: OrderedDict[str, Body] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def held_bytes(self) -> int:
+        """What the bodies that are kept take."""
+        return self._held
 
     def get(self, etag: str) -> Body | None:
         """The body with this ETag, if it is kept."""
@@ -25,8 +35,14 @@ class Rendered(Generic[Body]):
             return self._bodies.get(etag)
 
     def keep(self, etag: str, body: Body) -> None:
-        """Keep a body, and forget the least recently used one if need be."""
+        """Keep a body, and forget the least recently used ones if need be."""
         with self._lock:
+            if (before := self._bodies.pop(etag, None)) is not None:
+                self._held -= sys.getsizeof(before)
+            if sys.getsizeof(body) > self._limit:
+                return
             self._bodies[etag] = body
-            while len(self._bodies) > self._capacity:
-                self._bodies.popitem(last=False)
+            self._held += sys.getsizeof(body)
+            while self._held > self._limit:
+                _, oldest = self._bodies.popitem(last=False)
+                self._held -= sys.getsizeof(oldest)

@@ -23,10 +23,16 @@ from api_schemas.messages import (
     SubnetsStarted,
     SubnetsVerified,
 )
-from api_schemas.searches import EvaluationState
+from api_schemas.problems import Problem
+from api_schemas.searches import EvaluationState, SearchState
 from service.database import now
 from service.searches import repository
 from service.searches.tables import EvaluationRow, SearchRow
+
+VERIFY_ATTEMPTS = 3
+"""How often a front member is sent to be verified, unless somebody asks for more."""
+STORAGE_FULL = "/problems/storage-full"
+TIMEOUT = "/problems/evaluation-timeout"
 
 
 def started(session: Session, result: SubnetsStarted) -> None:
@@ -72,24 +78,39 @@ def declined(session: Session, result: SubnetsDeclined) -> None:
 
 
 def verified(session: Session, result: SubnetsVerified) -> None:
-    """A worker has measured these once more, or says why it could not. The first result wins."""
+    """A worker has measured these once more, or says why it could not.
+
+    The first success of each wins. A failure that may pass is tried again, `VERIFY_ATTEMPTS` times
+    in all; a worker without room on its disk has the search paused until there is some.
+    """
     search = repository.locked(session, result.search_id)
     if search is None:
         return
-    problem = None if result.problem is None else result.problem.model_dump(mode="json")
-    failure = {"problem": problem}
     found = result.verified or [None] * len(result.numbers)
     for number, each in zip(result.numbers, found, strict=True):
-        session.execute(
-            update(EvaluationRow)
-            .where(
-                EvaluationRow.search_id == result.search_id,
-                EvaluationRow.number == number,
-                EvaluationRow.verified.is_(None),
-            )
-            .values(verified=failure if each is None else each.model_dump(mode="json"))
-        )
+        row = session.get(EvaluationRow, (result.search_id, number))
+        if row is None or (row.verified is not None and "problem" not in row.verified):
+            continue
+        if each is not None:
+            row.verified = each.model_dump(mode="json")
+        elif row.verified is None and row.verify_attempt == result.attempt:
+            _not_verified(session, search, row, result.problem)
     search.front_revision += 1
+
+
+def _not_verified(
+    session: Session, search: SearchRow, row: EvaluationRow, error: Problem | None
+) -> None:
+    full = error is not None and error.type == STORAGE_FULL
+    passes = error is not None and error.status >= 500 and error.type != TIMEOUT
+    if full or (passes and row.verify_attempt < VERIFY_ATTEMPTS):
+        row.verify_attempt += 1
+    else:
+        row.verified = {"problem": None if error is None else error.model_dump(mode="json")}
+    if full and error is not None and search.state == SearchState.RUNNING:
+        search.error = error.model_dump(mode="json")
+        search.revision += 1
+        repository.enter(session, search, SearchState.PAUSED)
 
 
 def waiting(

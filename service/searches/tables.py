@@ -37,6 +37,8 @@ class SearchRow(Table):
     dataset_digest: Mapped[str] = mapped_column(String(64))
     task: Mapped[str] = mapped_column(String(40))
     max_length: Mapped[int]
+    precision: Mapped[str | None] = mapped_column(String(16))
+    """In which all of its subnets are measured, from its start on."""
     verify_share: Mapped[float] = mapped_column(default=0.0)
     """Of the dataset's rows, which the search never sees; 0 when it measures on all of them."""
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
@@ -109,6 +111,9 @@ class EvaluationRow(Table):
     report: Mapped[dict[str, Any] | None]
     verified: Mapped[dict[str, Any] | None]
     """The `Verified` of a front member, or the problem that kept it from being verified."""
+    verify_attempt: Mapped[int] = mapped_column(default=1)
+    precision: Mapped[str | None] = mapped_column(String(16))
+    """In which it was measured; None where nobody said."""
     worker: Mapped[str | None] = mapped_column(String(200))
     attempt: Mapped[int] = mapped_column(default=1)
     sequence: Mapped[int | None]

@@ -81,16 +81,18 @@ def extend(service: Service, search_id: str, more: BudgetExtension) -> SearchRow
 
 
 def retry(service: Service, search_id: str) -> SearchRow:
-    """Evaluate what failed once more. A search that has ended goes on from its rows."""
+    """Evaluate, or verify, what failed once more. A search that has ended goes on."""
 
     def again(session: Session, row: SearchRow) -> None:
         retried = evaluations.retry_failed(session, row.id, now())
-        if not retried:
+        unverified = evaluations.retry_verification(session, row.id)
+        if not retried and not unverified:
             raise refuse(
                 "illegal-transition",
-                f"no evaluation of the {row.state} search failed",
+                f"no evaluation or verification of the {row.state} search failed",
                 search_state=row.state,
             )
+        row.front_revision += bool(unverified)
         row.failed -= retried
         if row.finished_at is not None:
             _reopen(session, row)

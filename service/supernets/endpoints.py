@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from api_schemas.costs import CostReport, CostRequest
@@ -14,7 +16,13 @@ from api_schemas.fields import MAX_NAME, Identity, Name, storable
 from api_schemas.paging import Page
 from api_schemas.problems import FieldError, InputError
 from api_schemas.spaces import SpaceRead
-from api_schemas.supernets import SupernetFromHub, SupernetFromPath, SupernetRead
+from api_schemas.supernets import (
+    AnySupernet,
+    SupernetFromHub,
+    SupernetFromPath,
+    SupernetPending,
+    SupernetRead,
+)
 from service.http.errors import validation_problem
 from service.http.json_body import parse_json
 from service.http.paging import Cursor, Limit
@@ -22,12 +30,14 @@ from service.http.problems import ProblemError, documented, not_found, problem, 
 from service.http.routing import FORM, JSON, StrictRoute, media_type
 from service.runtime import Service, ServiceDep
 from service.supernets import reading, repository, sources
-from service.supernets.registration import register
-from service.supernets.tables import SupernetRow
+from service.supernets.reading import ready
+from service.supernets.registration import pursue, register
+from service.supernets.tables import SupernetRow, SupernetState
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 
 NAME: TypeAdapter[str] = TypeAdapter(Name)
+RETRY_AFTER_SECONDS = 1
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -64,21 +74,39 @@ BODY: dict[str, Any] = {
     status_code=201,
     summary="Register a super-network",
     openapi_extra=BODY,
-    responses=documented(
-        "source-not-allowed",
-        "too-large",
-        "unsupported-media-type",
-        "invalid-checkpoint",
-        "no-worker",
-        "storage-full",
-    ),
+    response_model=SupernetRead,
+    responses={
+        **documented(
+            "source-not-allowed",
+            "too-large",
+            "unsupported-media-type",
+            "invalid-checkpoint",
+            "storage-full",
+        ),
+        202: {
+            "model": SupernetPending,
+            "description": "A worker is still reading it; ask at Location after Retry-After",
+        },
+    },
 )
-async def create_supernet(request: Request, service: ServiceDep) -> SupernetRead:
+async def create_supernet(request: Request, service: ServiceDep) -> Response | SupernetRead:
     """Store a checkpoint and have a worker read it.
 
     Answers once a worker has: with what the checkpoint holds, or with a problem that names the
-    file, tensor or key at fault. Nothing is registered then.
+    file, tensor or key at fault; nothing is registered then. If it takes long the answer is 202,
+    and the super-network at Location is `reading`, then `ready` or `failed` with the problem.
     """
+    found = await _registered(request, service)
+    if isinstance(found, SupernetRead):
+        return found
+    return JSONResponse(
+        found.model_dump(mode="json"),
+        202,
+        {"Location": f"/v1/supernets/{found.id}", "Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+async def _registered(request: Request, service: Service) -> SupernetRead | SupernetPending:
     found = media_type(request)
     if found == FORM:
         return await _from_form(request, service)
@@ -90,7 +118,7 @@ async def create_supernet(request: Request, service: ServiceDep) -> SupernetRead
     )
 
 
-async def _from_form(request: Request, service: Service) -> SupernetRead:
+async def _from_form(request: Request, service: Service) -> SupernetRead | SupernetPending:
     async with request.form(max_files=1, max_fields=8) as form:
         unknown = set(form) - {"archive", "name"}
         if unknown:
@@ -118,7 +146,7 @@ async def _from_form(request: Request, service: Service) -> SupernetRead:
         return await register(service, source, asked or storable(upload.filename or "")[:MAX_NAME])
 
 
-async def _from_json(request: Request, service: Service) -> SupernetRead:
+async def _from_json(request: Request, service: Service) -> SupernetRead | SupernetPending:
     body = parse_json(await request.body())
     model: type[SupernetFromHub] | type[SupernetFromPath]
     model = SupernetFromHub if isinstance(body, dict) and "hub_id" in body else SupernetFromPath
@@ -137,37 +165,45 @@ async def _from_json(request: Request, service: Service) -> SupernetRead:
 @router.get("", summary="List super-networks")
 def list_supernets(
     service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
-) -> Page[SupernetRead]:
-    """The newest first."""
+) -> Page[AnySupernet]:
+    """The newest first, those that are not ready too: `state` says so."""
     with service.database.read() as session:
         rows, following = repository.page(session, limit=limit, cursor=cursor)
-    return Page(items=[reading.read(row) for row in rows], next_cursor=following)
+    return Page(items=[reading.any_state(row) for row in rows], next_cursor=following)
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
-def read_supernet(supernet_id: Identity, service: ServiceDep) -> SupernetRead:
-    """Its method, the summary of its space, and what its largest and smallest subnets cost."""
+def read_supernet(supernet_id: Identity, service: ServiceDep) -> AnySupernet:
+    """Its method, the summary of its space, and what its largest and smallest subnets cost.
+
+    While a worker reads the checkpoint its `state` is `reading`; `failed` comes with the problem.
+    """
     with service.database.read() as session:
-        return reading.read(_ready(repository.ready(session, supernet_id), supernet_id))
+        row = found(session, supernet_id)
+    return reading.read(row) if row.state == SupernetState.READY else pursue(service, row)
 
 
-@router.get("/{supernet_id}/space", summary="The search space", responses=documented("not-found"))
+@router.get(
+    "/{supernet_id}/space",
+    summary="The search space",
+    responses=documented("not-found", "supernet-not-ready"),
+)
 def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
     """Every dimension with its choices."""
     with service.database.read() as session:
-        _ready(repository.ready(session, supernet_id), supernet_id)
+        ready(found(session, supernet_id))
         return service.known.get(session, supernet_id).space.read()
 
 
 @router.post(
     "/{supernet_id}/cost",
     summary="What a subnet costs",
-    responses=documented("not-found", "invalid-input"),
+    responses=documented("not-found", "supernet-not-ready", "invalid-input"),
 )
 def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) -> CostReport:
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
-        _ready(repository.ready(session, supernet_id), supernet_id)
+        ready(found(session, supernet_id))
         known = service.known.get(session, supernet_id)
     length = body.max_length or known.report.reference_length
     require_length(length, known.report.max_positions)
@@ -181,9 +217,9 @@ def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) 
     responses=documented("not-found", "in-use"),
 )
 def delete_supernet(supernet_id: Identity, service: ServiceDep) -> None:
-    """Refused while any search refers to it."""
+    """Refused while any search refers to it. One that is being read goes, too."""
     with service.database.write() as session:
-        row = _ready(repository.ready(session, supernet_id), supernet_id)
+        row = found(session, supernet_id)
         if (search_id := repository.search_using(session, supernet_id)) is not None:
             raise refuse("in-use", f"search {search_id} refers to this super-network")
         session.delete(row)
@@ -202,7 +238,9 @@ def require_length(max_length: int, max_positions: int) -> None:
         )
 
 
-def _ready(row: SupernetRow | None, supernet_id: str) -> SupernetRow:
+def found(session: Session, supernet_id: str) -> SupernetRow:
+    """The row, or 404."""
+    row = session.get(SupernetRow, supernet_id)
     if row is None:
         raise not_found("super-network", supernet_id)
     return row

@@ -7,10 +7,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from api_schemas.costs import CostReport
-from api_schemas.supernets import Method, SpaceSummary, SupernetRead, SupernetReport
+from api_schemas.problems import Problem
+from api_schemas.supernets import (
+    Method,
+    SpaceSummary,
+    SupernetPending,
+    SupernetRead,
+    SupernetReport,
+)
 from search.cost import cost_report
 from search.space import SearchSpace
-from service.supernets.tables import SupernetRow
+from service.http.problems import refuse
+from service.supernets.tables import SupernetRow, SupernetState
 
 
 class SupernetSummary(BaseModel):
@@ -43,6 +51,44 @@ def summarise(report: SupernetReport) -> dict[str, Any]:
         space=SpaceSummary(size=space.size, dimensions=len(space.dimensions), kinds=space.kinds()),
         cost={name: cost_report(report.cost_model, end, length) for name, end in ends.items()},
     ).model_dump(mode="json")
+
+
+def ready(row: SupernetRow) -> SupernetRow:
+    """The row, or 409 where its super-network cannot be used, or not yet."""
+    if row.state == SupernetState.READING:
+        raise refuse(
+            "supernet-not-ready",
+            f"a worker is still reading the checkpoint of super-network {row.id}; try again soon",
+            supernet_state=row.state,
+        )
+    if row.state == SupernetState.FAILED:
+        why = "" if row.problem is None else f": {row.problem.get('detail')}"
+        raise refuse(
+            "supernet-not-ready",
+            f"the checkpoint of super-network {row.id} cannot be used{why}",
+            supernet_state=row.state,
+        )
+    return row
+
+
+def any_state(row: SupernetRow) -> SupernetRead | SupernetPending:
+    """A super-network as REST shows it in a list."""
+    return read(row) if row.state == SupernetState.READY else pending(row)
+
+
+def pending(row: SupernetRow, waiting_for: str | None = None) -> SupernetPending:
+    """A super-network that is not ready as REST shows it."""
+    failed = row.state == SupernetState.FAILED
+    return SupernetPending(
+        id=row.id,
+        name=row.name,
+        state="failed" if failed else "reading",
+        problem=None if row.problem is None else Problem.model_validate(row.problem),
+        waiting_for=waiting_for,
+        size_bytes=row.size_bytes,
+        digest=row.digest,
+        created_at=row.created_at,
+    )
 
 
 def read(row: SupernetRow) -> SupernetRead:

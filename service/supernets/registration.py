@@ -1,60 +1,65 @@
-"""Registering a super-network: store the files, have a worker read them, keep what it says."""
+"""Registering a super-network: store the files, have a worker read them, keep what it says.
+
+What was stored stays until a worker has read it, however long that takes: a request waits for a
+while and then answers with a super-network that is being read. Whoever asks for it later, and every
+coordinator that starts, sends the worker's message again if it is lost.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
 from api_schemas.messages import InspectSupernet
 from api_schemas.problems import Problem
-from api_schemas.searches import ProcessKind
-from api_schemas.supernets import SupernetRead
+from api_schemas.supernets import SupernetPending, SupernetRead
 from service import presence
 from service.blobs.folder import store_folder
-from service.database import now
-from service.http.problems import ProblemError, problem, refuse
+from service.database import clock, now
+from service.http.problems import ProblemError, refuse
 from service.identity import new_id
 from service.queue import QueueUnavailableError
 from service.runtime import Service
 from service.supernets import reading, repository
 from service.supernets.tables import SupernetRow, SupernetState
 
+log = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.05
 LOOK_SECONDS = 1.0
-"""How often it is looked whether anybody would hear a worker's report."""
+"""How often a waiting request looks whether anybody is there to read the checkpoint."""
 PATIENCE_SECONDS = 10.0
-"""How long a coordinator may be away, as at a restart, before a registration is given up."""
+"""How long nobody may be there, as at a restart, before a request is answered without waiting."""
+LEASE_SECONDS = 900.0
+"""A reading asked for this long ago that no living worker is at is asked for again."""
 
 Source = Callable[[Path], Path]
 """Puts a checkpoint below an empty folder and returns the checkpoint's own folder."""
 
 
-async def register(service: Service, source: Source, name: str | None) -> SupernetRead:
-    """Store a checkpoint and wait for a worker to read it.
+async def register(
+    service: Service, source: Source, name: str | None
+) -> SupernetRead | SupernetPending:
+    """Store a checkpoint and wait for a worker to read it; not for ever, and it goes on then.
 
     The row is polled rather than signalled, so the result may be recorded by another process.
 
     Raises:
         InputError, ProblemError: the source cannot be used.
-        ProblemError: the worker's problem with the checkpoint; 503 when no worker answers in time
-            or the queue is down. No super-network is left behind.
+        ProblemError: the worker's problem with the checkpoint. No super-network is left behind.
     """
     supernet_id = new_id("supernet")
     await run_in_threadpool(_store, service, source, supernet_id, name)
-    try:
-        state = await _wait(service, supernet_id)
-    finally:  # also when the client has gone
-        discarded = await asyncio.shield(run_in_threadpool(_discard, service, supernet_id))
-    if isinstance(state, Problem):
-        raise ProblemError(state)
-    if discarded:
-        raise ProblemError(await run_in_threadpool(_why_unread, service))
-    return await run_in_threadpool(_read, service, supernet_id)
+    if await run_in_threadpool(send_inspection, service, supernet_id):
+        await _wait(service, supernet_id)
+    return await run_in_threadpool(_answer, service, supernet_id)
 
 
 def _store(service: Service, source: Source, supernet_id: str, name: str | None) -> None:
@@ -71,64 +76,101 @@ def _store(service: Service, source: Source, supernet_id: str, name: str | None)
     )
     with service.database.write() as session:
         session.add(row)
+
+
+def send_inspection(service: Service, supernet_id: str) -> bool:
+    """Have a worker read a checkpoint; False when the queue cannot be reached just now."""
+    with service.database.write() as session:
+        digest = repository.mark_asked(session, supernet_id, clock(session))
+    if digest is None:
+        return True
     try:
         service.queue.send(InspectSupernet(supernet_id=supernet_id, digest=digest))
+        generation = service.queue.lasting_generation()
     except QueueUnavailableError as error:
-        _discard(service, supernet_id)
-        raise refuse("queue-unavailable", "the message broker does not answer") from error
+        log.warning("%s: the queue cannot be reached, its reading has to wait: %s", digest, error)
+        with service.database.write() as session:
+            repository.mark_unsent(session, supernet_id)
+        return False
+    with service.database.write() as session:
+        repository.mark_sent(session, supernet_id, generation)
+    return True
 
 
-async def _wait(service: Service, supernet_id: str) -> SupernetState | Problem:
-    heard = looked = time.monotonic()
-    deadline = heard + service.settings.inspection_timeout_seconds
-    while True:
-        outcome = await run_in_threadpool(_outcome, service, supernet_id)
-        moment = time.monotonic()
-        if outcome is not SupernetState.READING or moment > deadline:
-            return outcome
+def resend_inspections(service: Service) -> None:
+    """Have every checkpoint read whose message the queue has lost."""
+    with service.database.read() as session:
+        rows = repository.reading(session)
+    if not rows:
+        return
+    try:
+        generation = service.queue.lasting_generation()
+    except QueueUnavailableError:
+        return  # this is called again once it can be reached
+    for row in rows:
+        if generation is None or row.sent_generation != generation:
+            send_inspection(service, row.id)
+
+
+def pursue(service: Service, row: SupernetRow) -> SupernetPending:
+    """A super-network that is not ready, as REST shows it; its reading is asked for again if need
+    be."""
+    if row.state == SupernetState.FAILED:
+        return reading.pending(row)
+    with service.database.read() as session:
+        present, moment = presence.look(session, service.silence), clock(session)
+    held = {job for worker in present.workers for job in worker.evaluating}
+    try:
+        generation = service.queue.lasting_generation()
+    except QueueUnavailableError:
+        return reading.pending(row, "the message broker, which does not answer")
+    unsent = row.sent_at is None or (
+        generation is not None and row.sent_generation not in (None, generation)
+    )
+    late = row.sent_at is not None and moment - row.sent_at > timedelta(seconds=LEASE_SECONDS)
+    if unsent or (late and present.workers and f"{row.id}/inspection" not in held):
+        send_inspection(service, row.id)
+    return reading.pending(row, present.lacking())
+
+
+async def _wait(service: Service, supernet_id: str) -> None:
+    """Until a worker has read the checkpoint, or the patience of a request is over.
+
+    It is over sooner when the processes that would read it are not there.
+    """
+    complete = looked = time.monotonic()
+    deadline = complete + service.settings.inspection_timeout_seconds
+    while await run_in_threadpool(_is_reading, service, supernet_id):
+        if (moment := time.monotonic()) > deadline:
+            return
         if moment - looked > LOOK_SECONDS:
             looked = moment
-            if await run_in_threadpool(_missing, service) is not ProcessKind.COORDINATOR:
-                heard = moment
-            elif moment - heard > PATIENCE_SECONDS:
-                return outcome
+            if await run_in_threadpool(_lacking, service) is None:
+                complete = moment
+            elif moment - complete > PATIENCE_SECONDS:
+                return
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _missing(service: Service) -> ProcessKind | None:
+def _lacking(service: Service) -> str | None:
     with service.database.read() as session:
-        return presence.missing(session, service.settings.worker_silence_seconds)
+        return presence.look(session, service.silence).lacking()
 
 
-def _why_unread(service: Service) -> Problem:
-    """Which process was missing, as far as that can be told."""
-    missing = _missing(service)
-    if missing is ProcessKind.COORDINATOR:
-        return problem("no-coordinator", presence.NO_COORDINATOR)
-    seconds = service.settings.inspection_timeout_seconds
-    detail = f"no worker read the checkpoint within {seconds:g} seconds"
-    if missing is ProcessKind.WORKER:
-        detail += f": {presence.NO_WORKER}"
-    return problem("no-worker", detail)
-
-
-def _outcome(service: Service, supernet_id: str) -> SupernetState | Problem:
+def _is_reading(service: Service, supernet_id: str) -> bool:
     with service.database.read() as session:
-        found = repository.outcome(session, supernet_id)
-    if found is None:
-        return SupernetState.READING  # swept by another process: will time out
-    state, problem = found
-    return state if problem is None else Problem.model_validate(problem)
+        return repository.state(session, supernet_id) is SupernetState.READING
 
 
-def _discard(service: Service, supernet_id: str) -> bool:
+def _answer(service: Service, supernet_id: str) -> SupernetRead | SupernetPending:
     with service.database.write() as session:
-        return repository.discard_unless_ready(session, supernet_id)
-
-
-def _read(service: Service, supernet_id: str) -> SupernetRead:
-    with service.database.read() as session:
-        row = repository.ready(session, supernet_id)
+        row = session.get(SupernetRow, supernet_id)
         if row is None:
             raise refuse("not-found", f"super-network {supernet_id} was deleted meanwhile")
-        return reading.read(row)
+        if row.state == SupernetState.READY:
+            return reading.read(row)
+        if row.state == SupernetState.FAILED:
+            session.delete(row)
+    if row.state == SupernetState.FAILED:
+        raise ProblemError(Problem.model_validate(row.problem))
+    return pursue(service, row)

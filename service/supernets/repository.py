@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,19 +16,13 @@ from service.searches.tables import SearchRow
 from service.supernets.tables import SupernetRow, SupernetState
 
 
-def ready(session: Session, supernet_id: str) -> SupernetRow | None:
-    """The super-network, unless it is unknown or not ready."""
-    row = session.get(SupernetRow, supernet_id)
-    return row if row is not None and row.state == SupernetState.READY else None
-
-
 def page(
     session: Session, *, limit: int, cursor: str | None
 ) -> tuple[list[SupernetRow], str | None]:
-    """Ready super-networks, the newest first."""
+    """Super-networks, the newest first, whatever their state."""
     return newest_page(
         session,
-        select(SupernetRow).where(SupernetRow.state == SupernetState.READY),
+        select(SupernetRow),
         SupernetRow.created_at,
         SupernetRow.id,
         limit=limit,
@@ -35,10 +30,53 @@ def page(
     )
 
 
+def reading(session: Session) -> Sequence[SupernetRow]:
+    """Those whose checkpoint no worker has read yet, the oldest first."""
+    return session.scalars(
+        select(SupernetRow)
+        .where(SupernetRow.state == SupernetState.READING)
+        .order_by(SupernetRow.created_at)
+    ).all()
+
+
+def state(session: Session, supernet_id: str) -> SupernetState | None:
+    """The state of a super-network, if there is one."""
+    found = session.scalars(
+        select(SupernetRow.state).where(SupernetRow.id == supernet_id)
+    ).one_or_none()
+    return None if found is None else SupernetState(found)
+
+
+def mark_asked(session: Session, supernet_id: str, moment: datetime) -> str | None:
+    """A worker is about to be asked to read the checkpoint; its digest, None when it was read."""
+    return session.scalars(
+        update(SupernetRow)
+        .where(SupernetRow.id == supernet_id, SupernetRow.state == SupernetState.READING)
+        .values(sent_at=moment)
+        .returning(SupernetRow.digest)
+    ).one_or_none()
+
+
+def mark_sent(session: Session, supernet_id: str, generation: str | None) -> None:
+    """A message carries it now, in this generation of a queue that lasts; None: it does not."""
+    session.execute(
+        update(SupernetRow).where(SupernetRow.id == supernet_id).values(sent_generation=generation)
+    )
+
+
+def mark_unsent(session: Session, supernet_id: str) -> None:
+    """No message carries it."""
+    session.execute(
+        update(SupernetRow)
+        .where(SupernetRow.id == supernet_id)
+        .values(sent_at=None, sent_generation=None)
+    )
+
+
 def record_report(
     session: Session, supernet_id: str, report: SupernetReport, summary: dict[str, Any]
 ) -> None:
-    """Make a super-network ready; no effect when nobody waits for it any more."""
+    """Make a super-network ready; no effect when it was deleted meanwhile."""
     _leave_reading(
         session,
         supernet_id,
@@ -53,7 +91,7 @@ def record_rejection(session: Session, supernet_id: str, problem: Problem) -> No
     _leave_reading(
         session,
         supernet_id,
-        state=SupernetState.REJECTED,
+        state=SupernetState.FAILED,
         problem=problem.model_dump(mode="json"),
     )
 
@@ -66,31 +104,11 @@ def _leave_reading(session: Session, supernet_id: str, **values: Any) -> None:
     )
 
 
-def outcome(
-    session: Session, supernet_id: str
-) -> tuple[SupernetState, dict[str, Any] | None] | None:
-    """The state of a super-network, and the problem if it was rejected."""
-    row = session.execute(
-        select(SupernetRow.state, SupernetRow.problem).where(SupernetRow.id == supernet_id)
-    ).one_or_none()
-    return None if row is None else (SupernetState(row.state), row.problem)
-
-
-def discard_unless_ready(session: Session, supernet_id: str) -> bool:
-    """Delete a super-network that nobody waits for; False when it became ready after all."""
-    deleted = session.execute(
-        delete(SupernetRow)
-        .where(SupernetRow.id == supernet_id, SupernetRow.state != SupernetState.READY)
-        .returning(SupernetRow.id)
-    )
-    return deleted.first() is not None
-
-
 def sweep(session: Session, before: datetime) -> None:
-    """Delete registrations that were begun before this moment and never finished."""
+    """Delete super-networks whose checkpoint was found to be unusable, registered before this."""
     session.execute(
         delete(SupernetRow).where(
-            SupernetRow.state != SupernetState.READY, SupernetRow.created_at < before
+            SupernetRow.state == SupernetState.FAILED, SupernetRow.created_at < before
         )
     )
 

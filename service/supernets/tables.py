@@ -13,11 +13,11 @@ from service.database import Table
 
 
 class SupernetState(StrEnum):
-    """Only ``ready`` super-networks are ever shown or used."""
+    """``reading -> ready | failed``; only ``ready`` super-networks can be used."""
 
     READING = "reading"
     READY = "ready"
-    REJECTED = "rejected"
+    FAILED = "failed"
 
 
 class SupernetRow(Table):
@@ -37,4 +37,8 @@ class SupernetRow(Table):
     report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     """The worker's `SupernetReport`; large when the base is sparse."""
     problem: Mapped[dict[str, Any] | None]
-    """Why the checkpoint was rejected."""
+    """Why the checkpoint cannot be used."""
+    sent_at: Mapped[datetime | None]
+    """When a worker was last asked to read it."""
+    sent_generation: Mapped[str | None] = mapped_column(String(100))
+    """Of the queue then, where that outlives the process; None before."""

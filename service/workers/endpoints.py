@@ -7,6 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 
 from api_schemas.paging import Page
+from api_schemas.precision import Precision
 from api_schemas.workers import WorkerRead
 from service import presence
 from service.http.paging import Limit
@@ -38,6 +39,8 @@ def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
                 alive=is_alive(row),
                 evaluations=row.evaluations,
                 warm_supernets=row.warm_supernets,
+                precision=Precision(row.precision or Precision.FLOAT32),
+                precisions=[Precision(each) for each in row.precisions or [Precision.FLOAT32]],
                 started_at=row.started_at,
                 last_seen_at=row.last_seen_at,
             )

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api_schemas.messages import WorkerAlive
+from api_schemas.precision import Precision
 from service.database import clock, clock_in_sql
 from service.workers.tables import WorkerRow
 
@@ -25,8 +26,25 @@ def record(session: Session, result: WorkerAlive) -> None:
             started_at=result.started_at,
             last_seen_at=clock_in_sql(session),
             stopping=result.stopping,
+            precision=result.precision,
+            precisions=list(result.precisions),
         )
     )
+
+
+def preferred_precision(session: Session, silence: timedelta) -> Precision:
+    """What most of the living workers measure in unless told otherwise, of equally many float32.
+
+    Where none lives, what the worker heard from last did: float32 if there was none.
+    """
+    rows = alive(session, silence) or latest(session, 1)[0]
+    wide = sum(row.precision == Precision.BFLOAT16 for row in rows)
+    return Precision.BFLOAT16 if 2 * wide > len(rows) else Precision.FLOAT32
+
+
+def able(rows: Sequence[WorkerRow], precision: Precision) -> int:
+    """How many of these workers measure in a precision, if they are asked to."""
+    return sum(precision in (row.precisions or [Precision.FLOAT32]) for row in rows)
 
 
 def latest(session: Session, limit: int) -> tuple[Sequence[WorkerRow], datetime]:

@@ -25,3 +25,6 @@ class WorkerRow(Table):
     started_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     stopping: Mapped[bool]
+    precision: Mapped[str | None] = mapped_column(String(16))
+    precisions: Mapped[list[Any] | None]
+    """What it prefers to measure in, and all that it can; None of one that does not say."""

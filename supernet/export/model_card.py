@@ -70,6 +70,9 @@ def model_card(
     cost = "\n".join(
         f"| {name} | {_number(known.get(name, value))} |" for name, value in card.cost.items()
     )
+    how = f"at most {card.max_length} tokens a row"
+    if card.precision is not None:
+        how += f", in {card.precision}"
     return f"""---
 library_name: {library}
 pipeline_tag: text-classification
@@ -88,7 +91,7 @@ A subnet of the {supernet.architecture.model_type} super-network *{card.supernet
 {code}
 ## Measured
 
-On *{card.dataset_name}* ({card.dataset_rows} rows), at most {card.max_length} tokens a row:
+On *{card.dataset_name}* ({card.dataset_rows} rows), {how}:
 
 | metric | value |
 | --- | --- |

@@ -1,4 +1,5 @@
-"""`elasticnas`, whose worker is killed by one subnet: the process dies as from a fault in a kernel.
+"""`elasticnas`, whose worker is killed by one subnet: the process dies as from a fault in a kernel,
+or it hangs for ever.
 
 Also run as the main module of the process that measures a subnet apart.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import time
 
 from supernet import evaluation
 
@@ -19,6 +21,8 @@ real_activate = evaluation.activate
 def activate(supernet, subnet, *splice):
     maximal = supernet.space.maximal
     if {name: choice for name, choice in subnet.items() if choice != maximal[name]} == POISON:
+        if "POISON_HANGS" in os.environ:
+            time.sleep(10**9)
         faulthandler._sigsegv()
     return real_activate(supernet, subnet, *splice)
 

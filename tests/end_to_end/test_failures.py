@@ -284,3 +284,36 @@ def test_a_subnet_that_kills_its_worker_fails_alone_with_its_traceback(team: Tea
     assert failed["error"]["type"] == "/problems/evaluation-failed"
     assert "SIGSEGV" in failed["error"]["detail"]
     assert "in activate" in failed["error"]["traceback"]
+
+
+@pytest.mark.slow
+def test_a_subnet_that_hangs_fails_alone_after_its_time_limit(team: Team):
+    """Two workers are ended over it, and a process of its own is killed."""
+    space = team.server.client.get(f"/v1/supernets/{team.ids[0]}/space").json()["dimensions"]
+    smallest = [{d["name"]: d["choices"][-1]} for d in space[:2]]
+    assert team.worker.stop() == 0
+    script = Path(__file__).parent / "poisoned_worker.py"
+    hanging = team.cluster.worker(
+        script,
+        POISON=json.dumps(smallest[0]),
+        POISON_HANGS="1",
+        ELASTICNAS_WORKER_EVALUATION_TIMEOUT_SECONDS="15",
+        ELASTICNAS_WORKER_HEARTBEAT_SECONDS="1",
+    )
+    stop_supervising = team.cluster.supervise(hanging)
+    try:
+        team.begin(initial_subnets=[{}, *smallest], budget={"evaluations": 3})
+        until(
+            lambda: team.server.read(team.search)["state"] == "completed",
+            timeout=900,
+            says=team.cluster.logs(),
+        )
+    finally:
+        stop_supervising()
+        assert hanging.stop() == 0
+    progress = team.progress()
+    assert (progress["completed"], progress["failed"]) == (2, 1)
+    failed = team.server.evaluations(team.search)[1]
+    assert failed["error"]["type"] == "/problems/evaluation-timeout"
+    assert "in activate" in failed["error"]["traceback"]
+    assert "workers died over 1" in hanging.log()

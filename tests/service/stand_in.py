@@ -29,6 +29,7 @@ from api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
 from api_schemas.spaces import Dimension, DimensionKind
 from api_schemas.supernets import Method, SupernetReport
@@ -143,6 +144,7 @@ class StandInWorker:
         self.lose_verifications = 0
         self.verification_problem: Problem | None = None
         self.declined: list[int] = []
+        self.measures_in: Precision | None = None
         self.duration = 0.5
         self._broker = broker
         self._blobs = blobs
@@ -190,14 +192,22 @@ class StandInWorker:
             )
         )
 
-    def heartbeat(self, *, stopping: bool = False) -> None:
+    def heartbeat(
+        self,
+        *,
+        stopping: bool = False,
+        name: str = NAME,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
         self.send(
             WorkerAlive(
-                worker=NAME,
+                worker=name,
                 device="arithmetic",
                 started_at=datetime.now(UTC),
                 evaluations=len(self.evaluated),
                 warm_supernets=(),
+                precision=precision,
+                precisions=tuple(dict.fromkeys((Precision.FLOAT32, precision))),
                 stopping=stopping,
             )
         )
@@ -249,6 +259,7 @@ class StandInWorker:
                 SubnetOutcome(
                     number=item.number,
                     attempt=item.attempt,
+                    precision=self.measures_in or message.precision,
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
@@ -280,6 +291,7 @@ class StandInWorker:
             SubnetsVerified(
                 search_id=message.search_id,
                 numbers=tuple(item.number for item in message.subnets),
+                attempt=message.subnets[0].attempt,
                 verified=None if self.verification_problem else tuple(found),
                 problem=self.verification_problem,
             )

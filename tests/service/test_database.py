@@ -16,9 +16,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
+from api_schemas.precision import Precision
 from service import tables
 from service.database import Database
 from service.datasets.tables import DatasetRow
+from service.workers import repository as workers
 from service.workers.tables import WorkerRow
 
 
@@ -77,6 +79,37 @@ def test_label_names_of_earlier_versions_were_given_unless_they_are_sorted(datab
         "numbers": False,
     }
     assert {row.id: row.label_names for row in rows} == stored
+
+
+def test_a_database_of_the_version_before_is_brought_up_to_date(database_url: str):
+    """With a registration that was rejected, a search under way, a worker and an export."""
+    opened = Database(database_url)
+    opened.migrate("0004")
+    with opened.write() as session:
+        for state in ("ready", "rejected", "reading"):
+            session.execute(
+                text(
+                    "INSERT INTO supernets (id, name, state, digest, size_bytes, created_at)"
+                    " VALUES (:state, 'n', :state, 'd', 1, '2026-11-21 00:00:00.000000')"
+                ).bindparams(state=state)
+            )
+        session.execute(
+            text(
+                "INSERT INTO workers (name, device, evaluations, warm_supernets, evaluating,"
+                " started_at, last_seen_at, stopping)"
+                " VALUES ('w', 'cpu', 1, '[]', '[]', '2026-11-21 00:00:00.000000',"
+                " '2026-11-21 00:00:00.000000', false)"
+            )
+        )
+    opened.migrate()
+    with opened.read() as session:
+        states = session.execute(text("SELECT id, state FROM supernets ORDER BY id")).all()
+        assert states == [("reading", "reading"), ("ready", "ready"), ("rejected", "failed")]
+        row = session.get_one(WorkerRow, "w")
+        assert (row.precision, row.precisions) == (None, None)
+        assert workers.able([row], Precision.FLOAT32) == 1
+        assert workers.able([row], Precision.BFLOAT16) == 0
+    opened.close()
 
 
 def test_moments_come_back_in_utc(database: Database):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from service.database import Database
 from service.settings import ServiceSettings
 from tests.service.running import running_service, tar_of
@@ -53,39 +55,41 @@ def test_without_a_coordinator_everything_says_so(database_url, tmp_path):
         assert "elasticnas coordinate" in answer.json()["detail"]
         assert [each["alive"] for each in running.get("/v1/workers")["items"]] == [None]
         search_id = running.search(**body)
-        assert running.get(f"/v1/searches/{search_id}")["waits_for"] == "coordinator"
-        assert [s["waits_for"] for s in running.get("/v1/searches")["items"]] == ["coordinator"]
+        assert running.get(f"/v1/searches/{search_id}")["waiting_for"].startswith("a coordinator")
+        assert all(
+            s["waiting_for"].startswith("a coordinator")
+            for s in running.get("/v1/searches")["items"]
+        )
 
 
-def test_a_registration_says_that_there_is_no_coordinator(sqlite_url, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "lacking"),
+    [({"coordinate": False}, "a coordinator"), ({"worker_runs": False}, "a worker")],
+    ids=["coordinator", "worker"],
+)
+def test_a_registration_says_which_process_is_missing(
+    sqlite_url, tmp_path, monkeypatch, options, lacking
+):
+    """And is answered long before its patience is over."""
     monkeypatch.setattr("service.supernets.registration.PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr("service.supernets.registration.LOOK_SECONDS", 0.1)
-    options = {"coordinate": False, "inspection_timeout_seconds": 600}
-    with running_service(sqlite_url, tmp_path, **options) as running:
+    with running_service(
+        sqlite_url, tmp_path, inspection_timeout_seconds=600, **options
+    ) as running:
         archive = tar_of({"base/x": "1"})
         answer = running.client.post("/v1/supernets", files={"archive": ("net.tar", archive)})
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems/no-coordinator"
-    assert "elasticnas coordinate" in answer.json()["detail"]
-
-
-def test_a_registration_says_that_there_is_no_worker(sqlite_url, tmp_path):
-    options = {"worker_runs": False, "inspection_timeout_seconds": 0.5}
-    with running_service(sqlite_url, tmp_path, **options) as running:
-        archive = tar_of({"base/x": "1"})
-        answer = running.client.post("/v1/supernets", files={"archive": ("net.tar", archive)})
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems/no-worker"
-    assert "elasticnas worker" in answer.json()["detail"]
+        assert answer.status_code == 202
+        assert answer.json()["waiting_for"].startswith(lacking)
+        assert running.get(answer.headers["location"])["waiting_for"].startswith(lacking)
 
 
 def test_a_running_search_says_that_there_is_no_worker(service):
     body = service.body()
     service.worker.open.clear()
     search_id = service.search(**body)
-    assert service.get(f"/v1/searches/{search_id}")["waits_for"] == "worker"
+    assert service.get(f"/v1/searches/{search_id}")["waiting_for"].startswith("a worker")
     service.worker.heartbeat()
-    service.until(lambda: service.get(f"/v1/searches/{search_id}")["waits_for"] is None)
+    service.until(lambda: service.get(f"/v1/searches/{search_id}")["waiting_for"] is None)
     service.worker.open.set()
     service.wait(search_id)
 

@@ -67,6 +67,15 @@ def test_a_delivery_is_counted_each_time_it_is_begun(pair: Pair):
     assert signals.begin("s/1/2") == 1
 
 
+def test_a_delivery_that_was_finished_is_counted_anew(pair: Pair):
+    """What is counted are the workers that died over it."""
+    signals = pair[1]
+    for _ in range(5):
+        assert signals.begin("s/1/1") == 1
+        signals.finish("s/1/1")
+    assert [signals.begin("s/1/1") for _ in range(2)] == [1, 2]
+
+
 def test_a_lane_shows_its_head_until_that_is_taken(pair: Pair):
     broker, signals = pair
     queue = Queue(broker, signals)

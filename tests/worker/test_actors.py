@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import dramatiq
 import pyarrow as pa
@@ -36,6 +37,9 @@ from supernet import evaluation as evaluating
 from tests.supernet.tiny import sentences, write_checkpoint
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
+
+PATIENCE = 600_000
+"""Milliseconds: a process of its own takes long to start on a busy machine."""
 
 
 class FolderOfBlobs:
@@ -67,7 +71,7 @@ class FolderOfBlobs:
 class Bench:
     """A running worker, and what it has sent back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
         self.blobs = FolderOfBlobs(folder / "blobs")
         self.broker = StubBroker(middleware=[])
@@ -77,7 +81,7 @@ class Bench:
         )(self._record)
         self.signals = LocalSignals(self.broker)
         self.runtime = WorkerRuntime(
-            WorkerSettings(device="cpu", cache_dir=folder / "cache"),
+            WorkerSettings(device="cpu", cache_dir=folder / "cache", **settings),
             self.blobs,
             self.broker,
             self.signals,
@@ -106,8 +110,8 @@ class Bench:
                 options={},
             )
         )
-        self.broker.join(message.lane, timeout=60_000)
-        self.broker.join(WorkerResult.queue, timeout=60_000)
+        self.broker.join(message.lane, timeout=PATIENCE)
+        self.broker.join(WorkerResult.queue, timeout=PATIENCE)
         return [result for result in self.results if not isinstance(result, WorkerAlive)]
 
     def checkpoint(self, **options) -> str:

@@ -160,7 +160,7 @@ def test_a_delivery_that_was_answered_is_not_measured_again(
 ):
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     monkeypatch.setattr(
-        bench.signals, "is_finished", lambda delivery: delivery == "s1/0/1", raising=True
+        bench.signals, "is_finished", lambda delivery: delivery == "s1/0/1/0", raising=True
     )
     result = bench.ask(message)[1]
     assert isinstance(result, SubnetsEvaluated)
@@ -170,7 +170,7 @@ def test_a_delivery_that_was_answered_is_not_measured_again(
 def test_a_batch_that_a_worker_died_over_is_reported_subnet_by_subnet(bench: Bench):
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     for number in range(2):
-        bench.signals.begin(f"s1/{number}/1")
+        bench.signals.begin(f"s1/{number}/1/0")
     _, first, second = bench.ask(message)
     assert isinstance(first, SubnetsEvaluated)
     assert isinstance(second, SubnetsEvaluated)
@@ -189,7 +189,7 @@ def test_what_a_worker_died_over_is_measured_without_shared_activations(
 
     monkeypatch.setattr(actors, "measure", measure)
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
-    bench.signals.begin("s1/1/1")
+    bench.signals.begin("s1/1/1/0")
     bench.ask(message)
     assert sorted(asked) == [False, True]
 
@@ -202,10 +202,10 @@ def test_the_third_attempt_is_made_in_a_process_of_its_own(
     apart = []
     real = isolation.measure_apart
     monkeypatch.setattr(
-        "worker.actors.measure_apart", lambda given: (apart.append(given), real(given))[1]
+        "worker.actors.measure_apart", lambda *given: (apart.append(given), real(*given))[1]
     )
     for _ in range(2):
-        bench.signals.begin("s2/0/1")
+        bench.signals.begin("s2/0/1/0")
     found = bench.ask(message.model_copy(update={"search_id": "s2"}))[1]
     assert isinstance(expected, SubnetsEvaluated)
     assert isinstance(found, SubnetsEvaluated)
@@ -227,7 +227,7 @@ def test_a_worker_without_room_on_its_disk_says_so(bench: Bench, monkeypatch: py
 def test_a_checkpoint_that_kills_whoever_reads_it_is_given_up(bench: Bench):
     digest = bench.checkpoint()
     for _ in range(3):
-        bench.signals.begin("inspection/n1")
+        bench.signals.begin("n1/inspection")
     [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
     assert isinstance(result, SupernetInspected)
     assert result.problem is not None

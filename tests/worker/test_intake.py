@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from api_schemas.messages import ExportSubnet, InspectSupernet, lane_of
+from api_schemas.precision import Precision
 from service.signals import LocalSignals
 from worker import intake as module
 from worker.intake import Intake
@@ -19,14 +21,14 @@ MODELS = {name: name * 64 for name in "abc"}
 class Desk:
     """A broker with messages, and a worker that holds some models."""
 
-    def __init__(self, held: str = "", *, load: float | None = 0.1, **options: bool) -> None:
+    def __init__(self, held: str = "", *, load: float | None = 0.1, **options: Any) -> None:
         self.broker = StubBroker(middleware=[])
         self.signals = LocalSignals(self.broker)
         self.held = held
         self.intake = Intake(
             self.broker,
             self.signals,
-            held=lambda: [MODELS[name] for name in self.held],
+            held=lambda: [lane_of(MODELS[name]) for name in self.held],
             load_seconds=lambda: load,
             **{"alone": False, **options},
         )
@@ -107,6 +109,23 @@ def test_alone_or_without_affinity_nothing_waits():
         desk = Desk(held="a", load=10.0, **options)
         desk.put("b")
         assert desk.take() == "b"
+
+
+def test_a_precision_that_this_worker_does_not_compute_in_is_left_to_others():
+    narrow = Desk(held="a", alone=True, precisions=(Precision.FLOAT32,))
+    wide = lane_of(MODELS["a"], Precision.BFLOAT16)
+    assert wide != lane_of(MODELS["a"])
+    for lane, name in ((wide, "wide"), (lane_of(MODELS["a"]), "narrow")):
+        narrow.broker.declare_queue(lane)
+        narrow.signals.open_lane(lane)
+        narrow.broker.enqueue(
+            dramatiq.Message(queue_name=lane, actor_name=name, args=(), kwargs={}, options={})
+        )
+    assert narrow.drain() == ["narrow"]
+    able = Intake(narrow.broker, narrow.signals, held=tuple, load_seconds=lambda: 0.0, alone=True)
+    taken = able.take()
+    assert taken is not None
+    assert taken.message.actor_name == "wide"
 
 
 def test_only_one_message_is_held_at_a_time():

@@ -12,7 +12,7 @@ from api_schemas.messages import EvaluateSubnets, SubnetsEvaluated
 from api_schemas.racing import Racing, Rival
 from search.racing import PILOTS, Course, pack, unpack
 from tests.worker.test_actors import Bench, evaluation
-from worker.isolation import Measurement, measured
+from worker.isolation import Measurement, loaded
 
 ROWS = 100
 PERFECT = Rival(number=7, hits=pack(np.ones(ROWS, dtype=bool)))
@@ -82,10 +82,10 @@ def test_what_is_measured_apart_runs_the_same_race(
     [_, together] = bench.ask(race)
     asked: list[Measurement] = []
     monkeypatch.setattr(
-        "worker.actors.measure_apart", lambda it: (asked.append(it), measured(it))[1]
+        "worker.actors.measure_apart", lambda it, _: (asked.append(it), loaded(it)())[1]
     )
     for _ in range(2):
-        bench.signals.begin("s2/1/1")
+        bench.signals.begin("s2/1/1/0")
     alone = {"search_id": "s2", "subnets": race.subnets[1:]}
     [_, apart] = bench.ask(race.model_copy(update=alone))
     assert isinstance(together, SubnetsEvaluated)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from api_schemas.precision import Precision
 from api_schemas.problems import InputError
 from worker.settings import WorkerSettings
 
@@ -24,18 +25,20 @@ def capabilities(monkeypatch: pytest.MonkeyPatch, **present: bool) -> None:
 def test_bfloat16_is_refused_where_the_processor_would_emulate_it(monkeypatch):
     capabilities(monkeypatch, avx512_bf16=False, amx_bf16=False)
     with pytest.raises(InputError, match="AVX512-BF16") as refusal:
-        WorkerSettings(device="cpu", dtype="bfloat16").torch_dtype()
+        WorkerSettings(device="cpu", dtype="bfloat16").precision()
     problem = str(refusal.value)
     assert "dtype" in problem
     assert "bfloat16" in problem
     assert "use float32" in problem
-    assert WorkerSettings(device="cpu").torch_dtype() is torch.float32
+    assert WorkerSettings(device="cpu").precision() is Precision.FLOAT32
+    assert WorkerSettings(device="cpu").precisions() == (Precision.FLOAT32,)
 
 
 @pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", "bf16"])
 def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch, instructions):
     capabilities(monkeypatch, **{instructions: True})
-    assert WorkerSettings(device="cpu", dtype="bfloat16").torch_dtype() is torch.bfloat16
+    assert WorkerSettings(device="cpu", dtype="bfloat16").precision() is Precision.BFLOAT16
+    assert WorkerSettings(device="cpu").precisions() == tuple(Precision)
 
 
 def test_only_what_nobody_has_set_is_calibrated(monkeypatch):

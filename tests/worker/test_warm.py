@@ -17,7 +17,6 @@ def models(
         bench.blobs,
         bench.folder / "warm",
         device=torch.device("cpu"),
-        dtype=torch.float32,
         token_budget=512,
         capacity=capacity,
         memory_bytes=memory_bytes,

@@ -11,6 +11,8 @@ import pytest
 
 from api_schemas.problems import Problem
 from service.blobs import LocalBlobs
+from service.exports.building import resend_exports
+from service.queue import Queue
 from tests.service.running import Running, running_service
 
 NOT_RANKS_ONLY = Problem(
@@ -108,6 +110,49 @@ def test_only_completed_evaluations_have_weights(service):
     assert service.client.get(f"{url}/999/weights").status_code == 404
     assert service.client.get(f"{url}/0/weights?format=onnx").status_code == 422
     assert service.client.get("/v1/searches/nope/subnets/0/weights").status_code == 404
+
+
+def test_a_poll_of_an_export_takes_no_lock(finished):
+    """Where another writes for long, as a large transaction does, a poll is answered at once."""
+    service, url = finished
+    service.worker.exports_open.clear()
+    assert service.client.get(url).status_code == 202
+    database = service.client.app.state.service.database
+    writes = []
+    real = database.write
+    database.write = lambda: (writes.append(1), real())[1]
+    try:
+        for _ in range(3):
+            assert service.client.get(url).status_code == 202
+        assert writes == []
+        service.worker.exports_open.set()
+        assert built(service, url).status_code == 200
+        before = len(writes)
+        assert service.client.get(url).status_code == 200
+        assert len(writes) == before
+    finally:
+        database.write = real
+
+
+def test_a_coordinator_that_starts_asks_only_for_exports_that_the_queue_lost(
+    finished, monkeypatch: pytest.MonkeyPatch
+):
+    service, url = finished
+    generation = ["one"]
+    monkeypatch.setattr(Queue, "lasting_generation", lambda _: generation[0])
+    service.worker.exports_open.clear()
+    assert service.client.get(url).status_code == 202
+    sent = []
+    monkeypatch.setattr(Queue, "send", lambda _, message: sent.append(message))
+    running = service.client.app.state.service
+    resend_exports(running)
+    assert sent == []
+    generation[0] = "two"
+    resend_exports(running)
+    assert [message.format for message in sent] == ["transformers"]
+    resend_exports(running)
+    assert len(sent) == 1
+    service.worker.exports_open.set()
 
 
 def test_an_export_in_progress_survives_the_process(database_url: str, tmp_path: Path):

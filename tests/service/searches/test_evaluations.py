@@ -18,7 +18,8 @@ GROWN = 3000
 
 
 def poll(session: Session, service: Service, search_id: str) -> None:
-    reading.read_searches(session, service.known, [session.get_one(SearchRow, search_id)])
+    row = session.get_one(SearchRow, search_id)
+    reading.read_searches(session, service.known, [row], service.silence)
 
 
 def answers(session: Session, search_id: str) -> None:

@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from api_schemas.problems import Problem
+from service.searches import active
 from tests.service.running import running_service
 
 
@@ -84,16 +85,82 @@ def test_a_verification_goes_on_after_a_restart(database_url, tmp_path):
         assert len(running.worker.verifications) == 1
 
 
-def test_a_verification_that_fails_says_why_and_the_search_is_completed(light_service):
-    light_service.worker.verification_problem = Problem(
-        type="/problems/verification-failed", title="No", status=500, detail="out of luck"
+def failing(running, status: int = 422) -> Problem:
+    running.worker.verification_problem = Problem(
+        type="/problems/verification-failed", title="No", status=status, detail="out of luck"
     )
-    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
-    light_service.wait(search_id)
-    for point in light_service.get(f"/v1/searches/{search_id}/front")["items"]:
+    return running.worker.verification_problem
+
+
+def test_a_verification_that_fails_says_why_and_can_be_retried(service):
+    failing(service)
+    search_id = service.search(dataset_id=service.dataset(rows=20), verify=0.5)
+    service.wait(search_id)
+    url = f"/v1/searches/{search_id}"
+    for point in service.get(f"{url}/front")["items"]:
         assert point["state"] == "completed"
         assert point["verified"] is None
         assert point["error"]["detail"] == "out of luck"
+    before = len(service.worker.evaluated)
+    service.worker.verification_problem = None
+    assert service.client.post(f"{url}/retry").json()["state"] in ("queued", "running")
+    service.wait(search_id, "queued", "running", "completed")
+    service.until(lambda: service.get(url)["state"] == "completed")
+    for point in service.get(f"{url}/front")["items"]:
+        assert point["verified"] is not None
+        assert point["error"] is None
+    assert len(service.worker.evaluated) == before
+    again = service.client.post(f"{url}/retry")
+    assert again.status_code == 409
+    assert "verification" in again.json()["detail"]
+
+
+def test_a_fault_that_may_pass_is_tried_again_by_itself(light_service, monkeypatch):
+    monkeypatch.setattr(active, "VERIFY_AGAIN_SECONDS", 0.05)
+    failing(light_service, status=500)
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.until(lambda: light_service.worker.verifications)
+    light_service.worker.verification_problem = None
+    light_service.wait(search_id)
+    front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert all(point["verified"] for point in front)
+
+
+def test_a_fault_that_does_not_pass_ends_after_three_attempts(light_service, monkeypatch):
+    monkeypatch.setattr(active, "VERIFY_AGAIN_SECONDS", 0.05)
+    failing(light_service, status=500)
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.wait(search_id, timeout=40)
+    attempts = [
+        item.attempt
+        for message in light_service.worker.verifications
+        for item in message.subnets
+        if item.number == light_service.worker.verifications[0].subnets[0].number
+    ]
+    assert attempts == [1, 2, 3]
+
+
+def test_a_verification_without_room_on_a_disk_pauses_the_search(light_service):
+    light_service.worker.verification_problem = Problem(
+        type="/problems/storage-full", title="Full", status=507, detail="no room"
+    )
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    paused = light_service.wait(search_id, "paused")
+    assert paused["error"]["detail"] == "no room"
+    light_service.worker.verification_problem = None
+    light_service.client.post(f"/v1/searches/{search_id}/resume")
+    light_service.wait(search_id)
+    front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert all(point["verified"] for point in front)
+
+
+def test_a_verification_can_be_cancelled(light_service):
+    light_service.worker.lose_verifications = 1
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.until(lambda: light_service.worker.verifications)
+    url = f"/v1/searches/{search_id}"
+    assert light_service.client.post(f"{url}/cancel").json()["state"] == "cancelled"
+    assert light_service.get(url)["progress"]["completed"] == 24
 
 
 def test_only_new_members_of_the_front_are_measured_when_a_search_is_extended(light_service):

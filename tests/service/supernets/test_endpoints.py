@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from api_schemas.problems import Problem
 from service.blobs import LocalBlobs
+from service.database import Database, now
+from service.orphans import sweep_registrations
+from service.queue import Queue, QueueUnavailableError
+from service.supernets.tables import SupernetRow
 from tests.service.running import running_service, tar_of
 
 ARCHIVE = {"archive": ("net.tar.gz", tar_of({"net/base/config.json": "{}"}, "w:gz"))}
@@ -62,14 +68,120 @@ def test_a_rejected_checkpoint_is_the_workers_problem_and_leaves_nothing(service
     assert registered(service) == []
 
 
-def test_without_a_worker_the_answer_is_503_and_nothing_is_left(database_url, tmp_path):
-    with running_service(
-        database_url, tmp_path, worker_runs=False, inspection_timeout_seconds=0.2
-    ) as running:
-        answer = running.client.post("/v1/supernets", files=ARCHIVE)
-        assert answer.status_code == 503
-        assert answer.json()["type"] == "/problems/no-worker"
+def slow(url, folder, **settings):
+    """A service whose worker answers nothing before a request's patience is over."""
+    return running_service(
+        url, folder, worker_runs=False, **{"inspection_timeout_seconds": 0.2, **settings}
+    )
+
+
+def test_a_worker_that_takes_long_is_waited_for_at_another_address(database_url, tmp_path):
+    with slow(database_url, tmp_path) as running:
+        answer = running.client.post("/v1/supernets", files=ARCHIVE, data={"name": "mine"})
+        assert answer.status_code == 202
+        assert answer.headers["retry-after"] == "1"
+        body = answer.json()
+        assert (body["name"], body["state"], body["problem"]) == ("mine", "reading", None)
+        assert body["waiting_for"].startswith("a worker: none is alive")
+        where = answer.headers["location"]
+        assert running.get(where)["state"] == "reading"
+        assert registered(running)[0]["state"] == "reading"
+        running.worker.heartbeat()
+        running.until(lambda: running.get(where)["waiting_for"] is None)
+        running.worker.start()
+        running.until(lambda: running.get(where)["state"] == "ready")
+        assert running.get(where)["space"]["size"] == 46656
+        assert running.get(f"{where}/space")["size"] == 46656
+        running.worker.stop()
+
+
+def test_what_a_slow_worker_finds_wrong_is_kept(database_url, tmp_path):
+    with slow(database_url, tmp_path) as running:
+        where = running.client.post("/v1/supernets", files=ARCHIVE).headers["location"]
+        running.worker.rejection = Problem(
+            type="/problems/invalid-checkpoint",
+            title="The checkpoint cannot be used",
+            status=422,
+            detail="nncf_config.json: unknown group",
+        )
+        running.worker.start()
+        running.until(lambda: running.get(where)["state"] == "failed")
+        assert running.get(where)["problem"]["detail"] == "nncf_config.json: unknown group"
+        answer = running.client.get(f"{where}/space")
+        assert answer.status_code == 409
+        assert "unknown group" in answer.json()["detail"]
+        database = Database(running.settings.resolved_database_url)
+        sweep_registrations(database)
+        assert running.client.delete(where).status_code == 204
         assert registered(running) == []
+        database.close()
+        running.worker.stop()
+
+
+def test_only_failed_registrations_are_swept_and_only_old_ones(database_url, tmp_path):
+    with slow(database_url, tmp_path) as running:
+        where = [
+            running.client.post("/v1/supernets", files=ARCHIVE).headers["location"]
+            for _ in range(3)
+        ]
+        names = [each.rsplit("/")[-1] for each in where]
+        database = Database(running.settings.resolved_database_url)
+        with database.write() as session:
+            for name, days, state in zip(
+                names, (30, 30, 1), ("reading", "failed", "failed"), strict=True
+            ):
+                row = session.get_one(SupernetRow, name)
+                row.created_at, row.state = now() - timedelta(days=days), state
+        sweep_registrations(database)
+        database.close()
+        statuses = [running.client.get(each).status_code for each in where]
+        assert statuses == [200, 404, 200]
+
+
+def test_what_is_being_read_can_be_deleted_and_no_search_uses_it(database_url, tmp_path):
+    with slow(database_url, tmp_path) as running:
+        where = running.client.post("/v1/supernets", files=ARCHIVE).headers["location"]
+        name = where.rsplit("/")[-1]
+        answers = [
+            running.client.post("/v1/searches", json=running.body(supernet_id=name)),
+            running.client.post(f"{where}/cost", json={}),
+            running.client.get(f"{where}/space"),
+        ]
+        for answer in answers:
+            assert answer.status_code == 409
+            assert answer.json()["type"] == "/problems/supernet-not-ready"
+            assert answer.json()["supernet_state"] == "reading"
+        assert running.client.delete(where).status_code == 204
+        assert running.client.get(where).status_code == 404
+        running.worker.start()  # its late report changes nothing
+        other = running.supernet()
+        assert [item["id"] for item in registered(running)] == [other]
+        running.worker.stop()
+
+
+def test_a_reading_goes_on_after_a_restart(database_url, tmp_path):
+    with slow(database_url, tmp_path) as running:
+        where = running.client.post("/v1/supernets", files=ARCHIVE).headers["location"]
+    with running_service(database_url, tmp_path) as running:
+        running.until(lambda: running.get(where)["state"] == "ready")
+
+
+def test_a_queue_that_is_away_loses_no_upload(light_service, monkeypatch):
+    send = Queue.send
+    away = [True]
+
+    def sent(self, message):
+        if away[0]:
+            raise QueueUnavailableError("away")
+        send(self, message)
+
+    monkeypatch.setattr(Queue, "send", sent)
+    monkeypatch.setattr(Queue, "lasting_generation", lambda _: "one")
+    answer = light_service.client.post("/v1/supernets", files=ARCHIVE)
+    assert answer.status_code == 202
+    away[0] = False
+    where = answer.headers["location"]
+    light_service.until(lambda: light_service.get(where)["state"] == "ready")
 
 
 def test_a_bad_archive_names_the_member(light_service):

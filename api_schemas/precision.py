@@ -1,0 +1,16 @@
+"""The precision in which subnets are measured."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """The floating-point type of a measurement's weights and activations.
+
+    Every worker computes in float32; not every one in bfloat16. The last digits of a metric depend
+    on it, so metrics are compared only where they were measured alike.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"

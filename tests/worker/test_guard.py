@@ -1,0 +1,263 @@
+"""One guard around every measurement: memory, time, halts, and processes that hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from api_schemas.messages import (
+    EvaluateSubnets,
+    SubnetsEvaluated,
+    SubnetsVerified,
+    VerifySubnets,
+    WorkerAlive,
+)
+from api_schemas.precision import Precision
+from api_schemas.verification import RowSplit, Verified
+from supernet.activation import ActiveSubnet
+from tests.supernet.tiny import write_checkpoint
+from tests.worker.test_actors import Bench, evaluation
+from tests.worker.test_adversity import SmallDevice
+from worker import isolation
+from worker.guard import time_limit
+
+SCRIPT = Path(__file__).parent / "hanging.py"
+SMALL = {"layer.0.ffn.width": 7}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def verification(bench: Bench, *subnets: dict[str, int], **fields) -> VerifySubnets:
+    message: EvaluateSubnets = evaluation(bench.checkpoint(), bench.dataset(), *subnets)
+    split = RowSplit(share=0.5, part="verification")
+    return VerifySubnets(**{**dict(message), "split": split, **fields})
+
+
+def verified(answers: list[object]) -> list[Verified | None]:
+    """What each subnet of a message came to, by number."""
+    found: dict[int, Verified | None] = {}
+    for answer in answers:
+        assert isinstance(answer, SubnetsVerified)
+        (number,) = answer.numbers
+        found[number] = None if answer.verified is None else answer.verified[0]
+    return [found[number] for number in sorted(found)]
+
+
+def test_a_verification_halves_its_batches_when_memory_runs_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    message = verification(bench, {}, SMALL)
+    undisturbed = verified(bench.ask(message))
+    device = SmallDevice(monkeypatch, tokens=100)
+    disturbed = verified(bench.ask(message.model_copy(update={"search_id": "s2"})))
+    assert None not in undisturbed
+    assert disturbed == undisturbed
+    assert device.batches[0] > 100 >= device.batches[-1]
+
+
+def test_a_cancelled_verification_ends_between_two_batches(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    batches = 0
+    real = ActiveSubnet.logits
+
+    def logits(active, inputs):
+        nonlocal batches
+        batches += 1
+        bench.signals.halt("s1", "ended")
+        time.sleep(0.3)  # longer than the worker waits between two looks
+        return real(active, inputs)
+
+    monkeypatch.setattr(ActiveSubnet, "logits", logits)
+    monkeypatch.setattr(bench.runtime._models, "_token_budget", 64)
+    assert bench.ask(verification(bench, {}, SMALL)) == []
+    assert batches == 1
+    assert bench.ask(verification(bench, {})) == []
+    assert batches == 1
+
+
+def test_a_paused_verification_keeps_what_it_has(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    from worker import actors, halting
+
+    monkeypatch.setattr(halting, "LOOK_SECONDS", -1.0)
+    real = actors.Verification.compare
+
+    def compare(*found):
+        bench.signals.halt("s1", "paused")
+        return real(*found)
+
+    monkeypatch.setattr(actors.Verification, "compare", compare)
+    assert len(verified(bench.ask(verification(bench, {}, SMALL)))) == 1
+
+
+def test_one_front_member_that_fails_does_not_take_the_others_with_it(bench: Bench):
+    nothing, good = verified(bench.ask(verification(bench, {"nose": 1}, {})))
+    assert nothing is None
+    assert good is not None
+
+
+def test_the_third_attempt_at_a_verification_is_made_in_a_process_of_its_own(bench: Bench):
+    message = verification(bench, SMALL)
+    expected = verified(bench.ask(message))
+    for _ in range(2):
+        bench.signals.begin("s2/0/1/0/verification")
+    assert verified(bench.ask(message.model_copy(update={"search_id": "s2"}))) == expected
+
+
+def test_what_succeeds_again_and_again_is_not_given_up(bench: Bench):
+    """A count of deaths: the worker that finished has not died."""
+    message = verification(bench, SMALL)
+    for _ in range(5):
+        (found,) = verified(bench.ask(message))
+        assert found is not None
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_what_takes_longer_than_its_time_limit_fails_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verifies: bool
+):
+    bench = Bench(tmp_path, evaluation_timeout_seconds=0.05, token_budget=64)
+    try:
+        real = ActiveSubnet.logits
+
+        def logits(active, inputs):
+            time.sleep(0.06)
+            return real(active, inputs)
+
+        monkeypatch.setattr(ActiveSubnet, "logits", logits)
+        monkeypatch.setattr(bench.runtime._actors, "is_stuck", lambda: False)
+        message = verification(bench, SMALL, **({} if verifies else {"split": None}))
+        if verifies:
+            [result] = bench.ask(message)
+            assert isinstance(result, SubnetsVerified)
+            problem = result.problem
+        else:
+            asked = EvaluateSubnets(**dict(message))
+            result = bench.ask(asked)[1]
+            assert isinstance(result, SubnetsEvaluated)
+            problem = result.outcomes[0].problem
+        assert problem is not None
+        assert problem.type == "/problems/evaluation-timeout"
+        assert "time limit of 0.05 seconds" in problem.detail
+        assert "EVALUATION_TIMEOUT_SECONDS" in problem.detail
+    finally:
+        bench.close()
+
+
+def test_the_time_limit_grows_with_the_data_unless_it_is_set():
+    assert time_limit(None, rows=0, max_length=64) == 600
+    assert time_limit(None, rows=872, max_length=64) == pytest.approx(600 + 0.02 * 872 * 64)
+    assert time_limit(5.0, rows=10**6, max_length=64) == 5.0
+
+
+def test_a_worker_that_hangs_says_that_it_lives_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its message goes to another worker then, and its process ends."""
+    release = threading.Event()
+    bench = Bench(tmp_path, evaluation_timeout_seconds=0.1, heartbeat_seconds=0.02)
+    message = evaluation(bench.checkpoint(), bench.dataset(), {})
+    real = ActiveSubnet.logits
+
+    def logits(active, inputs):
+        release.wait()
+        return real(active, inputs)
+
+    monkeypatch.setattr(ActiveSubnet, "logits", logits)
+    asking = threading.Thread(target=bench.ask, args=(message,))
+    asking.start()
+    try:
+        while bench.runtime.is_alive:
+            time.sleep(0.01)
+        heard = sum(isinstance(each, WorkerAlive) for each in bench.results)
+        time.sleep(0.2)
+        assert sum(isinstance(each, WorkerAlive) for each in bench.results) == heard
+        bench.runtime.stop()  # does not wait for what never ends
+    finally:
+        release.set()
+        asking.join()
+        bench.collector.stop()
+
+
+@pytest.fixture
+def apart(tmp_path: Path, bench: Bench):
+    """Run the script that measures apart what hangs, in one of several ways."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    rows = bench.blobs.folder / bench.dataset()
+
+    def run(how: str) -> tuple[subprocess.CompletedProcess[str], int]:
+        environment = {**os.environ, "HOW": how, "PID_FILE": str(tmp_path / "pid")}
+        found = subprocess.run(
+            [sys.executable, str(SCRIPT), str(checkpoint), str(rows)],
+            env={**environment, "PYTHONPATH": str(SCRIPT.parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return found, int((tmp_path / "pid").read_text())
+
+    return run
+
+
+@pytest.mark.parametrize("how", ["hangs", "hangs and ignores signals", "verifies and hangs"])
+def test_a_process_of_its_own_that_hangs_is_killed_with_all_that_it_started(apart, how: str):
+    if how == "hangs and ignores signals" and sys.platform == "darwin":
+        pytest.skip("the fault handler cannot be told to be silent there")
+    found, _ = apart(how)
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    assert told["left_running"] is False
+    assert told["problem"]["type"] == "/problems/evaluation-timeout"
+    if how == "hangs":
+        assert "hanging.py" in told["problem"]["traceback"]  # where it hung
+
+
+def test_a_process_of_its_own_that_nobody_waits_for_is_killed(apart):
+    found, pid = apart("hangs unwanted")
+    assert "EvaluationUnwantedError" in found.stderr
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)  # a kill takes effect a moment later
+
+
+def test_a_process_of_its_own_that_hangs_as_it_starts_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(isolation, "LOADING_SECONDS", 0.05)
+    message = evaluation(bench.checkpoint(), bench.dataset(), {})
+    for _ in range(2):
+        bench.signals.begin("s1/0/1/0")
+    result = bench.ask(message)[1]
+    assert isinstance(result, SubnetsEvaluated)
+    assert result.outcomes[0].problem is not None
+    assert result.outcomes[0].problem.type == "/problems/evaluation-timeout"
+    assert not psutil.Process().children()
+
+
+def test_a_worker_measures_in_the_precision_asked_for(bench: Bench):
+    message = evaluation(bench.checkpoint(), bench.dataset(), SMALL)
+    found = {}
+    for precision in Precision:
+        asked = message.model_copy(update={"precision": precision, "search_id": precision})
+        result = bench.ask(asked)[1]
+        assert isinstance(result, SubnetsEvaluated)
+        found[precision] = result.outcomes[0]
+        assert result.outcomes[0].precision is precision
+        held = bench.runtime._models.supernet(message.supernet_digest, precision).supernet
+        types = {each.dtype for each in held.tensors.values() if each.is_floating_point()}
+        assert (torch.bfloat16 in types) == (precision is Precision.BFLOAT16)
+    assert all(each.metrics is not None for each in found.values())
