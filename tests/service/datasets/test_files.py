@@ -197,6 +197,7 @@ TABLE = b"text,label\na,0\n"
         (b"%PDF-1.7\n", "PDF"),
         (b"PARE" + bytes(20), "encrypted Parquet"),
     ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 def test_another_format_is_refused_as_what_it_is(file, content, says):
     file.write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 from api_schemas.problems import Problem
 from service.blobs import LocalBlobs
 from service.database import Database, now
-from service.orphans import sweep_registrations
+from service.orphans.sweeping import sweep_registrations
 from service.queue import Queue, QueueUnavailableError
 from service.supernets.tables import SupernetRow
 from tests.service.running import running_service, tar_of
