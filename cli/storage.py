@@ -52,6 +52,17 @@ def check(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def hold() -> None:
+    """Have nothing deleted until 'storage claim': after a restore, before a server is started."""
+    from service.orphans import ownership
+
+    with _opened() as (_, database, blobs):
+        ownership.hold(database, blobs)
+        found = ownership.standing(database, blobs)
+    print(f"{found.installation} deletes nothing in this store until it claims it")
+
+
+@app.command()
 def claim(
     yes: Annotated[
         bool, typer.Option("--yes", help="Say that no other installation uses this store.")
@@ -78,9 +89,9 @@ def claim(
             )
         if not ownership.claim(database, blobs):
             raise InputError(
-                "a server of this installation is collecting at this moment",
+                "a server of this installation begins a collection at this moment",
                 field="storage",
-                remedy="try again in a few minutes",
+                remedy="try again in a minute",
             )
     print(f"{found.installation} has claimed this store; orphans are marked from now on")
 

@@ -21,13 +21,13 @@ class Outcome:
     """What a collection did.
 
     Nothing, if there is a ``refusal`` that says why not, or if another process of this installation
-    is ``collecting_elsewhere``.
+    begins a collection at this moment (``begun_elsewhere``).
     """
 
     deleted: int = 0
     marked: int = 0
     refusal: str | None = None
-    collecting_elsewhere: bool = False
+    begun_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def collect(
     """
     found = ownership.take_turn(database, blobs)
     if found is None:
-        return Outcome(collecting_elsewhere=True)
+        return Outcome(begun_elsewhere=True)
     if found.refusal is not None:
         return Outcome(refusal=found.refusal)
     before = now() - grace
@@ -84,6 +84,7 @@ def collect(
     stale = set(blobs.stored_before(before))
     orphans = stale - _referenced(database, blobs) if stale else set()
     with database.write() as session:
+        repository.installation(session, lock=True)  # two servers may be marking at once
         moment = clock(session)
         marked = repository.marks(session)
         repository.unmark(session, marked.keys() - orphans)

@@ -58,7 +58,7 @@ class OrphanCollector:
                 outcome.deleted,
                 outcome.marked,
             )
-        if outcome.collecting_elsewhere:
+        if outcome.begun_elsewhere:
             return
         if outcome.refusal is not None and outcome.refusal != self._refusal:
             log.warning(

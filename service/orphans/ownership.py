@@ -12,7 +12,8 @@ Each collection puts a new token in the place of the old one, here and in the da
 differ, one of them is not what it was: the database was restored from a backup, or the bucket was,
 or a copy of the database is running somewhere and collects, too. The token is then taken off the
 signature, which stops the copy as well, since it finds no token when its turn comes. It has deleted
-nothing by then: a blob is deleted a day after it was marked, and turns come every hour.
+nothing by then: a blob is deleted a day after it was marked, and turns come every hour. What was
+backed up and restored between two turns has the same token; an operator holds the store, then.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ ANOTHER_MOMENT = (
     "store and database do not belong to the same moment: one of them was restored from a backup, "
     "or a copy of the database is in use with this store"
 )
+
+
+HELD = "an operator holds it, as after a restore"
 
 
 class Signature(BaseModel):
@@ -80,10 +84,15 @@ def sign(database: Database, blobs: BlobStore, *, names_its_blobs: bool = False)
         mine = repository.installation(session)
     # Looked at before the signatures: whoever signs does so before its first blob.
     is_empty = blobs.is_empty()
-    found = blobs.signatures()
-    if mine.id not in found:
-        is_alone = not found and (is_empty or names_its_blobs)
-        _write(blobs, mine.id, mine.token if is_alone else None)
+    if mine.id in blobs.signatures():
+        return
+    with _turn(database) as mine_now:
+        if mine_now is None:
+            return  # another process of this installation is signing
+        found = blobs.signatures()
+        if mine_now.id not in found:
+            is_alone = not found and (is_empty or names_its_blobs)
+            _write(blobs, mine_now.id, mine_now.token if is_alone else None)
 
 
 def standing(database: Database, blobs: BlobStore) -> Standing:
@@ -116,11 +125,22 @@ def take_turn(database: Database, blobs: BlobStore) -> Standing | None:
         return found
 
 
+def hold(database: Database, blobs: BlobStore) -> None:
+    """Have nothing deleted in the store until it is claimed: for what comes after a restore.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
+    with database.read() as session:
+        mine = repository.installation(session)
+    _write(blobs, mine.id, None, reason=HELD)
+
+
 def claim(database: Database, blobs: BlobStore) -> bool:
     """Make this installation the only one in the store, and all that is there its own.
 
     Marks are taken off: nothing is deleted before it was found without a reference anew. False
-    when another process of this installation is collecting; then nothing is changed.
+    when another process of this installation begins a collection; then nothing is changed.
 
     Raises:
         StoreUnavailableError: the store does not answer.
@@ -143,8 +163,9 @@ def _turn(database: Database) -> Iterator[InstallationRow | None]:
         mine = repository.installation(session, lock=True)
         moment = clock(session)
         is_taken = mine.turn_until is not None and mine.turn_until > moment
+        until = moment + TURN
         if not is_taken:
-            mine.turn_until = moment + TURN
+            mine.turn_until = until
     if is_taken:
         yield None
         return
@@ -152,7 +173,9 @@ def _turn(database: Database) -> Iterator[InstallationRow | None]:
         yield mine
     finally:
         with database.write() as session:
-            repository.installation(session, lock=True).turn_until = None
+            row = repository.installation(session, lock=True)
+            if row.turn_until == until:  # else it took too long, and another has taken its turn
+                row.turn_until = None
 
 
 def _tokens(mine: InstallationRow) -> set[str]:

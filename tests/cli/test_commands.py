@@ -23,7 +23,7 @@ COMMANDS = [
     *([name] for name in ("front", "weights", "plot", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
     *(["dataset", name] for name in ("add", "list", "delete")),
-    *(["storage", name] for name in ("check", "claim")),
+    *(["storage", name] for name in ("check", "hold", "claim")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
     *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
     ["search"],

@@ -40,6 +40,15 @@ def test_check_says_what_the_next_collection_would_do():
     assert (as_json["collects"], as_json["would_delete"], as_json["missing"]) == (True, [], [])
 
 
+@pytest.mark.usefixtures("blobs")
+def test_a_store_on_hold_is_left_alone_until_it_is_claimed():
+    assert runner.invoke(app, ["storage", "hold"], catch_exceptions=False).exit_code == 0
+    shown = runner.invoke(app, ["storage", "check"], catch_exceptions=False)
+    assert "no: an operator holds it" in shown.output
+    runner.invoke(app, ["storage", "claim", "--yes"], catch_exceptions=False)
+    assert "collects orphans  yes" in runner.invoke(app, ["storage", "check"]).output
+
+
 def test_a_store_is_claimed_only_when_the_operator_says_yes(blobs: LocalBlobs):
     blobs.put_signature("installation-other", b'{"host": "elsewhere"}')
     shown = runner.invoke(app, ["storage", "check"], catch_exceptions=False)

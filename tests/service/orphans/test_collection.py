@@ -53,7 +53,7 @@ def database_of(running: Running) -> Iterator[Database]:
 
 def collection(database: Database, blobs: BlobStore, grace: timedelta) -> Outcome:
     """One collection, after any that the service makes by itself at this moment."""
-    while (outcome := collect(database, blobs, grace)).collecting_elsewhere:
+    while (outcome := collect(database, blobs, grace)).begun_elsewhere:
         time.sleep(0.01)
     return outcome
 
