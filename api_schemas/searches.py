@@ -287,7 +287,8 @@ class SearchRead(BaseModel):
     hypervolume: float
     reference_point: dict[str, float]
     maximal_cost: dict[str, int | float] = Field(
-        description="what the maximal subnet costs at this search's max_length"
+        default_factory=dict,
+        description="what the maximal subnet costs at this search's max_length",
     )
     front_size: int
     best: EvaluationRead | None = Field(description="the best of the first metric so far")

@@ -34,8 +34,8 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
     for point in thinned(front, most):
         share = []
         if costs:
-            maximal = search.maximal_cost[costs[0]]
-            share = [f"{100 * point.cost[costs[0]] / maximal:.0f}"]
+            maximal = search.maximal_cost.get(costs[0])
+            share = ["" if maximal is None else f"{100 * point.cost[costs[0]] / maximal:.0f}"]
         values = (point.metrics or {}) | point.cost
         made.add_row(
             str(point.number),

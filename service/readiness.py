@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service import presence
+from service.database_errors import DATABASE_ERRORS
 from service.runtime import Service
 
 PATIENCE_SECONDS = 0.7
@@ -50,8 +51,11 @@ def _coordinator(service: Service) -> str | None:
     """Of the coordinator inside this process, or of any other that keeps its row alive."""
     coordinator = service.coordinator
     if coordinator is None:
-        with service.database.read() as session:
-            return None if presence.coordinators(session) else presence.NO_COORDINATOR
+        try:
+            with service.database.read() as session:
+                return None if presence.coordinators(session) else presence.NO_COORDINATOR
+        except DATABASE_ERRORS:
+            return None  # nobody knows; that the database does not answer is said by itself
     if not coordinator.is_alive:
         return "searches are not being driven"
     if coordinator.without_room:

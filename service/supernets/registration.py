@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 LOOK_SECONDS = 1.0
 """How often a waiting request looks whether anybody is there to read the checkpoint."""
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """How long nobody may be there, as at a restart, before a request is answered without waiting."""
 LEASE_SECONDS = 900.0
 """A reading asked for this long ago that no living worker is at is asked for again."""

@@ -162,10 +162,10 @@ def test_the_whole_file_runs_does_a_search_and_stops(
         assert not (tmp_path / name / "blobs").exists(), "blobs belong into the bucket"
     is_no_more_than_it_must_be(project)
 
-    for process in reversed(running):
-        if process.health is None:
-            continue
+    lasting = [process for process in reversed(running) if process.health is not None]
+    for process in lasting:
         assert process.is_healthy(), process.said()
+    for process in lasting:
         assert process.stop() == 0, process.said()
 
 

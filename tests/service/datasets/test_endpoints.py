@@ -63,7 +63,7 @@ def test_the_same_rows_have_one_digest_whatever_their_format(light_service):
         (CSV, {"label_names": '["neg", "\\ud83d"]'}, "/label_names"),
         (CSV, {"label_names": '["neg", "a\\u0000b"]'}, "/label_names"),
         (CSV, {"text_columns": '["\\ud83d"]'}, "/text_columns"),
-        (CSV, {"text_columns": "text\0"}, "/text_columns"),
+        (CSV, {"text_columns": "text\0"}, "/text_columns/0"),
         (CSV, {"label_column": "label\0"}, "/label_column"),
         ('{"text": "a", "label": "\\ud83d"}\n', {}, "/label"),
         ('{"text": "\\ud83d", "label": 1}\n', {}, "/text"),

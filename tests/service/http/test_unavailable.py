@@ -79,7 +79,8 @@ def test_a_postgresql_that_restarts_is_503(own_postgres, tmp_path):
         assert running.client.get("/healthz").status_code == 200
         own_postgres.start()
         assert running.get(f"/v1/datasets/{dataset_id}")["id"] == dataset_id
-        assert running.client.get("/readyz").status_code == 200
+        ready = running.client.get("/readyz")
+        assert [each["name"] for each in ready.json()["missing"]] == ["coordinator"]
 
 
 def test_a_full_database_is_507(light_service):
