@@ -132,7 +132,7 @@ def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> in
     """The best subnet within the bounds, or the one at the knee of those within them."""
     if not bounds and not knee:
         raise InputError(
-            "which subnet?",
+            "nothing says which subnet",
             field="SUBNET",
             remedy="give its number, --knee, or a bound such as --max-gflops 0.6",
         )
