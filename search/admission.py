@@ -34,8 +34,8 @@ class Admission:
         for index, constraint in enumerate(constraints):
             if (broken := self.violation(space.minimal, [constraint])) is not None:
                 raise InputError(
-                    f"no subnet satisfies {constraint.cost.value} <= {constraint.max:g}: the minimal "
-                    f"one has {broken}",
+                    f"no subnet satisfies {constraint.cost.value} <= {constraint.max:g}: the "
+                    f"minimal one has {broken}",
                     field=f"constraints/{index}/max",
                     value=f"{constraint.max:g}",
                     remedy="raise the bound to the minimal subnet's cost or above",
