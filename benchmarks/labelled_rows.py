@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_examples(supernet: Supernet, options: argparse.Namespace) -> TokenizedExamples:
     """The rows of ``options.data``, tokenised for ``supernet``."""
-    rows = [json.loads(line) for line in options.data.read_text().splitlines()][: options.rows]
+    rows = [json.loads(line) for line in options.data.read_text(encoding="utf-8").splitlines()][
+        : options.rows
+    ]
     return tokenize(
         LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
         load_tokenizer(supernet),

@@ -180,7 +180,7 @@ def main() -> None:
     found: dict[str, list[SubnetConfig]] = {}
     if options.recorded:
         for path in options.recorded:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
             space = dataset.supernet.space
             found[path.stem] = [space.subnet(json.loads(line)["subnet"]) for line in lines]
     for name in () if options.recorded else options.strategies:
@@ -188,7 +188,7 @@ def main() -> None:
         if options.keep is not None:
             options.keep.mkdir(parents=True, exist_ok=True)
             rows = [json.dumps({"subnet": dict(subnet)}) for subnet in found[name]]
-            (options.keep / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+            (options.keep / f"{name}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     for name, subnets in found.items():
         for suffix, kind in (("", PrefixCache), (", LRU", LeastRecentlyUsed)):
             shares = [

@@ -224,7 +224,7 @@ def main() -> None:
 
     runs: list[Run] = []
     if options.output is not None and options.output.exists():
-        runs = json.loads(options.output.read_text())
+        runs = json.loads(options.output.read_text(encoding="utf-8"))
     have = {(r["problem"], r["strategy"], r["seed"]) for r in runs}
     for name in problems:
         for strategy in strategies:
@@ -242,7 +242,7 @@ def main() -> None:
                 print(name, strategy, seed, found["hypervolume"], file=sys.stderr, flush=True)
                 if options.output is not None:
                     rows = ",\n".join(json.dumps(each) for each in runs)
-                    options.output.write_text(f"[\n{rows}\n]\n")
+                    options.output.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
     print(summary(runs))
     if options.plot is not None:
         plot(runs, options.plot)

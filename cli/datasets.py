@@ -34,7 +34,9 @@ LabelNames = Annotated[
 
 @app.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, Parquet.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
+    ],
     text_columns: TextColumns = "text",
     label_column: LabelColumn = "label",
     task: TaskOption = Task.CLASSIFICATION,

@@ -27,9 +27,9 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
         *([f"% of max {costs[0]}"] if costs else []),
         *verified,
         "params",
-        "heads",
-        "FFN",
-        "rank",
+        "mean heads",
+        "mean FFN",
+        "mean rank",
     )
     for point in thinned(front, most):
         share = []

@@ -114,7 +114,7 @@ def weights(
     """
     if number is None:
         number = _picked(server, search_id, bounds, knee=knee)
-        err.print(f"subnet {number}")
+        err.print(f"subnet {number}, {'the knee' if knee else 'the best within the bounds'}")
     elif bounds or knee:
         raise InputError(
             "a number already says which subnet",
@@ -132,7 +132,7 @@ def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> in
     """The best subnet within the bounds, or the one at the knee of those within them."""
     if not bounds and not knee:
         raise InputError(
-            "which subnet?",
+            "nothing says which subnet",
             field="SUBNET",
             remedy="give its number, --knee, or a bound such as --max-gflops 0.6",
         )
@@ -162,7 +162,11 @@ def download(
         folder = Path(name)
         archive = folder / "weights.zip"
         columns = (*Progress.get_default_columns()[:1], BarColumn(), DownloadColumn())
-        with Progress(*columns, TransferSpeedColumn(), console=err, transient=True) as progress:
+        columns = (*columns, TransferSpeedColumn())
+        # Where there is no terminal it would leave an empty line.
+        with Progress(
+            *columns, console=err, transient=True, disable=not err.is_terminal
+        ) as progress:
             task = progress.add_task("weights", total=None)
             server.download_weights(
                 search_id,

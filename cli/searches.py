@@ -96,7 +96,9 @@ def search(
     if supernet is None or dataset is None:
         missing = "--supernet" if supernet is None else "--dataset"
         raise InputError(
-            "a search needs this", field=missing, remedy="see 'elasticnas supernet list'"
+            "a search needs this",
+            field=missing,
+            remedy=f"see 'elasticnas {missing.removeprefix('--')} list'",
         )
     request: dict[str, Any] = {
         "supernet_id": supernet,

@@ -62,6 +62,13 @@ DatabaseUrl = Annotated[
         show_default="SQLite in the data folder",
     ),
 ]
+SharedDatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="The servers' database: a SQLAlchemy URL, e.g. postgresql+psycopg://user@host/name "
+        "[ELASTICNAS_DATABASE_URL].",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -177,7 +184,7 @@ def _serve(
 
 
 def coordinate(
-    redis_url: RedisUrl = None, database_url: DatabaseUrl = None, data_dir: DataDir = None
+    redis_url: RedisUrl = None, database_url: SharedDatabaseUrl = None, data_dir: DataDir = None
 ) -> None:
     """Drive searches, beside servers that only answer requests; as many as you like.
 

@@ -37,7 +37,9 @@ def train(
     base: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Hugging Face folder of an encoder.")
     ],
-    data: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, Parquet.")],
+    data: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder to write the super-network to.")],
     text_columns: TextColumns = "text",
     label_column: LabelColumn = "label",

@@ -60,7 +60,9 @@ def make() -> None:
                 ("ffn.width", "width", [512, 384, 256, 128]),
             )
         ]
-        (folder / "search_space.json").write_text(json.dumps({"dimensions": dimensions}))
+        (folder / "search_space.json").write_text(
+            json.dumps({"dimensions": dimensions}), encoding="utf-8"
+        )
         with tarfile.open(Path(name, "checkpoint.tar.gz"), "w:gz") as archive:
             archive.add(folder, "checkpoint")
         chance = random.Random(0)
@@ -75,7 +77,7 @@ def make() -> None:
             json.dumps({"sentence": sentence, "label": label}) + "\n"
             for sentence, label in zip(sentences, labels, strict=True)
         )
-        Path(name, "rows.jsonl").write_text(rows)
+        Path(name, "rows.jsonl").write_text(rows, encoding="utf-8")
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as out:
             for file in ("checkpoint.tar.gz", "rows.jsonl"):
                 out.add(Path(name, file), file)
@@ -89,7 +91,10 @@ def measure() -> None:
         with tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read())) as tar:
             tar.extractall(name, filter="data")
         (folder,) = (path.parent for path in Path(name, "subnet").rglob("config.json"))
-        rows = [json.loads(line) for line in Path(name, "rows.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(line)
+            for line in Path(name, "rows.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
         found = _predictions(
             model.eval(),

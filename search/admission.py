@@ -34,7 +34,8 @@ class Admission:
         for index, constraint in enumerate(constraints):
             if (broken := self.violation(space.minimal, [constraint])) is not None:
                 raise InputError(
-                    f"no subnet satisfies {constraint.cost.value} <= {constraint.max:g}: {broken}",
+                    f"no subnet satisfies {constraint.cost.value} <= {constraint.max:g}: the "
+                    f"minimal one has {broken}",
                     field=f"constraints/{index}/max",
                     value=f"{constraint.max:g}",
                     remedy="raise the bound to the minimal subnet's cost or above",
@@ -43,12 +44,12 @@ class Admission:
     def violation(
         self, subnet: SubnetConfig, constraints: Sequence[Constraint] | None = None
     ) -> str | None:
-        """Which constraint ``subnet`` breaks and by what, or None when it is feasible."""
+        """The cost with which ``subnet`` breaks a constraint, or None when it is feasible."""
         cost = self._cost_of(subnet)
         for constraint in self._constraints if constraints is None else constraints:
             value = getattr(cost, constraint.cost.value)
             if value > constraint.max:
-                return f"the subnet costs {constraint.cost.value} {value:g}"
+                return f"{constraint.cost.value} of {value:g}"
         return None
 
     def is_feasible(self, subnet: SubnetConfig) -> bool:
@@ -59,7 +60,7 @@ class Admission:
         """Raise `InputError` for ``field`` when the subnet breaks a constraint."""
         if (broken := self.violation(subnet)) is not None:
             raise InputError(
-                f"the subnet breaks a constraint of the search: {broken}",
+                f"the subnet breaks a constraint of the search: it has {broken}",
                 field=field,
                 remedy="leave the subnet out or raise the bound",
             )

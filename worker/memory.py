@@ -24,7 +24,7 @@ def _limits(cgroups: Path, membership: Path) -> list[int]:
     in any case.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []  # no Linux
     limits = []
@@ -46,7 +46,7 @@ def _limits(cgroups: Path, membership: Path) -> list[int]:
 def _limit(file: Path) -> int | None:
     """The bytes in a limit's file; None where there is none, or no such file."""
     try:
-        text = file.read_text().strip()
+        text = file.read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return int(text) if text.isdigit() and int(text) > 0 else None

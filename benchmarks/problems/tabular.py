@@ -24,7 +24,7 @@ TABLE = Path(__file__).parent / "lonas-minilm-sst2.json"
 
 def tabular(table: Path = TABLE, *, bounds: Bounds | None = None) -> Problem:
     """The problem of a table that ``tabulate`` wrote."""
-    stored = json.loads(table.read_text())
+    stored = json.loads(table.read_text(encoding="utf-8"))
     space = SearchSpace(tuple(Dimension.model_validate(d) for d in stored["dimensions"]))
     model = CostModel.model_validate(_frozen(stored["cost_model"], stored["frozen"]))
     rows, correct = stored["rows"], np.array(stored["correct"])

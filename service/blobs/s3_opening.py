@@ -86,7 +86,7 @@ def _client(settings: BlobSettings) -> Any:
             f"no client can be made for this endpoint: {error}",
             field="blobs_endpoint_url",
             value=settings.blobs_endpoint_url,
-            remedy="set ELASTICNAS_BLOBS_ENDPOINT_URL to one such as http://minio:9000",
+            remedy="set ELASTICNAS_BLOBS_ENDPOINT_URL to one such as http://seaweedfs:8333",
         ) from error
 
 

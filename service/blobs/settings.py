@@ -30,7 +30,7 @@ class BlobSettings(BaseSettings):
     )
     blobs_endpoint_url: str | None = Field(
         default=None,
-        description="of an S3-compatible store, such as http://minio:9000; None is AWS's own",
+        description="of an S3-compatible store, such as http://seaweedfs:8333; None is AWS's own",
     )
     blobs_region: str | None = Field(
         default=None, description="of the bucket; None is what the AWS environment says"
@@ -38,7 +38,7 @@ class BlobSettings(BaseSettings):
     blobs_addressing: Literal["auto", "path", "virtual"] = Field(
         default="auto",
         description="how the bucket is named in requests: in the path, or in the host name; auto "
-        "is path when blobs_endpoint_url is set (MinIO), else the AWS SDK's choice",
+        "is path when blobs_endpoint_url is set, else the AWS SDK's choice",
     )
     blob_cache_dir: Path | None = Field(
         default=None,
