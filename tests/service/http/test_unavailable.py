@@ -78,7 +78,8 @@ def test_a_postgresql_that_restarts_is_503(own_postgres, tmp_path):
         assert [each["name"] for each in ready.json()["missing"]] == ["database"]
         assert running.client.get("/healthz").status_code == 200
         own_postgres.start()
-        assert running.get(f"/v1/datasets/{dataset_id}")["id"] == dataset_id
+        path = f"/v1/datasets/{dataset_id}"
+        running.until(lambda: running.client.get(path).status_code == 200, timeout=120)
         ready = running.client.get("/readyz")
         assert [each["name"] for each in ready.json()["missing"]] == ["coordinator"]
 
