@@ -273,6 +273,8 @@ class Coordinator:
                     known = self._known.get(session, row.supernet_id)
                     if row.precision is None:
                         row.precision = self._precision_for(session, row)
+                        if row.precision is None:
+                            return False
                     active = restore(session, row, known, before=active)
                     recording.begin(session, row, active)
                     session.flush()
@@ -305,13 +307,17 @@ class Coordinator:
                 self._release(search_id)
         return True
 
-    def _precision_for(self, session: Session, row: SearchRow) -> Precision:
-        """What a search that starts is measured in, from its first evaluation to its last."""
+    def _precision_for(self, session: Session, row: SearchRow) -> Precision | None:
+        """What a search that starts is measured in, from its first evaluation to its last.
+
+        None: one that an earlier version began has results in a precision that was not written
+        down, and must wait for a worker that says its own, which is most probably that one.
+        """
         asked = SearchCreate.model_validate(row.request).precision
         if asked != "auto":
             return asked
         silence = timedelta(seconds=self._settings.worker_silence_seconds)
-        return workers.preferred_precision(session, silence)
+        return workers.preferred_precision(session, silence, known=row.recorded > 0)
 
     def _release(self, search_id: str) -> None:
         """Let workers evaluate a search that runs, whatever they were told before.
@@ -377,6 +383,8 @@ class Coordinator:
             return
         lease = self._settings.evaluation_lease_seconds if able else math.inf
         numbers = active.unverified(generation, lease, self._evaluating)
+        if numbers:  # what was said of a search that goes on may not have reached the broker
+            self._queue.release(active.id)
         for message in active.verifications(numbers):
             try:
                 self._queue.send(message)

@@ -9,6 +9,7 @@ from dramatiq.brokers.stub import StubBroker
 from sqlalchemy import select
 
 from api_schemas.messages import WorkerAlive
+from api_schemas.precision import Precision
 from service.database import Database, clock
 from service.queue import Queue
 from service.searches.coordinator import Coordinator
@@ -52,6 +53,7 @@ def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
                     started_at=datetime.now(UTC),
                     evaluations=0,
                     warm_supernets=(),
+                    precisions=(Precision.FLOAT32,),
                 ),
             )
         broker = StubBroker()
