@@ -91,6 +91,9 @@ class Coordinator:
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
         self._known_generation: str | None = None
+        self._resend_due = False
+        """What is no search's was lost, and is not all sent again yet."""
+        self._resend_outage = Outage(log, "sending again what is no search's")
         self._glanced = 0.0
         self.without_room: set[str] = set()
         """Searches that met a full disk; results that come meanwhile wait in the queue."""
@@ -100,6 +103,8 @@ class Coordinator:
         self._database_outage = Outage(log, "driving searches")
         self._queue_outage = Outage(log, "sending work to the queue")
         self._progressed = time.monotonic()
+        self._allowed_until = 0.0
+        """Until when a transaction in progress may take, if it is given more time than others."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
@@ -135,7 +140,9 @@ class Coordinator:
 
     @property
     def stuck_seconds(self) -> float:
-        """How long ago a transaction or a whole tick succeeded last."""
+        """How long ago a transaction or a whole tick succeeded last; 0 while one has more time."""
+        if time.monotonic() < self._allowed_until:
+            return 0.0
         return time.monotonic() - self._progressed
 
     def wake(self) -> None:
@@ -166,6 +173,9 @@ class Coordinator:
         mine = self._lease.claim()
         for search_id in set(self._active) - set(mine):
             self._forget(search_id)
+        for kept in (self._put_off, self._slow):
+            for search_id in set(kept) - set(mine):
+                del kept[search_id]
         for search_id, revision in mine.items():
             active = self._active.get(search_id)
             if active is None or active.revision != revision:
@@ -240,10 +250,23 @@ class Coordinator:
         if before != self._generation:
             if before is not None:
                 log.warning("the queue has lost its messages: what it held is sent again")
-            self._on_loss()
+            self._resend_due = True
+        if self._resend_due:
+            self._resend_others()
         for active in list(self._active.values()):
             if lost := active.lost(self._generation):
                 self._change(active.id, partial(self._resend, numbers=lost))
+
+    def _resend_others(self) -> None:
+        """What fails here is tried again at the next glance, and holds up no search."""
+        try:
+            self._on_loss()
+        except Exception as error:
+            known = isinstance(error, QueueUnavailableError) or is_transient(error)
+            self._resend_outage.goes_on(summary(error), fault=None if known else error)
+        else:
+            self._resend_due = False
+            self._resend_outage.is_over()
 
     # -- one transaction on one search -------------------------------------------------------
 
@@ -259,6 +282,8 @@ class Coordinator:
             return False
         restored = False
         patience = SLOW_SECONDS if search_id in self._slow else None
+        if patience is not None:
+            self._allowed_until = time.monotonic() + patience
         try:
             with self._database.write(patience) as session:
                 row = repository.locked(session, search_id)
@@ -305,6 +330,8 @@ class Coordinator:
                 self._queue.halt(search_id, "paused")
             elif restored:
                 self._release(search_id)
+        finally:
+            self._allowed_until = 0.0
         return True
 
     def _precision_for(self, session: Session, row: SearchRow) -> Precision | None:
@@ -412,6 +439,7 @@ class Coordinator:
                 self.without_room.add(search_id)
                 log.error("search %s: the database's disk is full", search_id)
         elif concerns_one_transaction(error):
+            self._progressed = time.monotonic()  # the database has answered: others may go on
             slow = self._slow.setdefault(search_id, Outage(log, f"search {search_id}"))
             self._put_off[search_id] = time.monotonic() + slow.goes_on(summary(error))
         else:
