@@ -175,23 +175,31 @@ class SubnetsEvaluated(BaseModel):
 
 
 class SubnetsVerified(BaseModel):
-    """What chosen subnets measure on rows that had no part in choosing them, or the problem."""
+    """What chosen subnets measure on rows that had no part in choosing them, or the problem.
+
+    ``precision`` is as in `SubnetOutcome`.
+    """
 
     kind: Literal["subnets_verified"] = "subnets_verified"
     search_id: str
     numbers: tuple[int, ...]
     attempt: int = 1
+    precision: Precision | None = None
     verified: tuple[Verified, ...] | None = None
     problem: Problem | None = None
 
 
 class SubnetsDeclined(BaseModel):
-    """A worker took these out of the queue and did not begin them: the search is halted."""
+    """A worker took these out of the queue and did not begin them: the search is halted.
+
+    ``verifies`` says that they were in a `VerifySubnets`.
+    """
 
     kind: Literal["subnets_declined"] = "subnets_declined"
     search_id: str
     worker: str
     subnets: tuple[SubnetToEvaluate, ...]
+    verifies: bool = False
 
 
 class SubnetExported(BaseModel):
@@ -208,9 +216,10 @@ class WorkerAlive(BaseModel):
     """Sent by a worker when it starts, every few seconds, and (with ``stopping``) as it leaves.
 
     ``warm_supernets`` are the manifest digests of the models it holds, the latest used last;
-    ``evaluating`` names what it is at, as ``search id/number``, ``super-network id/inspection`` or
-    ``export id/export``. ``precision`` is what it measures in unless a search asks for another,
-    ``precisions`` are all that it can measure in.
+    ``evaluating`` names what it is at, as ``search id/number``, ``search id/number/verification``,
+    ``super-network id/inspection`` or ``export id/export``. ``precision`` is what it measures in
+    unless a search asks for another, ``precisions`` are all that it can measure in; None from a
+    worker of an earlier version, which does not say.
     """
 
     kind: Literal["worker_alive"] = "worker_alive"
@@ -220,8 +229,8 @@ class WorkerAlive(BaseModel):
     evaluations: int
     warm_supernets: tuple[str, ...]
     evaluating: tuple[str, ...] = ()
-    precision: Precision = Precision.FLOAT32
-    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
+    precision: Precision | None = None
+    precisions: tuple[Precision, ...] | None = None
     stopping: bool = False
 
 

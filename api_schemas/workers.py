@@ -12,7 +12,8 @@ from api_schemas.precision import Precision
 class WorkerRead(BaseModel):
     """A worker that has been heard from.
 
-    ``precision`` is what it measures in unless a search asks for another of its ``precisions``.
+    ``precision`` is what it measures in unless a search asks for another of its ``precisions``;
+    both are null of a worker of an earlier version, which does not say.
     """
 
     name: str
@@ -23,7 +24,7 @@ class WorkerRead(BaseModel):
     )
     evaluations: int
     warm_supernets: list[str]
-    precision: Precision
-    precisions: list[Precision]
+    precision: Precision | None
+    precisions: list[Precision] | None
     started_at: datetime
     last_seen_at: datetime

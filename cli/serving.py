@@ -157,11 +157,20 @@ def _serve(
         server_header=False,
         timeout_graceful_shutdown=max(1, round(grace - CLOSING_SECONDS)),
     )
+    deadline = Deadline()
+    has_died = False
+
+    def worker_died() -> None:
+        nonlocal has_died
+        has_died = True
+        deadline.within(grace)
+        server.should_exit = True
+
     if settings.redis_url is None:
         from worker.runtime import WorkerRuntime
 
         inside = read_worker_settings(configuration, settings.data_dir, worker_options)
-        _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True))
+        _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True), worker_died)
         grace = max(grace, inside.stop_grace_seconds)
     # What the imports have made stays for good. To look through it again, as the garbage collector
     # does now and then, would keep all requests waiting for 0.2 s.
@@ -170,7 +179,6 @@ def _serve(
     # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
     # was asked for is a success.
     signal.signal(signal.SIGTERM, _end_well)
-    deadline = Deadline()
     if settings.redis_url is not None:
         _close_soon(app, deadline)
     server = Server(
@@ -181,6 +189,8 @@ def _serve(
     server.run()
     if not server.started:
         raise ProcessDiedError("the server could not begin; the log says why")
+    if has_died:
+        raise ProcessDiedError("the worker inside the server has stopped; the log says why")
 
 
 def coordinate(
@@ -431,17 +441,29 @@ def _close_soon(app: FastAPI, deadline: Deadline) -> None:
     app.router.lifespan_context = with_deadline
 
 
-def _embed(app: FastAPI, worker: WorkerRuntime) -> None:
-    """Run the worker inside the service's lifespan: its last results are still recorded."""
+def _embed(app: FastAPI, worker: WorkerRuntime, on_death: Callable[[], None]) -> None:
+    """Run the worker inside the service's lifespan: its last results are still recorded.
+
+    ``on_death`` is called when it takes no more work, though nobody told it to stop.
+    """
+
+    async def watch() -> None:
+        while worker.is_alive:
+            await asyncio.sleep(ALIVE_SECONDS)
+        log.error("the worker inside this server takes no more work: the server ends")
+        on_death()
+
     of_the_service = app.router.lifespan_context
 
     @asynccontextmanager
     async def with_worker(app: FastAPI) -> AsyncIterator[None]:
         async with of_the_service(app):
             worker.start()
+            watching = asyncio.create_task(watch())
             try:
                 yield
             finally:
+                watching.cancel()
                 await asyncio.to_thread(worker.stop)
 
     app.router.lifespan_context = with_worker

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -34,6 +35,8 @@ REMEDY = (
     "them have their queue in Redis"
 )
 SUFFIX = ".lock"
+SETTLING_SECONDS = 0.5
+"""For how long a lock is tried: a process that will share it has it alone for a moment first."""
 POSTGRESQL_KEY = 0x656C6174
 """Key of the advisory lock that a server with its queue in memory holds."""
 
@@ -115,7 +118,19 @@ def _held_as_file(settings: ServiceSettings, file: Path, holder: Holder) -> Iter
 
 
 def _lock(descriptor: int, path: Path, *, alone: bool) -> bool:
-    """Take the lock without waiting; whoever finds nobody there begins the list of holders anew."""
+    """Take the lock within `SETTLING_SECONDS`; False when others keep it.
+
+    Whoever finds nobody there begins the list of holders anew.
+    """
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while not _lock_now(descriptor, path, alone=alone):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _lock_now(descriptor: int, path: Path, *, alone: bool) -> bool:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

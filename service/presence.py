@@ -42,6 +42,11 @@ class Presence:
             return "a worker: none is alive; start `elasticnas worker`"
         if precision is None or workers.able(self.workers, precision):
             return None
+        if all(worker.precisions is None for worker in self.workers):
+            return (
+                "a worker of this version: those that are alive do not say what they measure in; "
+                "replace them"
+            )
         return (
             f"a worker that measures in {precision}: none of the {len(self.workers)} that are "
             "alive does; start one on a device for it, or start the search anew with another "

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from api_schemas.fields import storable
+from api_schemas.searches import MAX_SECONDS
 
 
 def read_json(text: str | bytes) -> Any:
@@ -73,9 +74,16 @@ def readable_request(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def readable_budget(budget: dict[str, Any]) -> dict[str, Any]:
-    """A stored budget, also inside its request; infinitely many seconds are no limit of time."""
+    """A stored budget, also inside its request.
+
+    Infinitely many seconds are no limit of time, and more than a budget may have are as many as it
+    may.
+    """
     budget = budget.get("budget", budget)
-    return budget if _is_finite(budget.get("seconds")) else {**budget, "seconds": None}
+    seconds = budget.get("seconds")
+    if seconds is None or not math.isfinite(seconds):
+        return {**budget, "seconds": None}
+    return {**budget, "seconds": min(seconds, MAX_SECONDS)}
 
 
 def _is_finite(number: float | None) -> bool:

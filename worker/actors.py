@@ -366,7 +366,10 @@ class Actors:
         if not watch.has_ended():
             self.send(
                 SubnetsDeclined(
-                    search_id=message.search_id, worker=self._worker, subnets=tuple(items)
+                    search_id=message.search_id,
+                    worker=self._worker,
+                    subnets=tuple(items),
+                    verifies=isinstance(message, VerifySubnets),
                 )
             )
 
@@ -414,23 +417,24 @@ class Actors:
     # -- the front of a search, once more ----------------------------------------------------
 
     def verify(self, message: VerifySubnets) -> None:
-        """Measure the front of a search on rows that it never saw, one subnet after the other.
-
-        What is left when the search is halted is dropped: when it goes on, it is sent again.
-        """
+        """Measure the front of a search on rows that it never saw, one subnet after the other."""
         watch = HaltWatch(self._signals, message.search_id)
         wanted = [item for item in message.subnets if not self._is_finished(message, item)]
-        if watch.halted is not None or not wanted:
+        if not wanted:
             return
-        with self._at(*(f"{message.search_id}/{item.number}" for item in wanted)):
+        if watch.halted is not None:
+            self._decline(message, wanted, watch)
+            return
+        with self._at(*(f"{message.search_id}/{item.number}/verification" for item in wanted)):
             self._verify(message, wanted, watch)
 
     def _verify(
         self, message: VerifySubnets, wanted: list[SubnetToEvaluate], watch: HaltWatch
     ) -> None:
         round_ = _Verifying(self._load(message))
-        for item in wanted:
+        for position, item in enumerate(wanted):
             if watch.halted is not None:
+                self._decline(message, wanted[position:], watch)
                 return
             delivery = _delivery(message, item.number, item.attempt)
             begun = self._begin(delivery)
@@ -446,6 +450,7 @@ class Actors:
                     search_id=message.search_id,
                     numbers=(item.number,),
                     attempt=item.attempt,
+                    precision=None if isinstance(found, Problem) else message.precision,
                     verified=None if isinstance(found, Problem) else (found,),
                     problem=found if isinstance(found, Problem) else None,
                 )

@@ -89,9 +89,11 @@ def measure_apart(
         process = spawning.Process(target=_measure, args=(measurement, theirs, last_words.name))
         process.start()
         theirs.close()
+        is_loaded = False
         try:
             said = _heard(ours, LOADING_SECONDS, is_unwanted)
             if said == LOADED:
+                is_loaded = True
                 said = _heard(ours, limit, is_unwanted)
             assert not isinstance(said, str)
             return said
@@ -108,10 +110,22 @@ def measure_apart(
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGABRT)  # its fault handler writes where it is
             process.join(LAST_WORDS_SECONDS)
-            return timed_out(limit, _last_words(last_words.read()))
+            trace = _last_words(last_words.read())
+            return timed_out(limit, trace) if is_loaded else _not_loaded(trace)
         finally:
             _end(process)
             ours.close()
+
+
+def _not_loaded(trace: str) -> Problem:
+    return fault(
+        "The measurement could not start",
+        "evaluation-timeout",
+        f"the process that was to measure this subnet took longer than {LOADING_SECONDS:g} seconds "
+        "to read the checkpoint and the dataset; look at the worker's disk and its load, then "
+        "retry",
+        trace,
+    )
 
 
 def _heard(ours: Connection, seconds: float, is_unwanted: Callable[[], bool]) -> Answer | str:

@@ -62,21 +62,22 @@ def export_of(
 
 
 def resend_exports(service: Service) -> None:
-    """Ask again for every export whose message the queue has lost."""
+    """Ask again for every export whose message the queue has lost.
+
+    Raises:
+        QueueUnavailableError: the broker cannot be reached; this must be called again.
+    """
     with service.database.read() as session:
         pending = repository.pending(session)
     if not pending:
         return
-    try:
-        generation = service.queue.lasting_generation()
-        for row in pending:
-            if generation is None or row.sent_generation != generation:
-                with service.database.write() as session:
-                    message = _ask_again(session, service, row.id)
-                if message is not None:
-                    _send(service, message)
-    except QueueUnavailableError:
-        log.warning("an export was not sent again: the queue cannot be reached", exc_info=True)
+    generation = service.queue.lasting_generation()
+    for row in pending:
+        if generation is None or row.sent_generation != generation:
+            with service.database.write() as session:
+                message = _ask_again(session, service, row.id)
+            if message is not None:
+                _send(service, message)
 
 
 def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubnet | None:

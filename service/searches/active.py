@@ -93,13 +93,15 @@ class InFlight:
 class ToVerify:
     """A front member that is yet to be measured on what the search never saw.
 
-    After a failure it is not sent before the moment ``due`` (monotonic seconds).
+    After a failure it is not sent before the moment ``due`` (monotonic seconds). ``adopted`` says
+    that whoever drove the search before may have sent it.
     """
 
     subnet: SubnetConfig
     attempt: int
     due: float = 0.0
     batch: Batch | None = None
+    adopted: bool = False
 
 
 @dataclass
@@ -217,24 +219,35 @@ class ActiveSearch:
             known = before.get(number)
             if known is None or known.attempt != attempt:
                 wait = 0.0 if known is None else VERIFY_AGAIN_SECONDS * known.attempt
-                known = ToVerify(subnet, attempt, time.monotonic() + wait)
+                adopted = known is None
+                known = ToVerify(subnet, attempt, time.monotonic() + wait, adopted=adopted)
             self.to_verify[number] = known
+
+    def unsend_verifications(self, numbers: Collection[int]) -> None:
+        """No message carries these any more: a worker has declined them."""
+        for number in numbers:
+            if number in self.to_verify:
+                self.to_verify[number].batch = None
+                self.to_verify[number].adopted = False
 
     def unverified(self, generation: str, lease_seconds: float, held: Collection[str]) -> list[int]:
         """What must be sent to be verified: it was not, or its message is lost.
 
-        ``held`` names what living workers are at, as ``search id/number``.
+        ``held`` names what living workers are at, as ``search id/number/verification``.
         """
         now = time.monotonic()
 
-        def is_lost(number: int, batch: Batch) -> bool:
-            late = now - batch.sent > lease_seconds and f"{self.id}/{number}" not in held
-            return batch.generation != generation or late
+        def is_missing(number: int, each: ToVerify) -> bool:
+            is_held = f"{self.id}/{number}/verification" in held
+            if each.batch is None:
+                return not (each.adopted and is_held)
+            late = now - each.batch.sent > lease_seconds and not is_held
+            return each.batch.generation != generation or late
 
         return sorted(
             number
             for number, each in self.to_verify.items()
-            if each.due <= now and (each.batch is None or is_lost(number, each.batch))
+            if each.due <= now and is_missing(number, each)
         )
 
     def verifications(self, numbers: Sequence[int]) -> Iterable[VerifySubnets]:

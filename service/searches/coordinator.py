@@ -91,6 +91,9 @@ class Coordinator:
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
         self._known_generation: str | None = None
+        self._resend_due = False
+        """What is no search's was lost, and is not all sent again yet."""
+        self._resend_outage = Outage(log, "sending again what is no search's")
         self._glanced = 0.0
         self.without_room: set[str] = set()
         """Searches that met a full disk; results that come meanwhile wait in the queue."""
@@ -100,6 +103,8 @@ class Coordinator:
         self._database_outage = Outage(log, "driving searches")
         self._queue_outage = Outage(log, "sending work to the queue")
         self._progressed = time.monotonic()
+        self._allowed_until = 0.0
+        """Until when a transaction in progress may take, if it is given more time than others."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
@@ -135,7 +140,9 @@ class Coordinator:
 
     @property
     def stuck_seconds(self) -> float:
-        """How long ago a transaction or a whole tick succeeded last."""
+        """How long ago a transaction or a whole tick succeeded last; 0 while one has more time."""
+        if time.monotonic() < self._allowed_until:
+            return 0.0
         return time.monotonic() - self._progressed
 
     def wake(self) -> None:
@@ -166,6 +173,9 @@ class Coordinator:
         mine = self._lease.claim()
         for search_id in set(self._active) - set(mine):
             self._forget(search_id)
+        for kept in (self._put_off, self._slow):
+            for search_id in set(kept) - set(mine):
+                del kept[search_id]
         for search_id, revision in mine.items():
             active = self._active.get(search_id)
             if active is None or active.revision != revision:
@@ -240,10 +250,23 @@ class Coordinator:
         if before != self._generation:
             if before is not None:
                 log.warning("the queue has lost its messages: what it held is sent again")
-            self._on_loss()
+            self._resend_due = True
+        if self._resend_due:
+            self._resend_others()
         for active in list(self._active.values()):
             if lost := active.lost(self._generation):
                 self._change(active.id, partial(self._resend, numbers=lost))
+
+    def _resend_others(self) -> None:
+        """What fails here is tried again at the next glance, and holds up no search."""
+        try:
+            self._on_loss()
+        except Exception as error:
+            known = isinstance(error, QueueUnavailableError) or is_transient(error)
+            self._resend_outage.goes_on(summary(error), fault=None if known else error)
+        else:
+            self._resend_due = False
+            self._resend_outage.is_over()
 
     # -- one transaction on one search -------------------------------------------------------
 
@@ -259,6 +282,8 @@ class Coordinator:
             return False
         restored = False
         patience = SLOW_SECONDS if search_id in self._slow else None
+        if patience is not None:
+            self._allowed_until = time.monotonic() + patience
         try:
             with self._database.write(patience) as session:
                 row = repository.locked(session, search_id)
@@ -273,6 +298,8 @@ class Coordinator:
                     known = self._known.get(session, row.supernet_id)
                     if row.precision is None:
                         row.precision = self._precision_for(session, row)
+                        if row.precision is None:
+                            return False
                     active = restore(session, row, known, before=active)
                     recording.begin(session, row, active)
                     session.flush()
@@ -303,15 +330,21 @@ class Coordinator:
                 self._queue.halt(search_id, "paused")
             elif restored:
                 self._release(search_id)
+        finally:
+            self._allowed_until = 0.0
         return True
 
-    def _precision_for(self, session: Session, row: SearchRow) -> Precision:
-        """What a search that starts is measured in, from its first evaluation to its last."""
+    def _precision_for(self, session: Session, row: SearchRow) -> Precision | None:
+        """What a search that starts is measured in, from its first evaluation to its last.
+
+        None: one that an earlier version began has results in a precision that was not written
+        down, and must wait for a worker that says its own, which is most probably that one.
+        """
         asked = SearchCreate.model_validate(row.request).precision
         if asked != "auto":
             return asked
         silence = timedelta(seconds=self._settings.worker_silence_seconds)
-        return workers.preferred_precision(session, silence)
+        return workers.preferred_precision(session, silence, known=row.recorded > 0)
 
     def _release(self, search_id: str) -> None:
         """Let workers evaluate a search that runs, whatever they were told before.
@@ -377,6 +410,8 @@ class Coordinator:
             return
         lease = self._settings.evaluation_lease_seconds if able else math.inf
         numbers = active.unverified(generation, lease, self._evaluating)
+        if numbers:  # what was said of a search that goes on may not have reached the broker
+            self._queue.release(active.id)
         for message in active.verifications(numbers):
             try:
                 self._queue.send(message)
@@ -404,6 +439,7 @@ class Coordinator:
                 self.without_room.add(search_id)
                 log.error("search %s: the database's disk is full", search_id)
         elif concerns_one_transaction(error):
+            self._progressed = time.monotonic()  # the database has answered: others may go on
             slow = self._slow.setdefault(search_id, Outage(log, f"search {search_id}"))
             self._put_off[search_id] = time.monotonic() + slow.goes_on(summary(error))
         else:

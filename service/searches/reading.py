@@ -95,7 +95,10 @@ def _waiting_for(row: SearchRow, present: Presence) -> str | None:
     """What a search that goes on lacks, in words; None when nothing."""
     if row.state not in GOING_ON:
         return None
-    return present.lacking(None if row.precision is None else Precision(row.precision))
+    lacking = present.lacking(None if row.precision is None else Precision(row.precision))
+    if lacking is None and row.precision is None and row.recorded:
+        return present.lacking(Precision.FLOAT32)  # it waits for a worker that says its precision
+    return lacking
 
 
 def _search(

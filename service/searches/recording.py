@@ -30,7 +30,8 @@ from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 log = logging.getLogger(__name__)
 
 PRECISION_ATTEMPTS = 3
-"""How often an evaluation is sent that comes back in another precision than asked for."""
+"""How often an evaluation is sent that comes back in another precision than asked for. Where the
+worker does not say which, it is of an earlier version and will be replaced: there is no limit."""
 FAILURES_WITHOUT_SUCCESS = 5
 """A search whose first evaluations all fail is stopped before it burns its whole budget."""
 
@@ -96,7 +97,7 @@ def take_up(
                 outcome.precision or "a precision that it does not say",
                 active.precision,
             )
-            if outcome.attempt < PRECISION_ATTEMPTS:
+            if outcome.precision is None or outcome.attempt < PRECISION_ATTEMPTS:
                 back.append(number)
             else:
                 outcomes.append(_in_another_precision(outcome, worker, active))
@@ -119,11 +120,10 @@ def _in_another_precision(
     outcome: SubnetOutcome, worker: str | None, active: ActiveSearch
 ) -> Outcome:
     """A failure: metrics of two precisions are not compared within one search."""
-    found = outcome.precision or "a precision that it does not say"
     error = problem(
         "evaluation-failed",
-        f"worker {worker} measured in {found}, and the search asked for {active.precision}; "
-        "workers of an earlier version do that: replace them, then retry",
+        f"worker {worker} measured in {outcome.precision}, and the search asked for "
+        f"{active.precision}; workers of an earlier version do that: replace them, then retry",
     )
     failed = outcome.model_copy(
         update={"metrics": None, "hits": None, "given_up": None, "problem": error}
@@ -180,14 +180,15 @@ def _to_verify(
     session: Session, row: SearchRow, active: ActiveSearch
 ) -> dict[int, tuple[SubnetConfig, int]]:
     """The front members that must be measured once more before the search is over, and how often
-    each was asked for, this time included."""
+    each was asked for, this time included. Those that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
+    members = evaluations.unverified(session, row.id)
+    if declined := [each.number for each in members if each.report is not None]:
+        evaluations.forget_reports(session, row.id, declined)
+        active.unsend_verifications(declined)
     decode = active.known.space.decode
-    return {
-        each.number: (decode(each.choices), each.verify_attempt)
-        for each in evaluations.unverified(session, row.id)
-    }
+    return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
 
 
 def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:

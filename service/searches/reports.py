@@ -9,6 +9,7 @@ its evaluations in different orders would wait for each other for ever.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ from api_schemas.searches import EvaluationState, SearchState
 from service.database import now
 from service.searches import repository
 from service.searches.tables import EvaluationRow, SearchRow
+
+log = logging.getLogger(__name__)
 
 VERIFY_ATTEMPTS = 3
 """How often a front member is sent to be verified, unless somebody asks for more."""
@@ -66,6 +69,10 @@ def evaluated(session: Session, result: SubnetsEvaluated) -> None:
 def declined(session: Session, result: SubnetsDeclined) -> None:
     """A worker took these out of the queue without beginning them: they must be sent again."""
     repository.locked(session, result.search_id)
+    if result.verifies:
+        for item in result.subnets:
+            _verify_again(session, result.search_id, item.number, item.attempt)
+        return
     for item in result.subnets:
         session.execute(
             update(EvaluationRow)
@@ -77,11 +84,28 @@ def declined(session: Session, result: SubnetsDeclined) -> None:
     count_running(session, result.search_id)
 
 
+def _verify_again(session: Session, search_id: str, number: int, attempt: int) -> None:
+    """Note that a message that was to verify this front member did not."""
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.number == number,
+            EvaluationRow.finished_at.is_not(None),
+            EvaluationRow.verified.is_(None),
+            EvaluationRow.verify_attempt == attempt,
+        )
+        .values(report={})
+    )
+
+
 def verified(session: Session, result: SubnetsVerified) -> None:
     """A worker has measured these once more, or says why it could not.
 
-    The first success of each wins. A failure that may pass is tried again, `VERIFY_ATTEMPTS` times
-    in all; a worker without room on its disk has the search paused until there is some.
+    The first success of each wins; one in another precision than the search's counts as declined,
+    as workers of an earlier version do not say theirs. A failure that may pass is tried again,
+    `VERIFY_ATTEMPTS` times in all; a worker without room on its disk has the search paused until
+    there is some.
     """
     search = repository.locked(session, result.search_id)
     if search is None:
@@ -91,7 +115,17 @@ def verified(session: Session, result: SubnetsVerified) -> None:
         row = session.get(EvaluationRow, (result.search_id, number))
         if row is None or (row.verified is not None and "problem" not in row.verified):
             continue
-        if each is not None:
+        if each is not None and result.precision != search.precision:
+            found_in = result.precision or "a precision that is not said"
+            log.warning(
+                "search %s: %d was verified in %s, and %s was asked for",
+                search.id,
+                number,
+                found_in,
+                search.precision,
+            )
+            _verify_again(session, search.id, number, result.attempt)
+        elif each is not None:
             row.verified = each.model_dump(mode="json")
         elif row.verified is None and row.verify_attempt == result.attempt:
             _not_verified(session, search, row, result.problem)

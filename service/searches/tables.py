@@ -81,7 +81,8 @@ class EvaluationRow(Table):
     """One subnet of a search. A row without ``finished_at`` is in flight.
 
     What a worker says of it is kept in ``report`` by whichever process hears it, and becomes part
-    of the search when the coordinator that drives the search takes it up.
+    of the search when the coordinator that drives the search takes it up. What was declined is {},
+    also where a front member was to be measured once more.
     """
 
     __tablename__ = "evaluations"

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api_schemas.problems import InputError
 from api_schemas.searches import (
     MAX_EVALUATIONS,
+    MAX_SECONDS,
     Budget,
     BudgetExtension,
     SearchCreate,
@@ -24,7 +25,6 @@ from service.searches import evaluations, repository
 from service.searches.recording import exceeds_failures
 from service.searches.tables import SearchRow
 
-FINAL = tuple(state for state in SearchState if state.is_final)
 UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 
 
@@ -59,7 +59,8 @@ def extend(service: Service, search_id: str, more: BudgetExtension) -> SearchRow
     One that ended on a plateau goes on without that rule, which would end it again at once.
 
     Raises:
-        InputError: more evaluations than a budget may have, or seconds for a search without any.
+        InputError: more evaluations or seconds than a budget may have, or seconds for a search
+            without any.
     """
 
     def add(session: Session, row: SearchRow) -> None:
@@ -128,6 +129,14 @@ def _extended(budget: Budget, more: BudgetExtension) -> Budget:
             value=more.evaluations,
             remedy=f"the search has {budget.evaluations}; "
             f"add at most {MAX_EVALUATIONS - budget.evaluations}",
+        )
+    if budget.seconds is not None and budget.seconds + more.seconds > MAX_SECONDS:
+        raise InputError(
+            f"a budget is at most {MAX_SECONDS:.0f} seconds",
+            field="seconds",
+            value=more.seconds,
+            remedy=f"the search has {budget.seconds:.15g}; "
+            f"add at most {MAX_SECONDS - budget.seconds:.15g}",
         )
     return Budget(
         evaluations=budget.evaluations + more.evaluations,

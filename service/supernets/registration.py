@@ -98,18 +98,20 @@ def send_inspection(service: Service, supernet_id: str) -> bool:
 
 
 def resend_inspections(service: Service) -> None:
-    """Have every checkpoint read whose message the queue has lost."""
+    """Have every checkpoint read whose message the queue has lost, or never had.
+
+    Raises:
+        QueueUnavailableError: the broker cannot be reached; this must be called again.
+    """
     with service.database.read() as session:
         rows = repository.reading(session)
     if not rows:
         return
-    try:
-        generation = service.queue.lasting_generation()
-    except QueueUnavailableError:
-        return  # this is called again once it can be reached
+    generation = service.queue.lasting_generation()
     for row in rows:
-        if generation is None or row.sent_generation != generation:
-            send_inspection(service, row.id)
+        is_lost = generation is None or row.sent_generation != generation
+        if is_lost and not send_inspection(service, row.id):
+            raise QueueUnavailableError("a reading could not be asked for")
 
 
 def pursue(service: Service, row: SupernetRow) -> SupernetPending:

@@ -39,8 +39,10 @@ def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
                 alive=is_alive(row),
                 evaluations=row.evaluations,
                 warm_supernets=row.warm_supernets,
-                precision=Precision(row.precision or Precision.FLOAT32),
-                precisions=[Precision(each) for each in row.precisions or [Precision.FLOAT32]],
+                precision=None if row.precision is None else Precision(row.precision),
+                precisions=None
+                if row.precisions is None
+                else [Precision(each) for each in row.precisions],
                 started_at=row.started_at,
                 last_seen_at=row.last_seen_at,
             )

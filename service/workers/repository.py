@@ -27,24 +27,31 @@ def record(session: Session, result: WorkerAlive) -> None:
             last_seen_at=clock_in_sql(session),
             stopping=result.stopping,
             precision=result.precision,
-            precisions=list(result.precisions),
+            precisions=None if result.precisions is None else list(result.precisions),
         )
     )
 
 
-def preferred_precision(session: Session, silence: timedelta) -> Precision:
+def preferred_precision(session: Session, silence: timedelta, *, known: bool) -> Precision | None:
     """What most of the living workers measure in unless told otherwise, of equally many float32.
 
-    Where none lives, what the worker heard from last did: float32 if there was none.
+    Where none lives that says it, what the worker heard from last did: float32 if there was none;
+    but None where it must be ``known``.
     """
-    rows = alive(session, silence) or latest(session, 1)[0]
+    rows = [row for row in alive(session, silence) if row.precision is not None]
+    if not rows and known:
+        return None
+    rows = rows or list(latest(session, 1)[0])
     wide = sum(row.precision == Precision.BFLOAT16 for row in rows)
     return Precision.BFLOAT16 if 2 * wide > len(rows) else Precision.FLOAT32
 
 
 def able(rows: Sequence[WorkerRow], precision: Precision) -> int:
-    """How many of these workers measure in a precision, if they are asked to."""
-    return sum(precision in (row.precisions or [Precision.FLOAT32]) for row in rows)
+    """How many of these workers measure in a precision, if they are asked to.
+
+    One that does not say is none of them: it measures in its own, whatever it is asked for.
+    """
+    return sum(precision in (row.precisions or ()) for row in rows)
 
 
 def latest(session: Session, limit: int) -> tuple[Sequence[WorkerRow], datetime]:

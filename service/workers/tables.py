@@ -27,4 +27,5 @@ class WorkerRow(Table):
     stopping: Mapped[bool]
     precision: Mapped[str | None] = mapped_column(String(16))
     precisions: Mapped[list[Any] | None]
-    """What it prefers to measure in, and all that it can; None of one that does not say."""
+    """What it prefers to measure in, and all that it can; None of one of an earlier version, which
+    does not say."""

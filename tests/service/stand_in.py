@@ -145,6 +145,7 @@ class StandInWorker:
         self.verification_problem: Problem | None = None
         self.declined: list[int] = []
         self.measures_in: Precision | None = None
+        self.does_not_say = False
         self.duration = 0.5
         self._broker = broker
         self._blobs = blobs
@@ -206,8 +207,10 @@ class StandInWorker:
                 started_at=datetime.now(UTC),
                 evaluations=len(self.evaluated),
                 warm_supernets=(),
-                precision=precision,
-                precisions=tuple(dict.fromkeys((Precision.FLOAT32, precision))),
+                precision=None if self.does_not_say else precision,
+                precisions=None
+                if self.does_not_say
+                else tuple(dict.fromkeys((Precision.FLOAT32, precision))),
                 stopping=stopping,
             )
         )
@@ -259,7 +262,9 @@ class StandInWorker:
                 SubnetOutcome(
                     number=item.number,
                     attempt=item.attempt,
-                    precision=self.measures_in or message.precision,
+                    precision=None
+                    if self.does_not_say
+                    else (self.measures_in or message.precision),
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
@@ -274,6 +279,18 @@ class StandInWorker:
 
     def _verify(self, payload: str) -> None:
         message = VerifySubnets.model_validate_json(payload)
+        if (how := self._signals.halted(message.search_id)) is not None:
+            if how == "paused":
+                self.declined += [item.number for item in message.subnets]
+                self.send(
+                    SubnetsDeclined(
+                        search_id=message.search_id,
+                        worker=NAME,
+                        subnets=message.subnets,
+                        verifies=True,
+                    )
+                )
+            return
         self.verifications.append(message)
         if self.lose_verifications > 0:
             self.lose_verifications -= 1
@@ -292,6 +309,7 @@ class StandInWorker:
                 search_id=message.search_id,
                 numbers=tuple(item.number for item in message.subnets),
                 attempt=message.subnets[0].attempt,
+                precision=None if self.does_not_say else (self.measures_in or message.precision),
                 verified=None if self.verification_problem else tuple(found),
                 problem=self.verification_problem,
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,18 @@ def test_a_server_with_its_queue_in_memory_has_its_database_alone(alone, shared)
 def test_processes_with_their_queue_in_redis_share_one(shared):
     with database_held(shared), database_held(shared), database_held(shared):
         pass
+
+
+def test_a_moment_of_another_that_begins_to_share_is_waited_for(tmp_path: Path):
+    """It has the lock alone while it begins the list of holders anew."""
+    settings = ServiceSettings(data_dir=tmp_path / "data", redis_url=QUEUE)
+    with database_held(settings):
+        [path] = (tmp_path / "data").glob("*.lock")
+    with path.open("rb") as beginning:
+        fcntl.flock(beginning, fcntl.LOCK_EX)
+        threading.Timer(0.1, fcntl.flock, (beginning, fcntl.LOCK_SH)).start()
+        with database_held(settings):
+            pass
 
 
 def test_a_server_alone_finds_out_that_a_sqlite_file_is_shared(tmp_path: Path):

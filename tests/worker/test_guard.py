@@ -17,6 +17,7 @@ import torch
 
 from api_schemas.messages import (
     EvaluateSubnets,
+    SubnetsDeclined,
     SubnetsEvaluated,
     SubnetsVerified,
     VerifySubnets,
@@ -102,7 +103,16 @@ def test_a_paused_verification_keeps_what_it_has(bench: Bench, monkeypatch: pyte
         return real(*found)
 
     monkeypatch.setattr(actors.Verification, "compare", compare)
-    assert len(verified(bench.ask(verification(bench, {}, SMALL)))) == 1
+    message = verification(bench, {}, SMALL)
+    done, declined = bench.ask(message)
+    assert len(verified([done])) == 1
+    assert done.precision == message.precision
+    assert isinstance(declined, SubnetsDeclined)
+    assert declined.verifies
+    assert declined.subnets == message.subnets[1:]
+    [again] = bench.ask(message.model_copy(update={"search_id": "s1", "revision": 1}))
+    assert isinstance(again, SubnetsDeclined)
+    assert again.subnets == message.subnets
 
 
 def test_one_front_member_that_fails_does_not_take_the_others_with_it(bench: Bench):

@@ -18,6 +18,28 @@ def write(url: str, statement: str, **values: object) -> None:
     database.close()
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(1e12, 1e9), (1e9, 1e9), (5e8, 5e8)])
+def test_more_seconds_than_a_budget_may_have_are_as_many_as_it_may(service, seconds, shown):
+    url = service.settings.resolved_database_url
+    ids = {"supernet_id": service.supernet(), "dataset_id": service.dataset()}
+    service.worker.open.clear()
+    search_id = service.search(**ids, budget={"evaluations": 24, "seconds": 60})
+    service.until(lambda: service.worker.batches)
+    budget = {"evaluations": 24, "seconds": seconds}
+    stored = json.dumps(_request(url, search_id) | {"budget": budget})
+    # As at a start of this version: the search is restored from the row, and goes on.
+    write(url, "UPDATE searches SET request = :request, revision = revision + 1", request=stored)
+    (listed,) = service.get("/v1/searches")["items"]
+    assert listed["budget"] == {"evaluations": 24, "seconds": shown}
+    service.worker.open.set()
+    service.wait(search_id)
+    events = service.client.get(f"/v1/searches/{search_id}/events")
+    assert "completed" in events.text
+    extended = service.client.post(f"/v1/searches/{search_id}/extend", json={"evaluations": 2})
+    assert extended.status_code == 200, extended.text
+    assert service.wait(search_id)["progress"]["completed"] == 26
+
+
 @pytest.mark.parametrize("bound", ["null", "Infinity"])
 def test_an_infinite_bound_is_none(service, bound):
     url = service.settings.resolved_database_url

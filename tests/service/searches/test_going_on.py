@@ -122,6 +122,17 @@ class TestExtend:
         assert remedy in answer.json()["detail"]
         assert read(light_service, search_id)["state"] == "completed"
 
+    def test_seconds_beyond_what_a_budget_may_have_are_refused(self, light_service):
+        search_id = light_service.search(budget={"evaluations": 3, "seconds": 9e8})
+        light_service.wait(search_id)
+        answer = ask(light_service, search_id, "extend", seconds=9e8)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/seconds"
+        assert "add at most 100000000" in answer.json()["detail"]
+        assert read(light_service, search_id)["budget"]["seconds"] == 9e8
+        moved = move(light_service, search_id, "extend", seconds=1e8)
+        assert moved["budget"]["seconds"] == 1e9
+
     def test_extending_a_search_that_failed_too_often_points_to_retry(self, light_service):
         light_service.worker.metrics = lambda _: 1 / 0
         search_id = light_service.search()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from api_schemas.precision import Precision
+from service.database import Database
 from tests.service.running import Running, running_service
 
 SMALL = {"budget": {"evaluations": 6}}
@@ -92,6 +94,50 @@ def test_what_was_measured_in_another_precision_is_measured_again_or_fails(sqlit
         running.worker.measures_in = None
         running.client.post(f"/v1/searches/{search_id}/retry")
         running.until(lambda: running.get(f"/v1/searches/{search_id}")["state"] == "completed")
+
+
+def test_results_of_workers_that_do_not_say_their_precision_fail_nothing(light_service: Running):
+    """As in a rolling upgrade: a worker of the earlier version takes messages for a while."""
+    light_service.worker.does_not_say = True
+    search_id = light_service.search(**SMALL)
+    url = f"/v1/searches/{search_id}"
+    light_service.until(
+        lambda: (
+            max((each["attempt"] for each in evaluations(light_service, search_id)), default=0) > 5
+        )
+    )
+    light_service.worker.heartbeat()
+    light_service.until(lambda: light_service.get("/v1/workers")["items"])
+    assert light_service.get("/v1/workers")["items"][0]["precision"] is None
+    light_service.until(lambda: "this version" in (light_service.get(url)["waiting_for"] or ""))
+    light_service.worker.does_not_say = False
+    light_service.worker.heartbeat()
+    found = light_service.wait(search_id)
+    assert found["progress"]["failed"] == 0
+    assert found["progress"]["completed"] == 6
+
+
+def test_a_search_half_done_by_an_earlier_version_waits_for_a_worker_that_says_its_precision(
+    sqlite_url, tmp_path
+):
+    with running_service(sqlite_url, tmp_path) as running:
+        workers(running, Precision.FLOAT32)
+        search_id = running.search(**SMALL)
+        running.wait(search_id)
+    database = Database(sqlite_url)
+    with database.write() as session:
+        session.execute(text("UPDATE searches SET precision = NULL, state = 'queued'"))
+        session.execute(text("UPDATE evaluations SET precision = NULL"))
+        session.execute(text("UPDATE workers SET stopping = TRUE"))
+    database.close()
+    with running_service(sqlite_url, tmp_path) as running:
+        url = f"/v1/searches/{search_id}"
+        ticks = running.client.app.state.service.coordinator
+        for _ in range(3):
+            ticks.wake()
+            assert running.get(url)["precision"] is None
+        running.worker.heartbeat(name="wide", precision=Precision.BFLOAT16)
+        running.until(lambda: running.get(url)["precision"] == "bfloat16")
 
 
 def test_the_card_of_a_subnet_says_its_precision(light_service: Running):

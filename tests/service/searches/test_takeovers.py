@@ -9,10 +9,12 @@ from dramatiq.brokers.stub import StubBroker
 from sqlalchemy import select
 
 from api_schemas.messages import WorkerAlive
+from api_schemas.precision import Precision
 from service.database import Database, clock
-from service.queue import Queue
+from service.queue import Queue, QueueUnavailableError
 from service.searches.coordinator import Coordinator
 from service.searches.tables import EvaluationRow, SearchRow
+from service.settings import ServiceSettings
 from service.signals import LocalSignals
 from service.supernets.known import KnownSupernets
 from service.workers import repository as workers
@@ -52,6 +54,7 @@ def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
                     started_at=datetime.now(UTC),
                     evaluations=0,
                     warm_supernets=(),
+                    precisions=(Precision.FLOAT32,),
                 ),
             )
         broker = StubBroker()
@@ -98,3 +101,27 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
         with database.read() as session:
             assert [row.name for row in workers.alive(session, timedelta(seconds=30))] == ["w"]
             assert workers.alive(session, timedelta(seconds=0)) == []
+
+
+def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
+    """And what fails in it keeps no search from going on."""
+    monkeypatch.setattr("service.searches.coordinator.GLANCE_SECONDS", -1.0)
+    database = Database(sqlite_url)
+    database.migrate()
+    broker, failures = StubBroker(), [QueueUnavailableError("away"), ValueError("a fault")]
+    asked = []
+
+    def on_loss() -> None:
+        asked.append(len(failures))
+        if failures:
+            raise failures.pop()
+
+    settings = ServiceSettings(database_url=sqlite_url)
+    queue = Queue(broker, LocalSignals(broker))
+    driving = Coordinator(
+        database, queue, KnownSupernets(), settings, exclusive=True, on_loss=on_loss
+    )
+    for _ in range(5):
+        driving.tick()
+    database.close()
+    assert asked == [2, 1, 0]

@@ -6,9 +6,13 @@ import csv
 
 import pytest
 
+from api_schemas.messages import SubnetsVerified
+from api_schemas.precision import Precision
 from api_schemas.problems import Problem
+from api_schemas.verification import Verified
 from service.searches import active
 from tests.service.running import running_service
+from tests.service.stand_in import interval
 
 
 def test_a_front_is_measured_on_the_rows_set_aside_before_the_search_is_over(service):
@@ -152,6 +156,54 @@ def test_a_verification_without_room_on_a_disk_pauses_the_search(light_service):
     light_service.wait(search_id)
     front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
     assert all(point["verified"] for point in front)
+
+
+def test_a_verification_declined_by_mistake_is_sent_again(light_service, monkeypatch):
+    """The search was resumed while the broker did not hear it: workers think that it is paused."""
+    service = light_service.client.app.state.service
+    deaf = [True]
+    release = service.queue.release
+    monkeypatch.setattr(service.queue, "release", lambda each: deaf[0] or release(each))
+    light_service.worker.lose_verifications = 1
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.until(lambda: light_service.worker.verifications)
+    light_service.client.post(f"/v1/searches/{search_id}/pause")
+    light_service.client.post(f"/v1/searches/{search_id}/resume")
+    light_service.until(lambda: light_service.worker.declined)
+    deaf[0] = False
+    light_service.wait(search_id)
+    front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert all(point["verified"] for point in front)
+
+
+def test_a_verification_in_another_precision_is_no_result(light_service):
+    light_service.worker.lose_verifications = 1
+    search_id = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.until(lambda: light_service.worker.verifications)
+    [message] = light_service.worker.verifications
+    numbers = tuple(item.number for item in message.subnets)
+    wrong = tuple(
+        Verified(rows=2, metrics={"accuracy": interval(0.0)}, versus_maximal={}) for _ in numbers
+    )
+    for precision in (None, Precision.BFLOAT16):
+        light_service.worker.send(
+            SubnetsVerified(
+                search_id=search_id, numbers=numbers, precision=precision, verified=wrong
+            )
+        )
+    light_service.wait(search_id)
+    front = light_service.get(f"/v1/searches/{search_id}/front")["items"]
+    assert all(point["verified"]["metrics"]["accuracy"]["value"] > 0.1 for point in front)
+
+
+def test_what_a_worker_is_verifying_for_another_coordinator_is_not_sent_again():
+    again = active.ActiveSearch.__new__(active.ActiveSearch)
+    again.id, again.to_verify = "s", {}
+    again.verify_next({1: (None, 1), 2: (None, 1)})
+    assert again.unverified("g", 900.0, {"s/1/verification"}) == [2]
+    assert again.unverified("g", 900.0, {"s/1"}) == [1, 2]
+    again.unsend_verifications([1])
+    assert again.unverified("g", 900.0, {"s/1/verification"}) == [1, 2]
 
 
 def test_a_verification_can_be_cancelled(light_service):
