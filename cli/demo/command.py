@@ -40,7 +40,7 @@ def demo(
         "demo"
     ),
     evaluations: Annotated[int, typer.Option(min=3)] = 120,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 160,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 360,
 ) -> None:
     """Do the whole main job here, in a few minutes: train, search, choose, download, check.
 
