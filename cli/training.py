@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Literal, Required, TypedDict, Unpack
 
 import typer
 from rich.console import Console
@@ -57,12 +57,16 @@ def train(
     max_length: Annotated[int, typer.Option(min=4, help="Tokens a row is truncated to.")] = 128,
     lora_rank: Annotated[int, typer.Option(min=1, help="The largest.")] = 8,
     lora_alpha: Annotated[float, typer.Option()] = 16.0,
-    sandwich: Annotated[
-        bool,
+    sampling: Annotated[
+        Literal["random", "alternate"],
         typer.Option(
-            help="Train the maximal and minimal subnets at every step, too, and all but the "
-            "maximal one on its predictions."
+            help="What a step trains: a random subnet, or by turns that and the maximal one.",
         ),
+    ] = "random",
+    dropout: Annotated[bool, typer.Option(help="Without it, a step is cheaper.")] = True,
+    group_by_length: Annotated[
+        bool,
+        typer.Option("--group-by-length", help="Batches of rows of like length: less padding."),
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
@@ -71,14 +75,14 @@ def train(
     """Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.
 
     Adapters and the head are trained, a random subnet a step; the encoder stays as it is. In short
-    runs a random subnet a step leaves the maximal one behind: --sandwich does not. A run that was
+    runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
     from service.datasets.names import names_given
     from service.datasets.reading import read_rows
     from supernet.checkpoint.space_file import read_space
     from supernet.examples import LabelledTexts
-    from supernet.training import TrainingSettings
+    from supernet.training import Sampling, TrainingSettings
     from worker.settings import WorkerSettings
 
     rows = read_rows(
@@ -94,7 +98,9 @@ def train(
         learning_rate=learning_rate,
         warmup=warmup,
         max_length=max_length,
-        sandwich=sandwich,
+        sampling=Sampling(sampling),
+        dropout=dropout,
+        group_by_length=group_by_length,
         seed=seed,
         lora_rank=lora_rank,
         lora_alpha=lora_alpha,

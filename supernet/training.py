@@ -2,11 +2,10 @@
 
 Munoz, Yuan, Jain 2024, "LoNAS: Elastic Low-Rank Adapters for Efficient Large Language Models",
 section 3: the base stays frozen; adapters and head are trained through whichever subnet is active.
-With ``sandwich`` every step trains the maximal, a random and the minimal subnet on one batch and
-sums their gradients (Yu & Huang 2019, "Universally Slimmable Networks and Improved Training
-Techniques", section 3.1): the maximal one on the labels, the others on what the maximal one
-predicts (in-place distillation, section 3.2; Yu et al. 2020, "BigNAS", section 3.1). A random
-subnet is hardly ever near the maximal one, which LoNAS's recipe therefore trains least of all.
+A random subnet is hardly ever near the maximal one, which LoNAS's recipe therefore trains least of
+all. `Sampling.ALTERNATE` trains the maximal subnet at every other step. The sandwich rule (Yu &
+Huang 2019, "Universally Slimmable Networks and Improved Training Techniques", section 3.1) has it
+in every step, with random ones and the minimal one, for several times the cost of a step.
 
 A subnet is trained through the very tensors that an evaluation of it uses: slices with the adapter
 merged, so there is no second implementation of a subnet that could disagree with the first.
@@ -20,6 +19,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -41,14 +41,27 @@ from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from supernet.supernet import LoraAdapter, Supernet
 
 STATE_FILE = "training_state.pt"
+GROUP = 16
+"""Of how many batches' rows `TrainingSettings.group_by_length` makes batches of like length."""
+
+
+class Sampling(StrEnum):
+    """Which subnet a step trains."""
+
+    RANDOM = "random"
+    """Every choice drawn uniformly and independently: LoNAS's recipe."""
+
+    ALTERNATE = "alternate"
+    """The maximal subnet and a random one in turn, the maximal one first."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How to fine-tune. ``steps`` are optimiser steps; ``warmup`` is their share with rising rate.
 
-    With ``distillation``, which takes ``sandwich``, the smaller subnets of a step learn the maximal
-    one's predictions; without it, the labels.
+    Without ``dropout`` a step is cheaper, too: the last layer computes only what the head sees.
+    With ``group_by_length`` a batch has rows of like length, so less padding; which rows share a
+    batch is then less random.
 
     ``adapted`` are the roles of the layers that get an adapter (`architectures.ROLES`).
     """
@@ -59,8 +72,9 @@ class TrainingSettings:
     weight_decay: float = 0.0
     warmup: float = 0.06
     max_length: int = 128
-    sandwich: bool = False
-    distillation: bool = True
+    sampling: Sampling = Sampling.RANDOM
+    dropout: bool = True
+    group_by_length: bool = False
     seed: int = 0
     lora_rank: int = 8
     lora_alpha: float = 16.0
@@ -134,7 +148,7 @@ def train(
         max_length=settings.max_length,
     )
     _check_length(supernet, examples)
-    supernet.model.train(True)
+    supernet.model.train(settings.dropout)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
@@ -172,22 +186,15 @@ def _step(
     task: Task,
     device: torch.device,
 ) -> float:
-    """Accumulate the gradients of one step; returns its mean loss."""
+    """Compute the gradients of one step; returns its mean loss."""
     torch.manual_seed(_seed(settings.seed, step))
-    rows = _batch_rows(len(examples), settings, step)
+    rows = batch_rows(examples, settings, step)
     batch = examples.batch(rows).to(device)
     labels = examples.labels[rows].to(device)
-    subnets = _subnets(supernet, settings, step)
-    total = 0.0
-    teacher: torch.Tensor | None = None
-    for subnet in subnets:
-        logits = activate(supernet, subnet).logits(batch.inputs)
-        loss = _loss(logits, labels, task) if teacher is None else _distilled(logits, teacher, task)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if settings.sandwich and settings.distillation and teacher is None:
-            teacher = logits.detach()  # the maximal one comes first
-        total += float(loss.detach())
-    return total / len(subnets)
+    logits = activate(supernet, _subnet(supernet, settings, step)).logits(batch.inputs)
+    loss = _loss(logits, labels, task)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach())
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
@@ -197,30 +204,37 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tenso
     return functional.cross_entropy(logits, labels)
 
 
-def _distilled(logits: torch.Tensor, teacher: torch.Tensor, task: Task) -> torch.Tensor:
-    """The same against the teacher's outputs (rows, outputs): its values, or its probabilities."""
-    if task is Task.REGRESSION:
-        return functional.mse_loss(logits, teacher)
-    return functional.cross_entropy(logits, teacher.softmax(-1))
-
-
-def _subnets(supernet: Supernet, settings: TrainingSettings, step: int) -> tuple[SubnetConfig, ...]:
-    """Who is trained at this step: every choice drawn uniformly and independently."""
-    rng = random.Random(_seed(settings.seed, step))
+def _subnet(supernet: Supernet, settings: TrainingSettings, step: int) -> SubnetConfig:
+    """Who is trained at this step."""
     space = supernet.space
-    drawn = space.decode([rng.randrange(count) for count in space.cardinalities])
-    return (space.maximal, drawn, space.minimal) if settings.sandwich else (drawn,)
+    if settings.sampling is Sampling.ALTERNATE and step % 2 == 0:
+        return space.maximal
+    rng = random.Random(_seed(settings.seed, step))
+    return space.decode([rng.randrange(count) for count in space.cardinalities])
 
 
-def _batch_rows(count: int, settings: TrainingSettings, step: int) -> list[int]:
-    """The rows of one step: consecutive pieces of a permutation that is new every epoch."""
+def batch_rows(examples: TokenizedExamples, settings: TrainingSettings, step: int) -> list[int]:
+    """The rows of one step: consecutive pieces of a permutation that is new every epoch.
+
+    Grouped by length, the rows of so many pieces are sorted, and all pieces are taken in random
+    order: no part of an epoch has the short rows only.
+    """
+    count = len(examples)
     size = min(settings.batch_size, count)
     per_epoch = count // size
     epoch, place = divmod(step, per_epoch)
-    order = torch.randperm(
-        count, generator=torch.Generator().manual_seed(_seed(settings.seed, -1 - epoch))
-    )
-    return order[place * size : (place + 1) * size].tolist()
+    generator = torch.Generator().manual_seed(_seed(settings.seed, -1 - epoch))
+    order = torch.randperm(count, generator=generator)[: per_epoch * size].tolist()
+    if settings.group_by_length:
+        order = [
+            row
+            for start in range(0, len(order), GROUP * size)
+            for row in sorted(
+                order[start : start + GROUP * size], key=lambda row: len(examples.token_ids[row])
+            )
+        ]
+        place = int(torch.randperm(per_epoch, generator=generator)[place])
+    return order[place * size : (place + 1) * size]
 
 
 def _schedule(step: int, settings: TrainingSettings) -> float:
@@ -294,7 +308,7 @@ def _save(
     content = io.BytesIO()  # torch's own writing to a file does not say why it failed
     torch.save(
         {
-            "settings": dataclasses.asdict(settings),
+            "settings": _plain(settings),
             "step": step,
             "tensors": {name: tensor.detach() for name, tensor in trainable.items()},
             "optimizer": optimizer.state_dict(),
@@ -315,11 +329,9 @@ def _restore(
     if not file.is_file():
         return 0
     state = torch.load(file, map_location="cpu", weights_only=True)
-    if state["settings"] != dataclasses.asdict(settings):
+    if state["settings"] != _plain(settings):
         changed = [
-            name
-            for name, value in dataclasses.asdict(settings).items()
-            if state["settings"].get(name) != value
+            name for name, value in _plain(settings).items() if state["settings"].get(name) != value
         ]
         raise InputError(
             "the training was begun with other settings",
@@ -332,6 +344,11 @@ def _restore(
             tensor.copy_(state["tensors"][name])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
+
+
+def _plain(settings: TrainingSettings) -> dict[str, object]:
+    """The settings as the state file has them: torch reads no enumeration back from one."""
+    return dataclasses.asdict(settings) | {"sampling": settings.sampling.value}
 
 
 def _seed(seed: int, step: int) -> int:

@@ -301,7 +301,7 @@ def test_train_writes_what_supernet_add_takes(server, tmp_path: Path):
     trained = elasticnas(
         *("train", "--base", tmp_path / "encoder", "--data", rows, "--text-columns", "sentence"),
         *("--output", tmp_path / "out", "--steps", 3, "--max-length", 16, "--lora-rank", 4),
-        *("--device", "cpu"),
+        *("--device", "cpu", "--sampling", "alternate", "--no-dropout", "--group-by-length"),
     )
     assert trained.returncode == 0, trained.stderr
     added = elasticnas("supernet", "add", tmp_path / "out", "--json", server=server)

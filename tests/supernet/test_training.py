@@ -10,12 +10,20 @@ import torch
 
 from api_schemas.metrics import Task
 from api_schemas.problems import InputError
-from supernet.activation import activate
+from supernet.architectures import BERT
 from supernet.checkpoint.reader import load_tokenizer, read_supernet
+from supernet.checkpoint.tokenizer import read_tokenizer
 from supernet.evaluation import evaluate
 from supernet.examples import LabelledTexts, tokenize
 from supernet.supernet import Supernet
-from supernet.training import STATE_FILE, TrainingSettings, TrainingStep, train
+from supernet.training import (
+    STATE_FILE,
+    Sampling,
+    TrainingSettings,
+    TrainingStep,
+    batch_rows,
+    train,
+)
 from tests.supernet.test_activation import ARCHITECTURES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
@@ -94,7 +102,16 @@ def test_training_is_deterministic_for_a_seed(base: Path, tmp_path: Path):
     assert any(not torch.equal(first[name], tensor) for name, tensor in other.items())
 
 
-def test_a_training_that_was_killed_resumes_to_the_same_result(base: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        replace(SETTINGS, sampling=Sampling.ALTERNATE, dropout=False, group_by_length=True),
+    ],
+)
+def test_a_training_that_was_killed_resumes_to_the_same_result(
+    base: Path, tmp_path: Path, settings: TrainingSettings
+):
     class KilledError(Exception):
         pass
 
@@ -103,11 +120,11 @@ def test_a_training_that_was_killed_resumes_to_the_same_result(base: Path, tmp_p
             raise KilledError
 
     with pytest.raises(KilledError):
-        fine_tune(base, tmp_path / "out", on_step=kill)
+        fine_tune(base, tmp_path / "out", settings, on_step=kill)
     resumed: list[TrainingStep] = []
-    fine_tune(base, tmp_path / "out", resume=True, on_step=resumed.append)
+    fine_tune(base, tmp_path / "out", settings, resume=True, on_step=resumed.append)
     assert resumed[0].step == 21
-    undisturbed = tensors(fine_tune(base, tmp_path / "whole"))
+    undisturbed = tensors(fine_tune(base, tmp_path / "whole", settings))
     for name, tensor in tensors(tmp_path / "out").items():
         assert torch.equal(tensor, undisturbed[name])
 
@@ -129,30 +146,60 @@ def test_an_output_folder_in_the_way_is_refused(base: Path, tmp_path: Path):
         fine_tune(base, tmp_path / "out")
 
 
-def agreement(supernet: Supernet) -> float:
-    """How alike the maximal and the minimal subnet predict: mean overlap of their probabilities."""
-    examples = tokenize(
-        rows(),
-        load_tokenizer(supernet),
-        supernet.architecture,
-        task=Task.CLASSIFICATION,
-        max_length=24,
-    )
-    batch = examples.batch(range(len(examples)))
-    with torch.inference_mode():
-        largest, smallest = (
-            activate(supernet, subnet).logits(batch.inputs).softmax(-1)
-            for subnet in (supernet.space.maximal, supernet.space.minimal)
+def test_alternation_trains_the_maximal_subnet_at_every_other_step(base: Path, tmp_path: Path):
+    """Rank 4 has what subnets of rank 1 and 2 leave alone; two steps train whichever was drawn."""
+
+    def last_ranks(sampling: Sampling, seed: int) -> torch.Tensor:
+        settings = replace(SETTINGS, steps=2, sampling=sampling, seed=seed)
+        output = fine_tune(base, tmp_path / f"{sampling.value}-{seed}", settings)
+        adapters = read_supernet(output).adapters.values()
+        return torch.stack([adapter.b[:, -1].abs().sum() for adapter in adapters])
+
+    assert all((last_ranks(Sampling.ALTERNATE, seed) > 0).all() for seed in range(3))
+    assert any((last_ranks(Sampling.RANDOM, seed) == 0).any() for seed in range(3))
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: Path, model_type):
+    base = tmp_path / "encoder"
+    model = tiny_model(model_type)
+    shares = {name: 0.0 for name in model.config.to_dict() if "dropout" in name}
+    assert len(shares) > 1
+    model.config.update(shares)
+    model.save_pretrained(base)
+    write_tokenizer(base)
+    settings = replace(SETTINGS, steps=3, learning_rate=1e-3)
+    with_it = tensors(fine_tune(base, tmp_path / "a", settings))
+    without = tensors(fine_tune(base, tmp_path / "b", replace(settings, dropout=False)))
+    for name, tensor in with_it.items():
+        assert torch.allclose(without[name], tensor, atol=1e-4)
+
+
+def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding(
+    base: Path,
+):
+    examples = tokenize(rows(), read_tokenizer(base), BERT, task=Task.CLASSIFICATION, max_length=24)
+    lengths = [len(tokens) for tokens in examples.token_ids]
+
+    def epoch(settings: TrainingSettings, number: int) -> list[list[int]]:
+        steps = range(number * 12, number * 12 + 12)  # 200 rows are 12 batches of 16
+        return [batch_rows(examples, settings, step) for step in steps]
+
+    def padding(batches: list[list[int]]) -> int:
+        return sum(
+            len(b) * max(lengths[r] for r in b) - sum(lengths[r] for r in b) for b in batches
         )
-    return float(torch.minimum(largest, smallest).sum(-1).mean())
 
-
-def test_the_smaller_subnets_of_a_sandwich_learn_from_the_maximal_one(base: Path, tmp_path: Path):
-    settings = replace(SETTINGS, steps=25, sandwich=True)
-    distilled = read_supernet(fine_tune(base, tmp_path / "a", settings))
-    on_labels = replace(settings, distillation=False)
-    apart = read_supernet(fine_tune(base, tmp_path / "b", on_labels))
-    assert agreement(distilled) > agreement(apart)
+    grouped = replace(SETTINGS, group_by_length=True)
+    found = [epoch(grouped, number) for number in (0, 1)]
+    for batches in found:
+        taken = [row for batch in batches for row in batch]
+        assert len(taken) == len(set(taken)) == 192
+        assert [len(batch) for batch in batches] == [16] * 12
+    assert found[0] != found[1]
+    longest = [max(lengths[row] for row in batch) for batch in found[0]]
+    assert longest != sorted(longest)
+    assert padding(found[0]) < padding(epoch(SETTINGS, 0)) / 3
 
 
 def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
@@ -161,7 +208,7 @@ def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
         base,
         LabelledTexts(rows().texts, None, scores),
         tmp_path / "out",
-        replace(SETTINGS, steps=5, sandwich=True),
+        replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE),
         task=Task.REGRESSION,
         labels=1,
     )
