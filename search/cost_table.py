@@ -47,6 +47,14 @@ class CostTable:
         for names, part in parts:
             columns = sorted(positions[name] for name in names)
             self._parts.append((columns, _tabulate(space, columns, part, max_length)))
+        # The tables end to end, and how far a choice moves a subnet's place in each of them.
+        flat = [table.reshape(-1, len(_COUNTED)) for _, table in self._parts]
+        self._entries = np.ascontiguousarray(np.concatenate(flat).T)
+        self._starts: NDArray[np.intp] = np.cumsum([0, *(len(each) for each in flat[:-1])])
+        self._strides: NDArray[np.float64] = np.zeros((len(space.dimensions), len(self._parts)))
+        for position, (columns, table) in enumerate(self._parts):
+            for axis, column in enumerate(columns):
+                self._strides[column, position] = np.prod(table.shape[axis + 1 : -1])
         self._of_dimension: list[list[int]] = [
             [p for p, (columns, _) in enumerate(self._parts) if dimension in columns]
             for dimension in range(len(space.dimensions))
@@ -54,14 +62,13 @@ class CostTable:
 
     def of(self, indices: Indices, costs: Iterable[Cost]) -> NDArray[np.float64]:
         """The named costs of subnets (n, dimensions): shape (n, number of costs)."""
-        return self.named(self.counted(indices), costs)
+        places = self._places(indices)
+        return np.stack([self._summed(places, cost) for cost in costs], axis=1)
 
     def counted(self, indices: Indices) -> NDArray[np.float64]:
         """All that is counted of subnets (n, dimensions): shape (n, counted), see `named`."""
-        total = np.zeros((len(indices), len(_COUNTED)))
-        for columns, table in self._parts:
-            total += table[tuple(indices[:, column] for column in columns)]
-        return total
+        places = self._places(indices)
+        return np.stack([self._summed(places, cost) for cost in _COUNTED], axis=1)
 
     def counted_by_choice(self, indices: Indices, dimension: int) -> NDArray[np.float64]:
         """What depends on one dimension, at each of its choices: shape (n, choices, counted).
@@ -85,6 +92,16 @@ class CostTable:
         }
         values[Cost.GFLOPS] = values[Cost.TORCH_FLOPS] / 2 / 1e9
         return np.stack([values[cost] for cost in costs], axis=-1)
+
+    def _places(self, indices: Indices) -> NDArray[np.intp]:
+        """Where each part of subnets (n, dimensions) is tabulated: shape (n, parts)."""
+        return np.asarray((indices @ self._strides).astype(np.intp) + self._starts)
+
+    def _summed(self, places: NDArray[np.intp], cost: Cost) -> NDArray[np.float64]:
+        """One cost of subnets with these ``places`` (n, parts): shape (n,)."""
+        if cost is Cost.GFLOPS:
+            return np.asarray(self._summed(places, Cost.TORCH_FLOPS) / 2 / 1e9)
+        return np.asarray(self._entries[_COUNTED.index(cost)].take(places).sum(axis=1))
 
 
 _COUNTED: tuple[Cost, ...] = tuple(cost for cost in Cost if cost is not Cost.GFLOPS)

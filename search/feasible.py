@@ -53,7 +53,7 @@ class Feasible:
         """Which subnets (n, dimensions) are feasible: shape (n,)."""
         if not self._costs:
             return np.ones(len(indices), dtype=bool)
-        return self._within(self._table.counted(indices))
+        return np.asarray(np.all(self._table.of(indices, self._costs) <= self._bounds, axis=-1))
 
     def dearest(self, cost: Cost) -> float:
         """The largest cost that a feasible subnet has.
