@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from api_schemas.problems import InputError
@@ -15,7 +16,12 @@ csv.field_size_limit(2**31 - 1)  # the size of the whole upload is bounded; a te
 
 _TAB_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|[^"\t]*)(?:\t|\Z)')
 """A tab-separated value as a CSV writer writes it: enclosed in quotes, or without any."""
-_NEEDS_QUOTES = ('"', "\t", "\n", "\r")
+_BREAKS = ("\t", "\n", "\r")
+"""What cannot stand in a tab-separated value without quotes around it."""
+_NEEDS_QUOTES = ('"', *_BREAKS)
+_EXCEL_ENCLOSES = (",", *_NEEDS_QUOTES)
+"""What Excel encloses a value for when it saves "Text (tab delimited)"."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_delimited(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:
@@ -125,33 +131,65 @@ def _has_quoted_values(path: Path) -> bool:
 
     Others, GLUE's among them, write quotes as they stand in the text. A CSV writer encloses every
     value that holds a quote, and doubles it; so a single value with other quotes says that all of
-    them are text. Where none does, the quotes enclose values if some value could not have been
-    written without, or if they enclose the header or a whole column.
+    them are text. So does a row that has as many values as the header without any quotes, and
+    would have another number with them, or a tab or a line break in a value. Where there is none,
+    the quotes enclose values if some value could not have been written without, if they enclose
+    the header or a whole column, or if they enclose several values, which are all that have a
+    comma: Excel encloses those.
     """
     with path.open("rb") as file:
         if not any(b'"' in line for line in file):
             return False
     lines = _Taken(_lines(path))
     columns: set[int] | None = None  # those that are enclosed in every row so far
-    is_header, is_needed = True, False
+    width, is_needed, excel = 0, False, _ByExcel()
     try:
-        for _ in csv.reader(lines, delimiter="\t", strict=True):
+        for row in csv.reader(lines, delimiter="\t", strict=True):
             record = lines.look()
             if not record:
                 continue
             values = _enclosed_values(record)
             if values is None:
                 return False
-            if is_header:
-                is_header, is_needed = False, bool(values)
+            excel.add(row, values)
+            if not width:
+                width, is_needed = len(row), bool(values)
                 continue
+            is_plain = all(line.count("\t") == width - 1 for line in _LINE_END.split(record))
+            if len(row) != width:
+                return not is_plain
+            if is_plain and _some_hold(values, _BREAKS):
+                return False
             columns = set(values) if columns is None else columns & set(values)
-            is_needed = is_needed or any(
-                sign in value for value in values.values() for sign in _NEEDS_QUOTES
-            )
+            is_needed = is_needed or _some_hold(values, _NEEDS_QUOTES)
     except csv.Error:
         return False
-    return is_needed or bool(columns)
+    return is_needed or bool(columns) or excel.is_likely
+
+
+@dataclass
+class _ByExcel:
+    """Whether the enclosed values are those that Excel would enclose, and no others."""
+
+    enclosed: int = 0
+    fits: bool = True
+
+    def add(self, row: Sequence[str], values: Mapping[int, str]) -> None:
+        self.enclosed += len(values)
+        self.fits = (
+            self.fits
+            and all(_some_hold({0: value}, _EXCEL_ENCLOSES) for value in values.values())
+            and not any("," in value for place, value in enumerate(row) if place not in values)
+        )
+
+    @property
+    def is_likely(self) -> bool:
+        """A single value may be in quotes by chance."""
+        return self.fits and self.enclosed > 1
+
+
+def _some_hold(values: Mapping[int, str], signs: Sequence[str]) -> bool:
+    return any(sign in value for value in values.values() for sign in signs)
 
 
 def _enclosed_values(record: str) -> dict[int, str] | None:

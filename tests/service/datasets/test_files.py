@@ -80,6 +80,37 @@ def test_quotes_in_a_tsv_that_no_csv_writer_wrote_are_text(file, texts):
     assert read(csv(file, "text\tlabel\n" + rows)).text_a == texts
 
 
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (
+            'sentence\tlabel\n"it is a good film\t1\nbad\t0\nhe said so "\t0\nfine\t1\n',
+            {"sentence": ['"it is a good film', "bad", 'he said so "', "fine"]},
+        ),
+        ('label\tsentence\n1\t"open\n0\tb\n1\tclose"\n', {"sentence": ['"open', "b", 'close"']}),
+        ('q1\tq2\tlabel\n"what is\tthat"\t1', {"q1": ['"what is'], "q2": ['that"']}),
+        ('a\tb\tlabel\n"x\ty\t0\nz"\tw\t1\n', {"a": ['"x', 'z"'], "b": ["y", "w"]}),
+    ],
+)
+def test_a_quote_that_a_later_one_closes_swallows_no_row(file, content, columns):
+    rows = read(csv(file, content), text_columns=list(columns))
+    assert [rows.text_a, rows.text_b] == [*columns.values(), None][:2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (['"Well, yes"\t1', "no\t0", '"a, b, c"\t1'], ["Well, yes", "no", "a, b, c"]),
+        (['"Well, yes"\t1', "no, no\t0", '"a, b"\t1'], ['"Well, yes"', "no, no", '"a, b"']),
+        (['"Well, yes"\t1', '"no"\t0', "a\t1"], ['"Well, yes"', '"no"', "a"]),
+        (['"Well, yes"\t1', "no\t0"], ['"Well, yes"', "no"]),
+    ],
+)
+def test_excel_encloses_all_values_with_a_comma(file, rows, texts):
+    content = "\r\n".join(["text\tlabel", *rows, ""])
+    assert read(csv(file, content)).text_a == texts
+
+
 def test_a_long_text_and_blank_lines(file):
     long = "word " * 500_000
     rows = read(csv(file, f'text,label\n\n"{long}",0\n\nb,1\n'))
