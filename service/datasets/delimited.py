@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from api_schemas.problems import InputError
@@ -16,6 +17,10 @@ csv.field_size_limit(2**31 - 1)  # the size of the whole upload is bounded; a te
 
 _TAB_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|[^"\t]*)(?:\t|\Z)')
 """A tab-separated value as a CSV writer writes it: enclosed in quotes, or without any."""
+_ENCLOSED = re.compile(r'"[^"]*(?:"|\Z)')
+_SAID = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)
+"""The first line by which a file tells Excel what separates its values."""
+_SIGNS = {",": "a comma", ";": "a semicolon"}
 _BREAKS = ("\t", "\n", "\r")
 """What cannot stand in a tab-separated value without quotes around it."""
 _NEEDS_QUOTES = ('"', *_BREAKS)
@@ -27,20 +32,18 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 def read_delimited(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:
     """Read the named columns; separated by tabs if the header has one, else by commas.
 
+    By semicolons if it has only those, as where commas are in decimals; or by what a first line
+    ``sep=;`` says, which is for Excel. Spaces around a column's name do not count.
+
     Raises:
         InputError: a row has more or fewer values than the header, or its quotes do not match.
     """
-    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        tabs = "\t" in file.readline()
-    records = _records(path, tabs=tabs, quoted=not tabs or _has_quoted_values(path))
+    layout = _layout(path)
+    is_tabs = layout.delimiter == "\t"
+    quoted = not is_tabs or _has_quoted_values(path, layout)
+    records = _records(path, layout, quoted=quoted)
     _, header = next(records, (1, []))
-    if len(header) == 1 and ";" in header[0]:
-        raise InputError(
-            "the values are separated by semicolons",
-            field="file",
-            value=shown(header[0]),
-            remedy="save the file with commas or tabs between them",
-        )
+    header = [name if name in names else name.strip() for name in header]
     require_columns(names, header, "the header")
     places = {name: header.index(name) for name in names}
     values: dict[str, list[str]] = {name: [] for name in names}
@@ -52,26 +55,51 @@ def read_delimited(path: Path, names: Sequence[str], most_rows: int | None) -> C
                 field=f"row {row}",
                 value=shown(record),
                 remedy="add or remove values, or leave the row out"
-                if tabs
-                else "enclose a value that holds a comma in double quotes, or leave the row out",
+                if is_tabs
+                else f"enclose a value that holds {_SIGNS.get(layout.delimiter, 'one')} in double "
+                "quotes, or leave the row out",
             )
         for name, place in places.items():
             values[name].append(record[place])
         require_room(row, most_rows)
-    return Columns(values, "row")
+    return Columns(values, "row", has_types=False)
 
 
-def _records(path: Path, *, tabs: bool, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+@dataclass(frozen=True)
+class _Layout:
+    """What separates values, and how many lines there are before the header."""
+
+    delimiter: str
+    before_header: int
+
+
+def _layout(path: Path) -> _Layout:
+    before = 0
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        for line in file:
+            if found := _SAID.fullmatch(line.rstrip("\r\n")):
+                return _Layout(found[1], before + 1)
+            if not line.strip():
+                before += 1
+                continue
+            outside = _ENCLOSED.sub("", line)
+            if "\t" in line:
+                return _Layout("\t", before)
+            return _Layout(";" if ";" in outside and "," not in outside else ",", before)
+    return _Layout(",", before)
+
+
+def _records(path: Path, layout: _Layout, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """The header and every row, each with the line that it begins at; blank lines are none."""
     reader = csv.reader(
-        _lines(path),
-        delimiter="\t" if tabs else ",",
+        islice(_lines(path), layout.before_header, None),
+        delimiter=layout.delimiter,
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
     )
     count = 0
     while True:
-        line = reader.line_num + 1
+        line = layout.before_header + reader.line_num + 1
         try:
             record = next(reader)
         except StopIteration:
@@ -126,7 +154,7 @@ class _Taken:
         return taken.rstrip("\r\n")
 
 
-def _has_quoted_values(path: Path) -> bool:
+def _has_quoted_values(path: Path, layout: _Layout) -> bool:
     """Whether quotes in a tab-separated file enclose values, as a CSV writer's do.
 
     Others, GLUE's among them, write quotes as they stand in the text. A CSV writer encloses every
@@ -140,7 +168,7 @@ def _has_quoted_values(path: Path) -> bool:
     with path.open("rb") as file:
         if not any(b'"' in line for line in file):
             return False
-    lines = _Taken(_lines(path))
+    lines = _Taken(islice(_lines(path), layout.before_header, None))
     columns: set[int] | None = None  # those that are enclosed in every row so far
     width, is_needed, excel = 0, False, _ByExcel()
     try:
