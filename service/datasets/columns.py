@@ -19,12 +19,14 @@ class Columns:
     """The values of the wanted columns; ``place(i)`` says where row i stands in the file.
 
     ``unit`` is ``line`` for JSONL, and ``row`` (after the header, from 1) for CSV and Parquet.
+    Where the file ``has_types``, text is text; where it has none, all values are text.
     """
 
     values: dict[str, list[Any]]
     unit: str
     lines: list[int] = field(default_factory=list)
     """The line of each row, where the unit is the line."""
+    has_types: bool = True
 
     def place(self, index: int) -> str:
         """``line 7`` or ``row 7``."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from api_schemas.problems import InputError
-from service.datasets.columns import Columns, missing_column, require_room
+from service.datasets.columns import Columns, missing_column, require_room, shown
 from service.datasets.encoding import not_utf8
 
 
 class _Repeated(dict[str, Any]):
-    """A JSON object that has some key twice."""
+    """A JSON object that has some keys twice."""
+
+    keys_twice: frozenset[str] = frozenset()
 
 
 def read_jsonl(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:
@@ -29,6 +32,8 @@ def read_jsonl(path: Path, names: Sequence[str], most_rows: int | None) -> Colum
             if not raw.strip():
                 continue
             row = _object(raw, number)
+            if isinstance(row, _Repeated):
+                _require_once(row, names, number)
             for name in names:
                 if name not in row:
                     raise missing_column(name, list(row), f"line {number}")
@@ -56,11 +61,19 @@ def _object(raw: bytes, number: int) -> dict[str, Any]:
         raise InputError("this JSON is nested too deeply", field=where) from error
     if not isinstance(row, dict):
         raise InputError("this is not a JSON object", field=where)
-    if isinstance(row, _Repeated):
-        raise InputError(
-            "the object has a key twice", field=where, remedy="keep one value for each column"
-        )
     return row
+
+
+def _require_once(row: _Repeated, names: Sequence[str], number: int) -> None:
+    """A key that nobody asks for may well be there twice."""
+    for name in names:
+        if name in row.keys_twice:
+            raise InputError(
+                "the object has a key twice",
+                field=f"line {number}",
+                value=shown(name),
+                remedy="keep one value for each column",
+            )
 
 
 def _parsed(text: str) -> Any:
@@ -74,4 +87,9 @@ def _parsed(text: str) -> Any:
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
-    return row if len(row) == len(pairs) else _Repeated(row)
+    if len(row) == len(pairs):
+        return row
+    repeated = _Repeated(row)
+    counts = Counter(key for key, _ in pairs)
+    repeated.keys_twice = frozenset(key for key, count in counts.items() if count > 1)
+    return repeated

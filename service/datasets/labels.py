@@ -15,7 +15,11 @@ LARGEST_CLASS = MOST_NAMES
 """A class beyond this is a mistake, not a class: an id column, or a large amount."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_PLAIN_INTEGER = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.0+)?", re.ASCII)
+_BOOLEANS = {
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+}
 
 
 def read_targets(columns: Columns, name: str) -> list[float]:
@@ -40,13 +44,16 @@ def read_classes(
 
     Whole numbers are classes, and so are ``false`` and ``true``: 0 and 1. Text is the name of a
     class: ``label_names[i]`` of class i. Where none are given, the names are sorted, which says
-    nothing of the super-network's classes. ``nan``, ``inf``, ``1.0`` and ``007`` among other texts
-    are names like them; a column of nothing but numbers is one of numbers.
+    nothing of the super-network's classes. ``nan``, ``inf``, ``1.5`` and ``007`` among other texts
+    are names like them; a column of nothing but numbers is one of numbers. In a file without types,
+    so is one of nothing but ``True`` and ``False``.
 
     Raises:
         InputError: a label is missing, or is none of these.
     """
     values = [v.strip() if isinstance(v, str) else v for v in columns.values[name]]
+    if not columns.has_types and all(value in _BOOLEANS for value in values):
+        values = [_BOOLEANS[value] for value in values]
     for index, value in enumerate(values):
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             raise _fault(columns, name, index, "is missing")
@@ -75,7 +82,7 @@ def _are_names(columns: Columns, name: str, values: Sequence[Any]) -> bool:
     words = [index for index, value in enumerate(values) if not _NUMBER.fullmatch(value)]
     if not words:
         return False
-    if any(_PLAIN_INTEGER.fullmatch(value) for value in values):
+    if any(_WHOLE_NUMBER.fullmatch(value) for value in values):
         raise _text_among_numbers(columns, name, words[0])
     for index, value in enumerate(values):
         if (fault := name_fault(value)) is not None:

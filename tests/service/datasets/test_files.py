@@ -80,6 +80,68 @@ def test_quotes_in_a_tsv_that_no_csv_writer_wrote_are_text(file, texts):
     assert read(csv(file, "text\tlabel\n" + rows)).text_a == texts
 
 
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (
+            'sentence\tlabel\n"it is a good film\t1\nbad\t0\nhe said so "\t0\nfine\t1\n',
+            {"sentence": ['"it is a good film', "bad", 'he said so "', "fine"]},
+        ),
+        ('label\tsentence\n1\t"open\n0\tb\n1\tclose"\n', {"sentence": ['"open', "b", 'close"']}),
+        ('q1\tq2\tlabel\n"what is\tthat"\t1', {"q1": ['"what is'], "q2": ['that"']}),
+        ('a\tb\tlabel\n"x\ty\t0\nz"\tw\t1\n', {"a": ['"x', 'z"'], "b": ["y", "w"]}),
+    ],
+)
+def test_a_quote_that_a_later_one_closes_swallows_no_row(file, content, columns):
+    rows = read(csv(file, content), text_columns=list(columns))
+    assert [rows.text_a, rows.text_b] == [*columns.values(), None][:2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (['"Well, yes"\t1', "no\t0", '"a, b, c"\t1'], ["Well, yes", "no", "a, b, c"]),
+        (['"Well, yes"\t1', "no, no\t0", '"a, b"\t1'], ['"Well, yes"', "no, no", '"a, b"']),
+        (['"Well, yes"\t1', '"no"\t0', "a\t1"], ['"Well, yes"', '"no"', "a"]),
+        (['"Well, yes"\t1', "no\t0"], ['"Well, yes"', "no"]),
+    ],
+)
+def test_excel_encloses_all_values_with_a_comma(file, rows, texts):
+    content = "\r\n".join(["text\tlabel", *rows, ""])
+    assert read(csv(file, content)).text_a == texts
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ntext\tlabel\na, b\t0\n",
+        " \r\n\r\ntext\tlabel\r\na, b\t0\r\n",
+        '\ntext\tlabel\n"a, b"\t0\n',
+        'text, label\n"a, b",0\n',
+        ' text ,label \n"a, b",0\n',
+        "text ;label\na, b;0\n",
+        '"text";"label"\n"a, b";"0"\n',
+        '"text, whole";text;label\nx;a, b;0\n',
+        "sep=;\ntext;label\na, b;0\n",
+        '"sep=,"\r\ntext,label\r\n"a, b",0\r\n',
+        "sep=|\ntext|label\na, b|0\n",
+        "sep=\t\ntext\tlabel\na, b\t0\n",
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with-a-mark"])
+def test_what_separates_values_is_told_from_the_header(file, content, mark):
+    rows = read(csv(file, mark + content))
+    assert (rows.text_a, rows.labels) == (["a, b"], [0])
+
+
+def test_a_semicolon_beside_commas_is_text(file):
+    assert read(csv(file, "text;s,text,label\na,b;c,0\n")).text_a == ["b;c"]
+
+
+def test_a_name_with_spaces_can_still_be_said_with_them(file):
+    assert read(csv(file, "text, text,label\na,b,0\n"), text_columns=[" text"]).text_a == ["b"]
+
+
 def test_a_long_text_and_blank_lines(file):
     long = "word " * 500_000
     rows = read(csv(file, f'text,label\n\n"{long}",0\n\nb,1\n'))
@@ -97,7 +159,8 @@ def test_a_long_text_and_blank_lines(file):
         ('text,label\na,0\n"b,1\nc,0\n', "row 2", "never closed"),
         ('text,label\na,0\n"b" c,1\n', "row 2", "goes on after its closing quote"),
         ('"text,label\na,0\n', "the header", "never closed"),
-        ("text;label\na;0\n", "file", "semicolons"),
+        ("text;label\na;0\nb;c;0\n", "row 2", "holds a semicolon"),
+        ("\n\nsep=;\ntext;label\na;0\nb\n", "row 2", "line 6 of the file"),
         ("text,label,label\na,0,1\n", "label", "twice"),
         ("text,label\na,0\nb\0,1\n", "file", "NUL"),
         ("x" * 5000 + ",text,label\n1,a\0,0\n", "line 2", "NUL"),
@@ -121,6 +184,11 @@ def test_a_fault_of_an_object_is_named_with_its_line(file, line, says):
     error = refused(csv(file, '{"text": "t", "label": 0}\n' + line + "\n"))
     assert error.field == "line 2"
     assert says in error.sentence()
+
+
+def test_a_key_that_nobody_asks_for_may_be_there_twice(file):
+    row = '{"text": "t", "label": 1, "id": 1, "id": 2, "more": {"text": 1, "text": 2}}\n'
+    assert read(csv(file, row)).labels == [1]
 
 
 @pytest.mark.parametrize("row", ['{"text": "olé", "label": 0}', '"olé",0'])
@@ -281,10 +349,10 @@ def test_a_parquet_column_twice_and_one_with_a_dot(file):
     [
         (["nan", "eng"], ("eng", "nan")),
         (["inf", "nan"], ("inf", "nan")),
-        (["1.0", "x"], ("1.0", "x")),
+        (["1.5", "x"], ("1.5", "x")),
         (["007", "bond"], ("007", "bond")),
         (["1_0", "2_0"], ("1_0", "2_0")),
-        (["True", "False"], ("False", "True")),
+        (["True", "no"], ("True", "no")),
         (["null", "NA"], ("NA", "null")),
         (["٣", "٤"], ("٣", "٤")),
         ([" pos", "neg "], ("neg", "pos")),
@@ -312,6 +380,15 @@ def test_texts_that_look_like_numbers_are_names_among_texts(file, labels, names,
 def test_numbers_are_classes(file, labels, classes):
     rows = read(jsonl(file, *({"text": "t", "label": label} for label in labels)))
     assert (rows.labels, rows.label_names) == (classes, None)
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
+@pytest.mark.parametrize("names", [None, ["false", "true"], ["False", "True"]])
+def test_true_and_false_of_a_csv_are_what_they_are_in_jsonl(file, words, names):
+    path = csv(file, "text,label\n" + "".join(f"t,{word}\n" for word in words))
+    rows = read(path, label_names=names)
+    assert rows.labels == [1, 0]
+    assert rows.label_names == (None if names is None else tuple(names))
 
 
 @pytest.mark.parametrize(
@@ -357,6 +434,7 @@ def test_a_label_that_is_no_class_is_named(file, label, says):
     ("labels", "names", "says"),
     [
         (["0", "1", "no"], None, "line 3 is text where others are numbers"),
+        (["0.0", "1.0", "no"], None, "line 3 is text where others are numbers"),
         (["up \ud83d", "down"], None, "line 1 holds half a character"),
         (["a\0b", "down"], None, "line 1 holds a NUL character"),
         (["x" * 1001, "down"], None, "line 1 has more than 1000 characters"),
