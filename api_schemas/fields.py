@@ -38,6 +38,9 @@ LongText = Annotated[str, Field(max_length=4096), AfterValidator(_storable)]
 SeveralNames = Annotated[str, Field(max_length=1 << 20), AfterValidator(_storable)]
 """Names in one form field; there may be thousands of classes."""
 
+FileText = Annotated[str, Field(max_length=1000), AfterValidator(_storable)]
+"""A name that stands in a file of a checkpoint."""
+
 Identity = Annotated[
     str,
     StringConstraints(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),

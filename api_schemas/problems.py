@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api_schemas.fields import storable
+
+SHOWN_CHARACTERS = 1000
+"""How much of a value, or of what names it, an error shows: a file may hold megabytes."""
+
 
 class FieldError(BaseModel):
     """One thing that is wrong with a request.
@@ -47,8 +52,8 @@ class InputError(ValueError):
         self, detail: str, *, field: str, value: object | None = None, remedy: str | None = None
     ) -> None:
         self.detail = detail
-        self.field = field
-        self.value = None if value is None else str(value)
+        self.field = _shown(field)
+        self.value = None if value is None else _shown(str(value))
         self.remedy = remedy
         super().__init__(self.sentence())
 
@@ -59,11 +64,24 @@ class InputError(ValueError):
         return f"{self.field}: {self.detail}{found}{remedy}"
 
     def as_problem(self, *, title: str, kind: str, status: int = 422) -> Problem:
-        """This error as a problem document of ``/problems/<kind>``."""
+        """This error as a problem document of ``/problems/<kind>``.
+
+        What JSON or a database cannot hold is replaced: the value may come from a hostile file.
+        """
         return Problem(
             type=f"/problems/{kind}",
             title=title,
             status=status,
-            detail=self.sentence(),
-            errors=[FieldError(pointer=self.field, detail=self.detail, value=self.value)],
+            detail=storable(self.sentence()),
+            errors=[
+                FieldError(
+                    pointer=storable(self.field),
+                    detail=storable(self.detail),
+                    value=None if self.value is None else storable(self.value),
+                )
+            ],
         )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

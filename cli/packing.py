@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api_schemas.problems import InputError
+from supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
 
 BASE_PATTERNS = (
     "config.json",
@@ -70,6 +71,7 @@ def packed(
 def _members_of_folder(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError("there is no such file or folder", field="checkpoint", value=folder)
+    refuse_stray_adapters(folder)
     space = next((folder / name for name in SPACE_FILES if (folder / name).is_file()), None)
     adapter = folder / "adapter"
     return _members_of_parts(folder / "base", adapter if adapter.is_dir() else None, space)
@@ -78,6 +80,8 @@ def _members_of_folder(folder: Path) -> dict[str, Path]:
 def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> dict[str, Path]:
     """Archive names and the files behind them."""
     members = _matching("base", base, BASE_PATTERNS)
+    if adapter is None or adapter.resolve() != base.resolve():
+        refuse_adapter_in(base, label="base/")
     if adapter is not None:
         members |= _matching("adapter", adapter, ADAPTER_PATTERNS)
     if space is None or not space.is_file():

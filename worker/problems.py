@@ -8,6 +8,7 @@ import traceback
 
 import torch
 
+from api_schemas.fields import storable
 from api_schemas.problems import InputError, Problem
 
 log = logging.getLogger(__name__)
@@ -25,20 +26,20 @@ def as_problem(error: Exception, title: str, kind: str) -> Problem:
             type="/problems/storage-full",
             title="The disk is full",
             status=507,
-            detail=f"a worker's disk has no room left: {error}; make room, then resume",
+            detail=storable(f"a worker's disk has no room left: {error}; make room, then resume"),
         )
     trace = "".join(traceback.format_exception(error))
     return fault(title, kind, f"{type(error).__name__}: {error}", trace)
 
 
 def fault(title: str, kind: str, detail: str, trace: str) -> Problem:
-    """A fault, with the end of its traceback."""
+    """A fault, with the end of its traceback; what JSON cannot hold is replaced."""
     return Problem(
         type=f"/problems/{kind}",
         title=title,
         status=500,
-        detail=detail,
-        traceback=trace[-TRACEBACK_CHARACTERS:],
+        detail=storable(detail),
+        traceback=storable(trace[-TRACEBACK_CHARACTERS:]),
     )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import regex
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool
 
+from api_schemas.fields import FileText
 from api_schemas.problems import InputError
 from supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from supernet.checkpoint.json_file import read_object, validated
@@ -24,6 +26,9 @@ _PREFIX = "base_model.model."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
 _CONFIG = "adapter/adapter_config.json"
 
+_MATCH_SECONDS = 1.0
+"""How long a pattern of the file may look at one name: some would look for years."""
+
 _DEFAULT_TARGETS = ["query", "value"]
 """PEFT's own choice for BERT and RoBERTa; for DistilBERT it has none."""
 
@@ -33,11 +38,11 @@ class _AdapterConfig(BaseModel):
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    base_model_name_or_path: str | None = None
+    base_model_name_or_path: FileText | None = None
     peft_type: Literal["LORA"]
     r: int = Field(gt=0)
     lora_alpha: float = Field(gt=0)
-    use_rslora: bool = False
+    use_rslora: StrictBool = False
     rank_pattern: dict[str, PositiveInt] | None = None
     alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] | None = None
     target_modules: list[str] | str | None = None
@@ -167,12 +172,23 @@ def _layer(module: str, patterns: list[str] | str | None) -> int | None:
     return None
 
 
-def _search(pattern: str, module: str, option: str, *, whole: bool = False) -> re.Match[str] | None:
+def _search(
+    pattern: str, module: str, option: str, *, whole: bool = False
+) -> regex.Match[str] | None:
+    """The pattern's match. PEFT's patterns are those of `re`, which cannot be stopped."""
+    field = f"{_CONFIG}/{option}"
+    match = regex.fullmatch if whole else regex.match
     try:
-        return re.fullmatch(pattern, module) if whole else re.match(pattern, module)
-    except re.error as error:
+        re.compile(pattern)
+        return match(pattern, module, timeout=_MATCH_SECONDS)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
+        raise InputError(f"this is no pattern: {error}", field=field, value=pattern) from error
+    except TimeoutError as error:
         raise InputError(
-            f"this is no pattern: {error}", field=f"{_CONFIG}/{option}", value=pattern
+            f"this pattern takes too long to match {module}",
+            field=field,
+            value=pattern,
+            remedy="repeat no group that itself holds a repetition, or list the modules' names",
         ) from error
 
 

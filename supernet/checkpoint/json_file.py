@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from api_schemas.fields import storable
 from api_schemas.problems import InputError
 
 Schema = TypeVar("Schema", bound=BaseModel)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character: JSON can escape it, UTF-8 cannot hold it."""
+
+_POINTER_START = b"version https://git-lfs"
+"""How a file begins that Git LFS left in place of a large one."""
 
 
 def read_object(
@@ -22,8 +30,10 @@ def read_object(
     A byte order mark, as Windows writes it, is no part of the text; with one, UTF-16 is read too.
 
     Raises:
-        InputError: there is no such file, it is not JSON, or not an object.
+        InputError: there is no such file, it is not JSON, not an object, or a text in it holds
+            half of a character.
     """
+    refuse_pointer(file, field=field)
     try:
         content = parse(json_text(file))
     except FileNotFoundError as error:
@@ -34,7 +44,51 @@ def read_object(
         raise InputError(f"not valid JSON: {error}", field=field) from error
     if not isinstance(content, dict):
         raise InputError("not a JSON object", field=field, value=type(content).__name__)
+    _refuse_halves(content, field)
     return content
+
+
+def refuse_pointer(file: Path, *, field: str) -> None:
+    """Refuse what Git LFS leaves in place of a large file until it is fetched.
+
+    Raises:
+        InputError: the file is such a pointer.
+    """
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        start = opened.read(len(_POINTER_START))
+    if start == _POINTER_START:
+        raise InputError(
+            "this is a pointer of Git LFS, not the file itself",
+            field=field,
+            remedy="run git lfs pull in the folder that it came from",
+        )
+
+
+def _refuse_halves(content: dict[str, Any], field: str) -> None:
+    """Refuse keys and values with half of a surrogate pair, which no result could carry."""
+    rest: list[tuple[str, Any]] = [(field, content)]
+    while rest:
+        place, value = rest.pop()
+        if isinstance(value, dict):
+            for key in value:
+                _refuse_half(key, place)
+            rest += [(f"{place}/{key}", each) for key, each in value.items()]
+        elif isinstance(value, list):
+            rest += [(place, each) for each in value]
+        elif isinstance(value, str):
+            _refuse_half(value, place)
+
+
+def _refuse_half(text: str, field: str) -> None:
+    if _SURROGATE.search(text):
+        raise InputError(
+            "this text holds half of a surrogate pair, which is no character",
+            field=field,
+            value=storable(text),
+            remedy="write the whole character, or leave it out",
+        )
 
 
 def json_text(file: Path) -> str:

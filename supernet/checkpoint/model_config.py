@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from transformers import PretrainedConfig
 
+from api_schemas.fields import FileText
 from api_schemas.problems import InputError
 from supernet.architectures import Architecture, architecture_of
 from supernet.checkpoint.json_file import read_object, validated
@@ -58,7 +59,7 @@ class _Fields(BaseModel):
     vocab_size: int = Field(gt=0, le=2_000_000)
     max_position_embeddings: int = Field(gt=0, le=1_000_000)
     pad_token_id: int | None = Field(default=None, ge=0)
-    id2label: dict[int, Annotated[str, BeforeValidator(_as_text)]] | None = None
+    id2label: dict[int, Annotated[FileText, BeforeValidator(_as_text)]] | None = None
     problem_type: (
         Literal["regression", "single_label_classification", "multi_label_classification"] | None
     ) = None

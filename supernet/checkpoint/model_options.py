@@ -46,7 +46,12 @@ _COMMON: dict[str, Option] = {
     "linear_shapes": refused(
         "a subnet that was exported is no super-network", "register the super-network itself"
     ),
+    "adapters": refused(
+        "adapters of the adapters library are not read",
+        "merge them into the base, or train the adapter with PEFT and put it into adapter/",
+    ),
     "num_labels": without_effect("the head's rows are counted"),
+    "_num_labels": without_effect("the head's rows are counted"),
     "label2id": without_effect("id2label is read"),
     "tie_word_embeddings": without_effect("a classifier has no language-model head"),
     "tie_weights_": without_effect("a classifier has no language-model head"),
@@ -84,6 +89,8 @@ _COMMON: dict[str, Option] = {
     "finetuning_task": without_effect("what the model was trained for"),
     "language": without_effect("what the model was trained for"),
     "task_specific_params": without_effect("settings of text generation"),
+    "sbert_ce_default_activation_function": without_effect("used by Sentence Transformers only"),
+    "sentence_transformers": without_effect("used by Sentence Transformers only"),
     "transformers.js_config": without_effect("settings of another program"),
     "bos_token_id": without_effect("the tokenizer's own is used"),
     "eos_token_id": without_effect("the tokenizer's own is used"),

@@ -31,8 +31,9 @@ class Option:
     """One option of a config file.
 
     ``note`` says what it changes, for the table in ``docs/formats.md`` and for errors. A refused
-    option may have values that are read all the same (``accepted``); null, false and empty values
-    switch an option off and are always read. ``remedy`` is what to do about a refusal.
+    option may have values that are read all the same (``accepted``); null, false, zero and empty
+    values, and objects that hold nothing else, switch it off and are always read. ``remedy`` is
+    what to do about a refusal.
     """
 
     treatment: Treatment
@@ -49,7 +50,7 @@ class Option:
 
     def refuses(self, value: object) -> bool:
         """Whether this value of the option is refused."""
-        if self.treatment is not Treatment.REFUSED or is_off(value):
+        if self.treatment is not Treatment.REFUSED or _switches_off(value):
             return False
         lowered = value.lower() if isinstance(value, str) else value
         return not any(
@@ -85,6 +86,12 @@ def without_effect(note: str) -> Option:
 def is_off(value: object) -> bool:
     """Whether a value leaves an option switched off."""
     return value is None or value is False or value in ("", [], {})
+
+
+def _switches_off(value: object) -> bool:
+    """Whether a value leaves an option switched off whose meaning is known."""
+    parts = value.values() if isinstance(value, dict) else [value]
+    return all(is_off(part) or (type(part) in (int, float) and part == 0) for part in parts)
 
 
 def check_options(content: Mapping[str, Any], table: Mapping[str, Option], *, field: str) -> None:

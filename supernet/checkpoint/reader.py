@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from api_schemas.problems import InputError
 from api_schemas.supernets import Method
 from supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from supernet.checkpoint.base_model import read_base_model
+from supernet.checkpoint.layout import refuse_stray_adapters
 from supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
 from supernet.checkpoint.space_file import SPACE_FILE, read_space_file
 from supernet.checkpoint.tokenizer import read_tokenizer
@@ -37,6 +39,7 @@ def read_supernet(folder: Path) -> Supernet:
             value=", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder",
             remedy="put the Hugging Face folder of the base model into base/",
         )
+    refuse_stray_adapters(folder)
     found = (
         read_adapter(folder / "adapter")
         if (folder / "adapter").is_dir()
@@ -80,17 +83,17 @@ def read_supernet(folder: Path) -> Supernet:
 
 def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) -> None:
     """Every adapter must fit a linear layer of the model."""
-    parameters = dict(model.named_parameters())
+    modules = dict(model.named_modules())
     for module, adapter in adapters.items():
-        weight = parameters.get(f"{module}.weight")
-        if weight is None or weight.ndim != 2:
+        layer = modules.get(module)
+        if not isinstance(layer, nn.Linear):
             raise InputError(
                 "the base model has no linear layer for this adapter", field=f"adapter/{module}"
             )
-        if weight.shape != (adapter.b.shape[0], adapter.a.shape[1]):
+        if layer.weight.shape != (adapter.b.shape[0], adapter.a.shape[1]):
             raise InputError(
                 f"the adapter is for a layer of shape {(adapter.b.shape[0], adapter.a.shape[1])}, "
-                f"the base model's has {tuple(weight.shape)}",
+                f"the base model's has {tuple(layer.weight.shape)}",
                 field=f"adapter/{module}",
                 remedy="use the base model that the adapter was trained on",
             )

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from api_schemas.problems import InputError
-from supernet.checkpoint.json_file import read_object
+from supernet.checkpoint.json_file import read_object, refuse_pointer
 from supernet.checkpoint.quantised import PLAIN_DTYPES, refuse_quantised
 
 Read = Callable[[Path, str], dict[str, torch.Tensor]]
@@ -36,6 +36,7 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tens
     """
     tensors: dict[str, torch.Tensor] = {}
     for file, read in _files(folder, stem, label):
+        refuse_pointer(file, field=f"{label}/{file.name}")
         tensors.update(read(file, label))
     refuse_quantised(tensors, label=label)
     return {name: _checked(tensor, f"{label}/{name}") for name, tensor in tensors.items()}
@@ -95,8 +96,10 @@ def _shards(index: Path, label: str) -> list[str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError("the index has no usable weight_map", field=field, value=weight_map)
     parts = sorted({str(part) for part in weight_map.values()})
+    # Looked up in a listing: a name too long for the file system cannot be asked for.
+    held = {path.name for path in index.parent.iterdir() if path.is_file()}
     for part in parts:
-        if Path(part).name != part or not (index.parent / part).is_file():
+        if part not in held:
             raise InputError(
                 "the index names a shard that is not in the folder",
                 field=field,

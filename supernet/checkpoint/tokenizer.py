@@ -18,7 +18,7 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from api_schemas.problems import InputError
 from supernet.architectures import Architecture
-from supernet.checkpoint.json_file import json_text, read_object
+from supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
 from supernet.checkpoint.model_config import CONFIG_FIELD, read_config
 from supernet.checkpoint.options import is_off
 from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
@@ -88,6 +88,7 @@ def copy_tokenizer(base: Path, folder: Path) -> None:
         if not (base / name).is_file():
             continue
         if not name.endswith(".json"):
+            refuse_pointer(base / name, field=f"base/{name}")
             shutil.copy(base / name, folder / name)
             continue
         content = read_object(base / name, field=f"base/{name}")

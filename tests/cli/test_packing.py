@@ -89,3 +89,26 @@ def test_a_checkpoint_without_a_space_is_refused_before_it_is_sent(tmp_path: Pat
         packed(checkpoint, None, None, None),
     ):
         pass
+
+
+@pytest.mark.parametrize("place", ["base", "lora"])
+def test_an_adapter_that_would_stay_behind_is_refused(tmp_path: Path, place):
+    checkpoint = write_checkpoint(tmp_path)
+    (checkpoint / place).mkdir(exist_ok=True)
+    for file in (checkpoint / "adapter").iterdir():
+        file.rename(checkpoint / place / file.name)
+    (checkpoint / "adapter").rmdir()
+    message = rf"{place}/adapter_config\.json.*put it into adapter/"
+    with pytest.raises(InputError, match=message), packed(checkpoint, None, None, None):
+        pass
+
+
+def test_an_adapter_beside_a_base_that_is_given_by_itself_is_refused(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    space, base = checkpoint / "search_space.json", checkpoint / "base"
+    for file in (checkpoint / "adapter").iterdir():
+        file.rename(base / file.name)
+    with pytest.raises(InputError, match="put it into adapter/"), packed(None, base, None, space):
+        pass
+    with packed(None, base, base, space) as archive:
+        assert "adapter/adapter_config.json" in members(archive)

@@ -126,7 +126,8 @@ REFUSED = {
     "target_parameters": [["query.weight"]],
     "alora_invocation_tokens": [[5, 6]],
     "lora_alpha": [float("inf"), 0],
-    "target_modules": [["key"], "nothing", ["attention.self.query"], "(broken"],
+    "target_modules": [["key"], "nothing", ["attention.self.query"], "(broken", "(" * 5000],
+    "use_rslora": ["false", 1, None],
     "exclude_modules": [["value"], r".*layer\.1\..*"],
     "layers_to_transform": [[0], 2],
     "modules_to_save": [["query"]],
@@ -238,3 +239,10 @@ def test_an_adapter_of_a_wrapped_model_is_read(plain: Path, tmp_path, prefix):
     file = folder / "adapter" / "adapter_model.safetensors"
     save_file({prefix + name: tensor for name, tensor in load_file(file).items()}, file)
     assert torch.equal(logits(folder), expected)
+
+
+def test_a_pattern_that_would_never_end_is_refused(plain: Path, tmp_path: Path):
+    folder = with_adapter(plain, tmp_path / "c")
+    edit(folder, lambda config: config.update(target_modules=r"(.|.)*\d\d"))
+    with pytest.raises(InputError, match=r"target_modules.*too long"):
+        read_supernet(folder)

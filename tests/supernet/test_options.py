@@ -85,6 +85,26 @@ def test_an_option_that_nobody_knows_is_refused_by_name_unless_it_is_off():
             check_options({"use_nose": value}, ADAPTER_OPTIONS, field="adapter_config.json")
 
 
+def test_an_option_that_is_refused_may_be_off_in_any_way():
+    empty = {"adapters": {}, "config_map": {}, "fusion_config_map": {}, "fusions": {}}
+    for table in CONFIG_OPTIONS.values():
+        check_options({"adapters": empty, "pruned_heads": {}}, table, field="config.json")
+        check_options({"add_cross_attention": 0, "rope_theta": 0.0}, table, field="config.json")
+        for value in (1, {"adapters": {"a": "b"}, "fusions": {}}, [0]):
+            with pytest.raises(InputError, match=r"config\.json/adapters"):
+                check_options({"adapters": value}, table, field="config.json")
+
+
+def test_what_other_libraries_add_to_a_config_is_read():
+    added = {
+        "_num_labels": 2,
+        "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
+        "sentence_transformers": {"version": "4.0", "activation_fn": "torch.nn.Sigmoid"},
+    }
+    for table in CONFIG_OPTIONS.values():
+        check_options(added, table, field="config.json")
+
+
 def all_tables() -> dict[str, dict[str, Option]]:
     return {
         "adapter_config.json": ADAPTER_OPTIONS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from api_schemas.messages import SupernetInspected
 from api_schemas.problems import InputError
 from api_schemas.supernets import Method
 from supernet.activation import activate
@@ -342,3 +344,116 @@ def test_code_named_in_a_config_is_dropped(tmp_path: Path):
     config = read_supernet(folder).config
     assert not hasattr(config, "auto_map")
     assert "evil" not in str(config.to_dict())
+
+
+HALF = "a\ud83d"
+"""Half an emoji, as JSON can escape it."""
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("base/config.json", {"id2label": {"0": HALF, "1": "b"}}, "config.json/id2label/0.*half"),
+        ("base/config.json", {HALF: 1}, "config.json.*half"),
+        ("base/config.json", {"hidden_act": HALF}, "hidden_act.*half"),
+        ("base/config.json", {"architectures": [["x", {"y": HALF}]]}, "architectures/y.*half"),
+        ("base/config.json", {"id2label": {"0": "a\0", "1": "b"}}, "id2label/0.*NUL"),
+        ("base/config.json", {"id2label": {"0": "a" * 1001, "1": "b"}}, "id2label/0.*1000"),
+        ("base/config.json", {"hidden_act": "a\0" * 5000}, "hidden_act"),
+        ("base/config.json", {"nose\0" * 5000: 1}, "not known"),
+        ("adapter/adapter_config.json", {"base_model_name_or_path": HALF}, "path.*half"),
+        ("adapter/adapter_config.json", {"base_model_name_or_path": "\0"}, "path.*NUL"),
+        ("adapter/adapter_config.json", {"base_model_name_or_path": "a" * 1001}, "path.*1000"),
+        ("base/tokenizer_config.json", {"unk_token": HALF}, "unk_token.*half"),
+        ("search_space.json", {HALF: 1}, "search_space.json.*half"),
+    ],
+)
+def test_what_no_answer_can_carry_is_refused_and_the_refusal_can_be_sent(
+    tmp_path: Path, file, change, message
+):
+    folder = write_checkpoint(tmp_path)
+    edit_json(folder / file, lambda content: content.update(change))
+    with pytest.raises(InputError, match=message) as refused:
+        read_supernet(folder)
+    problem = refused.value.as_problem(title="Refused", kind="invalid-checkpoint")
+    sent = SupernetInspected(supernet_id="n1", problem=problem).model_dump_json()
+    assert "\\u0000" not in sent
+    assert len(sent) < 6000
+    assert SupernetInspected.model_validate_json(sent).problem == problem
+
+
+@pytest.mark.parametrize(
+    "place", ["base", "lora", "."], ids=["beside-the-base", "another-name", "top"]
+)
+def test_an_adapter_that_is_not_in_its_folder_is_refused(tmp_path: Path, place):
+    folder = write_checkpoint(tmp_path)
+    adapter = folder / "adapter"
+    (folder / place).mkdir(exist_ok=True)
+    for file in adapter.iterdir():
+        file.rename(folder / place / file.name)
+    adapter.rmdir()
+    with pytest.raises(InputError, match=r"adapter_config\.json.*put it into adapter/"):
+        read_supernet(folder)
+
+
+def test_an_adapter_in_the_base_is_refused_beside_another_but_a_checkpoint_of_training_is_not(
+    tmp_path: Path,
+):
+    folder = write_checkpoint(tmp_path)
+    shutil.copytree(folder / "adapter", folder / "checkpoint-10")
+    read_supernet(folder)
+    shutil.copy(folder / "adapter" / "adapter_config.json", folder / "base")
+    with pytest.raises(InputError, match=r"base/adapter_config\.json"):
+        read_supernet(folder)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "base/model.safetensors",
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_model.bin",
+        "base/tokenizer.json",
+        "base/config.json",
+        "base/vocab.txt",
+    ],
+)
+def test_a_pointer_of_git_lfs_is_called_that(tmp_path: Path, file):
+    folder = write_checkpoint(tmp_path)
+    if file.endswith(".bin"):
+        (folder / file).with_suffix(".safetensors").unlink()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+    (folder / file).write_text(pointer)
+    with pytest.raises(InputError, match=f"{file}.*Git LFS.*git lfs pull"):
+        read_supernet(folder)
+
+
+@pytest.mark.parametrize("part", ["a" * 5000, "../model.safetensors", "nowhere", "a\0"])
+def test_a_shard_that_is_not_in_the_folder_is_named(tmp_path: Path, part):
+    folder = write_checkpoint(tmp_path)
+    (folder / BASE).rename(folder / "model.safetensors")
+    index = json.dumps({"weight_map": {QUERY: part}})
+    (folder / "base" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(InputError, match="a shard that is not in the folder"):
+        read_supernet(folder)
+
+
+def test_an_adapter_of_embeddings_is_refused(tmp_path: Path):
+    folder = write_checkpoint(tmp_path)
+    edit_json(
+        folder / "adapter" / "adapter_config.json",
+        lambda c: c.update(target_modules=["query", "value", "word_embeddings"]),
+    )
+    rows = read_supernet(write_checkpoint(tmp_path / "plain")).model.config.vocab_size
+    module = "bert.embeddings.word_embeddings"
+    edit_tensors(
+        folder / ADAPTER,
+        lambda t: t.update(
+            {
+                f"base_model.model.{module}.lora_A.weight": torch.zeros(4, 24),
+                f"base_model.model.{module}.lora_B.weight": torch.zeros(rows, 4),
+            }
+        ),
+    )
+    with pytest.raises(InputError, match=f"adapter/{module}.*no linear layer"):
+        read_supernet(folder)

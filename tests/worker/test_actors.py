@@ -184,6 +184,18 @@ def test_an_inspection_of_a_bad_checkpoint_names_what_is_wrong(bench: Bench):
     assert result.problem.errors[0].pointer == "search_space.json"
 
 
+def test_a_fault_whose_message_no_json_can_hold_is_sent_all_the_same(bench: Bench, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("half \ud83d and \0")
+
+    digest = bench.checkpoint()
+    monkeypatch.setattr("worker.actors.report", fail)
+    [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
+    assert isinstance(result, SupernetInspected)
+    assert result.problem is not None
+    assert result.problem.detail == "RuntimeError: half \ufffd and \ufffd"
+
+
 def test_a_batch_comes_back_in_order_with_all_metrics(bench: Bench):
     message = evaluation(
         bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7}, {"layer.1.lora.rank": 1}
