@@ -24,6 +24,8 @@ _Member = tuple[str, Callable[[], IO[bytes]]]
 """A file of an archive: its name, and what opens it."""
 
 CHUNK = 1 << 20
+MOST_PADDING = 64 << 20
+"""How many zeros may follow a tar: more than tools add, and too few to keep a server busy."""
 FOLDERS_OF_A_CHECKPOINT = frozenset({"base", "adapter"})
 IGNORED = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir"})
 """What macOS, Windows and storage devices add to folders by themselves, in small letters.
@@ -251,6 +253,34 @@ def _tar_members(archive: Path, mode: Literal["r:", "r:gz"]) -> Iterator[_Member
             if found is not None:
                 plain[PurePosixPath(member.name).as_posix()] = found
             yield member.name, partial(_opened, tar, member, found)
+        _require_end(tar)
+
+
+def _require_end(tar: tarfile.TarFile) -> None:
+    """The members ended at the block of zeros that ends an archive, and only zeros follow.
+
+    ``tarfile`` also stops, and says nothing, where a file was cut or a header is damaged. What
+    follows is read to its end for the checksum of gzip.
+
+    Raises:
+        InputError: they did not.
+    """
+    file = tar.fileobj
+    assert file is not None
+    file.seek(tar.offset)
+    block, read = file.read(tarfile.BLOCKSIZE), 0
+    is_whole = len(block) == tarfile.BLOCKSIZE
+    while is_whole and block:
+        read += len(block)
+        is_whole = not block.strip(b"\0") and read <= MOST_PADDING
+        block = file.read(CHUNK)
+    if not is_whole:
+        raise InputError(
+            "the archive ends in the middle, or is damaged",
+            field="archive",
+            value=f"no end of the archive where byte {tar.offset} of the tar is",
+            remedy="pack it again, and send it whole",
+        )
 
 
 def _opened(

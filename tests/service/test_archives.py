@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from api_schemas.problems import InputError
+from service import archives
 from service.archives import UnpackLimits, copy_folder, unpack
 from tests.service.running import tar_of
 
 LIMITS = UnpackLimits(files=10, size=1000)
+ROOMY = UnpackLimits(files=10, size=10_000)
 NET = {"base/config.json": "{}", "search_space.json": "[]"}
 
 
@@ -239,6 +242,50 @@ def test_the_number_of_files_is_limited(tmp_path):
 def test_a_damaged_archive_is_called_so(data, tmp_path):
     with pytest.raises(InputError, match="damaged"):
         unpacked(data, tmp_path, UnpackLimits(files=10, size=10_000))
+
+
+TAR = tar_of({f"base/{name}": name * 600 for name in "abc"})
+MEMBER = 512 + 1024
+
+
+@pytest.mark.parametrize("is_gzip", [False, True], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        TAR[: 2 * MEMBER],
+        TAR[: 2 * MEMBER + 100],
+        TAR[: 2 * MEMBER + 700],
+        TAR[: 3 * MEMBER + 100],
+        TAR[: 2 * MEMBER + 10] + b"!" + TAR[2 * MEMBER + 11 :],
+        TAR + TAR,
+        TAR + b"garbage",
+    ],
+    ids=["at a member", "in a header", "in a file", "in the end", "header", "two", "garbage"],
+)
+def test_a_tar_that_is_cut_or_damaged_is_not_taken_with_fewer_files(data, is_gzip, tmp_path):
+    with pytest.raises(InputError, match="damaged"):
+        unpacked(gzip.compress(data) if is_gzip else data, tmp_path, ROOMY)
+
+
+@pytest.mark.parametrize("last", [-1, -8], ids=["size", "sum"])
+def test_the_checksum_of_gzip_is_looked_at(last, tmp_path):
+    data = bytearray(gzip.compress(TAR))
+    data[last] ^= 1
+    with pytest.raises(InputError, match="damaged"):
+        unpacked(bytes(data), tmp_path, ROOMY)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize("zeros", [512, 1024, 3_000_000])
+def test_any_usual_number_of_zeros_may_end_a_tar(zeros, pack, tmp_path):
+    whole = TAR[: 3 * MEMBER] + bytes(zeros)
+    assert len(files_in(unpacked(pack(whole), tmp_path, ROOMY))) == 3
+
+
+def test_zeros_without_end_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_PADDING", 2_000_000)
+    with pytest.raises(InputError, match="damaged"):
+        unpacked(gzip.compress(TAR + bytes(5_000_000)), tmp_path, ROOMY)
 
 
 @pytest.mark.parametrize("data", [b"", b"just text", b"PAR1" + b"\0" * 600])
