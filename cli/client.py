@@ -417,6 +417,7 @@ class _RepeatedProblemError(ServerProblemError):
 def _server_url(server: str) -> httpx.URL:
     try:
         url = httpx.URL(server)
+        url.host.encode("idna")  # as a look-up does: no empty label, none over 63 characters
     except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
@@ -11,6 +12,14 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from cli.configuration import masked
+
+LOOPBACK_NAMES = frozenset(
+    {
+        *("localhost", "localhost.localdomain", "localhost4", "localhost6"),
+        *("localhost4.localdomain4", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"),
+    }
+)
+"""What systems call their own loopback in /etc/hosts."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,20 @@ def proxy_for(server: httpx.URL) -> Proxy | None:
 
 def is_loopback(host: str) -> bool:
     """Whether a name or address is this machine's own, whatever a resolver would say."""
+    if (address := _address(host)) is not None:
+        return address.is_loopback or address.is_unspecified
     name = host.rstrip(".").lower()
+    return name in LOOPBACK_NAMES or name.endswith(".localhost")  # RFC 6761, section 6.3
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is written as: also 127.1 or 0, and IPv4 within IPv6."""
     with suppress(ValueError):
         address = ipaddress.ip_address(host)
-        return address.is_loopback or address.is_unspecified
-    return name == "localhost" or name.endswith(".localhost")  # RFC 6761, section 6.3
+        return getattr(address, "ipv4_mapped", None) or address
+    with suppress(OSError, ValueError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    return None
 
 
 def _is_excepted(host: str, port: int | None) -> bool:

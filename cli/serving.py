@@ -45,8 +45,9 @@ three for results and transactions, and one wait for the database to give the se
 
 # An option that is left out is None: then the environment or the configuration file decides.
 DataDir = Annotated[
-    Path | None,
+    str | None,  # of a Path, the empty name could not be told from the folder one is in
     typer.Option(
+        metavar="PATH",
         help="Folder for blobs, uploads and the SQLite database [ELASTICNAS_DATA_DIR].",
         show_default="data",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -49,6 +49,14 @@ class BlobSettings(BaseSettings):
         default=50 * 2**30,
         description="how large that folder may grow; the least recently used blobs go first",
     )
+
+    @field_validator("data_dir", "blob_cache_dir", mode="before")
+    @classmethod
+    def _is_named(cls, folder: object) -> object:
+        """An empty name, as of a variable that is not set, would be the folder one is in."""
+        if folder == "":
+            raise ValueError("the name of this folder is empty; the one you are in is called .")
+        return folder
 
     @property
     def blob_dir(self) -> Path:

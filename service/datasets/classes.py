@@ -15,6 +15,8 @@ from service.datasets.rows import relabel
 
 _PLACEHOLDER = re.compile(r"label_(0|[1-9]\d{0,8})", re.ASCII)
 """What Transformers calls a class without a name: ``LABEL_3`` is class 3."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
+_BOOLEANS = ("false", "true")
 LISTED = 20
 """How many names an error lists."""
 
@@ -82,6 +84,33 @@ def classes_by_name(
             f"or with label_names in the super-network's order: {as_field(theirs)}",
         )
     return classes
+
+
+def require_counted(head_names: Sequence[str] | None, field: str) -> None:
+    """Labels without names count the super-network's classes, and its names do not deny it.
+
+    They do if they are numbers or booleans as the labels are, and class k is not called k.
+
+    Raises:
+        InputError: label 1 could be class 1, and the class that is called ``1``.
+    """
+    names = [_folded(name) for name in head_names or ()]
+    numbers = [float(name) if _NUMBER.fullmatch(name) else None for name in names]
+    are_numbers = None not in numbers
+    if not names or not (are_numbers or all(name in _BOOLEANS for name in names)):
+        return
+    if numbers == list(range(len(names))) or tuple(names) == _BOOLEANS:
+        return
+    by_place = ",".join(f"LABEL_{k}" for k in range(min(len(names), LISTED)))
+    more = ",..." if len(names) > LISTED else ""
+    by_name = as_field((head_names or ())[:LISTED])
+    raise InputError(
+        f"the labels could be places or names: class 0 of the super-network is {names[0]!r}",
+        field=field,
+        value=_listed(head_names or ()),
+        remedy=f"register the dataset with label_names {by_name}{more} if its labels are the "
+        f"super-network's names, or with {by_place}{more} if label k is class k",
+    )
 
 
 def relabelled(blobs: BlobStore, digest: str, classes: Sequence[int], scratch: Path) -> str:

@@ -15,7 +15,7 @@ from api_schemas.searches import SearchCreate, SearchState
 from api_schemas.supernets import SupernetReport
 from search.loop import require_possible
 from service.database import now
-from service.datasets.classes import classes_by_name, relabelled
+from service.datasets.classes import classes_by_name, relabelled, require_counted
 from service.datasets.tables import DatasetRow
 from service.http.problems import not_found, refuse
 from service.identity import new_id
@@ -254,6 +254,8 @@ def _require_fit(
             head_names=report.label_names,
             field=field,
         )
+    elif not regression_head:
+        require_counted(report.label_names, field)
     largest = dataset.num_labels - 1 if classes is None else max(classes[: dataset.num_labels])
     if largest >= report.num_labels:
         raise InputError(

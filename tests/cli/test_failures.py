@@ -82,6 +82,10 @@ def folder_below_file(folder: Path) -> tuple[list[object], str]:
     return ["--data-dir", folder / "file" / "data"], "Not a directory"
 
 
+def no_name_of_a_folder(_: Path) -> tuple[list[object], str]:
+    return ["--data-dir", ""], "--data-dir: the name of this folder is empty"
+
+
 def no_database(folder: Path) -> tuple[list[object], str]:
     (folder / "elasticnas.db").write_bytes(os.urandom(20_000))
     return ["--data-dir", folder], "file is not a database"
@@ -111,6 +115,7 @@ def blobs_is_file(folder: Path) -> tuple[list[object], str]:
     [
         file_for_folder,
         folder_below_file,
+        no_name_of_a_folder,
         no_database,
         newer_database,
         database_away,

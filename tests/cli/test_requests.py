@@ -145,7 +145,11 @@ def test_a_number_that_json_has_no_word_for_is_refused_by_its_field(number):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "http://", "ftp://a", "http://[::1", "", "http://a:b"]
+    "url",
+    [
+        *("localhost:8000", "http://", "ftp://a", "http://[::1", "", "http://a:b"),
+        *("http://a..b", "http://.a", f"http://{'a' * 64}.b"),
+    ],
 )
 def test_what_is_no_url_is_refused(url):
     with pytest.raises(InputError, match="--server"):
@@ -167,6 +171,13 @@ def test_what_is_no_url_is_refused(url):
         ("http://nas.localhost", {"HTTP_PROXY": "http://p:3128"}, None),
         ("http://127.8.9.1:8000", {"ALL_PROXY": "http://p:3128"}, None),
         ("http://[::1]:8000", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://[::ffff:127.0.0.1]", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://[::ffff:10.0.0.1]", {"ALL_PROXY": "http://p:3128"}, "http://p:3128"),
+        ("http://127.1:8000", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://0:8000", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://10.1:8000", {"ALL_PROXY": "http://p:3128"}, "http://p:3128"),
+        ("http://ip6-localhost", {"ALL_PROXY": "http://p:3128"}, None),
+        ("http://LOCALHOST.localdomain.", {"ALL_PROXY": "http://p:3128"}, None),
         ("http://nas.example", {"HTTP_PROXY": "http://p", "NO_PROXY": "other,.example"}, None),
         ("http://nas.example", {"HTTP_PROXY": "http://p", "no_proxy": "*"}, None),
         ("http://10.1.2.3:8000", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, None),

@@ -177,6 +177,36 @@ def test_labels_whose_classes_nothing_says_are_refused(light_service, head, labe
     assert says in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("head", "label_names", "classes"),
+    [
+        (("1", "0"), "1,0", [1, 0, 0]),
+        (("1", "0"), "LABEL_0,LABEL_1", [0, 1, 1]),
+        (("0.0", "1.0"), None, [0, 1, 1]),
+        (("False", "True"), None, [0, 1, 1]),
+        (("true", "false"), "LABEL_0,LABEL_1", [0, 1, 1]),
+        (("no", "1"), None, [0, 1, 1]),
+    ],
+)
+def test_numbers_are_places_unless_classes_are_called_by_other_numbers(
+    light_service, head, label_names, classes
+):
+    light_service.worker.report = synthetic_report(2, label_names=head)
+    fields = {} if label_names is None else {"label_names": label_names}
+    dataset = named(light_service, "0", "1", "1", **fields)
+    search = light_service.search(dataset_id=dataset, budget={"evaluations": 1})
+    assert labels_of(light_service, search) == classes
+
+
+@pytest.mark.parametrize("head", [("1", "0"), ("1", "2"), ("-1", "1"), ("True", "False")])
+def test_numbers_that_could_be_names_are_refused(light_service, head):
+    light_service.worker.report = synthetic_report(2, label_names=head)
+    problem = refused(light_service, dataset_id=named(light_service, "0", "1"))
+    assert problem["errors"][0]["pointer"] == "/dataset_id"
+    assert f"label_names {','.join(head)} if" in problem["detail"]
+    assert "LABEL_0,LABEL_1 if label k is class k" in problem["detail"]
+
+
 @pytest.mark.parametrize("head", [None, ("Neutral", "entailment"), ("0", "1")])
 def test_given_label_names_say_the_classes(light_service, head):
     light_service.worker.report = synthetic_report(2, label_names=head)
