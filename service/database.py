@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
@@ -32,7 +34,10 @@ from service.stored_json import read_json
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MILLISECONDS = 5_000
-"""How long a writer waits for SQLite's lock: a request that waits is then told to come back."""
+"""How long a writer waits while another process has SQLite's lock; a request is then told to come
+back."""
+WRITERS_SECONDS = 30.0
+"""How long a writer waits for the other threads of this process: a step of a search may compute."""
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
 MIGRATION_SECONDS = 3600.0
@@ -113,8 +118,10 @@ class Database:
         self, url: str, limits: Limits | None = None, patience: Limits | None = None
     ) -> None:
         self._guard: Guard | None = None
+        self._is_sqlite = url.startswith("sqlite")
+        self._writers = threading.RLock()
         self.patient = self
-        if url.startswith("sqlite"):
+        if self._is_sqlite:
             self.engine = _sqlite(url)
         else:
             self.engine, self._guard = open_engine(url, limits or Limits.of_requests())
@@ -140,6 +147,7 @@ class Database:
         is done between them; locks are waited for as ever.
         """
         with (
+            self._turn(),
             self._block(patience),
             Session(self._writing, expire_on_commit=False) as session,
             session.begin(),
@@ -181,6 +189,22 @@ class Database:
         self.engine.dispose()
         if self.patient is not self:
             self.patient.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let the threads of this process write to SQLite one after the other.
+
+        They wait longer for each other than for another process, which may hold the lock for ever.
+        """
+        if not self._is_sqlite:
+            yield
+            return
+        if not self._writers.acquire(timeout=WRITERS_SECONDS):
+            raise sqlalchemy.exc.TimeoutError("other threads are writing to the database")
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     @contextmanager
     def _block(self, patience: float | None = None) -> Iterator[None]:

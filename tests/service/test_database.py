@@ -107,7 +107,7 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(database_url: st
         assert states == [("reading", "reading"), ("ready", "ready"), ("rejected", "failed")]
         row = session.get_one(WorkerRow, "w")
         assert (row.precision, row.precisions) == (None, None)
-        assert workers.able([row], Precision.FLOAT32) == 1
+        assert workers.able([row], Precision.FLOAT32) == 0  # it would not say its precision
         assert workers.able([row], Precision.BFLOAT16) == 0
     opened.close()
 
@@ -169,4 +169,32 @@ def test_a_connection_that_was_cut_in_the_pool_is_replaced_unseen(postgres_url: 
     time.sleep(1)
     with database.read() as session:
         assert session.execute(text("SELECT pg_backend_pid()")).scalar_one() != mine
+    database.close()
+
+
+def test_threads_of_one_process_wait_for_each_other_longer_than_for_another(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A step of a search may compute for longer than a request waits for another process."""
+    monkeypatch.setattr("service.database.BUSY_TIMEOUT_MILLISECONDS", 1)
+    database = Database(sqlite_url)
+    database.migrate()
+    writing, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.write() as session:
+            session.add(worker("first", datetime.now(UTC)))
+            session.flush()
+            writing.set()
+            may_end.wait()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    writing.wait()
+    threading.Timer(0.3, may_end.set).start()
+    with database.write() as session:
+        session.add(worker("second", datetime.now(UTC)))
+    thread.join()
+    with database.read() as session:
+        assert sorted(session.scalars(select(WorkerRow.name))) == ["first", "second"]
     database.close()
