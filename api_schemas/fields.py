@@ -23,6 +23,15 @@ def _storable(text: str) -> str:
     return text
 
 
+def is_whole(text: str) -> bool:
+    """False when the text holds half of a surrogate pair, which UTF-8 cannot carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def storable(text: str) -> str:
     """Any text with what cannot be stored replaced: NUL, and halves of a surrogate pair."""
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

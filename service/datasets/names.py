@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 
+from api_schemas.fields import is_whole
 from api_schemas.problems import InputError
 
 LONGEST_NAME = 1000
@@ -24,15 +25,6 @@ def name_fault(name: str) -> str | None:
 
 
 HALVED = "holds half a character (a surrogate without the other)"
-
-
-def is_whole(text: str) -> bool:
-    """False when the text holds half an emoji, which no database and no tokenizer can take."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def names_given(values: Sequence[str], field: str) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from api_schemas.fields import is_whole
 from api_schemas.metrics import Task
 from api_schemas.problems import InputError
 from service.datasets.columns import Columns
 from service.datasets.files import read_columns
 from service.datasets.labels import read_classes, read_targets
-from service.datasets.names import HALVED, is_whole
+from service.datasets.names import HALVED
 from service.datasets.rows import DatasetRows
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from api_schemas.fields import storable
+from api_schemas.fields import is_whole, storable
 from api_schemas.problems import InputError
 
 Schema = TypeVar("Schema", bound=BaseModel)
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a character: JSON can escape it, UTF-8 cannot hold it."""
 
 _POINTER_START = b"version https://git-lfs"
 """How a file begins that Git LFS left in place of a large one."""
@@ -82,7 +78,7 @@ def _refuse_halves(content: dict[str, Any], field: str) -> None:
 
 
 def _refuse_half(text: str, field: str) -> None:
-    if _SURROGATE.search(text):
+    if not is_whole(text):
         raise InputError(
             "this text holds half of a surrogate pair, which is no character",
             field=field,
