@@ -126,9 +126,11 @@ def serve(
             remedy="let it be true, or say where a Redis is with --redis-url or "
             "ELASTICNAS_REDIS_URL",
         )
+    # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
+    # was asked for is a success.
     signal.signal(signal.SIGTERM, _end_well)
     _demand_folder(settings.data_dir)
-    with _open_to_us(settings, address=_address(host, port)):
+    with _open_to_us(settings, address=_address(host, port)) as settings:
         _demand_port(host, port)
         _serve(configuration, settings, host, port, {"device": device, "dtype": dtype})
 
@@ -177,9 +179,6 @@ def _serve(
     # does now and then, would keep all requests waiting for 0.2 s.
     gc.collect()
     gc.freeze()
-    # uvicorn shuts down gracefully and then raises the signal again: to a supervisor, a stop that
-    # was asked for is a success.
-    signal.signal(signal.SIGTERM, _end_well)
     if settings.redis_url is not None:
         _close_soon(app, deadline)
     server = Server(
@@ -216,7 +215,7 @@ def coordinate(
     _demand(settings.redis_url, "redis_url", "where the servers and workers have their queue")
     _demand(settings.database_url, "database_url", "the database of the servers")
     _demand_folder(settings.data_dir)
-    with _open_to_us(settings):
+    with _open_to_us(settings) as settings:
         _coordinate(settings)
 
 
@@ -356,8 +355,10 @@ def _address(host: str, port: int) -> str:
 
 
 @contextmanager
-def _open_to_us(settings: ServiceSettings, address: str | None = None) -> Iterator[None]:
+def _open_to_us(settings: ServiceSettings, address: str | None = None) -> Iterator[ServiceSettings]:
     """Hold the database while the block lasts; its schema is up to date when the block begins.
+
+    The block gets the settings with which nobody looks at the schema once more.
 
     Raises:
         InputError: other processes have it for themselves, it does not answer, it is none, it is
@@ -380,7 +381,7 @@ def _open_to_us(settings: ServiceSettings, address: str | None = None) -> Iterat
             finally:
                 database.close()
             is_ours = True
-            yield
+            yield settings.model_copy(update={"migrate_on_start": False})
     except (SQLAlchemyError, CommandError) as error:
         if is_ours:  # what the block raised: a fault, not a database that cannot be opened
             raise

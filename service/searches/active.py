@@ -366,5 +366,7 @@ def objectives_of(
     assert request.objectives is not None
     maximal = known.cost(known.space.maximal, max_length)
     objectives = Objectives(tuple(request.objectives), maximal, begun_with)
+    if begun_with is not None:
+        return objectives
     model = known.report.cost_model
     return SearchProblem(known.space, model, max_length, objectives, request.constraints).objectives
