@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
@@ -33,12 +34,35 @@ _COUNTED = {
 }
 
 
-def nonzero(tensors: Iterable[torch.Tensor]) -> int:
-    """How many entries of all these tensors are not zero."""
-    return sum(int(torch.count_nonzero(tensor)) for tensor in tensors)
+def write_model_card(
+    folder: Path,
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    card: SubnetCard,
+    weights_format: WeightsFormat,
+    loaded: Iterable[torch.Tensor],
+    *,
+    needs_code: bool = False,
+) -> None:
+    """Write ``README.md``, a Hugging Face model card.
+
+    ``loaded`` are the tensors that what the card tells to load consists of. Their non-zero entries
+    take the place of the search's own figure, which counts adapters apart from the base even where
+    they are merged here.
+    """
+    nonzero_params = sum(int(torch.count_nonzero(tensor)) for tensor in loaded)
+    text = _markdown(
+        supernet,
+        subnet,
+        card,
+        weights_format,
+        nonzero_params=nonzero_params,
+        needs_code=needs_code,
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def model_card(
+def _markdown(
     supernet: Supernet,
     subnet: SubnetConfig,
     card: SubnetCard,
@@ -47,11 +71,7 @@ def model_card(
     nonzero_params: int,
     needs_code: bool,
 ) -> str:
-    """A Hugging Face model card in Markdown.
-
-    ``nonzero_params`` are those of what the card tells to load. They take the place of the search's
-    own figure, which counts adapters apart from the base even where they are merged here.
-    """
+    """The card in Markdown."""
     library = "peft" if weights_format is WeightsFormat.PEFT else "transformers"
     load = _LOAD[weights_format].format(
         folder="path/to/this/folder",

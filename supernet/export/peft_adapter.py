@@ -20,7 +20,7 @@ from api_schemas.spaces import DimensionKind
 from api_schemas.weights import SubnetCard, WeightsFormat
 from search.space import SubnetConfig
 from supernet.checkpoint.tokenizer import copy_tokenizer
-from supernet.export.model_card import model_card, nonzero
+from supernet.export.model_card import write_model_card
 from supernet.plan import LORA_A, LORA_B
 from supernet.supernet import Supernet
 
@@ -69,15 +69,7 @@ def write_peft_adapter(
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     copy_tokenizer(supernet.folder / "base", folder)
     loaded = {f"{_PREFIX}{name}": p for name, p in supernet.model.named_parameters()} | tensors
-    text = model_card(
-        supernet,
-        subnet,
-        card,
-        WeightsFormat.PEFT,
-        nonzero_params=nonzero(loaded.values()),
-        needs_code=False,
-    )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_model_card(folder, supernet, subnet, card, WeightsFormat.PEFT, loaded.values())
 
 
 def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from search.space import SubnetConfig
 from supernet.activation import active_layers, active_tensors
 from supernet.checkpoint.tokenizer import copy_tokenizer
 from supernet.export import modeling_subnet
-from supernet.export.model_card import model_card, nonzero
+from supernet.export.model_card import write_model_card
 from supernet.supernet import Supernet
 
 
@@ -54,15 +54,15 @@ def write_transformers_folder(
     config.save_pretrained(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     copy_tokenizer(supernet.folder / "base", folder)
-    text = model_card(
+    write_model_card(
+        folder,
         supernet,
         subnet,
         card,
         WeightsFormat.TRANSFORMERS,
-        nonzero_params=nonzero(state.values()),
+        state.values(),
         needs_code=bool(shapes),
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:

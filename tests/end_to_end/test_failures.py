@@ -74,6 +74,13 @@ class Team:
         assert end["progress"]["failed"] == end["progress"]["running"] == 0
         assert essence(self.server, self.search) == self.undisturbed
 
+    def rehearse(self) -> None:
+        """Do the search once with nothing in its way, to compare others with."""
+        self.begin()
+        self.finish()
+        self.undisturbed = essence(self.server, self.search)
+        self.forget()
+
     def forget(self) -> None:
         """Delete the search, so that nothing of it is answered from the database."""
         if self.search:
@@ -96,10 +103,7 @@ def running_team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         checkpoint = write_lonas(folder / "checkpoint")
         ids = server.register(checkpoint, write_rows(folder / "rows.jsonl", count=400))
         team = Team(cluster, redis, postgres, server, coordinator, worker, ids)
-        team.begin()
-        team.finish()
-        team.undisturbed = essence(server, team.search)
-        team.forget()
+        team.rehearse()
         yield team
     finally:
         cluster.close()

@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.backing import PostgresServer, RedisServer
-from tests.end_to_end.cluster import Cluster, Process, essence, until
+from tests.end_to_end.cluster import Cluster, Process, until
 from tests.end_to_end.server import Server, write_rows
 from tests.end_to_end.test_failures import Team
 from tests.proxy import Proxy
@@ -82,10 +82,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silent]:
         )
         team = Silent(cluster, redis, postgres, server, coordinator, worker, ids)
         team.proxy, team.second = proxy, second
-        team.begin()
-        team.finish()
-        team.undisturbed = essence(server, team.search)
-        team.forget()
+        team.rehearse()
         yield team
     finally:
         proxy.move()
