@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed
+ROOMS := $(patsubst %/py.typed,%,$(wildcard */py.typed))
 
 .PHONY: demo test test-slow lint lock lock-torch clean
 
@@ -25,6 +26,8 @@ test-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	mkdir -p build/types/elasticnas
+	for room in $(ROOMS); do ln -sfn ../../../$$room build/types/elasticnas/$$room; done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -40,7 +43,7 @@ lock-torch: $(INSTALLED)
 		--output-file docker/torch-cpu.lock
 
 # The environment is made anew when the dependencies change, and only then.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "ElasticNAS needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from api_schemas.fields import MAX_INT32
-from api_schemas.spaces import SubnetAsked
+from elasticnas.api_schemas.fields import MAX_INT32
+from elasticnas.api_schemas.spaces import SubnetAsked
 
 
 class Cost(StrEnum):

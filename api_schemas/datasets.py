@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.metrics import Metric, Task
 
 
 class DatasetRead(BaseModel):

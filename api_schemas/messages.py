@@ -12,14 +12,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_schemas.metrics import Task
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.racing import GivenUp, Hits, Racing, Rival
-from api_schemas.spaces import SubnetChoices
-from api_schemas.supernets import SupernetReport
-from api_schemas.verification import RowSplit, Verified
-from api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
+from elasticnas.api_schemas.spaces import SubnetChoices
+from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.api_schemas.verification import RowSplit, Verified
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 
 
 class Message(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_schemas.fields import storable
+from elasticnas.api_schemas.fields import storable
 
 SHOWN_CHARACTERS = 1000
 """How much of a value, or of what names it, an error shows: a file may hold megabytes."""

@@ -16,15 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from api_schemas.costs import Cost
-from api_schemas.fields import Finite, Identity, Name, PositiveFinite
-from api_schemas.metrics import Metric
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.racing import GivenUp, Racing
-from api_schemas.spaces import SubnetAsked, SubnetChoices
-from api_schemas.strategies import LinasSettings, ParetoSettings, StrategySettings
-from api_schemas.verification import RowSplit, Verified
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import GivenUp, Racing
+from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
+from elasticnas.api_schemas.strategies import LinasSettings, ParetoSettings, StrategySettings
+from elasticnas.api_schemas.verification import RowSplit, Verified
 
 ObjectiveName = Metric | Cost
 """Metrics are maximised, costs are minimised."""

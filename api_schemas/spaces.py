@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from api_schemas.fields import Choice, Name
+from elasticnas.api_schemas.fields import Choice, Name
 
 SubnetChoices = dict[str, int]
 """A subnet as it travels: the chosen value (not its index) of each dimension, by name."""

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from api_schemas.costs import CostModel, CostReport
-from api_schemas.fields import LongText, Name
-from api_schemas.problems import Problem
-from api_schemas.spaces import Dimension
+from elasticnas.api_schemas.costs import CostModel, CostReport
+from elasticnas.api_schemas.fields import LongText, Name
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.spaces import Dimension
 
 
 class Method(StrEnum):

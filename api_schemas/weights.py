@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
-from api_schemas.precision import Precision
+from elasticnas.api_schemas.precision import Precision
 
 
 class WeightsFormat(StrEnum):

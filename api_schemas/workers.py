@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from api_schemas.precision import Precision
+from elasticnas.api_schemas.precision import Precision
 
 
 class WorkerRead(BaseModel):

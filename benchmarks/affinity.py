@@ -18,12 +18,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api_schemas.messages import EvaluateSubnets, SubnetToEvaluate, lane_of
-from api_schemas.metrics import Task
-from cli.broker import make_broker
-from service.queue import Queue
+from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate, lane_of
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.cli.broker import make_broker
+from elasticnas.service.queue import Queue
+from elasticnas.worker.intake import Intake
 from tests.backing import RedisServer
-from worker.intake import Intake
 
 
 @dataclass

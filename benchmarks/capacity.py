@@ -32,8 +32,8 @@ import psutil
 from redis import Redis
 from sqlalchemy import func, select, text
 
-from api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from api_schemas.messages import (
+from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     Result,
     SubnetOutcome,
@@ -43,25 +43,25 @@ from api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from api_schemas.metrics import Task
-from api_schemas.precision import Precision
-from api_schemas.searches import Budget, EvaluationState, SearchCreate
-from api_schemas.spaces import Dimension, DimensionKind
-from api_schemas.strategies import RandomSettings
-from api_schemas.supernets import Method, SupernetReport
-from cli.broker import make_broker
-from search.space import SearchSpace
-from service.database import now
-from service.datasets.tables import DatasetRow
-from service.lifecycle import close_service, open_service
-from service.queue import Queue
-from service.runtime import Service
-from service.searches.creation import create
-from service.searches.tables import EvaluationRow
-from service.settings import ServiceSettings
-from service.supernets.reading import summarise
-from service.supernets.tables import SupernetRow, SupernetState
-from worker.intake import Intake
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.strategies import RandomSettings
+from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.cli.broker import make_broker
+from elasticnas.search.space import SearchSpace
+from elasticnas.service.database import now
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.queue import Queue
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches.creation import create
+from elasticnas.service.searches.tables import EvaluationRow
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.supernets.reading import summarise
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.worker.intake import Intake
 
 LAYERS = 12
 DIGEST = "0" * 64

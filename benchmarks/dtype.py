@@ -15,14 +15,14 @@ import time
 
 import torch
 
-from api_schemas.metrics import Task
 from benchmarks.labelled_rows import add_arguments, read_examples
-from search.space import SubnetConfig
-from supernet.activation import activate
-from supernet.batching import batches_for
-from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import predict
-from supernet.metrics import task_metrics
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.batching import batches_for
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.evaluation import predict
+from elasticnas.supernet.metrics import task_metrics
 
 
 def main() -> None:

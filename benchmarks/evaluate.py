@@ -31,16 +31,16 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from api_schemas.metrics import Task
 from benchmarks.labelled_rows import add_arguments, read_examples
-from search.space import SubnetConfig
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import evaluate
-from supernet.examples import Batch, TokenizedExamples
-from supernet.metrics import task_metrics
-from supernet.plan import LORA_A, LORA_B
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.metrics import task_metrics
+from elasticnas.supernet.plan import LORA_A, LORA_B
+from elasticnas.supernet.supernet import Supernet
 
 
 class UnmergedLinear(nn.Module):

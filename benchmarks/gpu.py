@@ -35,20 +35,20 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from api_schemas.metrics import Task
-from api_schemas.supernets import Method
-from search.cost import extent
-from search.space import SubnetConfig
-from supernet.activation import activate, active_layers
-from supernet.architectures import BERT
-from supernet.batching import ACCELERATOR_BATCH_COST, packs
-from supernet.checkpoint.space_file import elastic_part
-from supernet.cost_model import cost_model
-from supernet.default_space import default_space
-from supernet.evaluation import evaluate
-from supernet.examples import Batch, TokenizedExamples
-from supernet.packing import has_kernel
-from supernet.supernet import LoraAdapter, Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.supernets import Method
+from elasticnas.search.cost import extent
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate, active_layers
+from elasticnas.supernet.architectures import BERT
+from elasticnas.supernet.batching import ACCELERATOR_BATCH_COST, packs
+from elasticnas.supernet.checkpoint.space_file import elastic_part
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.default_space import default_space
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.packing import has_kernel
+from elasticnas.supernet.supernet import LoraAdapter, Supernet
 
 LENGTHS = {
     "SST-2": "4 9 10 12 13 14 15 16 17 18 19 20 21 22 23 24 24 25 26 27 28 29 30 31 32 34 35 36 39 "

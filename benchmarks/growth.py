@@ -27,9 +27,9 @@ from sqlalchemy import delete, insert, inspect, select, update
 from benchmarks.problems.analytic import analytic
 from benchmarks.search import search_loop
 from benchmarks.steps import take_statistics
-from search.pareto import ParetoArchive
-from service.database import Database
-from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.search.pareto import ParetoArchive
+from elasticnas.service.database import Database
+from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from tests.service.running import Running, running_service
 
 POLLS = 20

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from api_schemas.metrics import Task
-from supernet.checkpoint.reader import load_tokenizer
-from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.supernet.checkpoint.reader import load_tokenizer
+from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.supernet import Supernet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,20 +23,20 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from api_schemas.costs import Cost, CostModel
-from api_schemas.metrics import Metric, Task
-from api_schemas.searches import SearchCreate
 from benchmarks.labelled_rows import add_arguments, read_examples
-from search.cost import cost_report
-from search.loop import SearchLoop
-from search.objectives import Objectives
-from search.space import SubnetConfig
-from supernet.checkpoint.reader import read_supernet
-from supernet.cost_model import cost_model
-from supernet.evaluation import evaluate
-from supernet.examples import Batch
-from supernet.prefixes import Prefix, PrefixCache, Prefixes
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.costs import Cost, CostModel
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.search.cost import cost_report
+from elasticnas.search.loop import SearchLoop
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.prefixes import Prefix, PrefixCache, Prefixes
+from elasticnas.supernet.supernet import Supernet
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "pareto": {"name": "pareto"},

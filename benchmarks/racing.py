@@ -22,15 +22,15 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from api_schemas.metrics import Task
-from api_schemas.racing import Racing
 from benchmarks.evaluate import plain_accuracy
 from benchmarks.labelled_rows import add_arguments
 from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
-from search.loop import Proposal, SearchLoop
-from search.racing import Course
-from supernet.prefixes import PrefixCache
-from supernet.racing import Lap, Measured, laps_of, measure
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.racing import Racing
+from elasticnas.search.loop import Proposal, SearchLoop
+from elasticnas.search.racing import Course
+from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
 
 
 @dataclass

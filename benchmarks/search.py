@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from api_schemas.costs import Cost
-from api_schemas.searches import SearchCreate
 from benchmarks.problems.analytic import analytic
 from benchmarks.problems.problem import Problem
 from benchmarks.problems.tabular import tabular
 from benchmarks.problems.unordered import unordered
-from search.loop import SearchLoop
-from search.space import SubnetConfig
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.search.loop import SearchLoop
+from elasticnas.search.space import SubnetConfig
 
 CHECKPOINTS = (20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1000)
 

@@ -27,22 +27,22 @@ from dramatiq.brokers.stub import StubBroker
 from pydantic import TypeAdapter
 from sqlalchemy import insert, text, update
 
-from api_schemas.messages import EvaluateSubnets
-from api_schemas.searches import Budget, EvaluationState, SearchCreate, SearchState
-from api_schemas.strategies import StrategySettings
 from benchmarks.capacity import accuracy_of, evaluated, register, search_request
-from search.pareto import ParetoArchive
-from service.database import Database, now
-from service.lifecycle import close_service, open_service
-from service.results import Recorder
-from service.runtime import Service
-from service.searches.active import objectives_of
-from service.searches.coordinator import Coordinator
-from service.searches.creation import create
-from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
-from service.settings import ServiceSettings
-from service.signals import LocalSignals
-from worker.intake import Intake
+from elasticnas.api_schemas.messages import EvaluateSubnets
+from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate, SearchState
+from elasticnas.api_schemas.strategies import StrategySettings
+from elasticnas.search.pareto import ParetoArchive
+from elasticnas.service.database import Database, now
+from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.results import Recorder
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.coordinator import Coordinator
+from elasticnas.service.searches.creation import create
+from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import LocalSignals
+from elasticnas.worker.intake import Intake
 
 WINDOW = 8
 AT_ONCE = 5000

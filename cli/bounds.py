@@ -9,9 +9,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric
-from api_schemas.searches import EvaluationRead
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import EvaluationRead
 
 Bounds = Mapping[str, float]
 """What was given, by the name of REST's parameter: ``{"max_gflops": 0.6}``."""

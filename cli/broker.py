@@ -10,9 +10,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from api_schemas.problems import InputError
-from cli.configuration import masked
-from service.signals import LocalSignals, RedisSignals, Signals
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.configuration import masked
+from elasticnas.service.signals import LocalSignals, RedisSignals, Signals
 
 MAINTENANCE_ALWAYS = 1_000_000
 ANSWER_SECONDS = 4.0

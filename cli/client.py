@@ -17,16 +17,16 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, RootModel, ValidationError
 
-from api_schemas.costs import CostReport
-from api_schemas.datasets import DatasetRead
-from api_schemas.paging import Page
-from api_schemas.plots import PictureFormat, PlotKind
-from api_schemas.problems import InputError, Problem
-from api_schemas.searches import EvaluationRead, FrontRead, SearchRead
-from api_schemas.spaces import SpaceRead
-from api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
-from cli.event_stream import EventReader, SearchEvent
-from cli.proxies import Proxy, proxy_for
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.paging import Page
+from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.api_schemas.problems import InputError, Problem
+from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
+from elasticnas.api_schemas.spaces import SpaceRead
+from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
+from elasticnas.cli.event_stream import EventReader, SearchEvent
+from elasticnas.cli.proxies import Proxy, proxy_for
 
 Read = TypeVar("Read", bound=BaseModel)
 ANY_SUPERNET = RootModel[AnySupernet]

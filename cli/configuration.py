@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from api_schemas.problems import InputError
-from service.settings import ServiceSettings
-from worker.settings import WorkerSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.worker.settings import WorkerSettings
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 

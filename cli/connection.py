@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from api_schemas.problems import InputError
-from cli.client import DEFAULT_SERVER, Client
-from cli.failures import BAD_INPUT
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.client import DEFAULT_SERVER, Client
+from elasticnas.cli.failures import BAD_INPUT
 
 
 def _connect(url: str) -> Client:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from api_schemas.metrics import Metric, Task
-from cli.connection import LOCAL, Server
-from cli.output import AsJson, err, out, print_json, table
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.output import AsJson, err, out, print_json, table
 
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api_schemas.searches import FrontEvent, ProgressEvent, SearchEventKind, StateEvent
-from cli.event_stream import SearchEvent
+from elasticnas.api_schemas.searches import FrontEvent, ProgressEvent, SearchEventKind, StateEvent
+from elasticnas.cli.event_stream import SearchEvent
 
 
 def event_line(event: SearchEvent) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, JsonValue
 
-from api_schemas.searches import SearchEventKind, SearchState
+from elasticnas.api_schemas.searches import SearchEventKind, SearchState
 
 
 class SearchEvent(BaseModel):

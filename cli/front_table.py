@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric
-from api_schemas.searches import EvaluationRead, SearchRead
-from cli.output import table
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import EvaluationRead, SearchRead
+from elasticnas.cli.output import table
 
 
 def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 1000) -> Table:

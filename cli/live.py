@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from api_schemas.searches import EvaluationRead, SearchRead, SearchState
-from cli.client import Client
-from cli.front_table import front_table
+from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
+from elasticnas.cli.client import Client
+from elasticnas.cli.front_table import front_table
 
 POLL_SECONDS = 0.5
 ROWS = 12

@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, picking, searches, serving, storage, supernets
-from cli.bucket import create_bucket
-from cli.demo.command import demo
-from cli.failures import Tracebacks, failures_in_one_line
-from cli.settings import settings
-from cli.training import train
+from elasticnas.cli import datasets, picking, searches, serving, storage, supernets
+from elasticnas.cli.bucket import create_bucket
+from elasticnas.cli.demo.command import demo
+from elasticnas.cli.failures import Tracebacks, failures_in_one_line
+from elasticnas.cli.settings import settings
+from elasticnas.cli.training import train
 
 app = typer.Typer(
     name="elasticnas",

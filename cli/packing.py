@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api_schemas.problems import InputError
-from supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
 
 BASE_PATTERNS = (
     "config.json",

@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from cli.configuration import masked
+from elasticnas.cli.configuration import masked
 
 LOOPBACK_NAMES = frozenset(
     {

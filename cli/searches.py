@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from api_schemas.problems import InputError
-from api_schemas.searches import SearchRead, SearchState
-from cli.connection import LOCAL, Server
-from cli.event_line import event_line
-from cli.failures import INTERRUPTED
-from cli.front_table import front_table
-from cli.live import follow
-from cli.output import AsJson, err, json_text, out, print_json, table
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import SearchRead, SearchState
+from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.event_line import event_line
+from elasticnas.cli.failures import INTERRUPTED
+from elasticnas.cli.front_table import front_table
+from elasticnas.cli.live import follow
+from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
 
 SearchId = Annotated[str, typer.Argument(metavar="SEARCH", help="The search's id.")]
 

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from api_schemas.problems import InputError
-from cli.broker import make_broker
-from cli.configuration import Configuration, masked, read_worker_settings
-from cli.failures import ProcessDiedError, Tracebacks
-from cli.stopping import Deadline
-from service.blobs import BlobSettings, make_blobs
-from service.settings import ProcessSettings, ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.broker import make_broker
+from elasticnas.cli.configuration import Configuration, masked, read_worker_settings
+from elasticnas.cli.failures import ProcessDiedError, Tracebacks
+from elasticnas.cli.stopping import Deadline
+from elasticnas.service.blobs import BlobSettings, make_blobs
+from elasticnas.service.settings import ProcessSettings, ServiceSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from worker.runtime import WorkerRuntime
+    from elasticnas.worker.runtime import WorkerRuntime
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,8 @@ def _serve(
 ) -> None:
     import uvicorn
 
-    from service.app import create_app, end_streams
-    from service.http.server import Server
+    from elasticnas.service.app import create_app, end_streams
+    from elasticnas.service.http.server import Server
 
     silence = settings.worker_silence_seconds
     broker, signals = make_broker(settings.redis_url, silence_seconds=silence)
@@ -170,7 +170,7 @@ def _serve(
         server.should_exit = True
 
     if settings.redis_url is None:
-        from worker.runtime import WorkerRuntime
+        from elasticnas.worker.runtime import WorkerRuntime
 
         inside = read_worker_settings(configuration, settings.data_dir, worker_options)
         _embed(app, WorkerRuntime(inside, blobs, broker, signals, alone=True), worker_died)
@@ -220,8 +220,8 @@ def coordinate(
 
 
 def _coordinate(settings: ServiceSettings) -> None:
-    from service.database_errors import DATABASE_ERRORS, is_transient, summary
-    from service.lifecycle import close_service, open_service
+    from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient, summary
+    from elasticnas.service.lifecycle import close_service, open_service
 
     silence = settings.worker_silence_seconds
     queue = make_broker(settings.redis_url, silence_seconds=silence)
@@ -269,10 +269,12 @@ def work(
     )
     _demand_folder(storage.data_dir)
     if storage.blobs_url is None:
-        from service.database_lock import demand_shared
+        from elasticnas.service.database_lock import demand_shared
 
         demand_shared(storage.data_dir)
-    from worker.runtime import WorkerRuntime  # torch: seconds that no wrong setting need wait for
+    from elasticnas.worker.runtime import (
+        WorkerRuntime,  # torch: seconds that no wrong setting need wait for
+    )
 
     queue = make_broker(process.redis_url, silence_seconds=settings.silence_seconds)
     worker = WorkerRuntime(settings, make_blobs(storage), *queue)
@@ -367,8 +369,8 @@ def _open_to_us(settings: ServiceSettings, address: str | None = None) -> Iterat
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from service.database import Database
-    from service.database_lock import database_held
+    from elasticnas.service.database import Database
+    from elasticnas.service.database_lock import database_held
 
     is_ours = False
     try:

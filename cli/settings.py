@@ -7,10 +7,10 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from pydantic_settings import BaseSettings
 
-from cli.configuration import Configuration, masked, read_worker_settings, variable
-from cli.output import AsJson, json_text, out, table
-from service.blobs.settings import BlobSettings
-from service.settings import ProcessSettings, ServiceSettings
+from elasticnas.cli.configuration import Configuration, masked, read_worker_settings, variable
+from elasticnas.cli.output import AsJson, json_text, out, table
+from elasticnas.service.blobs.settings import BlobSettings
+from elasticnas.service.settings import ProcessSettings, ServiceSettings
 
 SERVERS = "server, coordinator"
 WORKERS = "worker"

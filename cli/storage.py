@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api_schemas.problems import InputError
-from cli.configuration import Configuration
-from cli.output import AsJson
-from service.blobs import BlobStore, make_blobs
-from service.settings import ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.configuration import Configuration
+from elasticnas.cli.output import AsJson
+from elasticnas.service.blobs import BlobStore, make_blobs
+from elasticnas.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from service.database import Database
-    from service.orphans.collection import Review
+    from elasticnas.service.database import Database
+    from elasticnas.service.orphans.collection import Review
 
 app = typer.Typer(
     help="Look after the blob store of an installation; for operators.", no_args_is_help=True
@@ -30,7 +30,7 @@ SHOWN = 10
 @app.command()
 def check(as_json: AsJson = False) -> None:
     """Show what the next collection of orphans would do, and why; change nothing."""
-    from service.orphans.collection import review
+    from elasticnas.service.orphans.collection import review
 
     with _opened() as (settings, database, blobs):
         grace = timedelta(seconds=settings.orphan_grace_seconds)
@@ -54,7 +54,7 @@ def check(as_json: AsJson = False) -> None:
 @app.command()
 def hold() -> None:
     """Have nothing deleted until 'storage claim': after a restore, before a server is started."""
-    from service.orphans import ownership
+    from elasticnas.service.orphans import ownership
 
     with _opened() as (_, database, blobs):
         ownership.hold(database, blobs)
@@ -73,7 +73,7 @@ def claim(
     For a store that an earlier version wrote, or that was restored from a backup. Another
     installation that keeps its blobs under the same prefix would lose them.
     """
-    from service.orphans import ownership
+    from elasticnas.service.orphans import ownership
 
     with _opened() as (_, database, blobs):
         found = ownership.standing(database, blobs)
@@ -98,7 +98,7 @@ def claim(
 
 @contextmanager
 def _opened() -> Iterator[tuple[ServiceSettings, Database, BlobStore]]:
-    from service.database import Database
+    from elasticnas.service.database import Database
 
     settings = Configuration.find().read(ServiceSettings)
     database = Database(settings.resolved_database_url)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from api_schemas.problems import InputError
-from api_schemas.supernets import SupernetPending, SupernetRead
-from cli.connection import LOCAL, Server
-from cli.output import AsJson, err, out, print_json, table
-from cli.packing import packed
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import SupernetPending, SupernetRead
+from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.output import AsJson, err, out, print_json, table
+from elasticnas.cli.packing import packed
 
 app = typer.Typer(no_args_is_help=True, help="Super-networks on a server.")
 

@@ -10,16 +10,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api_schemas.metrics import Task
-from cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
-from cli.output import err, out
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.output import err, out
 
 if TYPE_CHECKING:
     import torch
 
-    from supernet.checkpoint.space_file import SpaceFile
-    from supernet.examples import LabelledTexts
-    from supernet.training import TrainingSettings
+    from elasticnas.supernet.checkpoint.space_file import SpaceFile
+    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.training import TrainingSettings
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -78,12 +78,12 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
-    from service.datasets.names import names_given
-    from service.datasets.reading import read_rows
-    from supernet.checkpoint.space_file import read_space
-    from supernet.examples import LabelledTexts
-    from supernet.training import Sampling, TrainingSettings
-    from worker.settings import WorkerSettings
+    from elasticnas.service.datasets.names import names_given
+    from elasticnas.service.datasets.reading import read_rows
+    from elasticnas.supernet.checkpoint.space_file import read_space
+    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.training import Sampling, TrainingSettings
+    from elasticnas.worker.settings import WorkerSettings
 
     rows = read_rows(
         data,
@@ -131,7 +131,7 @@ def train_with_progress(
     **options: Unpack[TrainingOptions],
 ) -> Path:
     """`supernet.training.train`, with a bar that shows steps, loss and the time left."""
-    from supernet.training import TrainingStep, train
+    from elasticnas.supernet.training import TrainingStep, train
 
     bar = Progress(
         TextColumn("training"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from api_schemas.costs import CostReport
-from api_schemas.problems import InputError
-from api_schemas.searches import Constraint
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 ENUMERABLE = 50_000
 """Spaces up to this size are walked through to find the last unseen subnets."""

@@ -7,8 +7,8 @@ each figure. Nothing here touches weights: a cost is known before an evaluation 
 
 from __future__ import annotations
 
-from api_schemas.costs import CostBreakdown, CostModel, CostReport, Extent
-from search.space import SubnetConfig
+from elasticnas.api_schemas.costs import CostBreakdown, CostModel, CostReport, Extent
+from elasticnas.search.space import SubnetConfig
 
 
 def extent(length: Extent, subnet: SubnetConfig) -> int:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.costs import AttentionShape, Cost, CostModel, LinearShape
-from search.cost import cost_report
-from search.space import SearchSpace
+from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, LinearShape
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SearchSpace
 
 Indices = NDArray[np.intp]
 """Subnets as rows of choice indices, shape (n, dimensions)."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from search.cost_table import Indices
-from search.pareto import Losses, non_dominated
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.pareto import Losses, non_dominated
 
 Fitness = Callable[[Indices], Losses]
 """Losses (n, m) of subnets (n, dimensions)."""

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.costs import Cost
-from api_schemas.searches import Constraint
-from search.admission import ENUMERABLE
-from search.cost_table import CostTable, Indices
-from search.objectives import REFERENCE_MARGIN, Objectives
-from search.space import SearchSpace
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.search.admission import ENUMERABLE
+from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.search.objectives import REFERENCE_MARGIN, Objectives
+from elasticnas.search.space import SearchSpace
 
 SWEEPS = 25
 """How often a chain of Gibbs sampling goes through all dimensions before its state is a draw."""

@@ -11,7 +11,7 @@ from optuna.distributions import IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from search.space import SearchSpace
+from elasticnas.search.space import SearchSpace
 
 FEWEST = 10
 """Subnets it takes: of fewer, the better tenth is a single one."""

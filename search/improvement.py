@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from search.pareto import Losses
+from elasticnas.search.pareto import Losses
 
 Vector = NDArray[np.float64]
 

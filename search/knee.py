@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.pareto import Losses
+from elasticnas.search.pareto import Losses
 
 ROUNDING = 1e-9
 """Distances that differ by less are a tie: what is left of them is rounding."""

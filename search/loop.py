@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from api_schemas.costs import CostModel, CostReport
-from api_schemas.racing import GivenUp, Hits, Rival
-from api_schemas.searches import SearchCreate, StopReason
-from search.admission import Admission
-from search.blas import one_blas_thread
-from search.cost import cost_report
-from search.objectives import Objectives
-from search.pareto import FrontChange, Losses, ParetoArchive
-from search.plateau import PlateauWatch
-from search.problem import SearchProblem
-from search.races import Races
-from search.space import SearchSpace, SubnetConfig
-from search.strategies import make_strategy
+from elasticnas.api_schemas.costs import CostModel, CostReport
+from elasticnas.api_schemas.racing import GivenUp, Hits, Rival
+from elasticnas.api_schemas.searches import SearchCreate, StopReason
+from elasticnas.search.admission import Admission
+from elasticnas.search.blas import one_blas_thread
+from elasticnas.search.cost import cost_report
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.pareto import FrontChange, Losses, ParetoArchive
+from elasticnas.search.plateau import PlateauWatch
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.races import Races
+from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.search.strategies import make_strategy
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
 

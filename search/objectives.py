@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from api_schemas.costs import Cost, CostReport
-from api_schemas.metrics import Metric
-from api_schemas.searches import ObjectiveName
-from search.pareto import Losses
+from elasticnas.api_schemas.costs import Cost, CostReport
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import ObjectiveName
+from elasticnas.search.pareto import Losses
 
 REFERENCE_MARGIN = 0.1
 """The reference point lies this share of a span beyond the dearest subnet, so that this subnet

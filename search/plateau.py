@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from api_schemas.searches import Plateau
-from search.pareto import Losses, ParetoArchive
+from elasticnas.api_schemas.searches import Plateau
+from elasticnas.search.pareto import Losses, ParetoArchive
 
 
 class PlateauWatch:

@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.costs import CostModel, Extent
-from api_schemas.searches import Constraint
-from search.cost_table import CostTable, Indices
-from search.feasible import Feasible, with_references
-from search.noise import standard_error
-from search.objectives import Objectives
-from search.pareto import Losses
-from search.space import SearchSpace
+from elasticnas.api_schemas.costs import CostModel, Extent
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.search.feasible import Feasible, with_references
+from elasticnas.search.noise import standard_error
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.pareto import Losses
+from elasticnas.search.space import SearchSpace
 
 
 class SearchProblem:

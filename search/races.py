@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from api_schemas.costs import CostReport
-from api_schemas.racing import GivenUp, Hits, Racing, Rival
-from search.objectives import Objectives
-from search.pareto import Losses, ParetoArchive
-from search.racing import PILOTS, Course, unpack
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.pareto import Losses, ParetoArchive
+from elasticnas.search.racing import PILOTS, Course, unpack
 
 
 class Races:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import nbinom
 
-from api_schemas.racing import GivenUp, Hits
+from elasticnas.api_schemas.racing import GivenUp, Hits
 
 Bits = NDArray[np.bool_]
 """Which rows are right, shape (rows,), in the order of the dataset."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from api_schemas.problems import InputError
-from api_schemas.spaces import Dimension, DimensionKind, SpaceRead, SubnetChoices
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind, SpaceRead, SubnetChoices
 
 
 @dataclass(frozen=True)

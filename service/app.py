@@ -13,27 +13,27 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from api_schemas.problems import Problem
-from service import operations
-from service.blobs import BlobStore
-from service.datasets import endpoints as datasets
-from service.exports import endpoints as exports
-from service.http import errors
-from service.http.body_limit import BodyLimit
-from service.http.head import HeadAsGet
-from service.http.routing import FORM
-from service.lifecycle import close_service, open_service
-from service.orphans.collector import OrphanCollector
-from service.plots import endpoints as plots
-from service.readiness import Readiness, checks_of
-from service.runtime import Service
-from service.searches import endpoints as searches
-from service.searches import front
-from service.searches.streaming import endpoints as streaming
-from service.settings import ServiceSettings
-from service.signals import Signals
-from service.supernets import endpoints as supernets
-from service.workers import endpoints as workers
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.service import operations
+from elasticnas.service.blobs import BlobStore
+from elasticnas.service.datasets import endpoints as datasets
+from elasticnas.service.exports import endpoints as exports
+from elasticnas.service.http import errors
+from elasticnas.service.http.body_limit import BodyLimit
+from elasticnas.service.http.head import HeadAsGet
+from elasticnas.service.http.routing import FORM
+from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.orphans.collector import OrphanCollector
+from elasticnas.service.plots import endpoints as plots
+from elasticnas.service.readiness import Readiness, checks_of
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches import endpoints as searches
+from elasticnas.service.searches import front
+from elasticnas.service.searches.streaming import endpoints as streaming
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import Signals
+from elasticnas.service.supernets import endpoints as supernets
+from elasticnas.service.workers import endpoints as workers
 
 DESCRIPTION = """Neural architecture search over fine-tuned transformer super-networks.
 

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from api_schemas.fields import storable
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.fields import storable
+from elasticnas.api_schemas.problems import InputError
 
 _Member = tuple[str, Callable[[], IO[bytes]]]
 """A file of an archive: its name, and what opens it."""

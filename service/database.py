@@ -29,8 +29,8 @@ from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-from service.postgresql import Guard, Limits, open_engine
-from service.stored_json import read_json
+from elasticnas.service.postgresql import Guard, Limits, open_engine
+from elasticnas.service.stored_json import read_json
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MILLISECONDS = 5_000

@@ -25,8 +25,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from api_schemas.problems import InputError
-from service.settings import SQLITE_FILE, ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.settings import SQLITE_FILE, ServiceSettings
 
 log = logging.getLogger(__name__)
 

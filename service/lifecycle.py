@@ -6,21 +6,21 @@ import time
 
 import dramatiq
 
-from service.blobs import BlobStore, make_blobs
-from service.database import Database
-from service.exports.building import resend_exports
-from service.orphans import ownership
-from service.orphans.collection import refers_to_a_blob_in
-from service.postgresql import Limits
-from service.queue import Queue
-from service.results import Recorder
-from service.runtime import Service
-from service.searches.coordinator import Coordinator
-from service.searches.streaming.watcher import SearchWatcher
-from service.settings import ServiceSettings
-from service.signals import LocalSignals, Signals
-from service.supernets.known import KnownSupernets
-from service.supernets.registration import resend_inspections
+from elasticnas.service.blobs import BlobStore, make_blobs
+from elasticnas.service.database import Database
+from elasticnas.service.exports.building import resend_exports
+from elasticnas.service.orphans import ownership
+from elasticnas.service.orphans.collection import refers_to_a_blob_in
+from elasticnas.service.postgresql import Limits
+from elasticnas.service.queue import Queue
+from elasticnas.service.results import Recorder
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches.coordinator import Coordinator
+from elasticnas.service.searches.streaming.watcher import SearchWatcher
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import LocalSignals, Signals
+from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.registration import resend_inspections
 
 CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from api_schemas.fields import Identity
-from service.http.problems import KINDS, documented, not_found, refuse
-from service.readiness import Readiness
+from elasticnas.api_schemas.fields import Identity
+from elasticnas.service.http.problems import KINDS, documented, not_found, refuse
+from elasticnas.service.readiness import Readiness
 
 router = APIRouter(tags=["operations"])
 

@@ -31,7 +31,7 @@ from psycopg.abc import RV, PQGen
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 
-from service.stored_json import read_json
+from elasticnas.service.stored_json import read_json
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api_schemas.precision import Precision
-from service.database import clock
-from service.searches.tables import CoordinatorRow
-from service.workers import repository as workers
-from service.workers.tables import WorkerRow
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service.database import clock
+from elasticnas.service.searches.tables import CoordinatorRow
+from elasticnas.service.workers import repository as workers
+from elasticnas.service.workers.tables import WorkerRow
 
 NO_COORDINATOR = (
     "no coordinator is running, so no search goes on and nobody hears what workers report: start "

@@ -12,7 +12,7 @@ import redis.exceptions
 from dramatiq.errors import BrokerConnectionError
 from pydantic import ValidationError
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
     InspectSupernet,
@@ -20,8 +20,8 @@ from api_schemas.messages import (
     Result,
     WorkerResult,
 )
-from service.outage import Outage
-from service.signals import Halt, LocalSignals, Signals
+from elasticnas.service.outage import Outage
+from elasticnas.service.signals import Halt, LocalSignals, Signals
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service import presence
-from service.database_errors import DATABASE_ERRORS
-from service.runtime import Service
+from elasticnas.service import presence
+from elasticnas.service.database_errors import DATABASE_ERRORS
+from elasticnas.service.runtime import Service
 
 PATIENCE_SECONDS = 0.7
 """How long a probe waits for a check: probes give up after a second."""

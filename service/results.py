@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     Result,
     SubnetExported,
     SubnetsDeclined,
@@ -15,17 +15,17 @@ from api_schemas.messages import (
     SupernetInspected,
     WorkerAlive,
 )
-from api_schemas.problems import InputError, Problem
-from service.database import Database
-from service.database_errors import DATABASE_ERRORS, is_transient, summary
-from service.exports import repository as exports
-from service.http.errors import input_problem
-from service.http.problems import problem
-from service.queue import NotRecordedError
-from service.searches import reports
-from service.supernets import repository as supernets
-from service.supernets.reading import summarise
-from service.workers import repository as workers
+from elasticnas.api_schemas.problems import InputError, Problem
+from elasticnas.service.database import Database
+from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient, summary
+from elasticnas.service.exports import repository as exports
+from elasticnas.service.http.errors import input_problem
+from elasticnas.service.http.problems import problem
+from elasticnas.service.queue import NotRecordedError
+from elasticnas.service.searches import reports
+from elasticnas.service.supernets import repository as supernets
+from elasticnas.service.supernets.reading import summarise
+from elasticnas.service.workers import repository as workers
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from service.blobs import BlobStore
-from service.database import Database
-from service.queue import Queue
-from service.searches.coordinator import Coordinator
-from service.searches.rendered import Rendered
-from service.searches.streaming.watcher import SearchWatcher
-from service.settings import ServiceSettings
-from service.supernets.known import KnownSupernets
+from elasticnas.service.blobs import BlobStore
+from elasticnas.service.database import Database
+from elasticnas.service.queue import Queue
+from elasticnas.service.searches.coordinator import Coordinator
+from elasticnas.service.searches.rendered import Rendered
+from elasticnas.service.searches.streaming.watcher import SearchWatcher
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.supernets.known import KnownSupernets
 
 
 @dataclass(frozen=True)

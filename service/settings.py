@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.blobs.settings import BlobSettings
+from elasticnas.service.blobs.settings import BlobSettings
 
 QUEUES = ("redis://", "rediss://", "unix://")
 SQLITE_FILE = "elasticnas.db"

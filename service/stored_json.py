@@ -11,8 +11,8 @@ from sqlalchemy import JSON
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from api_schemas.fields import storable
-from api_schemas.searches import MAX_SECONDS
+from elasticnas.api_schemas.fields import storable
+from elasticnas.api_schemas.searches import MAX_SECONDS
 
 
 def read_json(text: str | bytes) -> Any:

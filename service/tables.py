@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from service.database import Table
-from service.datasets.tables import DatasetRow
-from service.exports.tables import ExportRow
-from service.orphans.tables import InstallationRow, OrphanRow
-from service.searches.tables import (
+from elasticnas.service.database import Table
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.exports.tables import ExportRow
+from elasticnas.service.orphans.tables import InstallationRow, OrphanRow
+from elasticnas.service.searches.tables import (
     CoordinatorRow,
     EvaluationRow,
     FrontPointRow,
     SearchEventRow,
     SearchRow,
 )
-from service.supernets.tables import SupernetRow
-from service.workers.tables import WorkerRow
+from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.service.workers.tables import WorkerRow
 
 metadata = Table.metadata
 

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from search.space import SubnetConfig
-from supernet.examples import Inputs
-from supernet.last_layer import for_first_token
-from supernet.packed_layer import for_packs
-from supernet.plan import LORA_A, LORA_B
-from supernet.supernet import Supernet
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.examples import Inputs
+from elasticnas.supernet.last_layer import for_first_token
+from elasticnas.supernet.packed_layer import for_packs
+from elasticnas.supernet.plan import LORA_A, LORA_B
+from elasticnas.supernet.supernet import Supernet
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 
 @dataclass(frozen=True)

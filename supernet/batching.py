@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from supernet.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
-from supernet.packing import Packing, has_kernel
-from supernet.supernet import Supernet
+from elasticnas.supernet.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
+from elasticnas.supernet.packing import Packing, has_kernel
+from elasticnas.supernet.supernet import Supernet
 
 ACCELERATOR_BATCH_COST = 4096
 """What a batch costs on an accelerator besides its tokens, in tokens: the time to start some

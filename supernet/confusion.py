@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.metrics import Metric
+from elasticnas.api_schemas.metrics import Metric
 
 Values = NDArray[np.float64]
 Classes = NDArray[np.int64]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from supernet.plan import LORA_A
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.supernet.plan import LORA_A
+from elasticnas.supernet.supernet import Supernet
 
 
 def cost_model(supernet: Supernet) -> CostModel:

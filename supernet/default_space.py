@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig
 
-from api_schemas.spaces import Dimension, DimensionKind
-from supernet.architectures import Architecture
-from supernet.checkpoint.space_file import SpaceFile
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.checkpoint.space_file import SpaceFile
 
 
 def default_space(architecture: Architecture, config: PretrainedConfig, *, rank: int) -> SpaceFile:

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 import torch
 
-from api_schemas.metrics import Task
-from search.space import SubnetConfig
-from supernet.activation import ActiveSubnet, activate
-from supernet.examples import Batch
-from supernet.metrics import task_metrics
-from supernet.prefixes import Prefixes
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import ActiveSubnet, activate
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.metrics import task_metrics
+from elasticnas.supernet.prefixes import Prefixes
+from elasticnas.supernet.supernet import Supernet
 
 
 class EvaluationUnwantedError(Exception):

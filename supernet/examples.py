@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from api_schemas.metrics import Task
-from supernet.architectures import Architecture
-from supernet.checkpoint.tokenizer import takes_type_ids
-from supernet.packing import Packing
-from supernet.transfer import sent_to
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
+from elasticnas.supernet.packing import Packing
+from elasticnas.supernet.transfer import sent_to
 
 CPU_BATCH_COST = 32
 """What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from supernet.architectures import Architecture
-from supernet.layer_parts import LayerParts, running_as
-from supernet.packing import Packing, attention_within_rows
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.layer_parts import LayerParts, running_as
+from elasticnas.supernet.packing import Packing, attention_within_rows
 
 
 def for_first_token(layer: nn.Module, architecture: Architecture, head_size: int) -> nn.Module:

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from supernet.architectures import BERT, DISTILBERT, ROBERTA, Architecture
+from elasticnas.supernet.architectures import BERT, DISTILBERT, ROBERTA, Architecture
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
 
-from api_schemas.metrics import Metric, Task
-from api_schemas.problems import InputError
-from supernet.confusion import Confusion
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.confusion import Confusion
 
 
 def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:

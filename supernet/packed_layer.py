@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from supernet.architectures import Architecture
-from supernet.layer_parts import LayerParts, running_as
-from supernet.packing import Packing, attention_within_rows
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.layer_parts import LayerParts, running_as
+from elasticnas.supernet.packing import Packing, attention_within_rows
 
 
 def for_packs(layer: nn.Module, architecture: Architecture, head_size: int) -> nn.Module:

@@ -15,7 +15,7 @@ from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 
-from supernet.transfer import sent_to
+from elasticnas.supernet.transfer import sent_to
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from functools import cached_property
 import torch
 from transformers import PretrainedConfig
 
-from api_schemas.problems import InputError
-from search.space import SearchSpace, SubnetConfig
-from supernet.architectures import Architecture
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.supernet.architectures import Architecture
 
 LORA_A = "lora_A"
 LORA_B = "lora_B"

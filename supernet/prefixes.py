@@ -17,10 +17,10 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from search.space import SubnetConfig
-from supernet.activation import WHOLE, Splice, active_layers
-from supernet.examples import Batch
-from supernet.supernet import Supernet
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import WHOLE, Splice, active_layers
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.supernet import Supernet
 
 HALF_LIFE = 16.0
 """Evaluations after which a use counts half: what a search tries next resembles what it tried last.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from api_schemas.supernets import SupernetReport
-from supernet.checkpoint.model_config import positions
-from supernet.cost_model import cost_model
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.supernet.checkpoint.model_config import positions
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.supernet import Supernet
 
 
 def report(supernet: Supernet) -> SupernetReport:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from api_schemas.metrics import Task
-from supernet.confusion import Confusion, Values
-from supernet.metrics import task_metrics, true_and_predicted
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.supernet.confusion import Confusion, Values
+from elasticnas.supernet.metrics import task_metrics, true_and_predicted
 
 CELLS = 2**23
 """Rows, or classes, of how many resamples are in memory at once: 64 MB an array."""

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from api_schemas.supernets import Method
-from search.space import SearchSpace
-from supernet.architectures import Architecture
-from supernet.plan import LORA_A, LORA_B, SlicingPlan
+from elasticnas.api_schemas.supernets import Method
+from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.plan import LORA_A, LORA_B, SlicingPlan
 
 
 @dataclass(frozen=True)

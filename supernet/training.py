@@ -26,19 +26,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from api_schemas.metrics import Task
-from api_schemas.problems import InputError
-from api_schemas.supernets import Method
-from search.space import SubnetConfig
-from supernet.activation import activate
-from supernet.checkpoint.base_model import classifier_for_training
-from supernet.checkpoint.model_config import positions
-from supernet.checkpoint.space_file import SpaceFile, elastic_part
-from supernet.checkpoint.tokenizer import read_tokenizer
-from supernet.checkpoint.writer import write_supernet
-from supernet.default_space import default_space
-from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
-from supernet.supernet import LoraAdapter, Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import Method
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.base_model import classifier_for_training
+from elasticnas.supernet.checkpoint.model_config import positions
+from elasticnas.supernet.checkpoint.space_file import SpaceFile, elastic_part
+from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.checkpoint.writer import write_supernet
+from elasticnas.supernet.default_space import default_space
+from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.supernet import LoraAdapter, Supernet
 
 STATE_FILE = "training_state.pt"
 GROUP = 16

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from api_schemas.metrics import Task
-from api_schemas.verification import Interval, RowSplit, Verified
-from search.space import SubnetConfig
-from supernet.batching import batches_for
-from supernet.evaluation import subnet_logits
-from supernet.examples import Batch, TokenizedExamples
-from supernet.metrics import task_metrics
-from supernet.resampling import resampled_metrics
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.batching import batches_for
+from elasticnas.supernet.evaluation import subnet_logits
+from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.metrics import task_metrics
+from elasticnas.supernet.resampling import resampled_metrics
+from elasticnas.supernet.supernet import Supernet
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95

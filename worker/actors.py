@@ -15,7 +15,7 @@ from typing import TypeVar
 import dramatiq
 import torch
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
     InspectSupernet,
@@ -32,25 +32,25 @@ from api_schemas.messages import (
     VerifySubnets,
     WorkerResult,
 )
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.verification import Verified
-from search.space import SubnetConfig
-from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import EvaluationUnwantedError
-from supernet.export import export_subnet
-from supernet.racing import Measured, measure
-from supernet.report import report
-from supernet.verification import Scores, Verification
-from worker.blobs import BlobStore
-from worker.guard import Guard, time_limit
-from worker.halting import HaltWatch
-from worker.isolation import Answer, Measurement, measure_apart
-from worker.problems import as_problem
-from worker.rows import count_rows
-from worker.signals import WorkSignals
-from worker.unreachable import UNREACHABLE
-from worker.warm import WarmDataset, WarmModels, WarmSupernet
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.verification import Verified
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.evaluation import EvaluationUnwantedError
+from elasticnas.supernet.export import export_subnet
+from elasticnas.supernet.racing import Measured, measure
+from elasticnas.supernet.report import report
+from elasticnas.supernet.verification import Scores, Verification
+from elasticnas.worker.blobs import BlobStore
+from elasticnas.worker.guard import Guard, time_limit
+from elasticnas.worker.halting import HaltWatch
+from elasticnas.worker.isolation import Answer, Measurement, measure_apart
+from elasticnas.worker.problems import as_problem
+from elasticnas.worker.rows import count_rows
+from elasticnas.worker.signals import WorkSignals
+from elasticnas.worker.unreachable import UNREACHABLE
+from elasticnas.worker.warm import WarmDataset, WarmModels, WarmSupernet
 
 log = logging.getLogger(__name__)
 

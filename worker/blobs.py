@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from api_schemas.manifests import Manifest
+from elasticnas.api_schemas.manifests import Manifest
 
 
 class BlobStore(Protocol):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from supernet.activation import activate
-from supernet.examples import TokenizedExamples
-from supernet.supernet import Supernet
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.examples import TokenizedExamples
+from elasticnas.supernet.supernet import Supernet
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from api_schemas.problems import Problem
-from worker.problems import fault, is_out_of_memory
-from worker.warm import WarmDataset
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.worker.problems import fault, is_out_of_memory
+from elasticnas.worker.warm import WarmDataset
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from typing import Literal
 
-from worker.signals import WorkSignals
-from worker.unreachable import UNREACHABLE
+from elasticnas.worker.signals import WorkSignals
+from elasticnas.worker.unreachable import UNREACHABLE
 
 LOOK_SECONDS = 0.25
 

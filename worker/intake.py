@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
 
-from api_schemas.messages import ExportSubnet, InspectSupernet, precision_of
-from api_schemas.precision import Precision
-from worker.signals import WorkSignals
+from elasticnas.api_schemas.messages import ExportSubnet, InspectSupernet, precision_of
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.worker.signals import WorkSignals
 
 URGENT = (InspectSupernet.queue, ExportSubnet.queue)
 """Somebody waits for these: they go before any evaluation."""

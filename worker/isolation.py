@@ -18,22 +18,22 @@ from pathlib import Path
 
 import torch
 
-from api_schemas.metrics import Task
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.racing import Hits, Racing, Rival
-from api_schemas.spaces import SubnetChoices
-from api_schemas.verification import RowSplit, Verified
-from search.racing import Course
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.evaluation import EvaluationUnwantedError
-from supernet.prefixes import PrefixCache
-from supernet.racing import Measured, measure
-from supernet.verification import Verification
-from worker.guard import Guard, timed_out
-from worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
-from worker.rows import read_rows
-from worker.warm import WarmDataset, dtype_of
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import Hits, Racing, Rival
+from elasticnas.api_schemas.spaces import SubnetChoices
+from elasticnas.api_schemas.verification import RowSplit, Verified
+from elasticnas.search.racing import Course
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.evaluation import EvaluationUnwantedError
+from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.racing import Measured, measure
+from elasticnas.supernet.verification import Verification
+from elasticnas.worker.guard import Guard, timed_out
+from elasticnas.worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
+from elasticnas.worker.rows import read_rows
+from elasticnas.worker.warm import WarmDataset, dtype_of
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""

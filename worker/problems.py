@@ -8,8 +8,8 @@ import traceback
 
 import torch
 
-from api_schemas.fields import storable
-from api_schemas.problems import InputError, Problem
+from elasticnas.api_schemas.fields import storable
+from elasticnas.api_schemas.problems import InputError, Problem
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 import dramatiq
 import torch
 
-from api_schemas.messages import WorkerAlive
-from worker.actors import Actors, Compute, ShuttingDownError
-from worker.blobs import BlobStore, sweep
-from worker.calibration import Calibration, thread_counts
-from worker.intake import Intake, Taken
-from worker.settings import WorkerSettings
-from worker.signals import WorkSignals
-from worker.unreachable import UNREACHABLE
-from worker.warm import WarmModels
+from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.worker.actors import Actors, Compute, ShuttingDownError
+from elasticnas.worker.blobs import BlobStore, sweep
+from elasticnas.worker.calibration import Calibration, thread_counts
+from elasticnas.worker.intake import Intake, Taken
+from elasticnas.worker.settings import WorkerSettings
+from elasticnas.worker.signals import WorkSignals
+from elasticnas.worker.unreachable import UNREACHABLE
+from elasticnas.worker.warm import WarmModels
 
 log = logging.getLogger(__name__)
 

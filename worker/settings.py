@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api_schemas.precision import Precision
-from api_schemas.problems import InputError
-from worker.memory import host_bytes
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.worker.memory import host_bytes
 
 if TYPE_CHECKING:  # the processes that check a configuration file are not all workers
     import torch

@@ -12,19 +12,19 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from api_schemas.messages import EvaluateSubnets, lane_of
-from api_schemas.precision import Precision
-from api_schemas.racing import Hits
-from api_schemas.verification import RowSplit
-from search.racing import Course
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.examples import TokenizedExamples
-from supernet.prefixes import PrefixCache
-from supernet.racing import Lap, laps_of
-from supernet.supernet import Supernet
-from worker.blobs import BlobStore, checkpoint
-from worker.calibration import Calibration
-from worker.rows import read_rows
+from elasticnas.api_schemas.messages import EvaluateSubnets, lane_of
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.racing import Hits
+from elasticnas.api_schemas.verification import RowSplit
+from elasticnas.search.racing import Course
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.examples import TokenizedExamples
+from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.racing import Lap, laps_of
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.worker.blobs import BlobStore, checkpoint
+from elasticnas.worker.calibration import Calibration
+from elasticnas.worker.rows import read_rows
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""

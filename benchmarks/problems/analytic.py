@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
-from api_schemas.searches import Constraint
-from api_schemas.spaces import Dimension, DimensionKind
 from benchmarks.problems.problem import Bounds, Problem, constraints_of
-from search.cost_table import CostTable, Indices
-from search.feasible import Feasible
-from search.pareto import Losses, non_dominated
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.search.feasible import Feasible
+from elasticnas.search.pareto import Losses, non_dominated
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 MAX_LENGTH = 128
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.costs import Cost, CostModel
-from api_schemas.metrics import Metric
-from api_schemas.searches import Constraint
-from search.cost import cost_report
-from search.cost_table import CostTable
-from search.feasible import Feasible
-from search.objectives import REFERENCE_MARGIN, Objectives
-from search.pareto import Losses, ParetoArchive, hypervolume
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import Cost, CostModel
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.search.cost import cost_report
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.feasible import Feasible
+from elasticnas.search.objectives import REFERENCE_MARGIN, Objectives
+from elasticnas.search.pareto import Losses, ParetoArchive, hypervolume
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 Bounds = Mapping[Cost, float]
 """Upper bounds on costs, as shares of the maximal subnet's."""

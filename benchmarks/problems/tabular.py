@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from api_schemas.costs import CostModel
-from api_schemas.spaces import Dimension
 from benchmarks.problems.problem import Bounds, Problem, constraints_of, front_of_all
-from search.cost_table import CostTable
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import CostModel
+from elasticnas.api_schemas.spaces import Dimension
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 TABLE = Path(__file__).parent / "lonas-minilm-sst2.json"
 

@@ -25,16 +25,16 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from api_schemas.metrics import Task
-from api_schemas.spaces import Dimension
 from benchmarks.labelled_rows import add_arguments, read_examples
-from search.space import SearchSpace
-from supernet.activation import active_tensors
-from supernet.checkpoint.reader import read_supernet
-from supernet.cost_model import cost_model
-from supernet.evaluation import evaluate
-from supernet.examples import Batch
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.spaces import Dimension
+from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.activation import active_tensors
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.supernet import Supernet
 
 
 @dataclass(frozen=True)

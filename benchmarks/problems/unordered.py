@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from api_schemas.costs import CostModel, Extent, LinearShape
-from api_schemas.spaces import Dimension, DimensionKind
 from benchmarks.problems.problem import Bounds, Problem, constraints_of, front_of_all
-from search.cost_table import CostTable
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import CostModel, Extent, LinearShape
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 LAYERS = 8
 OPERATIONS = (6, 3, 1)

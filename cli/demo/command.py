@@ -15,20 +15,20 @@ from typing import Annotated
 
 import typer
 
-from api_schemas.metrics import Metric, Task
-from api_schemas.plots import PlotKind
-from api_schemas.problems import InputError
-from api_schemas.searches import EvaluationRead, SearchRead, SearchState
-from api_schemas.weights import WeightsFormat
-from cli.client import Client, ServerUnreachableError
-from cli.demo import reproduce
-from cli.demo.task import LIBRARIES, DocstringTask, write_task
-from cli.failures import DemoFailedError
-from cli.front_table import front_table
-from cli.live import follow
-from cli.output import out
-from cli.packing import packed
-from cli.picking import download, draw
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.plots import PlotKind
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
+from elasticnas.api_schemas.weights import WeightsFormat
+from elasticnas.cli.client import Client, ServerUnreachableError
+from elasticnas.cli.demo import reproduce
+from elasticnas.cli.demo.task import LIBRARIES, DocstringTask, write_task
+from elasticnas.cli.failures import DemoFailedError
+from elasticnas.cli.front_table import front_table
+from elasticnas.cli.live import follow
+from elasticnas.cli.output import out
+from elasticnas.cli.packing import packed
+from elasticnas.cli.picking import download, draw
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
@@ -106,10 +106,10 @@ def _step(number: int, title: str) -> Iterator[None]:
 
 
 def _train(task: DocstringTask, output: Path, steps: int) -> None:
-    from cli.training import train_with_progress
-    from service.datasets.reading import read_rows
-    from supernet.examples import LabelledTexts
-    from supernet.training import Sampling, TrainingSettings
+    from elasticnas.cli.training import train_with_progress
+    from elasticnas.service.datasets.reading import read_rows
+    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.training import Sampling, TrainingSettings
 
     rows = read_rows(
         task.train,
@@ -157,7 +157,7 @@ def _server(folder: Path) -> Iterator[Client]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        *(sys.executable, "-m", "cli.main", "serve"),
+        *(sys.executable, "-m", "elasticnas.cli.main", "serve"),
         *("--port", str(port), "--data-dir", str(folder / "data")),
     ]
     log = folder / "server.log"

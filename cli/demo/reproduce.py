@@ -1,7 +1,7 @@
 """Load exported weights as a stranger would, and measure them.
 
 Run as a script in a process of its own: ``python reproduce.py FOLDER ROWS.jsonl MAX_LENGTH``. It
-uses stock transformers, refuses to import any package of ElasticNAS, and prints the accuracy.
+uses stock transformers, refuses to import ElasticNAS, and prints the accuracy.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 
 class _NotInstalledHere(importlib.abc.MetaPathFinder):
-    """Makes the packages of ElasticNAS unimportable."""
+    """Makes ElasticNAS unimportable."""
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        if name.partition(".")[0] in {"api_schemas", "search", "supernet", "worker", "service"}:
+        if name.partition(".")[0] == "elasticnas":
             raise ImportError(f"{name} is not to be used here")
 
 

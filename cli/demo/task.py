@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 LIBRARIES = ("matplotlib", "scipy", "sklearn", "sqlalchemy", "torch")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api_schemas.strategies import (
+from elasticnas.api_schemas.strategies import (
     HillClimbingSettings,
     LinasSettings,
     Nsga2Settings,
@@ -11,14 +11,14 @@ from api_schemas.strategies import (
     RandomSettings,
     StrategySettings,
 )
-from search.problem import SearchProblem
-from search.strategies.feasible_random import FeasibleRandomStrategy
-from search.strategies.genetic import GeneticStrategy
-from search.strategies.hill_climbing import HillClimbingStrategy
-from search.strategies.linas import LinasStrategy
-from search.strategies.optuna import OptunaStrategy
-from search.strategies.pareto import ParetoStrategy
-from search.strategies.protocol import Strategy
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.strategies.feasible_random import FeasibleRandomStrategy
+from elasticnas.search.strategies.genetic import GeneticStrategy
+from elasticnas.search.strategies.hill_climbing import HillClimbingStrategy
+from elasticnas.search.strategies.linas import LinasStrategy
+from elasticnas.search.strategies.optuna import OptunaStrategy
+from elasticnas.search.strategies.pareto import ParetoStrategy
+from elasticnas.search.strategies.protocol import Strategy
 
 __all__ = ["Strategy", "make_strategy"]
 

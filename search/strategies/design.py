@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.cost_table import Indices
-from search.evolution import distinct, random_subnets
-from search.problem import SearchProblem
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.evolution import distinct, random_subnets
+from elasticnas.search.problem import SearchProblem
 
 
 def stratified(problem: SearchProblem, count: int, rng: np.random.Generator) -> Indices:

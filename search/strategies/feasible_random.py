@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from search.cost_table import Indices
-from search.pareto import Losses
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from search.strategies.history import generator
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.pareto import Losses
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.search.strategies.history import generator
 
 BLOCK = 64
 """How many numbers share one round of draws: so many at once cost little more than one."""

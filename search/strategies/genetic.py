@@ -17,13 +17,13 @@ from optuna.samplers.nsgaii import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
-from api_schemas.strategies import Nsga2Settings, Nsga3Settings
-from search.pareto import Losses
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from search.strategies.layer_crossover import LayerCrossover
-from search.strategies.optuna import choice_ranges, derived_seed, searched, tell_space
-from search.strategies.ordinal_crossover import OrdinalCrossover
+from elasticnas.api_schemas.strategies import Nsga2Settings, Nsga3Settings
+from elasticnas.search.pareto import Losses
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.search.strategies.layer_crossover import LayerCrossover
+from elasticnas.search.strategies.optuna import choice_ranges, derived_seed, searched, tell_space
+from elasticnas.search.strategies.ordinal_crossover import OrdinalCrossover
 
 
 class GeneticStrategy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch  # noqa: F401 - Optuna would import it at the first proposal: let it be seen here
 from optuna.samplers import GPSampler
 
-from api_schemas.strategies import GpSettings
+from elasticnas.api_schemas.strategies import GpSettings
 
 
 def gp_sampler(settings: GpSettings, seed: int) -> GPSampler:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from api_schemas.strategies import HillClimbingSettings
-from search import evolution
-from search.pareto import Losses, non_dominated
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from search.strategies.history import History, generator
+from elasticnas.api_schemas.strategies import HillClimbingSettings
+from elasticnas.search import evolution
+from elasticnas.search.pareto import Losses, non_dominated
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.search.strategies.history import History, generator
 
 GOLDEN = (5**0.5 - 1) / 2
 """Its multiples, modulo one, fall ever into the largest gap: one weighting for each climb."""

@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from search.cost_table import Indices
-from search.pareto import Losses
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.pareto import Losses
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 
 class History:

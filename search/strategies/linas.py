@@ -6,14 +6,14 @@ import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.svm import SVR
 
-from api_schemas.strategies import LinasSettings
-from search import evolution
-from search.cost_table import Indices
-from search.pareto import Losses
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from search.strategies.history import History, generator
-from search.surrogates.features import Encoding
+from elasticnas.api_schemas.strategies import LinasSettings
+from elasticnas.search import evolution
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.pareto import Losses
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.search.strategies.history import History, generator
+from elasticnas.search.surrogates.features import Encoding
 
 FEWEST_MEASURED = 4
 """With fewer measurements there is nothing to fit."""

@@ -15,10 +15,10 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from api_schemas.strategies import GpSettings, RandomSettings, TpeSettings
-from search.pareto import Losses
-from search.problem import SearchProblem
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.strategies import GpSettings, RandomSettings, TpeSettings
+from elasticnas.search.pareto import Losses
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 OptunaSettings = RandomSettings | TpeSettings | GpSettings
 
@@ -98,7 +98,7 @@ class OptunaStrategy:
                 )
             case GpSettings():
                 # The one strategy that needs torch, so that nobody else loads it.
-                from search.strategies.gp import gp_sampler
+                from elasticnas.search.strategies.gp import gp_sampler
 
                 return gp_sampler(settings, seed)
 

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from api_schemas.strategies import ParetoSettings
-from search import evolution
-from search.cost_table import Indices
-from search.improvement import expected_improvement
-from search.pareto import Losses, non_dominated
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from search.strategies.design import stratified
-from search.strategies.history import History, generator, key
-from search.surrogates import Posterior, make_surrogate
+from elasticnas.api_schemas.strategies import ParetoSettings
+from elasticnas.search import evolution
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.improvement import expected_improvement
+from elasticnas.search.pareto import Losses, non_dominated
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.search.strategies.design import stratified
+from elasticnas.search.strategies.history import History, generator, key
+from elasticnas.search.surrogates import Posterior, make_surrogate
 
 FEWEST_MEASURED = 4
 """With fewer measurements there is nothing to fit."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from search.pareto import Losses
-from search.space import SubnetConfig
+from elasticnas.search.pareto import Losses
+from elasticnas.search.space import SubnetConfig
 
 
 class Strategy(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from search.space import SearchSpace
-from search.surrogates.average import Average
-from search.surrogates.bayesian_linear import BayesianLinear
-from search.surrogates.features import Encoding
-from search.surrogates.gaussian_process import GaussianProcess
-from search.surrogates.protocol import Posterior, Surrogate
-from search.surrogates.trees import Trees
+from elasticnas.search.space import SearchSpace
+from elasticnas.search.surrogates.average import Average
+from elasticnas.search.surrogates.bayesian_linear import BayesianLinear
+from elasticnas.search.surrogates.features import Encoding
+from elasticnas.search.surrogates.gaussian_process import GaussianProcess
+from elasticnas.search.surrogates.protocol import Posterior, Surrogate
+from elasticnas.search.surrogates.trees import Trees
 
 __all__ = ["Posterior", "Surrogate", "make_surrogate"]
 

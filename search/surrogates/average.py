@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import norm
 
-from search.cost_table import Indices
-from search.surrogates.protocol import Posterior, Surrogate, Vector
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.surrogates.protocol import Posterior, Surrogate, Vector
 
 FOLDS = 4
 COMPARED_ON = 256

@@ -7,8 +7,8 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from search.cost_table import Indices
-from search.space import SearchSpace
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.space import SearchSpace
 
 Features = NDArray[np.float64]
 

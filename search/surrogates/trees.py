@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 
-from search.cost_table import Indices
-from search.surrogates.features import Encoding
-from search.surrogates.protocol import Vector
+from elasticnas.search.cost_table import Indices
+from elasticnas.search.surrogates.features import Encoding
+from elasticnas.search.surrogates.protocol import Vector
 
 
 @dataclass(frozen=True)

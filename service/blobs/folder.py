@@ -6,8 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from api_schemas.manifests import Manifest, ManifestFile
-from service.blobs.store import BlobStore
+from elasticnas.api_schemas.manifests import Manifest, ManifestFile
+from elasticnas.service.blobs.store import BlobStore
 
 
 def store_folder(blobs: BlobStore, folder: Path) -> tuple[str, Manifest]:

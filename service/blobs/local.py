@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from service.blobs.locking import locked
-from service.blobs.store import (
+from elasticnas.service.blobs.locking import locked
+from elasticnas.service.blobs.store import (
     DIGEST,
     SIGNER,
     BlobCorruptError,
@@ -19,7 +19,7 @@ from service.blobs.store import (
     require_digest,
     require_signer,
 )
-from service.blobs.verification import Verified, sha256_of
+from elasticnas.service.blobs.verification import Verified, sha256_of
 
 
 class LocalBlobs:

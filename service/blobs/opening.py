@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.blobs.local import LocalBlobs
-from service.blobs.settings import BlobSettings
-from service.blobs.store import BlobStore
+from elasticnas.service.blobs.local import LocalBlobs
+from elasticnas.service.blobs.settings import BlobSettings
+from elasticnas.service.blobs.store import BlobStore
 
 
 def make_blobs(settings: BlobSettings) -> BlobStore:
@@ -16,6 +16,8 @@ def make_blobs(settings: BlobSettings) -> BlobStore:
     """
     if settings.blobs_url is None:
         return LocalBlobs(settings.blob_dir)
-    from service.blobs.s3_opening import open_s3  # only now: boto3 takes a third of a second
+    from elasticnas.service.blobs.s3_opening import (
+        open_s3,  # only now: boto3 takes a third of a second
+    )
 
     return open_s3(settings)

@@ -14,15 +14,15 @@ from boto3.s3.transfer import S3UploadFailedError, TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
-from service.blobs.cache import DiskCache
-from service.blobs.store import (
+from elasticnas.service.blobs.cache import DiskCache
+from elasticnas.service.blobs.store import (
     DIGEST,
     BlobMissingError,
     StoreUnavailableError,
     require_digest,
     require_signer,
 )
-from service.blobs.verification import sha256_of
+from elasticnas.service.blobs.verification import sha256_of
 
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20)
 """Large files go in parts of 64 MiB, ten at a time, each of them retried by itself."""

@@ -17,10 +17,10 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from api_schemas.problems import InputError
-from service.blobs.cache import DiskCache
-from service.blobs.s3 import S3Blobs, is_absent
-from service.blobs.settings import BlobSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.blobs.cache import DiskCache
+from elasticnas.service.blobs.s3 import S3Blobs, is_absent
+from elasticnas.service.blobs.settings import BlobSettings
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from api_schemas.problems import InputError
-from service.blobs import BlobStore
-from service.datasets.names import as_field
-from service.datasets.rows import relabel
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.blobs import BlobStore
+from elasticnas.service.datasets.names import as_field
+from elasticnas.service.datasets.rows import relabel
 
 _PLACEHOLDER = re.compile(r"label_(0|[1-9]\d{0,8})", re.ASCII)
 """What Transformers calls a class without a name: ``LABEL_3`` is class 3."""

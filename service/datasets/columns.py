@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 SHOWN = 100
 """How many characters of a value an error repeats."""

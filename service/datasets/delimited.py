@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns, require_columns, require_room, shown
-from service.datasets.encoding import first_line_not_utf8
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns, require_columns, require_room, shown
+from elasticnas.service.datasets.encoding import first_line_not_utf8
 
 csv.field_size_limit(2**31 - 1)  # the size of the whole upload is bounded; a text may be long
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 REMEDY = "save the file as UTF-8, such as by: iconv -f WINDOWS-1252 -t UTF-8 FILE"
 

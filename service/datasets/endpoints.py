@@ -9,23 +9,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, UploadFile
 
-from api_schemas.datasets import DatasetRead
-from api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
-from api_schemas.metrics import Metric, Task
-from api_schemas.paging import Page
-from api_schemas.problems import InputError
-from service.database import now
-from service.datasets import repository
-from service.datasets.names import names_given, require_names
-from service.datasets.reading import read_rows
-from service.datasets.rows import metric_of, write_canonical
-from service.datasets.tables import DatasetRow
-from service.http.errors import input_problem
-from service.http.paging import Cursor, Limit
-from service.http.problems import ProblemError, documented, not_found, refuse
-from service.http.routing import StrictRoute
-from service.identity import new_id
-from service.runtime import ServiceDep
+from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.paging import Page
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.database import now
+from elasticnas.service.datasets import repository
+from elasticnas.service.datasets.names import names_given, require_names
+from elasticnas.service.datasets.reading import read_rows
+from elasticnas.service.datasets.rows import metric_of, write_canonical
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.http.errors import input_problem
+from elasticnas.service.http.paging import Cursor, Limit
+from elasticnas.service.http.problems import ProblemError, documented, not_found, refuse
+from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.identity import new_id
+from elasticnas.service.runtime import ServiceDep
 
 SEVERAL = (
     "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns
-from service.datasets.delimited import read_delimited
-from service.datasets.jsonl import read_jsonl
-from service.datasets.parquet import read_parquet
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns
+from elasticnas.service.datasets.delimited import read_delimited
+from elasticnas.service.datasets.jsonl import read_jsonl
+from elasticnas.service.datasets.parquet import read_parquet
 
 ACCEPTED = "send JSON Lines, CSV, tab-separated text or Parquet"
 _UNPACK = "unpack it and send the file inside: "

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns, missing_column, require_room, shown
-from service.datasets.encoding import not_utf8
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns, missing_column, require_room, shown
+from elasticnas.service.datasets.encoding import not_utf8
 
 
 class _Repeated(dict[str, Any]):

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns
-from service.datasets.names import MOST_NAMES, name_fault
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns
+from elasticnas.service.datasets.names import MOST_NAMES, name_fault
 
 LARGEST_CLASS = MOST_NAMES
 """A class beyond this is a mistake, not a class: an id column, or a large amount."""

@@ -6,8 +6,8 @@ import csv
 import json
 from collections.abc import Sequence
 
-from api_schemas.fields import is_whole
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.fields import is_whole
+from elasticnas.api_schemas.problems import InputError
 
 LONGEST_NAME = 1000
 """Characters of a name; a label beyond this is a text."""

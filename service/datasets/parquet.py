@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns, require_columns, require_room
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns, require_columns, require_room
 
 
 def read_parquet(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from api_schemas.fields import is_whole
-from api_schemas.metrics import Task
-from api_schemas.problems import InputError
-from service.datasets.columns import Columns
-from service.datasets.files import read_columns
-from service.datasets.labels import read_classes, read_targets
-from service.datasets.names import HALVED
-from service.datasets.rows import DatasetRows
+from elasticnas.api_schemas.fields import is_whole
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.columns import Columns
+from elasticnas.service.datasets.files import read_columns
+from elasticnas.service.datasets.labels import read_classes, read_targets
+from elasticnas.service.datasets.names import HALVED
+from elasticnas.service.datasets.rows import DatasetRows
 
 
 def read_rows(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
-from service.datasets.tables import DatasetRow
-from service.http.paging import newest_page
-from service.searches.tables import SearchRow
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.http.paging import newest_page
+from elasticnas.service.searches.tables import SearchRow
 
 
 def page(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api_schemas.metrics import TASK_METRICS, Metric, Task
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
+from elasticnas.api_schemas.problems import InputError
 
 
 @dataclass(frozen=True)

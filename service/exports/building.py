@@ -9,21 +9,21 @@ from datetime import timedelta
 import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import ExportSubnet
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.searches import EvaluationState, SearchCreate
-from api_schemas.weights import SubnetCard, WeightsFormat
-from service.database import clock, now
-from service.datasets.tables import DatasetRow
-from service.exports import repository
-from service.exports.tables import ExportRow, ExportState
-from service.http.problems import ProblemError, not_found, problem, refuse
-from service.identity import new_id
-from service.queue import QueueUnavailableError
-from service.runtime import Service
-from service.searches.tables import EvaluationRow, SearchRow
-from service.supernets.tables import SupernetRow
+from elasticnas.api_schemas.messages import ExportSubnet
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import EvaluationState, SearchCreate
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.service.database import clock, now
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.exports import repository
+from elasticnas.service.exports.tables import ExportRow, ExportState
+from elasticnas.service.http.problems import ProblemError, not_found, problem, refuse
+from elasticnas.service.identity import new_id
+from elasticnas.service.queue import QueueUnavailableError
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.supernets.tables import SupernetRow
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from fastapi.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from service.http.errors import answer
-from service.http.problems import problem
+from elasticnas.service.http.errors import answer
+from elasticnas.service.http.problems import problem
 
 
 class LeasedFile(FileResponse):

@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from api_schemas.fields import Identity, Number
-from api_schemas.weights import ExportPending, WeightsFormat
-from service.exports.building import export_of
-from service.exports.download import LeasedFile
-from service.exports.tables import ExportState
-from service.http.etags import matches
-from service.http.problems import documented
-from service.runtime import ServiceDep
+from elasticnas.api_schemas.fields import Identity, Number
+from elasticnas.api_schemas.weights import ExportPending, WeightsFormat
+from elasticnas.service.exports.building import export_of
+from elasticnas.service.exports.download import LeasedFile
+from elasticnas.service.exports.tables import ExportState
+from elasticnas.service.http.etags import matches
+from elasticnas.service.http.problems import documented
+from elasticnas.service.runtime import ServiceDep
 
 router = APIRouter(prefix="/v1/searches", tags=["weights"])
 

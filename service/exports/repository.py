@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import SubnetExported
-from api_schemas.weights import WeightsFormat
-from service.database import now
-from service.exports.tables import ExportRow, ExportState
+from elasticnas.api_schemas.messages import SubnetExported
+from elasticnas.api_schemas.weights import WeightsFormat
+from elasticnas.service.database import now
+from elasticnas.service.exports.tables import ExportRow, ExportState
 
 
 def of_subnet(

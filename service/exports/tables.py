@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Table
+from elasticnas.service.database import Table
 
 
 class ExportState(StrEnum):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.errors import answer
-from service.http.problems import ProblemError, problem
+from elasticnas.service.http.errors import answer
+from elasticnas.service.http.problems import ProblemError, problem
 
 
 class BodyLimit:

@@ -19,11 +19,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api_schemas.fields import storable
-from api_schemas.problems import FieldError, InputError, Problem
-from service.blobs.store import BlobError, StoreUnavailableError
-from service.database_errors import is_disk_full, is_transient, summary
-from service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
+from elasticnas.api_schemas.fields import storable
+from elasticnas.api_schemas.problems import FieldError, InputError, Problem
+from elasticnas.service.blobs.store import BlobError, StoreUnavailableError
+from elasticnas.service.database_errors import is_disk_full, is_transient, summary
+from elasticnas.service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
 
 log = logging.getLogger(__name__)
 

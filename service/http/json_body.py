@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from service.http.problems import ProblemError, refuse
+from elasticnas.service.http.problems import ProblemError, refuse
 
 LONE_SURROGATE = ("surrogate", "hex escape")
 """What the parser says of half a pair. The field's type refuses it too, and can name the field."""

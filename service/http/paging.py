@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api_schemas.fields import CursorText, Identity, Number
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.fields import CursorText, Identity, Number
+from elasticnas.api_schemas.problems import InputError
 
 Position = TypeVar("Position")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from api_schemas.problems import FieldError, Problem
+from elasticnas.api_schemas.problems import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -10,8 +10,8 @@ from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from service.http.json_body import parse_json
-from service.http.problems import refuse
+from elasticnas.service.http.json_body import parse_json
+from elasticnas.service.http.problems import refuse
 
 JSON = "application/json"
 FORM = "multipart/form-data"

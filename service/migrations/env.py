@@ -1,8 +1,8 @@
-"""Run by Alembic; the connection comes from `service.database.Database.migrate`."""
+"""Run by Alembic; the connection comes from `elasticnas.service.database.Database.migrate`."""
 
 from alembic import context
 
-from service import tables
+from elasticnas.service import tables
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.blobs.folder import read_manifest
-from service.blobs.store import BlobStore
-from service.database import Database, clock, now
-from service.datasets import repository as datasets
-from service.exports import repository as exports
-from service.orphans import ownership, repository
-from service.orphans.ownership import Standing
-from service.supernets import repository as supernets
+from elasticnas.service.blobs.folder import read_manifest
+from elasticnas.service.blobs.store import BlobStore
+from elasticnas.service.database import Database, clock, now
+from elasticnas.service.datasets import repository as datasets
+from elasticnas.service.exports import repository as exports
+from elasticnas.service.orphans import ownership, repository
+from elasticnas.service.orphans.ownership import Standing
+from elasticnas.service.supernets import repository as supernets
 
 
 @dataclass(frozen=True)

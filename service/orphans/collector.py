@@ -6,11 +6,11 @@ import logging
 import threading
 from datetime import timedelta
 
-from service.blobs.store import BlobStore
-from service.database import Database
-from service.orphans.collection import collect
-from service.orphans.sweeping import sweep_folder, sweep_registrations
-from service.settings import ServiceSettings
+from elasticnas.service.blobs.store import BlobStore
+from elasticnas.service.database import Database
+from elasticnas.service.orphans.collection import collect
+from elasticnas.service.orphans.sweeping import sweep_folder, sweep_registrations
+from elasticnas.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 

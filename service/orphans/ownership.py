@@ -27,10 +27,10 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
-from service.blobs.store import BlobStore
-from service.database import Database, clock
-from service.orphans import repository
-from service.orphans.tables import InstallationRow
+from elasticnas.service.blobs.store import BlobStore
+from elasticnas.service.database import Database, clock
+from elasticnas.service.orphans import repository
+from elasticnas.service.orphans.tables import InstallationRow
 
 TURN = timedelta(minutes=10)
 """How long changing the token takes at the very most: two requests to the store, each repeated."""

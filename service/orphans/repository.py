@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from service.orphans.tables import THE_ONLY, InstallationRow, OrphanRow
+from elasticnas.service.orphans.tables import THE_ONLY, InstallationRow, OrphanRow
 
 AT_ONCE = 500
 """Digests in one statement; databases limit how many parameters it may have."""

@@ -7,8 +7,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from service.database import Database, now
-from service.supernets import repository as supernets
+from elasticnas.service.database import Database, now
+from elasticnas.service.supernets import repository as supernets
 
 FAILED_REGISTRATIONS = timedelta(days=7)
 """How long a super-network that cannot be used is shown with its problem."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Table
+from elasticnas.service.database import Table
 
 THE_ONLY = 1
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from api_schemas.plots import PictureFormat
+from elasticnas.api_schemas.plots import PictureFormat
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = (
     "#0072B2",

@@ -8,15 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
-from api_schemas.fields import Identity
-from api_schemas.plots import PictureFormat, PlotKind
-from service.http.etags import etag_of, matches
-from service.http.problems import documented, not_found
-from service.plots.canvas import written
-from service.plots.registry import PLOTS
-from service.plots.subject import Subject
-from service.runtime import Service, ServiceDep
-from service.searches import repository
+from elasticnas.api_schemas.fields import Identity
+from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.service.http.etags import etag_of, matches
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.plots.canvas import written
+from elasticnas.service.plots.registry import PLOTS
+from elasticnas.service.plots.subject import Subject
+from elasticnas.service.runtime import Service, ServiceDep
+from elasticnas.service.searches import repository
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 

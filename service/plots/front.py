@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from api_schemas.costs import Cost
-from service.plots.canvas import BLUE, GREEN, GREY, VERMILION, canvas, titled, words
-from service.plots.nothing import nothing_to_draw
-from service.plots.subject import Measured, Subject
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.service.plots.canvas import BLUE, GREEN, GREY, VERMILION, canvas, titled, words
+from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.subject import Measured, Subject
 
 REFERENCES = {"maximal": "s", "heuristic": "D", "minimal": "v"}
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from service.plots.canvas import BLUE, VERMILION, canvas, titled
-from service.plots.nothing import nothing_to_draw
-from service.plots.subject import Subject
+from elasticnas.service.plots.canvas import BLUE, VERMILION, canvas, titled
+from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.subject import Subject
 
 REFERENCES = 3
 """The maximal, the minimal and the heuristic subnet come first."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from api_schemas.spaces import DimensionKind
-from search.importance import FEWEST, dimension_importance
-from service.plots.canvas import BLUE, GREEN, ORANGE, VERMILION, canvas, titled, words
-from service.plots.nothing import nothing_to_draw
-from service.plots.subject import Subject
+from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.search.importance import FEWEST, dimension_importance
+from elasticnas.service.plots.canvas import BLUE, GREEN, ORANGE, VERMILION, canvas, titled, words
+from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.subject import Subject
 
 MOST_BARS = 24
 COLOURS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.http.problems import ProblemError, refuse
+from elasticnas.service.http.problems import ProblemError, refuse
 
 
 def nothing_to_draw(detail: str) -> ProblemError:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from api_schemas.plots import PlotKind
-from service.plots.front import draw_front
-from service.plots.history import draw_history
-from service.plots.importance import draw_importance
-from service.plots.subject import Subject
-from service.plots.widths import draw_widths
+from elasticnas.api_schemas.plots import PlotKind
+from elasticnas.service.plots.front import draw_front
+from elasticnas.service.plots.history import draw_history
+from elasticnas.service.plots.importance import draw_importance
+from elasticnas.service.plots.subject import Subject
+from elasticnas.service.plots.widths import draw_widths
 
 PLOTS: dict[PlotKind, Callable[[Subject], Figure]] = {
     PlotKind.FRONT: draw_front,

@@ -9,15 +9,15 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from api_schemas.metrics import Metric
-from api_schemas.racing import GivenUp
-from api_schemas.searches import SearchCreate
-from api_schemas.verification import Verified
-from search.space import SearchSpace
-from service.searches import evaluations
-from service.searches.endpoints import found
-from service.searches.tables import SearchRow
-from service.supernets.known import KnownSupernets
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.racing import GivenUp
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.verification import Verified
+from elasticnas.search.space import SearchSpace
+from elasticnas.service.searches import evaluations
+from elasticnas.service.searches.endpoints import found
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.supernets.known import KnownSupernets
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from api_schemas.spaces import DimensionKind
-from search.space import SearchSpace
-from service.plots.canvas import canvas, titled
-from service.plots.nothing import nothing_to_draw
-from service.plots.subject import Subject
+from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.search.space import SearchSpace
+from elasticnas.service.plots.canvas import canvas, titled
+from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.subject import Subject
 
 _OF_A_LAYER = re.compile(r"layer\.(\d+)\.(.+)")
 MOST_NUMBERED = 24

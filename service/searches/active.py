@@ -10,26 +10,26 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     SubnetOutcome,
     SubnetToEvaluate,
     VerifySubnets,
 )
-from api_schemas.metrics import Task
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.racing import GivenUp, Hits
-from api_schemas.searches import SearchCreate, SearchState
-from search.loop import Recorded, SearchLoop
-from search.objectives import Objectives
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from service.database import clock
-from service.datasets.tables import DatasetRow
-from service.searches import evaluations
-from service.searches.tables import EvaluationRow, SearchRow
-from service.supernets.known import KnownSupernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import GivenUp, Hits
+from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.search.loop import Recorded, SearchLoop
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.service.database import clock
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.searches import evaluations
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.supernets.known import KnownSupernet
 
 MESSAGE_SECONDS = 2.0
 """How long a worker should take over one message: long enough for the queue's cost not to show,

@@ -17,23 +17,23 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import EvaluateSubnets
-from api_schemas.precision import Precision
-from api_schemas.searches import SearchCreate, SearchState, StopReason
-from service.database import Database
-from service.database_errors import DATABASE_ERRORS, is_disk_full, is_transient, summary
-from service.http.problems import problem
-from service.outage import Outage
-from service.postgresql import concerns_one_transaction
-from service.queue import Queue, QueueUnavailableError
-from service.searches import evaluations, recording, reports, repository
-from service.searches.active import ActiveSearch, Batch, restore
-from service.searches.dispatch import FairShare
-from service.searches.lease import Lease
-from service.searches.tables import SearchRow
-from service.settings import ServiceSettings
-from service.supernets.known import KnownSupernets
-from service.workers import repository as workers
+from elasticnas.api_schemas.messages import EvaluateSubnets
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.searches import SearchCreate, SearchState, StopReason
+from elasticnas.service.database import Database
+from elasticnas.service.database_errors import DATABASE_ERRORS, is_disk_full, is_transient, summary
+from elasticnas.service.http.problems import problem
+from elasticnas.service.outage import Outage
+from elasticnas.service.postgresql import concerns_one_transaction
+from elasticnas.service.queue import Queue, QueueUnavailableError
+from elasticnas.service.searches import evaluations, recording, reports, repository
+from elasticnas.service.searches.active import ActiveSearch, Batch, restore
+from elasticnas.service.searches.dispatch import FairShare
+from elasticnas.service.searches.lease import Lease
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.workers import repository as workers
 
 log = logging.getLogger(__name__)
 

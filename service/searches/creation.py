@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import TASK_METRICS, Metric, Task
-from api_schemas.problems import InputError
-from api_schemas.searches import SearchCreate, SearchState
-from api_schemas.supernets import SupernetReport
-from search.loop import require_possible
-from service.database import now
-from service.datasets.classes import classes_by_name, relabelled, require_counted
-from service.datasets.tables import DatasetRow
-from service.http.problems import not_found, refuse
-from service.identity import new_id
-from service.runtime import Service
-from service.searches import repository
-from service.searches.active import objectives_of
-from service.searches.tables import SearchRow
-from service.supernets.reading import ready
-from service.supernets.tables import SupernetRow
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.search.loop import require_possible
+from elasticnas.service.database import now
+from elasticnas.service.datasets.classes import classes_by_name, relabelled, require_counted
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.identity import new_id
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches import repository
+from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.supernets.reading import ready
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from api_schemas.fields import IdempotencyKey, Identity
-from api_schemas.paging import Page
-from api_schemas.searches import (
+from elasticnas.api_schemas.fields import IdempotencyKey, Identity
+from elasticnas.api_schemas.paging import Page
+from elasticnas.api_schemas.searches import (
     BudgetExtension,
     EvaluationRead,
     EvaluationState,
     SearchCreate,
     SearchRead,
 )
-from service.http.paging import Cursor, Limit, encode_cursor, number_of
-from service.http.problems import documented, not_found
-from service.http.routing import StrictRoute
-from service.runtime import Service, ServiceDep
-from service.searches import evaluations, reading, repository, transitions
-from service.searches.creation import KeyOfRequest, create
-from service.searches.tables import SearchRow
+from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, number_of
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.runtime import Service, ServiceDep
+from elasticnas.service.searches import evaluations, reading, repository, transitions
+from elasticnas.service.searches.creation import KeyOfRequest, create
+from elasticnas.service.searches.tables import SearchRow
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, func, inspect, null, select, update
 from sqlalchemy.orm import Session, undefer
 
-from api_schemas.searches import EvaluationState
-from service.database import clock_in_sql
-from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.api_schemas.searches import EvaluationState
+from elasticnas.service.database import clock_in_sql
+from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 MEASURED = (EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)
 """States of an evaluation that did not fail: measured on every row, or on some."""

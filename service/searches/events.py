@@ -8,16 +8,16 @@ from pydantic import BaseModel
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from api_schemas.problems import Problem
-from api_schemas.searches import (
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import (
     FrontEvent,
     SearchEventKind,
     SearchState,
     StateEvent,
     StopReason,
 )
-from service.database import now
-from service.searches.tables import SearchEventRow, SearchRow
+from elasticnas.service.database import now
+from elasticnas.service.searches.tables import SearchEventRow, SearchRow
 
 
 def state_changed(session: Session, row: SearchRow) -> None:

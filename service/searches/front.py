@@ -14,18 +14,18 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from api_schemas.costs import Cost
-from api_schemas.fields import Finite, Identity
-from api_schemas.metrics import TASK_METRICS, Metric, Task
-from api_schemas.problems import InputError
-from api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
-from search.knee import knee
-from service.http.etags import etag_of, matches
-from service.http.problems import documented, not_found
-from service.runtime import Service, ServiceDep
-from service.searches import evaluations, reading, repository
-from service.searches.endpoints import found
-from service.searches.tables import SearchRow
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.fields import Finite, Identity
+from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
+from elasticnas.search.knee import knee
+from elasticnas.service.http.etags import etag_of, matches
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.runtime import Service, ServiceDep
+from elasticnas.service.searches import evaluations, reading, repository
+from elasticnas.service.searches.endpoints import found
+from elasticnas.service.searches.tables import SearchRow
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 

@@ -12,13 +12,13 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from api_schemas.searches import SearchState
-from service import presence
-from service.database import Database, clock, now
-from service.database_errors import DATABASE_ERRORS, is_transient, summary
-from service.identity import new_id
-from service.outage import Outage
-from service.searches.tables import CoordinatorRow, SearchRow
+from elasticnas.api_schemas.searches import SearchState
+from elasticnas.service import presence
+from elasticnas.service.database import Database, clock, now
+from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient, summary
+from elasticnas.service.identity import new_id
+from elasticnas.service.outage import Outage
+from elasticnas.service.searches.tables import CoordinatorRow, SearchRow
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.racing import GivenUp
-from api_schemas.searches import (
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import GivenUp
+from elasticnas.api_schemas.searches import (
     Budget,
     EvaluationRead,
     EvaluationState,
@@ -22,13 +22,13 @@ from api_schemas.searches import (
     SearchState,
     StopReason,
 )
-from api_schemas.verification import Verified
-from search.space import SearchSpace
-from service import presence
-from service.presence import Presence
-from service.searches import evaluations, events
-from service.searches.tables import EvaluationRow, SearchRow
-from service.supernets.known import KnownSupernet, KnownSupernets
+from elasticnas.api_schemas.verification import Verified
+from elasticnas.search.space import SearchSpace
+from elasticnas.service import presence
+from elasticnas.service.presence import Presence
+from elasticnas.service.searches import evaluations, events
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
 
 GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
 

@@ -8,24 +8,24 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import SubnetOutcome
-from api_schemas.problems import Problem
-from api_schemas.racing import Hits
-from api_schemas.searches import (
+from elasticnas.api_schemas.messages import SubnetOutcome
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.racing import Hits
+from elasticnas.api_schemas.searches import (
     EvaluationState,
     FrontEvent,
     SearchCreate,
     SearchState,
     StopReason,
 )
-from search.loop import Proposal
-from search.pareto import FrontChange
-from search.space import SubnetConfig
-from service.database import now
-from service.http.problems import KINDS, problem
-from service.searches import evaluations, events, reports, repository
-from service.searches.active import ActiveSearch, InFlight, Outcome
-from service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.search.loop import Proposal
+from elasticnas.search.pareto import FrontChange
+from elasticnas.search.space import SubnetConfig
+from elasticnas.service.database import now
+from elasticnas.service.http.problems import KINDS, problem
+from elasticnas.service.searches import evaluations, events, reports, repository
+from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
+from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 
 log = logging.getLogger(__name__)
 

@@ -17,18 +17,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     SubnetOutcome,
     SubnetsDeclined,
     SubnetsEvaluated,
     SubnetsStarted,
     SubnetsVerified,
 )
-from api_schemas.problems import Problem
-from api_schemas.searches import EvaluationState, SearchState
-from service.database import now
-from service.searches import repository
-from service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import EvaluationState, SearchState
+from elasticnas.service.database import now
+from elasticnas.service.searches import repository
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Text, case, delete, func, select, type_coerce
 from sqlalchemy.orm import Session, load_only
 
-from api_schemas.problems import Problem
-from api_schemas.searches import Budget, SearchState, StopReason
-from service.database import now
-from service.http.paging import newest_page
-from service.searches import evaluations, events
-from service.searches.tables import SearchRow
-from service.stored_json import readable_budget
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import Budget, SearchState, StopReason
+from elasticnas.service.database import now
+from elasticnas.service.http.paging import newest_page
+from elasticnas.service.searches import evaluations, events
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.stored_json import readable_budget
 
 
 def page(session: Session, *, limit: int, cursor: str | None) -> tuple[list[SearchRow], str | None]:

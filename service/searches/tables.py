@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Table
-from service.stored_json import StoredRequest
+from elasticnas.service.database import Table
+from elasticnas.service.stored_json import StoredRequest
 
 
 class SearchRow(Table):

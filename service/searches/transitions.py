@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from api_schemas.problems import InputError
-from api_schemas.searches import (
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import (
     MAX_EVALUATIONS,
     MAX_SECONDS,
     Budget,
@@ -18,12 +18,12 @@ from api_schemas.searches import (
     SearchState,
     StopReason,
 )
-from service.database import now
-from service.http.problems import not_found, refuse
-from service.runtime import Service
-from service.searches import evaluations, repository
-from service.searches.recording import exceeds_failures
-from service.searches.tables import SearchRow
+from elasticnas.service.database import now
+from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches import evaluations, repository
+from elasticnas.service.searches.recording import exceeds_failures
+from elasticnas.service.searches.tables import SearchRow
 
 UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 

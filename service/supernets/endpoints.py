@@ -11,28 +11,28 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
-from api_schemas.costs import CostReport, CostRequest
-from api_schemas.fields import MAX_NAME, Identity, Name, storable
-from api_schemas.paging import Page
-from api_schemas.problems import FieldError, InputError
-from api_schemas.spaces import SpaceRead
-from api_schemas.supernets import (
+from elasticnas.api_schemas.costs import CostReport, CostRequest
+from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, storable
+from elasticnas.api_schemas.paging import Page
+from elasticnas.api_schemas.problems import FieldError, InputError
+from elasticnas.api_schemas.spaces import SpaceRead
+from elasticnas.api_schemas.supernets import (
     AnySupernet,
     SupernetFromHub,
     SupernetFromPath,
     SupernetPending,
     SupernetRead,
 )
-from service.http.errors import validation_problem
-from service.http.json_body import parse_json
-from service.http.paging import Cursor, Limit
-from service.http.problems import ProblemError, documented, not_found, problem, refuse
-from service.http.routing import FORM, JSON, StrictRoute, media_type
-from service.runtime import Service, ServiceDep
-from service.supernets import reading, repository, sources
-from service.supernets.reading import ready
-from service.supernets.registration import pursue, register
-from service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.http.errors import validation_problem
+from elasticnas.service.http.json_body import parse_json
+from elasticnas.service.http.paging import Cursor, Limit
+from elasticnas.service.http.problems import ProblemError, documented, not_found, problem, refuse
+from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
+from elasticnas.service.runtime import Service, ServiceDep
+from elasticnas.service.supernets import reading, repository, sources
+from elasticnas.service.supernets.reading import ready
+from elasticnas.service.supernets.registration import pursue, register
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 

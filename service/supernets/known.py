@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api_schemas.costs import CostReport
-from api_schemas.supernets import SupernetReport
-from search.cost import cost_report
-from search.space import SearchSpace, SubnetConfig
-from service.http.problems import not_found
-from service.supernets.tables import SupernetRow
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.service.http.problems import not_found
+from elasticnas.service.supernets.tables import SupernetRow
 
 CAPACITY = 64
 

@@ -6,19 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api_schemas.costs import CostReport
-from api_schemas.problems import Problem
-from api_schemas.supernets import (
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import (
     Method,
     SpaceSummary,
     SupernetPending,
     SupernetRead,
     SupernetReport,
 )
-from search.cost import cost_report
-from search.space import SearchSpace
-from service.http.problems import refuse
-from service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SearchSpace
+from elasticnas.service.http.problems import refuse
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
 class SupernetSummary(BaseModel):

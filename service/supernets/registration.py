@@ -17,18 +17,18 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from api_schemas.messages import InspectSupernet
-from api_schemas.problems import Problem
-from api_schemas.supernets import SupernetPending, SupernetRead
-from service import presence
-from service.blobs.folder import store_folder
-from service.database import clock, now
-from service.http.problems import ProblemError, refuse
-from service.identity import new_id
-from service.queue import QueueUnavailableError
-from service.runtime import Service
-from service.supernets import reading, repository
-from service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.api_schemas.messages import InspectSupernet
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetPending, SupernetRead
+from elasticnas.service import presence
+from elasticnas.service.blobs.folder import store_folder
+from elasticnas.service.database import clock, now
+from elasticnas.service.http.problems import ProblemError, refuse
+from elasticnas.service.identity import new_id
+from elasticnas.service.queue import QueueUnavailableError
+from elasticnas.service.runtime import Service
+from elasticnas.service.supernets import reading, repository
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import delete, select, union, update
 from sqlalchemy.orm import Session
 
-from api_schemas.problems import Problem
-from api_schemas.supernets import SupernetReport
-from service.http.paging import newest_page
-from service.searches.tables import SearchRow
-from service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.service.http.paging import newest_page
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
 def page(

@@ -9,11 +9,11 @@ from typing import BinaryIO
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from api_schemas.problems import InputError
-from api_schemas.supernets import SupernetFromHub, SupernetFromPath
-from service.archives import UnpackLimits, checkpoint_root, copy_folder, unpack
-from service.http.problems import refuse
-from service.settings import ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import SupernetFromHub, SupernetFromPath
+from elasticnas.service.archives import UnpackLimits, checkpoint_root, copy_folder, unpack
+from elasticnas.service.http.problems import refuse
+from elasticnas.service.settings import ServiceSettings
 
 CHUNK = 1 << 20
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Table
+from elasticnas.service.database import Table
 
 
 class SupernetState(StrEnum):

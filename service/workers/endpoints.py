@@ -6,14 +6,14 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
-from api_schemas.paging import Page
-from api_schemas.precision import Precision
-from api_schemas.workers import WorkerRead
-from service import presence
-from service.http.paging import Limit
-from service.runtime import ServiceDep
-from service.workers import repository
-from service.workers.tables import WorkerRow
+from elasticnas.api_schemas.paging import Page
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.workers import WorkerRead
+from elasticnas.service import presence
+from elasticnas.service.http.paging import Limit
+from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.workers import repository
+from elasticnas.service.workers.tables import WorkerRow
 
 router = APIRouter(prefix="/v1/workers", tags=["operations"])
 

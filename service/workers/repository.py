@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api_schemas.messages import WorkerAlive
-from api_schemas.precision import Precision
-from service.database import clock, clock_in_sql
-from service.workers.tables import WorkerRow
+from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service.database import clock, clock_in_sql
+from elasticnas.service.workers.tables import WorkerRow
 
 
 def record(session: Session, result: WorkerAlive) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Table
+from elasticnas.service.database import Table
 
 
 class WorkerRow(Table):

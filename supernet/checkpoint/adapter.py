@@ -12,15 +12,15 @@ import regex
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool
 
-from api_schemas.fields import FileText
-from api_schemas.problems import InputError
-from supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
-from supernet.checkpoint.json_file import read_object, validated
-from supernet.checkpoint.options import check_options
-from supernet.checkpoint.quantised import require_plain
-from supernet.checkpoint.tensor_names import adapter_name
-from supernet.checkpoint.tensors import read_tensors
-from supernet.supernet import LoraAdapter
+from elasticnas.api_schemas.fields import FileText
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
+from elasticnas.supernet.checkpoint.json_file import read_object, validated
+from elasticnas.supernet.checkpoint.options import check_options
+from elasticnas.supernet.checkpoint.quantised import require_plain
+from elasticnas.supernet.checkpoint.tensor_names import adapter_name
+from elasticnas.supernet.checkpoint.tensors import read_tensors
+from elasticnas.supernet.supernet import LoraAdapter
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")

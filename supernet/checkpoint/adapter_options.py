@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supernet.checkpoint.options import Option, honoured, refused, without_effect
+from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 
 _PLAIN = "train the adapter as plain LoRA, or merge it into the base (merge_and_unload)"
 _CONVERT = (

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from api_schemas.problems import InputError
-from supernet.architectures import Architecture
-from supernet.checkpoint.model_config import CONFIG_FIELD, read_config
-from supernet.checkpoint.quantised import require_plain
-from supernet.checkpoint.tensor_names import classifier_names
-from supernet.checkpoint.tensors import read_tensors
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD, read_config
+from elasticnas.supernet.checkpoint.quantised import require_plain
+from elasticnas.supernet.checkpoint.tensor_names import classifier_names
+from elasticnas.supernet.checkpoint.tensors import read_tensors
 
 _NEVER_USED = ("embeddings.position_ids", "embeddings.token_type_ids", "pooler.")
 """Of an encoder: two buffers of counted numbers, and a pooler where the head has none to read."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from api_schemas.fields import is_whole, storable
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.fields import is_whole, storable
+from elasticnas.api_schemas.problems import InputError
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

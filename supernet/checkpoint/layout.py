@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 ADAPTER_CONFIG = "adapter_config.json"
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from transformers import PretrainedConfig
 
-from api_schemas.fields import FileText
-from api_schemas.problems import InputError
-from supernet.architectures import Architecture, architecture_of
-from supernet.checkpoint.json_file import read_object, validated
-from supernet.checkpoint.model_options import CONFIG_OPTIONS
-from supernet.checkpoint.options import check_options
+from elasticnas.api_schemas.fields import FileText
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import Architecture, architecture_of
+from elasticnas.supernet.checkpoint.json_file import read_object, validated
+from elasticnas.supernet.checkpoint.model_options import CONFIG_OPTIONS
+from elasticnas.supernet.checkpoint.options import check_options
 
 CONFIG_FIELD = "base/config.json"
 

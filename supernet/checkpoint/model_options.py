@@ -7,7 +7,7 @@ that says so was trained with other code.
 
 from __future__ import annotations
 
-from supernet.checkpoint.options import Option, honoured, refused, without_effect
+from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 
 _SAME = "use a checkpoint of the stock architecture"
 _ENCODER = "register an encoder"

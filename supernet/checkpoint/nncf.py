@@ -18,12 +18,12 @@ from typing import Any
 import json5
 from transformers import PretrainedConfig
 
-from api_schemas.problems import InputError
-from api_schemas.spaces import Dimension, DimensionKind
-from search.space import SearchSpace
-from supernet.architectures import Architecture
-from supernet.checkpoint.json_file import read_object
-from supernet.plan import (
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.checkpoint.json_file import read_object
+from elasticnas.supernet.plan import (
     LORA_A,
     LORA_B,
     Cut,

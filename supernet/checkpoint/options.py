@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 _SHOWN = 100
 """Characters of a value that an error shows: some options are whole objects."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import torch
 
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.problems import InputError
 
 PLAIN_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """What weights may be stored in: all are read into float32."""

@@ -11,15 +11,15 @@ from pathlib import Path
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from api_schemas.problems import InputError
-from api_schemas.supernets import Method
-from supernet.checkpoint.adapter import AdapterFolder, read_adapter
-from supernet.checkpoint.base_model import read_base_model
-from supernet.checkpoint.layout import refuse_stray_adapters
-from supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
-from supernet.checkpoint.space_file import SPACE_FILE, read_space_file
-from supernet.checkpoint.tokenizer import read_tokenizer
-from supernet.supernet import LoraAdapter, Supernet
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import Method
+from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
+from elasticnas.supernet.checkpoint.base_model import read_base_model
+from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
+from elasticnas.supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
+from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, read_space_file
+from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.supernet import LoraAdapter, Supernet
 
 DEFAULT_REFERENCE_LENGTH = 128
 """Where a checkpoint does not say at how many tokens it prices subnets: GLUE's usual length."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, PositiveInt
 from transformers import PretrainedConfig
 
-from api_schemas.problems import InputError
-from api_schemas.spaces import Dimension, DimensionKind
-from search.space import SearchSpace
-from supernet.architectures import ROLES, Architecture
-from supernet.checkpoint.json_file import read_object, validated
-from supernet.plan import (
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.architectures import ROLES, Architecture
+from elasticnas.supernet.checkpoint.json_file import read_object, validated
+from elasticnas.supernet.plan import (
     Cut,
     ElasticPart,
     SlicingPlan,

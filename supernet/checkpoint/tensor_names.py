@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from api_schemas.problems import InputError
-from supernet.architectures import Architecture
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import Architecture
 
 _WRAPPERS = re.compile(
     r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\."

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from api_schemas.problems import InputError
-from supernet.checkpoint.json_file import read_object, refuse_pointer
-from supernet.checkpoint.quantised import PLAIN_DTYPES, refuse_quantised
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.checkpoint.json_file import read_object, refuse_pointer
+from elasticnas.supernet.checkpoint.quantised import PLAIN_DTYPES, refuse_quantised
 
 Read = Callable[[Path, str], dict[str, torch.Tensor]]
 

@@ -16,12 +16,12 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
-from api_schemas.problems import InputError
-from supernet.architectures import Architecture
-from supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
-from supernet.checkpoint.model_config import CONFIG_FIELD, read_config
-from supernet.checkpoint.options import is_off
-from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
+from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD, read_config
+from elasticnas.supernet.checkpoint.options import is_off
+from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -6,7 +6,7 @@ it does there. Refused or left out is only what leads out of the checkpoint's fo
 
 from __future__ import annotations
 
-from supernet.checkpoint.options import Option, honoured, refused, without_effect
+from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 
 _SAVE = "load it with AutoTokenizer and save it again with save_pretrained"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from supernet.checkpoint.json_file import read_object
-from supernet.checkpoint.space_file import SPACE_FILE, SpaceFile
-from supernet.checkpoint.tokenizer import copy_tokenizer
-from supernet.supernet import Supernet
+from elasticnas.supernet.checkpoint.json_file import read_object
+from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, SpaceFile
+from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
 _WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")

@@ -1,5 +1,5 @@
 """Writing a subnet as an ordinary checkpoint."""
 
-from supernet.export.archive import export_subnet
+from elasticnas.supernet.export.archive import export_subnet
 
 __all__ = ["export_subnet"]

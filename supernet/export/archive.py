@@ -6,11 +6,11 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from api_schemas.weights import SubnetCard, WeightsFormat
-from search.space import SubnetConfig
-from supernet.export.peft_adapter import write_peft_adapter
-from supernet.export.transformers_folder import write_transformers_folder
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.export.peft_adapter import write_peft_adapter
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
+from elasticnas.supernet.supernet import Supernet
 
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 """Every member's time stamp, so that one subnet always gives one and the same archive."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from api_schemas.spaces import DimensionKind
-from api_schemas.weights import SubnetCard, WeightsFormat
-from search.space import SubnetConfig
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.supernet import Supernet
 
 _LOAD = {
     WeightsFormat.TRANSFORMERS: """\

@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from api_schemas.problems import InputError
-from api_schemas.spaces import DimensionKind
-from api_schemas.weights import SubnetCard, WeightsFormat
-from search.space import SubnetConfig
-from supernet.checkpoint.tokenizer import copy_tokenizer
-from supernet.export.model_card import write_model_card
-from supernet.plan import LORA_A, LORA_B
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.export.model_card import write_model_card
+from elasticnas.supernet.plan import LORA_A, LORA_B
+from elasticnas.supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
 

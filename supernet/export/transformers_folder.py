@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from api_schemas.weights import SubnetCard, WeightsFormat
-from search.space import SubnetConfig
-from supernet.activation import active_layers, active_tensors
-from supernet.checkpoint.tokenizer import copy_tokenizer
-from supernet.export import modeling_subnet
-from supernet.export.model_card import write_model_card
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import active_layers, active_tensors
+from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.export import modeling_subnet
+from elasticnas.supernet.export.model_card import write_model_card
+from elasticnas.supernet.supernet import Supernet
 
 
 def write_transformers_folder(

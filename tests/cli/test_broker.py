@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from api_schemas.messages import InspectSupernet
-from cli.broker import make_broker
-from service.queue import Queue, QueueUnavailableError
+from elasticnas.api_schemas.messages import InspectSupernet
+from elasticnas.cli.broker import make_broker
+from elasticnas.service.queue import Queue, QueueUnavailableError
 from tests.backing import RedisServer
 from tests.proxy import Proxy
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api_schemas.supernets import SupernetPending
-from cli.client import Client, ServerProblemError
+from elasticnas.api_schemas.supernets import SupernetPending
+from elasticnas.cli.client import Client, ServerProblemError
 
 PENDING = {
     "id": "supernet-1",

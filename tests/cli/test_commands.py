@@ -36,7 +36,7 @@ def elasticnas(
 ) -> subprocess.CompletedProcess:
     where = [] if server is None else ["--server", f"http://127.0.0.1:{server.port}"]
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments), *where],
+        [sys.executable, "-m", "elasticnas.cli.main", *map(str, arguments), *where],
         capture_output=True,
         text=True,
         check=False,
@@ -91,7 +91,7 @@ def search(server: Server, ids: tuple[str, str]) -> dict:
 def test_every_command_explains_itself():
     from typer.testing import CliRunner
 
-    from cli.main import app
+    from elasticnas.cli.main import app
 
     for command in COMMANDS:
         result = CliRunner().invoke(app, [*command, "--help"])
@@ -101,7 +101,7 @@ def test_every_command_explains_itself():
 
 def test_client_commands_import_neither_torch_nor_the_server():
     code = (
-        "import sys; sys.modules['fcntl'] = None; import cli.main; "  # Windows has none
+        "import sys; sys.modules['fcntl'] = None; import elasticnas.cli.main; "  # Windows has none
         "print({'torch', 'transformers', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from cli.configuration import Configuration, Origin, masked, read_worker_settings
-from cli.settings import SERVER_ALONE, WITHOUT_A_PORT
-from service.settings import ProcessSettings, ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.configuration import Configuration, Origin, masked, read_worker_settings
+from elasticnas.cli.settings import SERVER_ALONE, WITHOUT_A_PORT
+from elasticnas.service.settings import ProcessSettings, ServiceSettings
+from elasticnas.worker.settings import WorkerSettings
 from tests.cli.test_commands import elasticnas
-from worker.settings import WorkerSettings
 
 FILE = """
 redis_url = "redis://queue:6379/0"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from cli.demo.task import LIBRARIES, write_task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.demo.task import LIBRARIES, write_task
 
 
 @pytest.fixture(scope="module")

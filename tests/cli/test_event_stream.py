@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cli.client import Client, ServerProblemError, ServerUnreachableError
-from cli.event_stream import EventReader
+from elasticnas.cli.client import Client, ServerProblemError, ServerUnreachableError
+from elasticnas.cli.event_stream import EventReader
 
 RUNNING = {"state": "running", "stop_reason": None, "error": None}
 COMPLETED = {"state": "completed", "stop_reason": "evaluation_budget_spent", "error": None}

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from cli import main
-from cli.failures import Tracebacks
-from service.database import Database
+from elasticnas.cli import main
+from elasticnas.cli.failures import Tracebacks
+from elasticnas.service.database import Database
 from tests.backing import free_port
 from tests.cli.stub import Answer, StubServer, search_read
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (sys.executable, "-m", "cli.main")
+COMMAND = (sys.executable, "-m", "elasticnas.cli.main")
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
@@ -185,7 +185,7 @@ def test_a_fault_is_called_one_and_shows_its_traceback_on_demand(elasticnas, mon
     def broken(*_: object) -> None:
         raise TypeError("None is no number")
 
-    monkeypatch.setattr("cli.client.Client.searches", broken)
+    monkeypatch.setattr("elasticnas.cli.client.Client.searches", broken)
     code, _, err = elasticnas("search", "list")
     assert code == 1
     assert "fault of ElasticNAS" in one_line(err)
@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_is_said_whoever_says_it(elasticnas, monkeypatch):
     def full(*_: object) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("cli.client.Client.searches", full)
+    monkeypatch.setattr("elasticnas.cli.client.Client.searches", full)
     assert elasticnas("search", "list")[0] == 2
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from cli.packing import packed
-from supernet.checkpoint.reader import read_supernet
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.packing import packed
+from elasticnas.supernet.checkpoint.reader import read_supernet
 from tests.supernet.test_reader import nncf_config
 from tests.supernet.tiny import write_checkpoint
 

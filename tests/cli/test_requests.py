@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api_schemas.problems import InputError
-from cli import client as client_module
-from cli.client import Client, ServerProblemError, ServerUnreachableError
-from cli.proxies import proxy_for
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli import client as client_module
+from elasticnas.cli.client import Client, ServerProblemError, ServerUnreachableError
+from elasticnas.cli.proxies import proxy_for
 from tests.backing import free_port
 from tests.cli.stub import Answer, Request, StubServer, search_read
 

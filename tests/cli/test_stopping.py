@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from cli.stopping import LEFT_BEHIND
+from elasticnas.cli.stopping import LEFT_BEHIND
 
 HANGS = """
 import signal, threading, time
-from cli.serving import _termination
+from elasticnas.cli.serving import _termination
 
 with _termination(1.0) as told:
     threading.Thread(target=time.sleep, args=(3600,)).start()  # Python waits for it at its end
@@ -25,7 +25,7 @@ with _termination(1.0) as told:
 
 SHORTER = """
 import threading, time
-from cli.stopping import Deadline
+from elasticnas.cli.stopping import Deadline
 
 deadline = Deadline()
 deadline.within(3600)

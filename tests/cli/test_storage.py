@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
-from service.blobs import LocalBlobs
-from service.database import Database
-from service.orphans import ownership
+from elasticnas.cli.main import app
+from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.database import Database
+from elasticnas.service.orphans import ownership
 
 runner = CliRunner()
 

@@ -26,7 +26,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([?-])([^}]*))?\})")
 IMAGE = "localhost/elasticnas:"
-PROGRAMS = {"elasticnas": [sys.executable, "-m", "cli.main"], "python": [sys.executable]}
+PROGRAMS = {"elasticnas": [sys.executable, "-m", "elasticnas.cli.main"], "python": [sys.executable]}
 START_SECONDS = 300
 STOP_SECONDS = 120
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.settings import ServiceSettings
+from elasticnas.service.settings import ServiceSettings
 from tests.docker import compose
 from tests.docker.compose import ROOT
 
@@ -23,8 +23,7 @@ GIVEN = dict.fromkeys(compose.SECRETS, "0123456789abcdef")
 SERVICES: dict[str, dict[str, Any]] = compose.read(GIVEN)["services"]
 ONE_SHOT = {"bucket", "preflight"}
 OURS = {name for name, each in SERVICES.items() if each["image"].startswith(compose.IMAGE)}
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-ROOMS = {name.removesuffix("*") for name in PACKAGES["find"]["include"]}
+ROOMS = {marker.parent.name for marker in ROOT.glob("*/py.typed")}
 NOT_INSTALLED = {"tests", "benchmarks"}
 
 
@@ -233,7 +232,7 @@ def test_every_import_of_the_product_is_a_dependency_that_pyproject_names():
     providers = metadata.packages_distributions()
     missing = {}
     for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py")):
-        for module in imported(file) - ROOMS - set(sys.stdlib_module_names):
+        for module in imported(file) - {"elasticnas"} - set(sys.stdlib_module_names):
             if not {plain(each) for each in providers.get(module, [module])} & named:
                 missing[module] = str(file.relative_to(ROOT))
     assert missing == {}
@@ -272,12 +271,12 @@ def test_the_cpu_image_leaves_out_what_is_for_cuda():
 
 
 def test_every_room_of_the_house_is_in_the_images():
-    """They install what pyproject.toml finds, of everything that .dockerignore leaves."""
+    """They install the rooms that setup.py finds, in everything that .dockerignore leaves."""
     assert {file.parent.name for file in ROOT.glob("*/__init__.py")} - NOT_INSTALLED == ROOMS
     source = compose.dockerfile().split(" AS source")[1].split("\nFROM ")[0]
     assert "\nCOPY . .\n" in source
     left_out = (ROOT / ".dockerignore").read_text().splitlines()
-    for kept in (*ROOMS, "pyproject.toml", "README.md", "docker"):
+    for kept in (*ROOMS, "pyproject.toml", "setup.py", "README.md", "docker"):
         assert not any(fnmatch(kept, pattern) for pattern in left_out), kept
     assert any(fnmatch(".env", pattern) for pattern in left_out)
 

@@ -8,7 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.checkpoint.reader import read_supernet
 from tests.docker.compose import ROOT, SECRETS
 
 MODEL = ROOT / "docker" / "smoke_model.py"

@@ -109,13 +109,13 @@ class Cluster:
     def coordinator(self) -> Process:
         """A coordinator."""
         name = f"coordinator-{len(self._started)}"
-        command = ["-m", "cli.main", "coordinate", "--data-dir", str(self.data_dir)]
+        command = ["-m", "elasticnas.cli.main", "coordinate", "--data-dir", str(self.data_dir)]
         return self._start(Process(name, command, "coordinating", self.folder, **self.backing))
 
     def worker(self, script: Path | None = None, **environment: str) -> Process:
         """A worker, which knows the queue and the data folder and nothing else."""
         name = f"worker-{len(self._started)}"
-        main = ["-m", "cli.main"] if script is None else [str(script)]
+        main = ["-m", "elasticnas.cli.main"] if script is None else [str(script)]
         command = [*main, "worker", "--device", "cpu", "--data-dir", str(self.data_dir)]
         redis = {"ELASTICNAS_REDIS_URL": self._redis_url}
         return self._start(

@@ -11,7 +11,7 @@ import json
 import os
 import time
 
-from supernet import evaluation
+from elasticnas.supernet import evaluation
 
 POISON = json.loads(os.environ["POISON"])
 """The choices of the subnet that kills, where they are not the largest."""
@@ -30,6 +30,6 @@ def activate(supernet, subnet, *splice):
 evaluation.activate = activate
 
 if __name__ == "__main__":
-    from cli.main import run
+    from elasticnas.cli.main import run
 
     run()

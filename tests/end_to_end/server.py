@@ -42,7 +42,7 @@ class Server:
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "cli.main", "serve", "--host", "127.0.0.1"),
+                    *(sys.executable, "-m", "elasticnas.cli.main", "serve", "--host", "127.0.0.1"),
                     *("--port", str(self.port), "--data-dir", str(self.data_dir)),
                     *self.options,
                 ],

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.pareto import non_dominated
-from supernet.checkpoint.reader import read_supernet
+from elasticnas.search.pareto import non_dominated
+from elasticnas.supernet.checkpoint.reader import read_supernet
 from tests.end_to_end.server import Server, write_rows
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_reader import write_lonas

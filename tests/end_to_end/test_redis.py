@@ -19,7 +19,7 @@ def test_a_worker_of_its_own_does_the_work(
     server = serve("--redis-url", redis_url)
     worker = subprocess.Popen(
         [
-            *(sys.executable, "-m", "cli.main", "worker", "--redis-url", redis_url),
+            *(sys.executable, "-m", "elasticnas.cli.main", "worker", "--redis-url", redis_url),
             *("--data-dir", str(server.data_dir), "--device", "cpu"),
         ],
     )

@@ -29,7 +29,7 @@ def test_a_worker_elsewhere_needs_the_queue_and_s3_alone(
     elsewhere = tmp_path / "elsewhere"
     worker = subprocess.Popen(
         [
-            *(sys.executable, "-m", "cli.main", "worker", "--redis-url", redis_url),
+            *(sys.executable, "-m", "elasticnas.cli.main", "worker", "--redis-url", redis_url),
             *("--data-dir", str(elsewhere), "--device", "cpu"),
         ],
         env={**os.environ, **settings_for(s3, bucket), "ELASTICNAS_BLOB_CACHE_BYTES": "100000"},
@@ -53,7 +53,14 @@ def test_a_worker_elsewhere_needs_the_queue_and_s3_alone(
 
 def test_a_server_whose_bucket_is_not_there_says_so_in_one_line(s3: S3Server, tmp_path: Path):
     ended = subprocess.run(
-        [sys.executable, "-m", "cli.main", "serve", "--data-dir", str(tmp_path / "data")],
+        [
+            sys.executable,
+            "-m",
+            "elasticnas.cli.main",
+            "serve",
+            "--data-dir",
+            str(tmp_path / "data"),
+        ],
         env={**os.environ, **settings_for(s3, "nose")},
         capture_output=True,
         text=True,

@@ -268,7 +268,7 @@ def read_only(team: Silent) -> None:
 
 def test_a_coordinator_that_hangs_stops_saying_that_it_is_alive(team: Silent, tmp_path: Path):
     alive = tmp_path / "alive"
-    command = ["-m", "cli.main", "coordinate", "--data-dir", str(team.cluster.data_dir)]
+    command = ["-m", "elasticnas.cli.main", "coordinate", "--data-dir", str(team.cluster.data_dir)]
     environment = {**team.cluster.backing, "ELASTICNAS_ALIVE_FILE": str(alive)}
     third = Process("alive", command, "coordinating", tmp_path, **environment).start()
     try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from api_schemas.spaces import Dimension, DimensionKind
-from search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.space import SearchSpace, SubnetConfig
 
 LAYERS = 4
 

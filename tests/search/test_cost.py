@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from api_schemas.spaces import Dimension, DimensionKind
-from search.cost import cost_report
-from search.space import SearchSpace
+from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SearchSpace
 from tests.search.spaces import cost_model, space
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
-from api_schemas.spaces import Dimension, DimensionKind
-from search.cost import cost_report
-from search.cost_table import CostTable
-from search.space import SearchSpace
+from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.cost import cost_report
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.space import SearchSpace
 from tests.search.spaces import cost_model, space
 
 

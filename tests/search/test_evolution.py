@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from search import evolution
-from search.pareto import non_dominated
+from elasticnas.search import evolution
+from elasticnas.search.pareto import non_dominated
 
 CARDS = np.array([3, 1, 4, 5])
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-import search.feasible
-from api_schemas.costs import Cost, CostModel
-from api_schemas.metrics import Metric
-from api_schemas.searches import Constraint
-from search.cost import cost_report
-from search.cost_table import CostTable
-from search.feasible import Feasible
-from search.objectives import Objectives
-from search.problem import SearchProblem
-from search.space import SubnetConfig
+from elasticnas.api_schemas.costs import Cost, CostModel
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import Constraint
+from elasticnas.search import feasible as feasible_module
+from elasticnas.search.cost import cost_report
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.feasible import Feasible
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
 from tests.search.spaces import cost_model, space
 
 LENGTH = 64
@@ -136,7 +136,7 @@ class TestReferences:
     def test_the_climb_of_large_spaces_finds_the_dearest(self, monkeypatch, limits):
         constraints = [share(cost, bound) for cost, bound in limits]
         exact = feasible(*constraints).dearest(Cost.GFLOPS)
-        monkeypatch.setattr(search.feasible, "ENUMERABLE", 0)
+        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
         climbed = feasible(*constraints)
         assert climbed.dearest(Cost.GFLOPS) == pytest.approx(exact, rel=0.005)
         assert climbed.dearest(Cost.GFLOPS) == feasible(*constraints).dearest(Cost.GFLOPS)
@@ -168,14 +168,14 @@ class TestDraws:
         assert chisquare(self.counts(draws)).pvalue > 0.01
 
     def test_among_uniform_ones(self, monkeypatch):
-        monkeypatch.setattr(search.feasible, "ENUMERABLE", 0)
-        monkeypatch.setattr(search.feasible, "TRIES", 100_000)
+        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
+        monkeypatch.setattr(feasible_module, "TRIES", 100_000)
         draws = feasible(*self.LIMITS, layers=2).draws(20_000, np.random.default_rng(1))
         assert chisquare(self.counts(draws)).pvalue > 0.01
 
     def test_by_gibbs_sampling(self, monkeypatch):
-        monkeypatch.setattr(search.feasible, "ENUMERABLE", 0)
-        monkeypatch.setattr(search.feasible, "TRIES", 1)
+        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
+        monkeypatch.setattr(feasible_module, "TRIES", 1)
         draws = feasible(*self.LIMITS, layers=2).draws(5_000, np.random.default_rng(2))
         assert chisquare(self.counts(draws)).pvalue > 0.01
 

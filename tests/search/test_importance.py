@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.spaces import Dimension, DimensionKind
-from search.importance import FEWEST, dimension_importance
-from search.space import SearchSpace
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.importance import FEWEST, dimension_importance
+from elasticnas.search.space import SearchSpace
 
 
 def space_of(*counts: int) -> SearchSpace:

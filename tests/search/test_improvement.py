@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.improvement import expected_improvement
-from search.pareto import hypervolume, non_dominated
+from elasticnas.search.improvement import expected_improvement
+from elasticnas.search.pareto import hypervolume, non_dominated
 
 
 @pytest.mark.parametrize("objectives", [2, 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.knee import knee
+from elasticnas.search.knee import knee
 
 
 def test_a_front_without_points_has_no_knee():

@@ -5,15 +5,15 @@ from collections import deque
 
 import pytest
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric
-from api_schemas.problems import InputError
-from api_schemas.searches import Budget, Constraint, SearchCreate, StopReason
-from search.cost import cost_report
-from search.loop import Proposal, Recorded, SearchLoop, require_possible
-from search.objectives import Objectives
-from search.pareto import ParetoArchive
-from search.space import SubnetConfig
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import Budget, Constraint, SearchCreate, StopReason
+from elasticnas.search.cost import cost_report
+from elasticnas.search.loop import Proposal, Recorded, SearchLoop, require_possible
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.pareto import ParetoArchive
+from elasticnas.search.space import SubnetConfig
 from tests.search.spaces import accuracy, cost_model, space
 
 STRATEGIES = [
@@ -320,7 +320,7 @@ def test_under_a_tight_bound_a_plateau_is_not_met_at_once():
 
 
 def test_what_is_impossible_is_refused_without_a_strategy(monkeypatch):
-    monkeypatch.setattr("search.loop.make_strategy", None)
+    monkeypatch.setattr("elasticnas.search.loop.make_strategy", None)
 
     def cost_of(subnet: SubnetConfig):
         return cost_report(cost_model(), subnet, 64)

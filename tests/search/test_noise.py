@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.metrics import Metric
-from search.noise import standard_error
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.search.noise import standard_error
 
 
 def test_the_error_of_an_accuracy_is_binomial():

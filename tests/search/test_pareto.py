@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.pareto import ParetoArchive, dominates, hypervolume, non_dominated
+from elasticnas.search.pareto import ParetoArchive, dominates, hypervolume, non_dominated
 
 
 def brute_force_hypervolume(losses: np.ndarray, reference: np.ndarray) -> float:

@@ -10,12 +10,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from api_schemas.racing import GivenUp, Hits
-from api_schemas.searches import Budget
-from search.cost import cost_report
-from search.loop import Proposal, Recorded, SearchLoop
-from search.racing import PILOTS, Course, pack, unpack
-from search.space import SubnetConfig
+from elasticnas.api_schemas.racing import GivenUp, Hits
+from elasticnas.api_schemas.searches import Budget
+from elasticnas.search.cost import cost_report
+from elasticnas.search.loop import Proposal, Recorded, SearchLoop
+from elasticnas.search.racing import PILOTS, Course, pack, unpack
+from elasticnas.search.space import SubnetConfig
 from tests.search.crowd import ROWS, hits, seed_of
 from tests.search.spaces import accuracy, cost_model
 from tests.search.test_loop import loop, request

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.racing import Hits
-from search.racing import LAPS, PILOTS, SHORTEST_LAP, Course, pack, unpack
+from elasticnas.api_schemas.racing import Hits
+from elasticnas.search.racing import LAPS, PILOTS, SHORTEST_LAP, Course, pack, unpack
 from tests.search.crowd import ROWS, hits
 
 

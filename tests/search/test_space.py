@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from api_schemas.problems import InputError
-from api_schemas.spaces import Dimension, DimensionKind
-from search.space import SearchSpace
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.space import SearchSpace
 from tests.search.spaces import space
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.spaces import Dimension, DimensionKind
-from search import evolution
-from search.space import SearchSpace
-from search.surrogates import Posterior, make_surrogate
-from search.surrogates.features import Encoding
-from search.surrogates.kept import spread_and_latest
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search import evolution
+from elasticnas.search.space import SearchSpace
+from elasticnas.search.surrogates import Posterior, make_surrogate
+from elasticnas.search.surrogates.features import Encoding
+from elasticnas.search.surrogates.kept import spread_and_latest
 
 SPACE = SearchSpace(
     tuple(

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.database import Database
+from elasticnas.service.database import Database
 from tests.service.running import Running, running_service
 
 SERVER = os.environ.get("ELASTICNAS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")

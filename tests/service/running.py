@@ -15,10 +15,10 @@ from typing import Any
 from dramatiq.brokers.stub import StubBroker
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.blobs import make_blobs
-from service.settings import ServiceSettings
-from service.signals import LocalSignals
+from elasticnas.service.app import create_app
+from elasticnas.service.blobs import make_blobs
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import LocalSignals
 from tests.service.stand_in import StandInWorker
 
 

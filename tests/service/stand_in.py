@@ -11,8 +11,8 @@ from pathlib import Path
 
 import dramatiq
 
-from api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from api_schemas.messages import (
+from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
     InspectSupernet,
@@ -29,17 +29,17 @@ from api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.spaces import Dimension, DimensionKind
-from api_schemas.supernets import Method, SupernetReport
-from api_schemas.verification import Interval, RowSplit, Verified
-from search.racing import Course, pack, unpack
-from service.blobs import BlobStore
-from service.signals import Signals
-from supernet.racing import Measured
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
+from elasticnas.search.racing import Course, pack, unpack
+from elasticnas.service.blobs import BlobStore
+from elasticnas.service.signals import Signals
+from elasticnas.supernet.racing import Measured
+from elasticnas.worker.intake import Intake
 from tests.search.crowd import hits, seed_of
-from worker.intake import Intake
 
 LAYERS = 3
 NAME = "stand-in"

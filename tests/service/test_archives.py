@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from service import archives
-from service.archives import UnpackLimits, copy_folder, unpack
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service import archives
+from elasticnas.service.archives import UnpackLimits, copy_folder, unpack
 from tests.service.running import tar_of
 
 LIMITS = UnpackLimits(files=10, size=1000)

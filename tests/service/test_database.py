@@ -16,12 +16,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
-from api_schemas.precision import Precision
-from service import tables
-from service.database import Database
-from service.datasets.tables import DatasetRow
-from service.workers import repository as workers
-from service.workers.tables import WorkerRow
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service import tables
+from elasticnas.service.database import Database
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.workers import repository as workers
+from elasticnas.service.workers.tables import WorkerRow
 
 
 def worker(name: str, moment: datetime) -> WorkerRow:
@@ -176,7 +176,7 @@ def test_threads_of_one_process_wait_for_each_other_longer_than_for_another(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """A step of a search may compute for longer than a request waits for another process."""
-    monkeypatch.setattr("service.database.BUSY_TIMEOUT_MILLISECONDS", 1)
+    monkeypatch.setattr("elasticnas.service.database.BUSY_TIMEOUT_MILLISECONDS", 1)
     database = Database(sqlite_url)
     database.migrate()
     writing, may_end = threading.Event(), threading.Event()

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy.exc
 from sqlalchemy import text
 
-from service.database import Database
-from service.database_errors import is_disk_full, is_transient, is_unavailable, summary
+from elasticnas.service.database import Database
+from elasticnas.service.database_errors import is_disk_full, is_transient, is_unavailable, summary
 from tests.backing import free_port
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from service.database_lock import database_held, demand_shared
-from service.settings import ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.database_lock import database_held, demand_shared
+from elasticnas.service.settings import ServiceSettings
 
 QUEUE = "redis://127.0.0.1:1/0"
 HOLD = """
 import sys
-from service.database_lock import database_held
-from service.settings import ServiceSettings
+from elasticnas.service.database_lock import database_held
+from elasticnas.service.settings import ServiceSettings
 with database_held(ServiceSettings(data_dir=sys.argv[1]), "http://127.0.0.1:8123"):
     print("held", flush=True)
     sys.stdin.read()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.database import Database
-from service.settings import ServiceSettings
+from elasticnas.service.database import Database
+from elasticnas.service.settings import ServiceSettings
 from tests.service.running import running_service, tar_of
 
 
@@ -71,8 +71,8 @@ def test_a_registration_says_which_process_is_missing(
     sqlite_url, tmp_path, monkeypatch, options, lacking
 ):
     """And is answered long before its patience is over."""
-    monkeypatch.setattr("service.supernets.registration.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("service.supernets.registration.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("elasticnas.service.supernets.registration.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("elasticnas.service.supernets.registration.LOOK_SECONDS", 0.1)
     with running_service(
         sqlite_url, tmp_path, inspection_timeout_seconds=600, **options
     ) as running:

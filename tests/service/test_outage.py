@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from service.outage import LONGEST_PAUSE_SECONDS, Outage
+from elasticnas.service.outage import LONGEST_PAUSE_SECONDS, Outage
 
 
 def test_an_outage_is_logged_once_and_tried_less_and_less_often(caplog: pytest.LogCaptureFixture):

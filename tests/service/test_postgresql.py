@@ -15,13 +15,13 @@ import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from api_schemas.messages import WorkerAlive
-from service.database import Database
-from service.database_errors import is_unavailable
-from service.postgresql import Limits, concerns_one_transaction, connect_arguments
-from service.queue import NotRecordedError
-from service.results import Recorder
-from service.workers.tables import WorkerRow
+from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.service.database import Database
+from elasticnas.service.database_errors import is_unavailable
+from elasticnas.service.postgresql import Limits, concerns_one_transaction, connect_arguments
+from elasticnas.service.queue import NotRecordedError
+from elasticnas.service.results import Recorder
+from elasticnas.service.workers.tables import WorkerRow
 from tests.proxy import Proxy
 
 
@@ -73,7 +73,7 @@ def until_it_answers(database: Database) -> None:
 def test_a_silent_server_is_given_up_and_found_again(
     database: Database, proxy: Proxy, comes_back: str, caplog: pytest.LogCaptureFixture
 ):
-    caplog.set_level(logging.INFO, logger="service.postgresql")
+    caplog.set_level(logging.INFO, logger="elasticnas.service.postgresql")
     assert ask(database) == 42
     proxy.freeze()
     for each in (database, database.patient):

@@ -6,9 +6,9 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from api_schemas.messages import InspectSupernet, SubnetExported, WorkerResult
-from service.queue import Queue
-from service.signals import LocalSignals
+from elasticnas.api_schemas.messages import InspectSupernet, SubnetExported, WorkerResult
+from elasticnas.service.queue import Queue
+from elasticnas.service.signals import LocalSignals
 
 
 @pytest.fixture

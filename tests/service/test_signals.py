@@ -11,10 +11,10 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from redis import Redis
 
-from api_schemas.messages import EvaluateSubnets, SubnetToEvaluate
-from api_schemas.metrics import Task
-from service.queue import Queue, QueueUnavailableError
-from service.signals import LocalSignals, RedisSignals, Signals
+from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.service.queue import Queue, QueueUnavailableError
+from elasticnas.service.signals import LocalSignals, RedisSignals, Signals
 from tests.backing import RedisServer
 
 Pair = tuple[dramatiq.Broker, Signals]

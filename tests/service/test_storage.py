@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import InputError
-from service.blobs import make_blobs
-from service.database import Database
-from service.settings import ServiceSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.blobs import make_blobs
+from elasticnas.service.database import Database
+from elasticnas.service.settings import ServiceSettings
 from tests.s3 import Moto, S3Server
 from tests.service.blobs.conftest import mounted_small_disk
 from tests.service.exports.test_endpoints import built

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.space import SubnetConfig
-from supernet.activation import activate, active_layers
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.supernet import Supernet
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate, active_layers
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.tiny import sentences, write_checkpoint
 
 ARCHITECTURES = ["bert", "roberta", "distilbert"]

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from api_schemas.problems import InputError
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.report import report
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.report import report
 from tests.supernet.test_activation import ARCHITECTURES
 from tests.supernet.tiny import write_checkpoint
 

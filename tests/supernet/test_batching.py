@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.metrics import Task
-from supernet import batching
-from supernet.activation import activate
-from supernet.batching import batches_for, packs
-from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import evaluate, predict
-from supernet.examples import Batch
-from supernet.prefixes import PrefixCache
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.supernet import batching
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.batching import batches_for, packs
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.evaluation import evaluate, predict
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet import tiny
 from tests.supernet.test_activation import ARCHITECTURES, random_subnets
 from tests.supernet.test_evaluation import examples

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from search.cost import cost_report
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.cost_model import cost_model
-from supernet.export.transformers_folder import subnet_state
+from elasticnas.search.cost import cost_report
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.export.transformers_folder import subnet_state
 from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
 from tests.supernet.tiny import write_checkpoint
 

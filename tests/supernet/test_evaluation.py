@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.metrics import Task
-from supernet.activation import activate
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.evaluation import evaluate, predict
-from supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.evaluation import evaluate, predict
+from elasticnas.supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.test_activation import ARCHITECTURES
 from tests.supernet.tiny import sentences, write_checkpoint
 

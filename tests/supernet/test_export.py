@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from api_schemas.problems import InputError
-from api_schemas.weights import SubnetCard, WeightsFormat
-from search.space import SubnetConfig
-from supernet.activation import activate
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.export import export_subnet
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.export import export_subnet
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE
 from tests.supernet.tiny import LAYERS, sentences, write_checkpoint
@@ -175,8 +175,8 @@ def test_the_card_counts_the_non_zero_parameters_of_what_it_says_to_load(tmp_pat
 EXPORT = """
 import sys
 from pathlib import Path
-from supernet.checkpoint.reader import read_supernet
-from supernet.export.transformers_folder import write_transformers_folder
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from tests.supernet.test_export import card
 supernet = read_supernet(Path(sys.argv[1]))
 named = card().model_copy(update={"supernet_name": chr(0x60C5) + chr(0x611F)})

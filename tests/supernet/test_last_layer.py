@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from supernet.activation import activate, active_layers
-from supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.activation import activate, active_layers
+from elasticnas.supernet.checkpoint.reader import read_supernet
 from tests.supernet.test_activation import ARCHITECTURES
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint

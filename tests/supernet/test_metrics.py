@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from api_schemas.metrics import TASK_METRICS, Task
-from api_schemas.problems import InputError
-from supernet.metrics import task_metrics
+from elasticnas.api_schemas.metrics import TASK_METRICS, Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.metrics import task_metrics
 
 
 def logits_of(classes: list[int], labels: int) -> torch.Tensor:

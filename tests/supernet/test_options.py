@@ -19,12 +19,12 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from api_schemas.problems import InputError
-from supernet.architectures import ARCHITECTURES, Architecture
-from supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
-from supernet.checkpoint.model_options import CONFIG_OPTIONS
-from supernet.checkpoint.options import Option, Treatment, check_options, is_off
-from supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import ARCHITECTURES, Architecture
+from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
+from elasticnas.supernet.checkpoint.model_options import CONFIG_OPTIONS
+from elasticnas.supernet.checkpoint.options import Option, Treatment, check_options, is_off
+from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from supernet import packing
-from supernet.packing import Packing, attention_within_rows, has_kernel
+from elasticnas.supernet import packing
+from elasticnas.supernet.packing import Packing, attention_within_rows, has_kernel
 
 LENGTHS = (5, 1, 17, 1, 9)
 ROWS = Packing.of(LENGTHS)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.metrics import Task
-from search.cost import cost_report
-from search.space import SubnetConfig
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.cost_model import cost_model
-from supernet.evaluation import evaluate
-from supernet.examples import LabelledTexts, tokenize
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.supernet import Supernet
 
 
 @pytest.fixture(scope="module")

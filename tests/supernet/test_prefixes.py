@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric, Task
-from search.cost import cost_report
-from search.objectives import Objectives
-from search.problem import SearchProblem
-from search.space import SubnetConfig
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.cost_model import cost_model
-from supernet.evaluation import EvaluationUnwantedError, evaluate, predict
-from supernet.examples import Batch
-from supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.search.cost import cost_report
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, predict
+from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api_schemas.metrics import Task
-from api_schemas.racing import Racing, Rival
-from search.racing import PILOTS, Course, pack, unpack
-from search.space import SubnetConfig
-from supernet.activation import ActiveSubnet
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.evaluation import EvaluationUnwantedError, evaluate
-from supernet.examples import LabelledTexts, TokenizedExamples, tokenize
-from supernet.prefixes import PrefixCache
-from supernet.racing import Lap, Measured, laps_of, measure
-from supernet.supernet import Supernet
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.racing import Racing, Rival
+from elasticnas.search.racing import PILOTS, Course, pack, unpack
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.activation import ActiveSubnet
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate
+from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.test_activation import ARCHITECTURES, random_subnets
 from tests.supernet.tiny import sentences, write_checkpoint
 

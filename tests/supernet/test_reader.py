@@ -14,12 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from api_schemas.messages import SupernetInspected
-from api_schemas.problems import InputError
-from api_schemas.supernets import Method
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.report import report
+from elasticnas.api_schemas.messages import SupernetInspected
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import Method
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.report import report
 from tests.supernet.test_activation import ARCHITECTURES, tokenized
 from tests.supernet.tiny import LAYERS, tiny_model, write_checkpoint
 

@@ -15,13 +15,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from api_schemas.metrics import Task
-from api_schemas.problems import InputError
-from supernet.architectures import ARCHITECTURES
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.checkpoint.tokenizer import read_tokenizer
-from supernet.examples import LabelledTexts, tokenize
-from supernet.export.transformers_folder import write_transformers_folder
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import ARCHITECTURES
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from tests.supernet.test_export import card
 from tests.supernet.tiny import tiny_model, write_checkpoint
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.metrics import Task
-from api_schemas.problems import InputError
-from supernet.architectures import BERT
-from supernet.checkpoint.reader import load_tokenizer, read_supernet
-from supernet.checkpoint.tokenizer import read_tokenizer
-from supernet.evaluation import evaluate
-from supernet.examples import LabelledTexts, tokenize
-from supernet.supernet import Supernet
-from supernet.training import (
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.architectures import BERT
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.evaluation import evaluate
+from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.supernet.training import (
     STATE_FILE,
     Sampling,
     TrainingSettings,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from api_schemas.metrics import Task
-from api_schemas.verification import RowSplit
-from supernet import resampling
-from supernet.checkpoint.reader import read_supernet
-from supernet.metrics import task_metrics
-from supernet.resampling import resampled_metrics
-from supernet.verification import rows_of, verify
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.verification import RowSplit
+from elasticnas.supernet import resampling
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.metrics import task_metrics
+from elasticnas.supernet.resampling import resampled_metrics
+from elasticnas.supernet.verification import rows_of, verify
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 

@@ -20,7 +20,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from supernet.architectures import ARCHITECTURES
+from elasticnas.supernet.architectures import ARCHITECTURES
 
 WORDS = [
     *("the", "a", "film", "plot", "actor", "scene", "story", "music", "is", "was", "and", "but"),

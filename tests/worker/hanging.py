@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from supernet import evaluation
+from elasticnas.supernet import evaluation
 
 
 def hang(*_):
@@ -33,9 +33,9 @@ def hang(*_):
 evaluation.activate = hang
 
 if __name__ == "__main__":
-    from api_schemas.metrics import Task
-    from api_schemas.precision import Precision
-    from worker.isolation import Measurement, measure_apart
+    from elasticnas.api_schemas.metrics import Task
+    from elasticnas.api_schemas.precision import Precision
+    from elasticnas.worker.isolation import Measurement, measure_apart
 
     found = measure_apart(
         Measurement(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
     InspectSupernet,
@@ -30,13 +30,13 @@ from api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from api_schemas.metrics import Task
-from api_schemas.weights import SubnetCard, WeightsFormat
-from service.signals import LocalSignals
-from supernet import evaluation as evaluating
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.service.signals import LocalSignals
+from elasticnas.supernet import evaluation as evaluating
+from elasticnas.worker.runtime import WorkerRuntime
+from elasticnas.worker.settings import WorkerSettings
 from tests.supernet.tiny import sentences, write_checkpoint
-from worker.runtime import WorkerRuntime
-from worker.settings import WorkerSettings
 
 PATIENCE = 600_000
 """Milliseconds: a process of its own takes long to start on a busy machine."""
@@ -189,7 +189,7 @@ def test_a_fault_whose_message_no_json_can_hold_is_sent_all_the_same(bench: Benc
         raise RuntimeError("half \ud83d and \0")
 
     digest = bench.checkpoint()
-    monkeypatch.setattr("worker.actors.report", fail)
+    monkeypatch.setattr("elasticnas.worker.actors.report", fail)
     [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
     assert isinstance(result, SupernetInspected)
     assert result.problem is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     InspectSupernet,
     SubnetsDeclined,
     SubnetsEvaluated,
@@ -18,11 +18,11 @@ from api_schemas.messages import (
     SupernetInspected,
     VerifySubnets,
 )
-from api_schemas.verification import RowSplit
-from supernet import evaluation as evaluating
-from supernet.activation import ActiveSubnet
+from elasticnas.api_schemas.verification import RowSplit
+from elasticnas.supernet import evaluation as evaluating
+from elasticnas.supernet.activation import ActiveSubnet
+from elasticnas.worker import actors, isolation
 from tests.worker.test_actors import Bench, evaluation
-from worker import actors, isolation
 
 
 @pytest.fixture
@@ -202,7 +202,8 @@ def test_the_third_attempt_is_made_in_a_process_of_its_own(
     apart = []
     real = isolation.measure_apart
     monkeypatch.setattr(
-        "worker.actors.measure_apart", lambda *given: (apart.append(given), real(*given))[1]
+        "elasticnas.worker.actors.measure_apart",
+        lambda *given: (apart.append(given), real(*given))[1],
     )
     for _ in range(2):
         bench.signals.begin("s2/0/1/0")

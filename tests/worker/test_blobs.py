@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.blobs import LocalBlobs
-from service.blobs.folder import store_folder
-from worker.blobs import checkpoint, sweep
+from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.blobs.folder import store_folder
+from elasticnas.worker.blobs import checkpoint, sweep
 
 
 def test_what_killed_workers_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path):

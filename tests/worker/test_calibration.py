@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.activation import activate
-from supernet.checkpoint.reader import read_supernet
-from supernet.evaluation import predict
+from elasticnas.supernet.activation import activate
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.evaluation import predict
+from elasticnas.worker import calibration
+from elasticnas.worker.calibration import TOKEN_BUDGETS, Calibration, thread_counts
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
-from worker import calibration
-from worker.calibration import TOKEN_BUDGETS, Calibration, thread_counts
 
 
 @pytest.fixture(autouse=True)

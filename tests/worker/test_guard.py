@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from api_schemas.messages import (
+from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     SubnetsDeclined,
     SubnetsEvaluated,
@@ -23,14 +23,14 @@ from api_schemas.messages import (
     VerifySubnets,
     WorkerAlive,
 )
-from api_schemas.precision import Precision
-from api_schemas.verification import RowSplit, Verified
-from supernet.activation import ActiveSubnet
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.verification import RowSplit, Verified
+from elasticnas.supernet.activation import ActiveSubnet
+from elasticnas.worker import isolation
+from elasticnas.worker.guard import time_limit
 from tests.supernet.tiny import write_checkpoint
 from tests.worker.test_actors import Bench, evaluation
 from tests.worker.test_adversity import SmallDevice
-from worker import isolation
-from worker.guard import time_limit
 
 SCRIPT = Path(__file__).parent / "hanging.py"
 SMALL = {"layer.0.ffn.width": 7}
@@ -93,7 +93,7 @@ def test_a_cancelled_verification_ends_between_two_batches(
 
 
 def test_a_paused_verification_keeps_what_it_has(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    from worker import actors, halting
+    from elasticnas.worker import actors, halting
 
     monkeypatch.setattr(halting, "LOOK_SECONDS", -1.0)
     real = actors.Verification.compare

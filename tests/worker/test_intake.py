@@ -9,11 +9,11 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from api_schemas.messages import ExportSubnet, InspectSupernet, lane_of
-from api_schemas.precision import Precision
-from service.signals import LocalSignals
-from worker import intake as module
-from worker.intake import Intake
+from elasticnas.api_schemas.messages import ExportSubnet, InspectSupernet, lane_of
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service.signals import LocalSignals
+from elasticnas.worker import intake as module
+from elasticnas.worker.intake import Intake
 
 MODELS = {name: name * 64 for name in "abc"}
 

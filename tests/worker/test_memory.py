@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker import settings as module
-from worker.memory import host_bytes
-from worker.settings import WorkerSettings
+from elasticnas.worker import settings as module
+from elasticnas.worker.memory import host_bytes
+from elasticnas.worker.settings import WorkerSettings
 
 GIB = 2**30
 

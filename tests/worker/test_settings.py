@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from api_schemas.precision import Precision
-from api_schemas.problems import InputError
-from worker.settings import WorkerSettings
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.worker.settings import WorkerSettings
 
 
 def test_auto_finds_a_device_that_is_there():

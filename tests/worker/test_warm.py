@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from supernet.prefixes import Prefixes
-from supernet.racing import measure
+from elasticnas.supernet.prefixes import Prefixes
+from elasticnas.supernet.racing import measure
+from elasticnas.worker.warm import WarmDataset, WarmModels, WarmSupernet
 from tests.worker.test_actors import Bench, evaluation
-from worker.warm import WarmDataset, WarmModels, WarmSupernet
 
 
 def models(

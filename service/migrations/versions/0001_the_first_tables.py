@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import service.database
+from elasticnas.service import database
 
 revision = "0001"
 down_revision = None
@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("label_names", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", database.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_datasets")),
     )
     with op.batch_alter_table("datasets", schema=None) as batch_op:
@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", database.UtcDateTime(timezone=True), nullable=False),
         sa.Column("summary", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("report", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("problem", sa.JSON(none_as_null=True), nullable=True),
@@ -56,8 +56,8 @@ def upgrade() -> None:
         sa.Column("device", sa.String(length=200), nullable=False),
         sa.Column("evaluations", sa.Integer(), nullable=False),
         sa.Column("warm_supernets", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("started_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("last_seen_at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", database.UtcDateTime(timezone=True), nullable=False),
         sa.Column("stopping", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
     )
@@ -88,9 +88,9 @@ def upgrade() -> None:
         sa.Column("elapsed_seconds", sa.Double(), nullable=False),
         sa.Column("stop_reason", sa.String(length=40), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("created_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("started_at", service.database.UtcDateTime(timezone=True), nullable=True),
-        sa.Column("finished_at", service.database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", database.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["datasets.id"], name=op.f("fk_searches_dataset_id")
         ),
@@ -128,9 +128,9 @@ def upgrade() -> None:
         sa.Column("hypervolume", sa.Double(), nullable=True),
         sa.Column("duration_seconds", sa.Double(), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("sent_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("started_at", service.database.UtcDateTime(timezone=True), nullable=True),
-        sa.Column("finished_at", service.database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("sent_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", database.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["search_id"],
             ["searches.id"],
@@ -157,9 +157,9 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("problem", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("requested_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", service.database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("requested_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", database.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["search_id"], ["searches.id"], name=op.f("fk_exports_search_id"), ondelete="CASCADE"
         ),
@@ -173,9 +173,9 @@ def upgrade() -> None:
         sa.Column("search_id", sa.String(length=40), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("entered_sequence", sa.Integer(), nullable=False),
-        sa.Column("entered_at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("entered_at", database.UtcDateTime(timezone=True), nullable=False),
         sa.Column("left_sequence", sa.Integer(), nullable=True),
-        sa.Column("left_at", service.database.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("left_at", database.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["search_id"],
             ["searches.id"],

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import service.database
+from elasticnas.service import database
 
 revision = "0002"
 down_revision = "0001"
@@ -17,8 +17,8 @@ def upgrade() -> None:
         "coordinators",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
-        sa.Column("started_at", service.database.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", database.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_coordinators")),
     )
     op.create_table(
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("data", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("at", service.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("at", database.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["search_id"],
             ["searches.id"],

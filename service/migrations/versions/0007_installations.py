@@ -5,7 +5,7 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from service.database import UtcDateTime
+from elasticnas.service.database import UtcDateTime
 
 revision = "0007"
 down_revision = "0005"

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api_schemas.fields import Identity
-from api_schemas.problems import InputError
-from api_schemas.searches import SearchEventKind
-from service.http.problems import documented, not_found
-from service.runtime import ServiceDep
-from service.searches.streaming.snapshot import Snapshot, snapshots
-from service.searches.streaming.stream import stream
+from elasticnas.api_schemas.fields import Identity
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import SearchEventKind
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.searches.streaming.snapshot import Snapshot, snapshots
+from elasticnas.service.searches.streaming.stream import stream
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from api_schemas.searches import ProgressEvent, SearchState
-from service.searches import reading, repository
+from elasticnas.api_schemas.searches import ProgressEvent, SearchState
+from elasticnas.service.searches import reading, repository
 
 
 @dataclass(frozen=True)

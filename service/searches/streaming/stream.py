@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from service.database_errors import DATABASE_ERRORS, is_transient
-from service.searches.streaming import wire
-from service.searches.streaming.snapshot import Snapshot
-from service.searches.streaming.watch import Update
-from service.searches.streaming.watcher import SearchWatcher
+from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient
+from elasticnas.service.searches.streaming import wire
+from elasticnas.service.searches.streaming.snapshot import Snapshot
+from elasticnas.service.searches.streaming.watch import Update
+from elasticnas.service.searches.streaming.watcher import SearchWatcher
 
 KEEP_ALIVE_SECONDS = 15.0
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.searches.streaming.snapshot import Snapshot
-from service.searches.streaming.wire import NumberedEvent
+from elasticnas.service.searches.streaming.snapshot import Snapshot
+from elasticnas.service.searches.streaming.wire import NumberedEvent
 
 KEPT_EVENTS = 1000
 """A client so slow that more than this waits for it is served from the database instead."""

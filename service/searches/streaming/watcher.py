@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
-from service.database import Database
-from service.database_errors import is_transient, summary
-from service.outage import Outage
-from service.searches import events
-from service.searches.streaming import wire
-from service.searches.streaming.snapshot import Snapshot, snapshots
-from service.searches.streaming.watch import Update, Watch
-from service.searches.streaming.wire import NumberedEvent
+from elasticnas.service.database import Database
+from elasticnas.service.database_errors import is_transient, summary
+from elasticnas.service.outage import Outage
+from elasticnas.service.searches import events
+from elasticnas.service.searches.streaming import wire
+from elasticnas.service.searches.streaming.snapshot import Snapshot, snapshots
+from elasticnas.service.searches.streaming.watch import Update, Watch
+from elasticnas.service.searches.streaming.wire import NumberedEvent
 
 log = logging.getLogger(__name__)
 

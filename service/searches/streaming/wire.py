@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fastapi.sse import format_sse_event
 
-from api_schemas.searches import ProgressEvent, SearchEventKind
-from service.searches.tables import SearchEventRow
+from elasticnas.api_schemas.searches import ProgressEvent, SearchEventKind
+from elasticnas.service.searches.tables import SearchEventRow
 
 RETRY_MILLISECONDS = 2000
 """How long a client that lost its connection waits before it comes back."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric
-from api_schemas.searches import SearchCreate
-from search.cost import cost_report
-from search.loop import Proposal, Recorded, SearchLoop
-from search.objectives import Objectives
-from search.space import SubnetConfig
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.search.cost import cost_report
+from elasticnas.search.loop import Proposal, Recorded, SearchLoop
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.space import SubnetConfig
 from tests.search.spaces import accuracy, cost_model, space
 
 Measure = Callable[[SubnetConfig], dict[str, float] | None]

@@ -7,17 +7,17 @@ import optuna
 import pytest
 from optuna.samplers import NSGAIIISampler, NSGAIISampler
 
-from api_schemas.costs import Cost
-from api_schemas.metrics import Metric
-from api_schemas.strategies import Nsga2Settings, Nsga3Settings
-from search.cost import cost_report
-from search.loop import Recorded
-from search.objectives import Objectives
-from search.problem import SearchProblem
-from search.strategies.genetic import GeneticStrategy
-from search.strategies.layer_crossover import LayerCrossover
-from search.strategies.optuna import choice_ranges, derived_seed
-from search.strategies.ordinal_crossover import OrdinalCrossover
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.metrics import Metric
+from elasticnas.api_schemas.strategies import Nsga2Settings, Nsga3Settings
+from elasticnas.search.cost import cost_report
+from elasticnas.search.loop import Recorded
+from elasticnas.search.objectives import Objectives
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.strategies.genetic import GeneticStrategy
+from elasticnas.search.strategies.layer_crossover import LayerCrossover
+from elasticnas.search.strategies.optuna import choice_ranges, derived_seed
+from elasticnas.search.strategies.ordinal_crossover import OrdinalCrossover
 from tests.search.spaces import accuracy, cost_model, space
 from tests.search.strategies.searching import loop, resumed, run, trials_in_memory
 

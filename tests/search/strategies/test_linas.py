@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.searches import SearchCreate
 from tests.search.strategies.searching import loop, run
 
 

@@ -23,7 +23,7 @@ def test_random_holds_one_trial_at_most_however_long_the_search():
 
 TORCH = """
 import sys
-import service.app, service.searches.coordinator
+import elasticnas.service.app, elasticnas.service.searches.coordinator
 from tests.search.strategies.searching import loop, run
 for name in ("pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "random"):
     run(loop({"name": name}, evaluations=24))

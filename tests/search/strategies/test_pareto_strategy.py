@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from search.cost import cost_report
-from search.strategies.pareto import block_length, explores, tuning_point
+from elasticnas.search.cost import cost_report
+from elasticnas.search.strategies.pareto import block_length, explores, tuning_point
 from tests.search.spaces import accuracy, cost_model, space
 from tests.search.strategies.searching import loop, resumed, run
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from api_schemas.costs import Cost
-from search.cost import cost_report
-from search.cost_table import CostTable
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.search.cost import cost_report
+from elasticnas.search.cost_table import CostTable
 from tests.search.spaces import accuracy, cost_model, space
 from tests.search.strategies.searching import loop, resumed, run
 

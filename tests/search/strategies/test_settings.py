@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api_schemas.searches import SearchCreate
-from api_schemas.strategies import StrategySettings
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.strategies import StrategySettings
 
 SETTINGS = TypeAdapter(StrategySettings)
 NAMES = ["pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "gp", "random"]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from service.blobs import BlobSettings, BlobStore, LocalBlobs, make_blobs
-from service.database import now
+from elasticnas.service.blobs import BlobSettings, BlobStore, LocalBlobs, make_blobs
+from elasticnas.service.database import now
 from tests.s3 import S3_SERVERS, S3Server
 
 

@@ -14,8 +14,8 @@ from typing import IO
 
 import pytest
 
-from service.blobs.cache import DiskCache
-from service.blobs.store import BlobCorruptError, BlobMissingError
+from elasticnas.service.blobs.cache import DiskCache
+from elasticnas.service.blobs.store import BlobCorruptError, BlobMissingError
 
 SIZE = 1000
 PROCESSES = multiprocessing.get_context("spawn")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.blobs import LocalBlobs
-from service.blobs.store import BlobMissingError
-from service.database import now
+from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.blobs.store import BlobMissingError
+from elasticnas.service.database import now
 from tests.service.blobs.conftest import mounted_small_disk, soon
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from api_schemas.problems import InputError
-from service.blobs import BlobSettings, make_blobs
-from service.blobs.s3 import S3Blobs
-from service.blobs.s3_opening import create_bucket
-from service.blobs.store import StoreUnavailableError
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.blobs import BlobSettings, make_blobs
+from elasticnas.service.blobs.s3 import S3Blobs
+from elasticnas.service.blobs.s3_opening import create_bucket
+from elasticnas.service.blobs.store import StoreUnavailableError
 from tests.s3 import Moto, S3Server
 from tests.service.blobs.conftest import Bench, s3_bench, soon
 

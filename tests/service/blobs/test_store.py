@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from api_schemas.manifests import Manifest
-from service.blobs.folder import read_manifest, store_folder
-from service.blobs.store import BlobCorruptError, BlobMissingError
-from service.database import now
+from elasticnas.api_schemas.manifests import Manifest
+from elasticnas.service.blobs.folder import read_manifest, store_folder
+from elasticnas.service.blobs.store import BlobCorruptError, BlobMissingError
+from elasticnas.service.database import now
 from tests.service.blobs.conftest import Bench, soon
 
 

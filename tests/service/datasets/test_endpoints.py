@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 import pytest
 
-from service.blobs import LocalBlobs
+from elasticnas.service.blobs import LocalBlobs
 from tests.service.running import running_service
 
 FORM = {

@@ -18,8 +18,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from api_schemas.metrics import Task
-from api_schemas.problems import InputError
+from elasticnas.api_schemas.metrics import Task
+from elasticnas.api_schemas.problems import InputError
 from tests.service.datasets.test_reading import csv, jsonl, parquet, read, refused
 
 TEXTS = [

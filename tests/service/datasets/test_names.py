@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api_schemas.problems import InputError
-from service.datasets.names import as_field, names_given
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.names import as_field, names_given
 
 
 @pytest.mark.parametrize(

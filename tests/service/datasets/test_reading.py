@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api_schemas.metrics import Metric, Task
-from api_schemas.problems import InputError
-from service.datasets.reading import read_rows
-from service.datasets.rows import DatasetRows, metric_of, write_canonical
+from elasticnas.api_schemas.metrics import Metric, Task
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.service.datasets.reading import read_rows
+from elasticnas.service.datasets.rows import DatasetRows, metric_of, write_canonical
 
 
 def jsonl(path: Path, *rows: object) -> Path:

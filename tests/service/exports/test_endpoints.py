@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.problems import Problem
-from service.blobs import LocalBlobs
-from service.exports.building import resend_exports
-from service.queue import Queue
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.exports.building import resend_exports
+from elasticnas.service.queue import Queue
 from tests.service.running import Running, running_service
 
 NOT_RANKS_ONLY = Problem(

@@ -7,10 +7,10 @@ import re
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from service.app import create_app
-from service.http.problems import KINDS
-from service.settings import ServiceSettings
-from service.signals import LocalSignals
+from elasticnas.service.app import create_app
+from elasticnas.service.http.problems import KINDS
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import LocalSignals
 from tests.service.running import running_service, tar_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -62,7 +62,7 @@ def test_a_fault_of_the_server_tells_nothing_of_its_inside(light_service, monkey
     def broken(*_args, **_kwargs):
         raise RuntimeError("password=secret")
 
-    monkeypatch.setattr("service.searches.repository.page", broken)
+    monkeypatch.setattr("elasticnas.service.searches.repository.page", broken)
     answer = light_service.client.get("/v1/searches")
     assert answer.status_code == 500
     assert answer.json()["type"] == "/problems/internal-error"
@@ -73,7 +73,7 @@ def test_a_full_disk_is_507(light_service, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.supernets.registration.store_folder", full)
+    monkeypatch.setattr("elasticnas.service.supernets.registration.store_folder", full)
     answer = light_service.client.post(
         "/v1/supernets", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
     )

@@ -8,7 +8,7 @@ import threading
 import pytest
 from sqlalchemy import event, text
 
-from service.database import Database
+from elasticnas.service.database import Database
 
 
 def write(url: str, statement: str, **values: object) -> None:

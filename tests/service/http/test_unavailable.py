@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event, text
 
-from service.database import Database
+from elasticnas.service.database import Database
 from tests.backing import PostgresServer
 from tests.service.running import running_service
 
@@ -31,7 +31,7 @@ def test_a_lock_held_by_others_is_503(light_service, caplog):
         assert light_service.get("/v1/searches")["items"] == []
     finally:
         holder.execute("ROLLBACK")
-    requests = [each for each in caplog.records if each.name == "service.http.errors"]
+    requests = [each for each in caplog.records if each.name == "elasticnas.service.http.errors"]
     assert requests
     assert not [each for each in requests if each.exc_info]
     assert light_service.client.post("/v1/searches", json=body).status_code == 201

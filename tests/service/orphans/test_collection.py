@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from api_schemas.manifests import Manifest
-from service.blobs import BlobStore, LocalBlobs
-from service.blobs.store import BlobMissingError
-from service.database import Database, now
-from service.orphans import repository
-from service.orphans.collection import Outcome, collect, review
-from service.orphans.sweeping import sweep_folder
-from service.orphans.tables import OrphanRow
+from elasticnas.api_schemas.manifests import Manifest
+from elasticnas.service.blobs import BlobStore, LocalBlobs
+from elasticnas.service.blobs.store import BlobMissingError
+from elasticnas.service.database import Database, now
+from elasticnas.service.orphans import repository
+from elasticnas.service.orphans.collection import Outcome, collect, review
+from elasticnas.service.orphans.sweeping import sweep_folder
+from elasticnas.service.orphans.tables import OrphanRow
 from tests.service.exports.test_endpoints import built
 from tests.service.running import Running, running_service
 

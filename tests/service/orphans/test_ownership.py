@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from service.blobs import BlobStore, make_blobs
-from service.database import Database
-from service.orphans import ownership
-from service.orphans.collection import refers_to_a_blob_in, review
-from service.orphans.collector import OrphanCollector
+from elasticnas.service.blobs import BlobStore, make_blobs
+from elasticnas.service.database import Database
+from elasticnas.service.orphans import ownership
+from elasticnas.service.orphans.collection import refers_to_a_blob_in, review
+from elasticnas.service.orphans.collector import OrphanCollector
 from tests.s3 import S3Server
 from tests.service.orphans.test_collection import AT_ONCE, collection, stored
 from tests.service.running import Running, running_service

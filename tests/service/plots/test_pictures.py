@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from api_schemas.plots import PictureFormat, PlotKind
-from service.plots.canvas import written
-from service.plots.registry import PLOTS
-from service.plots.subject import Subject
+from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.service.plots.canvas import written
+from elasticnas.service.plots.registry import PLOTS
+from elasticnas.service.plots.subject import Subject
 from tests.service.running import Running
 from tests.service.searches.driving import done, move, read
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from api_schemas.spaces import Dimension, DimensionKind
-from search.space import SearchSpace
-from service.plots.widths import width_shares
+from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.search.space import SearchSpace
+from elasticnas.service.plots.widths import width_shares
 
 
 def dimension(name: str, kind: DimensionKind, *choices: int) -> Dimension:

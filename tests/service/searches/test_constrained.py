@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from search.pareto import hypervolume
-from service.database import Database
-from service.searches import active
-from service.searches.tables import SearchRow
+from elasticnas.search.pareto import hypervolume
+from elasticnas.service.database import Database
+from elasticnas.service.searches import active
+from elasticnas.service.searches.tables import SearchRow
 from tests.service.exports.test_endpoints import built
 from tests.service.running import Running, running_service
 
@@ -94,8 +94,8 @@ def test_a_request_is_validated_without_any_strategy(light_service, monkeypatch)
     def unwanted(*_, **__):
         raise AssertionError("a strategy was made")
 
-    monkeypatch.setattr("search.loop.make_strategy", unwanted)
-    monkeypatch.setattr("search.strategies.make_strategy", unwanted)
+    monkeypatch.setattr("elasticnas.search.loop.make_strategy", unwanted)
+    monkeypatch.setattr("elasticnas.search.strategies.make_strategy", unwanted)
 
     def post(**fields) -> httpx.Response:
         light_service.worker.open.clear()

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 import sqlalchemy.exc
 
-from api_schemas.problems import Problem
-from service.searches import recording
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.service.searches import recording
 from tests.service.running import Running, running_service
 from tests.service.stand_in import accuracy_of
 

@@ -7,8 +7,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from service.datasets import repository
-from service.searches.tables import SearchRow
+from elasticnas.service.datasets import repository
+from elasticnas.service.searches.tables import SearchRow
 from tests.service.stand_in import synthetic_report
 
 

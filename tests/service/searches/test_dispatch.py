@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from service.searches.dispatch import FairShare
+from elasticnas.service.searches.dispatch import FairShare
 
 
 def share(weights: dict[str, float], rounds: int, seconds: float = 2.0) -> Counter[str]:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.orm import Session
 
-from service.runtime import Service
-from service.searches import evaluations, reading, reports, repository
-from service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.runtime import Service
+from elasticnas.service.searches import evaluations, reading, reports, repository
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from tests.service.running import Running
 
 EVALUATIONS = 24

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from service.searches import recording
+from elasticnas.service.searches import recording
 from tests.service.running import running_service
 from tests.service.searches.driving import (
     ask,

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from api_schemas.searches import SearchState
-from service.database import Database, clock, now
-from service.datasets.tables import DatasetRow
-from service.searches.lease import Lease
-from service.searches.tables import CoordinatorRow, SearchRow
-from service.supernets.tables import SupernetRow
+from elasticnas.api_schemas.searches import SearchState
+from elasticnas.service.database import Database, clock, now
+from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.searches.lease import Lease
+from elasticnas.service.searches.tables import CoordinatorRow, SearchRow
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 def lease(database: Database, *, seconds: float = 60, exclusive: bool = False) -> Lease:

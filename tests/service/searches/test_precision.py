@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from api_schemas.precision import Precision
-from service.database import Database
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service.database import Database
 from tests.service.running import Running, running_service
 
 SMALL = {"budget": {"evaluations": 6}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from service.searches.rendered import Rendered
+from elasticnas.service.searches.rendered import Rendered
 
 BODY = "x" * 1000
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from dramatiq.brokers.stub import StubBroker
 from sqlalchemy import select
 
-from api_schemas.messages import WorkerAlive
-from api_schemas.precision import Precision
-from service.database import Database, clock
-from service.queue import Queue, QueueUnavailableError
-from service.searches.coordinator import Coordinator
-from service.searches.tables import EvaluationRow, SearchRow
-from service.settings import ServiceSettings
-from service.signals import LocalSignals
-from service.supernets.known import KnownSupernets
-from service.workers import repository as workers
+from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.service.database import Database, clock
+from elasticnas.service.queue import Queue, QueueUnavailableError
+from elasticnas.service.searches.coordinator import Coordinator
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.signals import LocalSignals
+from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.workers import repository as workers
 from tests.service.running import running_service
 
 LEASE = 3.0
@@ -95,7 +95,7 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
     for hours in (-1, 1):
         with monkeypatch.context() as elsewhere:
             there = datetime.now(UTC) + timedelta(hours=hours)
-            elsewhere.setattr("service.database.now", lambda there=there: there)
+            elsewhere.setattr("elasticnas.service.database.now", lambda there=there: there)
             with database.write() as session:
                 workers.record(session, alive)
         with database.read() as session:
@@ -105,7 +105,7 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
 
 def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
     """And what fails in it keeps no search from going on."""
-    monkeypatch.setattr("service.searches.coordinator.GLANCE_SECONDS", -1.0)
+    monkeypatch.setattr("elasticnas.service.searches.coordinator.GLANCE_SECONDS", -1.0)
     database = Database(sqlite_url)
     database.migrate()
     broker, failures = StubBroker(), [QueueUnavailableError("away"), ValueError("a fault")]

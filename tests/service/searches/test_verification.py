@@ -6,11 +6,11 @@ import csv
 
 import pytest
 
-from api_schemas.messages import SubnetsVerified
-from api_schemas.precision import Precision
-from api_schemas.problems import Problem
-from api_schemas.verification import Verified
-from service.searches import active
+from elasticnas.api_schemas.messages import SubnetsVerified
+from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.verification import Verified
+from elasticnas.service.searches import active
 from tests.service.running import running_service
 from tests.service.stand_in import interval
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from api_schemas.problems import Problem
-from service.blobs import LocalBlobs
-from service.database import Database, now
-from service.orphans.sweeping import sweep_registrations
-from service.queue import Queue, QueueUnavailableError
-from service.supernets.tables import SupernetRow
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.database import Database, now
+from elasticnas.service.orphans.sweeping import sweep_registrations
+from elasticnas.service.queue import Queue, QueueUnavailableError
+from elasticnas.service.supernets.tables import SupernetRow
 from tests.service.running import running_service, tar_of
 
 ARCHIVE = {"archive": ("net.tar.gz", tar_of({"net/base/config.json": "{}"}, "w:gz"))}
@@ -271,7 +271,7 @@ def test_an_allowed_hub_repository_is_downloaded_at_its_revision(sqlite_url, tmp
         (local_dir / "base").mkdir(parents=True)
         (local_dir / "base" / "config.json").write_text("{}")
 
-    monkeypatch.setattr("service.supernets.sources.snapshot_download", download)
+    monkeypatch.setattr("elasticnas.service.supernets.sources.snapshot_download", download)
     with running_service(sqlite_url, tmp_path, allow_hub=True) as running:
         body = {"hub_id": "org/name", "revision": "a" * 40}
         answer = running.client.post("/v1/supernets", json=body)
