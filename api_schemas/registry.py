@@ -1,0 +1,85 @@
+"""Named values that any package can add to: families, formats, tasks, strategies, recipes.
+
+A package of one's own registers what it brings when it is imported; the setting ``plugins`` names
+the modules that every process of ElasticNAS imports as it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Generic, TypeVar
+
+from elasticnas.api_schemas.problems import InputError
+
+Value = TypeVar("Value")
+
+
+class Registry(Generic[Value]):
+    """Values by name, in the order in which they were registered.
+
+    ``concept`` is what errors call one of them, such as "task".
+    """
+
+    def __init__(self, concept: str) -> None:
+        self._concept = concept
+        self._values: dict[str, Value] = {}
+
+    def register(self, name: str, value: Value) -> Value:
+        """Add a value under a name of its own; the same value may come twice.
+
+        Raises:
+            ValueError: another value has this name.
+        """
+        if self._values.setdefault(name, value) is not value:
+            raise ValueError(f"there is a {self._concept} named {name!r} already")
+        return value
+
+    def find(self, name: object, *, field: str) -> Value:
+        """The value of a name that a user gave.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not isinstance(name, str) or name not in self._values:
+            raise InputError(
+                f"there is no such {self._concept}",
+                field=field,
+                value=name,
+                remedy=f"valid are {', '.join(self._values)}",
+            )
+        return self._values[name]
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def values(self) -> tuple[Value, ...]:
+        """All values."""
+        return tuple(self._values.values())
+
+
+def load_plugins(modules: Sequence[str]) -> None:
+    """Import the modules that register what does not come with ElasticNAS.
+
+    Raises:
+        InputError: one of them cannot be imported.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise InputError(
+                f"this module cannot be imported: {error}",
+                field="plugins",
+                value=module,
+                remedy="install its package into this environment, or take it out of the setting",
+            ) from error

@@ -1,0 +1,1 @@
+"""What is measured: rows, prompts, outcomes, metrics. No torch."""

@@ -1,0 +1,45 @@
+"""What a metric is: which way is better, between which values it lies, and how noisy it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elasticnas.api_schemas.registry import Registry
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that an evaluation measures.
+
+    ``ideal`` is the best value there is and ``worst`` the one from which hypervolumes are counted;
+    less is better where the ideal is below the worst.
+    ``standard_error`` gives, for values (n,) of the metric, each measured on so many rows, how far
+    they may be from what more rows would show, shape (n,).
+    """
+
+    name: str
+    ideal: float
+    worst: float
+    standard_error: Callable[[Values, int], Values]
+
+    @property
+    def is_better_when_larger(self) -> bool:
+        """False for a loss or a perplexity."""
+        return self.ideal > self.worst
+
+    def loss(self, value: float) -> float:
+        """How far a value is from the ideal, as a share of the way to the worst: 0 is best.
+
+        Above 1 for what is worse than the worst.
+        """
+        return (value - self.ideal) / (self.worst - self.ideal)
+
+
+METRICS: Registry[Metric] = Registry("metric")
+"""Every metric of every task."""
