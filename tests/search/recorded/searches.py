@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.problems.analytic import MAX_LENGTH, _instance
 from elasticnas.api_schemas.costs import Cost, CostModel
 from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import SearchCreate
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS, Dimension
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.racing import pack
 from elasticnas.search.space import SearchSpace, SubnetConfig
-from benchmarks.problems.analytic import MAX_LENGTH, _instance
 from tests.search.crowd import ROWS, hits, seed_of
 
 FILE = Path(__file__).parent / "searches.json"
@@ -104,7 +104,7 @@ def problem(deep: bool) -> tuple[SearchSpace, CostModel]:
     space, model, *_ = _instance(0, LAYERS)
     if not deep:
         return space, model
-    depth = Dimension(name="depth", kind=DimensionKind.DEPTH, choices=(4, 3, 2))
+    depth = Dimension(name="depth", part=BLOCKS, choices=(4, 3, 2))
     return (
         SearchSpace((*space.dimensions, depth)),
         model.model_copy(update={"depth": "depth"}),
