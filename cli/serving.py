@@ -20,9 +20,10 @@ import typer
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.broker import make_broker
-from elasticnas.cli.configuration import Configuration, masked, read_worker_settings
+from elasticnas.cli.configuration import Configuration, read_worker_settings
 from elasticnas.cli.failures import ProcessDiedError, Tracebacks
 from elasticnas.cli.stopping import Deadline
+from elasticnas.client.passwords import masked
 from elasticnas.service.blobs import BlobSettings, make_blobs
 from elasticnas.service.settings import ProcessSettings, ServiceSettings
 
@@ -493,7 +494,7 @@ def _log_to_stderr() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     Tracebacks.in_log = True  # standard error is the log, where they are looked for
-    for noisy in ("httpx", "alembic.runtime", "uvicorn.access"):
+    for noisy in ("httpx2", "alembic.runtime", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
