@@ -31,10 +31,10 @@ from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.prefixes import PrefixCache
 from elasticnas.supernet.racing import Measured, measure
 from elasticnas.supernet.verification import Verification
+from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
-from elasticnas.worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
+from elasticnas.worker.model_cache import CachedDataset, dtype_of
 from elasticnas.worker.rows import read_rows
-from elasticnas.worker.warm import WarmDataset, dtype_of
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
@@ -199,7 +199,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
     supernet = read.to(torch.device(measurement.device), dtype_of(measurement.precision))
     subnet = supernet.space.subnet(measurement.subnet)
     course = Course.laid_by(measurement.pilots)
-    dataset = WarmDataset(
+    dataset = CachedDataset(
         supernet, examples, measurement.token_budget, PrefixCache(limit_bytes=0), course
     )
 
