@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.supernet.checkpoint.model_config import positions
-from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.cost_model import cost_model, presences
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -21,4 +21,5 @@ def report(supernet: Supernet) -> SupernetReport:
         has_adapters=bool(supernet.adapters),
         dimensions=supernet.space.dimensions,
         cost_model=cost_model(supernet),
+        presences=presences(supernet),
     )

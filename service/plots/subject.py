@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.racing import GivenUp
 from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.spaces import Presence
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.searches import evaluations
@@ -51,6 +52,7 @@ class Subject:
     request: SearchCreate
     max_length: int
     space: SearchSpace
+    presences: Sequence[Presence]
     evaluated: int
     hypervolume: float
     measured: Sequence[Measured] = field(repr=False)
@@ -72,11 +74,13 @@ class Subject:
         row = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
+        supernet = known.get(session, row.supernet_id)
         return cls(
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),
             max_length=row.max_length,
-            space=known.get(session, row.supernet_id).space,
+            space=supernet.space,
+            presences=supernet.report.presences,
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each) for each in light],

@@ -21,7 +21,7 @@ from elasticnas.service.http.problems import not_found, refuse
 from elasticnas.service.identity import new_id
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
-from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
@@ -130,8 +130,9 @@ def _resolve(
     _require_metrics(request, task)
     _require_raceable(request)
     verifying = _verifying(session, request, dataset)
-    require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
-    objectives = objectives_of(request, known, length)
+    problem = problem_of(request, known, length)
+    require_possible(request, problem, lambda subnet: known.cost(subnet, length))
+    objectives = problem.objectives
     relabelling = Relabelling(
         classes,
         None if verifying is None else _require_fit(known.report, verifying, "verify_dataset_id"),
