@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.supernet.prefixes import Prefixes
+from elasticnas.supernet.forward.prefixes import Prefixes
 from elasticnas.supernet.racing import measure
 from elasticnas.worker.warm import WarmDataset, WarmModels, WarmSupernet
 from tests.worker.test_actors import Bench, evaluation
