@@ -17,7 +17,7 @@ from typing import Any
 import json5
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Role
@@ -153,7 +153,7 @@ class _Model:
         layer = layers.pop()
         if roles == ffn:
             name = f"layer.{layer}.ffn.width"
-            dimension = Dimension(name=name, kind=DimensionKind.WIDTH, choices=choices)
+            dimension = Dimension(name=name, part=FFN, layer=layer, choices=choices)
             return dimension, self.shape.ffn_cuts(name, layer)
         head = self.shape.family.head_channels(Role.QUERY, self.shape.config)
         for width in choices:
@@ -166,7 +166,7 @@ class _Model:
         name = f"layer.{layer}.attention.heads"
         heads = tuple(width // head for width in choices)
         return (
-            Dimension(name=name, kind=DimensionKind.HEADS, choices=heads),
+            Dimension(name=name, part=HEADS, layer=layer, choices=heads),
             self.shape.head_cuts(name, layer),
         )
 
@@ -177,14 +177,14 @@ class _Model:
         ordered = sorted(modules)
         places = [self.shape.family.role_of(module) for module in ordered]
         layers = {place[0] for place in places if place is not None}
-        name = f"group.{index}.lora.rank"
+        name, layer = f"group.{index}.lora.rank", None
         if len(layers) == 1:
             layer = layers.pop()
             inside = set(self.shape.adapted_in(layer))
             roles = "+".join(place[1] for place in places if place is not None)
             whole = inside == modules
             name = f"layer.{layer}.lora.rank" if whole else f"layer.{layer}.{roles}.lora.rank"
-        dimension = Dimension(name=name, kind=DimensionKind.RANK, choices=choices)
+        dimension = Dimension(name=name, part=RANK, layer=layer, choices=choices)
         cuts = [cut for m in ordered for cut in self.shape.cuts(name, m, Side.RANK)]
         return dimension, cuts
 
