@@ -34,10 +34,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet

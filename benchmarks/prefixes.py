@@ -35,7 +35,7 @@ from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch
-from elasticnas.supernet.prefixes import Prefix, PrefixCache, Prefixes
+from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
 from elasticnas.supernet.supernet import Supernet
 
 STRATEGIES: dict[str, dict[str, Any]] = {

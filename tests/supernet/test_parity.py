@@ -60,7 +60,7 @@ def test_accuracies_equal_the_originals_within_one_row(
     examples = tokenize(
         LabelledTexts([r["sentence"] for r in rows], None, [r["label"] for r in rows]),
         load_tokenizer(lonas),
-        lonas.architecture,
+        lonas.family,
         task=Task.CLASSIFICATION,
         max_length=64,
     )
