@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.search.cost import cost_report
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem
@@ -23,6 +22,7 @@ from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, pr
 from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint
@@ -157,7 +157,7 @@ def test_searches_and_workers_agree_on_the_first_layer_of_each_dimension(
     """Or else layer crossover would breed what prefixes do not save."""
     supernet, _ = opened(tmp_path, model_type=model_type, depth=True, adapted=EVERYWHERE)
     model = cost_model(supernet)
-    names = (Metric.ACCURACY, Cost.GFLOPS)
+    names = ("accuracy", Cost.GFLOPS)
     objectives = Objectives(names, cost_report(model, supernet.space.maximal, 16))
     first = SearchProblem(supernet.space, model, 16, objectives).first_layers
     assert len(first) == len(supernet.space.dimensions)
@@ -306,7 +306,7 @@ def test_an_evaluation_that_breaks_off_leaves_what_was_kept_before(tmp_path: Pat
 
     other = space.subnet({"layer.1.ffn.width": 7})
     with pytest.raises(error):
-        evaluate(supernet, other, batches, rows.labels, Task.CLASSIFICATION, is_unwanted, prefixes)
+        evaluate(supernet, other, batches, rows.labels, TEXT_CLASSIFICATION, is_unwanted, prefixes)
     assert cache.held_bytes == before
     assert starts(prefixes, space.subnet({"layer.2.ffn.width": 7})) == [2]
     expected = plain_logits(supernet, other, batches)
@@ -325,7 +325,7 @@ def test_prefixes_are_of_one_supernet_and_one_list_of_batches(tmp_path: Path):
                 wrong[0].space.maximal,
                 wrong[1],
                 rows.labels,
-                Task.CLASSIFICATION,
+                TEXT_CLASSIFICATION,
                 prefixes=prefixes,
             )
 
