@@ -45,7 +45,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
 from elasticnas.api_schemas.supernets import Method, SupernetReport
 from elasticnas.cli.broker import make_broker
@@ -53,6 +53,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.queue import Queue
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.creation import create
@@ -103,9 +104,9 @@ def synthetic_report() -> SupernetReport:
     for layer in range(LAYERS):
         heads, width, rank = (f"layer.{layer}.{part}" for part in ("heads", "ffn.width", "rank"))
         dimensions += [
-            Dimension(name=heads, kind=DimensionKind.HEADS, choices=(12, 9, 6)),
-            Dimension(name=width, kind=DimensionKind.WIDTH, choices=(3072, 2304, 1536, 768)),
-            Dimension(name=rank, kind=DimensionKind.RANK, choices=(8, 4, 2)),
+            Dimension(name=heads, part=HEADS, layer=layer, choices=(12, 9, 6)),
+            Dimension(name=width, part=FFN, layer=layer, choices=(3072, 2304, 1536, 768)),
+            Dimension(name=rank, part=RANK, layer=layer, choices=(8, 4, 2)),
         ]
         attention = Extent(full=768, dimension=heads, unit=64)
         for name, rows in (("query", attention), ("ffn", Extent(full=3072, dimension=width))):
@@ -320,7 +321,7 @@ def measure_database(url: str, database_url: str, workers: int, seconds: float) 
             player.start()
             time.sleep(5)  # until the players have announced themselves
             for number in range(SEARCHES):
-                create(service, search_request(number), None)
+                create(service, Principal(DEFAULT_OWNER), search_request(number), None)
             time.sleep(5)  # until it runs as it will
             report_run(service, seconds)
         finally:
@@ -336,6 +337,7 @@ def register(service: Service) -> None:
         session.add(
             SupernetRow(
                 id="supernet-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
                 state=SupernetState.READY,
                 digest=DIGEST,
@@ -348,6 +350,7 @@ def register(service: Service) -> None:
         session.add(
             DatasetRow(
                 id="dataset-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
                 task=TEXT_CLASSIFICATION.name,
                 metric="accuracy",

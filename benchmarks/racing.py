@@ -28,7 +28,7 @@ from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
 from elasticnas.search.racing import Course
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
 from elasticnas.tasks import TEXT_CLASSIFICATION
 
