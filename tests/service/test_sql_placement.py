@@ -27,7 +27,9 @@ def may_hold_sql(path: Path) -> bool:
     """Repositories; and what the database itself is made of: engine, clock, tables, migrations."""
     if "migrations" in path.parts:
         return True
-    return path.name.endswith("repository.py") or path.name in ("database.py", "tables.py")
+    return path.name.endswith("repository.py") or path.name in (
+        *("database.py", "database_lock.py", "postgresql.py", "tables.py"),
+    )
 
 
 def sql_in(source: str) -> Iterator[tuple[int, str]]:
