@@ -26,7 +26,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.space import SubnetConfig
@@ -39,6 +38,7 @@ from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, token
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 STATE_FILE = "training_state.pt"
 GROUP = 16
@@ -199,7 +199,7 @@ def _step(
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
     """Squared error or cross-entropy of ``logits`` (rows, outputs) against labels (rows)."""
-    if task is Task.REGRESSION:
+    if task is TEXT_REGRESSION:
         return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
     return functional.cross_entropy(logits, labels)
 
