@@ -105,9 +105,13 @@ def read_adapter(folder: Path) -> AdapterFolder:
                 remedy="put the layer's own weights into base/",
             )
     adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
-    saved = tuple(config.modules_to_save or ())
-    name, task_type = config.base_model_name_or_path, config.task_type
-    return AdapterFolder(adapters, head, name, saved, task_type and task_type.upper())
+    return AdapterFolder(
+        adapters,
+        head,
+        config.base_model_name_or_path,
+        tuple(config.modules_to_save or ()),
+        None if config.task_type is None else config.task_type.upper(),
+    )
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:

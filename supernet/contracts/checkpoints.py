@@ -35,13 +35,14 @@ def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
 def tiny_model(family: Family, **options: Any) -> PreTrainedModel:
     """A model with the family's first head, and weights large enough to tell subnets apart."""
     torch.manual_seed(0)
-    model = family.task_heads[0].model_class(tiny_config(family, **options))
+    model: PreTrainedModel = family.task_heads[0].model_class(tiny_config(family, **options))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(8) if parameter.ndim == 2 else parameter.add_(
                 0.1 * torch.randn_like(parameter)
             )
-    return model.train(False)
+    model.train(False)
+    return model
 
 
 def write_checkpoint(folder: Path, family: Family, *, adapted: bool = True, **options: Any) -> Path:
@@ -115,7 +116,7 @@ def _write_tokenizer(folder: Path) -> None:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",

@@ -162,8 +162,10 @@ def logits(supernet: Supernet, subnet: SubnetConfig, batch: Batch) -> torch.Tens
 def stock_model(supernet: Supernet, folder: Path) -> PreTrainedModel:
     """What Transformers itself loads from a folder."""
     auto_class = getattr(transformers, supernet.task_head.auto_class)
-    model: PreTrainedModel = auto_class.from_pretrained(folder, trust_remote_code=True)
-    return model.float().train(False)
+    model: PreTrainedModel = auto_class.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=True
+    )
+    return model
 
 
 def stock_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
