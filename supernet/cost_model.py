@@ -10,6 +10,7 @@ from elasticnas.api_schemas.costs import Axis, CostModel, Count, Table, Term
 from elasticnas.api_schemas.spaces import Condition, Presence, leading
 from elasticnas.search import cost_terms
 from elasticnas.search.cost_terms import Extent
+from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.plan import LORA_A
 from elasticnas.supernet.supernet import Supernet
 
@@ -26,15 +27,18 @@ def cost_model(supernet: Supernet) -> CostModel:
 
 def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     """What one encoder layer costs, or with None all that belongs to none."""
-    architecture, when = supernet.architecture, _when(supernet, layer)
+    family, when = supernet.family, _when(supernet, layer)
     linears = _linear_modules(supernet, layer)
-    counted = {f"{module}.{part}" for module in linears for part in ("weight", "bias")}
+    names = (f"{module}.{part}" for module in linears for part in ("weight", "bias"))
+    counted = {id(supernet.tensors.get(name)) for name in names}
     terms = [term for module in linears for term in _linear(supernet, module, layer)]
     if layer is not None:
-        width = _extent(supernet, f"{architecture.module(layer, 'query')}.weight", 0)
+        module = family.module(layer, Role.ATTENTION_OUTPUT)
+        width = _extent(supernet, f"{module}.weight", 1)
         terms.append(cost_terms.attention(width, when=when))
     for name, parameter in supernet.model.named_parameters():
-        if name not in counted and architecture.layer_of(name) == layer:
+        # A counted one may have another name: a head may share its weight with the embeddings.
+        if id(parameter) not in counted and family.layer_of(name) == layer:
             terms.append(cost_terms.parameters(parameter.numel(), when=when))
     return terms
 
@@ -55,20 +59,20 @@ def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
     return [
         name
         for name, module in supernet.model.named_modules()
-        if isinstance(module, torch.nn.Linear) and supernet.architecture.layer_of(name) == layer
+        if isinstance(module, torch.nn.Linear) and supernet.family.layer_of(name) == layer
     ]
 
 
 def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
-    trained = supernet.architecture.trained
+    head = supernet.task_head
     return cost_terms.linear(
         _extent(supernet, f"{module}.weight", 0),
         _extent(supernet, f"{module}.weight", 1),
         bias=f"{module}.bias" in supernet.tensors,
-        tokens="one" if layer is None else "every",
+        tokens="one" if module in head.one_token else "every",
         counts_as=Count.HEAD if layer is None else Count.LINEAR,
         rank=_extent(supernet, f"{module}.{LORA_A}", 0) if module in supernet.adapters else None,
-        is_trainable=any(module == name or module.startswith(f"{name}.") for name in trained),
+        is_trainable=any(module == name or module.startswith(f"{name}.") for name in head.trained),
         zeros=_zeros(supernet, f"{module}.weight"),
         when=_when(supernet, layer),
     )

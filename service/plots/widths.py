@@ -100,7 +100,7 @@ def width_shares(
         if (together := np.concatenate(found)).size:
             shares[parts.index(part), layer] = together.mean()
     rows = {f"{half} kept": runs.mean(axis=0) for half, runs in kept.items()}
-    if np.array_equal(*kept.values()):
+    if np.array_equal(kept["attention"], kept["ffn"]):
         rows = {"kept": rows["attention kept"]}
     if not presences:
         return parts, shares
