@@ -134,7 +134,7 @@ def spared(
     for number, subnet in enumerate(subnets):
         with each[number % workers].shared(subnet) as splice:
             passes += splice.first
-        done += dataset.supernet.num_layers if depth is None else subnet[depth]
+        done += dataset.supernet.num_layers if depth is None else subnet.amount(depth)
         layers += dataset.gflops(subnet, splice.first)
         all_layers += dataset.gflops(subnet)
     return passes / done, layers / all_layers

@@ -59,7 +59,9 @@ WHOLE = Splice()
 
 def active_layers(supernet: Supernet, subnet: SubnetConfig) -> int:
     """How many of the first encoder layers the subnet keeps."""
-    return supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
+    return (
+        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
+    )
 
 
 def active_tensors(

@@ -97,4 +97,4 @@ def _lengths(supernet: Supernet, tensor: str, axis: int) -> list[int]:
     if cut is None:
         return [supernet.tensors[tensor].shape[axis]]
     dimension = next(d for d in supernet.space.dimensions if d.name == cut.dimension)
-    return [cut.unit * choice for choice in dimension.choices]
+    return [cut.unit * choice for choice in dimension.amounts or ()]

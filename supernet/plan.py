@@ -60,7 +60,7 @@ class SlicingPlan:
     def slice(self, name: str, tensor: torch.Tensor, subnet: SubnetConfig) -> torch.Tensor:
         """The active prefix of a tensor: a view, never a copy."""
         for cut in self.by_tensor.get(name, ()):
-            tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet[cut.dimension])
+            tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet.amount(cut.dimension))
         return tensor
 
     def validate(self, space: SearchSpace, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -71,7 +71,7 @@ class SlicingPlan:
                 nothing, a choice is larger than its layer, or the largest choice is not the full
                 length.
         """
-        largest = {d.name: d.choices[0] for d in space.dimensions}
+        largest = {d.name: space.maximal.amount(d.name) for d in space.dimensions}
         taken: dict[tuple[str, int], str] = {}
         for cut in self.cuts:
             if cut.tensor not in shapes:

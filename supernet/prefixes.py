@@ -8,7 +8,7 @@ model would: the same modules on the same tensors, so the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from elasticnas.api_schemas.fields import Choice
+from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.activation import WHOLE, Splice, active_layers
 from elasticnas.supernet.examples import Batch
@@ -160,10 +162,12 @@ class Prefixes:
         self._begins = begins
         self._supernet = supernet
         self._batches = batches
-        self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
+        self._known: dict[tuple[int, tuple[Choice, ...]], Prefix] = {}
         self._swept_at = 0
         within = dimensions_within(supernet)
         self._dimensions = within[-1]
+        dimensions = {each.name: each.choices for each in supernet.space.dimensions}
+        self._choices = [(name, dimensions[name]) for name in self._dimensions]
         self._lengths = [len(names) for names in within]
         tokens = sum(batch.inputs["input_ids"].numel() for batch in batches)
         width = int(getattr(supernet.config, supernet.architecture.hidden_size))
@@ -193,13 +197,15 @@ class Prefixes:
         if supernet is not self._supernet or batches is not self._batches:
             raise ValueError("these prefixes are of another super-network or other batches")
 
-    def place(self, subnet: Mapping[str, int]) -> tuple[int, ...]:
+    def place(self, subnet: SubnetChoices) -> tuple[int, ...]:
         """Where a subnet comes in an order that has those beside each other that share most.
 
-        A dimension left out counts as the largest choice, and one that does not exist not at all.
+        A dimension left out counts as its first choice, and one that does not exist not at all.
         """
-        largest = self._supernet.space.maximal
-        return tuple(subnet.get(name, largest[name]) for name in self._dimensions)
+        return tuple(
+            -choices.index(subnet[name]) if subnet.get(name) in choices else 0
+            for name, choices in self._choices
+        )
 
     @contextmanager
     def shared(self, subnet: SubnetConfig) -> Iterator[Splice]:

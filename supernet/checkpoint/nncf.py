@@ -19,7 +19,7 @@ import json5
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.checkpoint.json_file import read_object
@@ -158,7 +158,7 @@ class _Model:
         layer = layers.pop()
         if roles == {"ffn_in"}:
             name = f"layer.{layer}.ffn.width"
-            dimension = Dimension(name=name, kind=DimensionKind.WIDTH, choices=choices)
+            dimension = Dimension(name=name, part=FFN, layer=layer, choices=choices)
             return dimension, ffn_cuts(name, layer, self.architecture, self.adapted)
         head = self.architecture.head_size(self.config)
         for width in choices:
@@ -171,7 +171,7 @@ class _Model:
         name = f"layer.{layer}.attention.heads"
         heads = tuple(width // head for width in choices)
         return (
-            Dimension(name=name, kind=DimensionKind.HEADS, choices=heads),
+            Dimension(name=name, part=HEADS, layer=layer, choices=heads),
             attention_cuts(name, layer, self.architecture, self.config, self.adapted),
         )
 
@@ -182,7 +182,7 @@ class _Model:
         ordered = sorted(modules)
         places = [self.architecture.role_of(module) for module in ordered]
         layers = {place[0] for place in places if place is not None}
-        name = f"group.{index}.lora.rank"
+        name, layer = f"group.{index}.lora.rank", None
         if len(layers) == 1:
             layer = layers.pop()
             inside = {
@@ -191,7 +191,7 @@ class _Model:
             roles = "+".join(place[1] for place in places if place is not None)
             whole = inside == modules
             name = f"layer.{layer}.lora.rank" if whole else f"layer.{layer}.{roles}.lora.rank"
-        dimension = Dimension(name=name, kind=DimensionKind.RANK, choices=choices)
+        dimension = Dimension(name=name, part=RANK, layer=layer, choices=choices)
         return dimension, rank_cuts(name, ordered)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.architectures import ROLES, Architecture
 from elasticnas.supernet.checkpoint.json_file import read_object, validated
@@ -31,14 +32,51 @@ from elasticnas.supernet.plan import (
 
 SPACE_FILE = "search_space.json"
 
+_LAYER = re.compile(r"layer\.(?P<layer>\d+)\.")
 _NAME = re.compile(
     r"layer\.(?P<layer>\d+)\."
     rf"(?P<what>attention\.heads|ffn\.width|(?:(?P<role>{'|'.join(ROLES)})\.)?lora\.rank)"
 )
-_KINDS = {
-    "attention.heads": DimensionKind.HEADS,
-    "ffn.width": DimensionKind.WIDTH,
-}
+_PARTS = {"heads": HEADS, "width": FFN, "rank": RANK, "depth": BLOCKS}
+"""What the kinds of dimension in this file are called elsewhere."""
+
+
+class NamedDimension(BaseModel):
+    """A dimension as the file has it: its name says which layer it belongs to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: Literal["heads", "width", "rank", "depth"]
+    choices: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        _ = self.dimension
+        return self
+
+    @property
+    def dimension(self) -> Dimension:
+        """The same with its layer taken out of the name."""
+        match = _LAYER.match(self.name)
+        return Dimension(
+            name=self.name,
+            part=_PARTS[self.kind],
+            layer=None if match is None else int(match["layer"]),
+            choices=self.choices,
+        )
+
+    @classmethod
+    def of(cls, dimension: Dimension) -> NamedDimension:
+        """A dimension as this file can hold it."""
+        kinds = {part: kind for kind, part in _PARTS.items()}
+        return cls.model_validate(
+            {
+                "name": dimension.name,
+                "kind": kinds.get(dimension.part),
+                "choices": dimension.choices,
+            }
+        )
 
 
 class SpaceFile(BaseModel):
@@ -46,8 +84,13 @@ class SpaceFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dimensions: tuple[Dimension, ...]
+    dimensions: tuple[NamedDimension, ...]
     reference_length: PositiveInt | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that it describes."""
+        return SearchSpace(tuple(each.dimension for each in self.dimensions))
 
 
 def read_space_file(
@@ -81,9 +124,10 @@ def elastic_part(
     layers = int(getattr(config, architecture.depth))
     cuts: list[Cut] = []
     depth = None
-    for dimension in content.dimensions:
+    space = content.space
+    for dimension in space.dimensions:
         if dimension.name == "depth":
-            _require_kind(dimension, DimensionKind.DEPTH)
+            _require_part(dimension, BLOCKS)
             if dimension.choices[0] != layers:
                 raise InputError(
                     f"the largest depth must be the model's {layers} layers",
@@ -93,9 +137,7 @@ def elastic_part(
             depth = dimension.name
         else:
             cuts += _layer_cuts(dimension, architecture, config, adapted)
-    return ElasticPart(
-        SearchSpace(content.dimensions), SlicingPlan(tuple(cuts), depth), content.reference_length
-    )
+    return ElasticPart(space, SlicingPlan(tuple(cuts), depth), content.reference_length)
 
 
 def _layer_cuts(
@@ -120,7 +162,7 @@ def _layer_cuts(
             field=f"{SPACE_FILE}/dimensions/{dimension.name}",
             value=layer,
         )
-    _require_kind(dimension, _KINDS.get(what, DimensionKind.RANK))
+    _require_part(dimension, {"attention.heads": HEADS, "ffn.width": FFN}.get(what, RANK))
     if what == "attention.heads":
         return attention_cuts(dimension.name, layer, architecture, config, adapted)
     if what == "ffn.width":
@@ -130,10 +172,11 @@ def _layer_cuts(
     return rank_cuts(dimension.name, modules)
 
 
-def _require_kind(dimension: Dimension, kind: DimensionKind) -> None:
-    if dimension.kind is not kind:
+def _require_part(dimension: Dimension, part: str) -> None:
+    if dimension.part != part:
+        kinds = {part: kind for kind, part in _PARTS.items()}
         raise InputError(
-            f"a dimension of this name is of kind {kind.value}",
+            f"a dimension of this name is of kind {kinds[part]}",
             field=f"{SPACE_FILE}/dimensions/{dimension.name}/kind",
-            value=dimension.kind.value,
+            value=kinds[dimension.part],
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.supernet import Supernet
@@ -136,15 +136,17 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 
 def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
     """One table row per layer, with the choices of its dimensions; a dash where nothing is cut."""
-    kept = supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
+    kept = (
+        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
+    )
     rows = []
     for layer in range(kept):
         cells = []
-        for kind in (DimensionKind.HEADS, DimensionKind.WIDTH, DimensionKind.RANK):
+        for part in (HEADS, FFN, RANK):
             choices = [
                 f"{subnet[d.name]} of {d.choices[0]}"
                 for d in supernet.space.dimensions
-                if d.kind is kind and d.name.startswith(f"layer.{layer}.")
+                if d.part == part and d.layer == layer
             ]
             cells.append(", ".join(choices) or "-")
         rows.append(f"| {layer} | {' | '.join(cells)} |")

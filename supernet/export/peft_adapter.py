@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
@@ -44,7 +44,7 @@ def write_peft_adapter(
         )
     for dimension in supernet.space.dimensions:
         choice = subnet[dimension.name]
-        if dimension.kind is not DimensionKind.RANK and choice != dimension.choices[0]:
+        if dimension.part != RANK and choice != dimension.choices[0]:
             raise InputError(
                 f"a stock adapter cannot cut the base model, but the subnet has "
                 f"{dimension.name} = {choice} of {dimension.choices[0]}",

@@ -165,7 +165,7 @@ def test_the_card_counts_the_non_zero_parameters_of_what_it_says_to_load(tmp_pat
     dense = sum(t.numel() for t in load_file(folder / "model.safetensors").values())
     assert held < dense
     if adapted:
-        ranks = {d.name: 1 for d in supernet.space.dimensions if d.kind == "rank"}
+        ranks = {d.name: 1 for d in supernet.space.dimensions if d.part == "rank"}
         folder = export(supernet, supernet.space.subnet(ranks), "peft", tmp_path)
         head = sum(int((supernet.model.get_parameter(n) != 0).sum()) for n in supernet.head_tensors)
         adapter = nonzero_in(folder / "adapter_model.safetensors")

@@ -36,7 +36,7 @@ def references(shared_data: Path, lonas: Supernet) -> list[tuple[SubnetConfig, d
     for entry in json.loads((shared_data / "lonas-minilm-sst2" / "reference.json").read_text()):
         choices = {}
         for index, dimension in enumerate(lonas.space.dimensions):
-            unit = 32 if dimension.kind == "heads" else 1
+            unit = 32 if dimension.part == "heads" else 1
             choices[dimension.name] = entry["widths"][str(index)] // unit
         found.append((lonas.space.subnet(choices), entry))
     return found
