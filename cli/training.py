@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
+    demand_extras("worker")
     from elasticnas.api_schemas.registry import load_plugins
     from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.names import names_given

@@ -61,7 +61,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, limit=limit, cursor=cursor)
-        items = reading.read_searches(session, service.known, rows, service.silence)
+        items = reading.read_searches(session, service.known, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -70,7 +70,7 @@ def read_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = found(session.get(SearchRow, search_id), search_id)
-        return reading.read_searches(session, service.known, [row], service.silence)[0]
+        return reading.read_searches(session, service.known, [row], service.present)[0]
 
 
 @router.post(
@@ -166,4 +166,4 @@ def found(row: SearchRow | None, search_id: str) -> SearchRow:
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return reading.read_searches(session, service.known, [row], service.silence)[0]
+        return reading.read_searches(session, service.known, [row], service.present)[0]
