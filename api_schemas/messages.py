@@ -12,7 +12,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
@@ -74,7 +73,7 @@ class EvaluateSubnets(Message):
     revision: int = 0
     supernet_digest: str
     dataset_digest: str
-    task: Task
+    task: str
     max_length: int
     precision: Precision = Precision.FLOAT32
     split: RowSplit | None = None

@@ -43,7 +43,6 @@ from elasticnas.api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
@@ -54,6 +53,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.queue import Queue
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.creation import create
@@ -61,6 +61,7 @@ from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.supernets.reading import summarise
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.intake import Intake
 
 LAYERS = 12
@@ -167,7 +168,7 @@ def measure_redis(url: str, count: int) -> None:
             search_id="search-capacity",
             supernet_digest=DIGEST,
             dataset_digest=DIGEST,
-            task=Task.CLASSIFICATION,
+            task=TEXT_CLASSIFICATION.name,
             max_length=128,
             subnets=tuple(item),
         )
@@ -320,7 +321,7 @@ def measure_database(url: str, database_url: str, workers: int, seconds: float) 
             player.start()
             time.sleep(5)  # until the players have announced themselves
             for number in range(SEARCHES):
-                create(service, search_request(number), None)
+                create(service, Principal(DEFAULT_OWNER), search_request(number), None)
             time.sleep(5)  # until it runs as it will
             report_run(service, seconds)
         finally:
@@ -336,6 +337,7 @@ def register(service: Service) -> None:
         session.add(
             SupernetRow(
                 id="supernet-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
                 state=SupernetState.READY,
                 digest=DIGEST,
@@ -348,8 +350,9 @@ def register(service: Service) -> None:
         session.add(
             DatasetRow(
                 id="dataset-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
-                task=Task.CLASSIFICATION,
+                task=TEXT_CLASSIFICATION.name,
                 metric="accuracy",
                 rows=1000,
                 text_columns=["sentence"],

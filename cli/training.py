@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
+from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, Task
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder to write the super-network to.")],
     text_columns: TextColumns = "text",
     label_column: LabelColumn = "label",
-    task: TaskOption = Task.CLASSIFICATION,
+    task: TaskOption = TEXT_CLASSIFICATION.name,
     label_names: LabelNames = None,
     space: Annotated[
         Path | None,
@@ -91,9 +91,10 @@ def train(
     from elasticnas.worker.settings import WorkerSettings
 
     load_plugins(Configuration.find().read(ProcessSettings).plugins)
+    found = TASKS.find(task, field="--task")
     rows = read_rows(
         data,
-        task=task,
+        task=found,
         text_columns=names_given([text_columns], "--text-columns"),
         label_column=label_column,
         label_names=names_given([label_names], "--label-names") if label_names else None,
@@ -116,7 +117,7 @@ def train(
         LabelledTexts(rows.text_a, rows.text_b, rows.labels),
         output,
         settings,
-        task=task,
+        task=found,
         labels=rows.num_labels if rows.label_names is None else len(rows.label_names),
         label_names=rows.label_names,
         space=None if space is None else read_space(space),

@@ -19,9 +19,10 @@ from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.search.racing import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.examples import TokenizedExamples
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, laps_of
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TASKS
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.rows import read_rows
@@ -182,8 +183,8 @@ class ModelCache:
             examples = read_rows(
                 path,
                 warm.tokenizer,
-                warm.supernet.architecture,
-                task=message.task,
+                warm.supernet.family,
+                task=TASKS[message.task],
                 max_length=message.max_length,
                 split=message.split,
             )

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import typer
 
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.plots import PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
@@ -30,6 +29,7 @@ from elasticnas.cli.output import out
 from elasticnas.cli.packing import packed
 from elasticnas.cli.picking import download, draw
 from elasticnas.client import Client, ServerUnreachableError
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
@@ -115,7 +115,7 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
 
     rows = read_rows(
         task.train,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         text_columns=["sentence"],
         label_column="library",
         label_names=LIBRARIES,
@@ -135,7 +135,7 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
             group_by_length=True,
         ),
         console=out,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         labels=len(LIBRARIES),
         label_names=LIBRARIES,
     )
@@ -194,7 +194,7 @@ def _register(client: Client, checkpoint: Path, task: DocstringTask) -> tuple[st
         task.validation,
         {
             "name": "docstrings",
-            "task": Task.CLASSIFICATION.value,
+            "task": TEXT_CLASSIFICATION.name,
             "text_columns": "sentence",
             "label_column": "library",
             "label_names": ",".join(LIBRARIES),
@@ -234,7 +234,7 @@ def _check(weights: Path, task: DocstringTask, chosen: EvaluationRead) -> None:
     if finished.returncode != 0:
         raise DemoFailedError(f"the weights do not load:\n{finished.stderr}")
     found = float(finished.stdout.split()[-1])
-    reported = (chosen.metrics or {})[Metric.ACCURACY.value]
+    reported = (chosen.metrics or {})["accuracy"]
     out.print(f"  reported accuracy   {reported:.4f}")
     out.print(f"  reproduced accuracy {found:.4f}")
     if abs(found - reported) * task.validation_rows > 1.0001:

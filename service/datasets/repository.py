@@ -5,23 +5,39 @@ from __future__ import annotations
 from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
+from elasticnas.service import repository
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.http.paging import newest_page
+from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 
 
+def found(
+    session: Session, principal: Principal, dataset_id: str, *, field: str | None = None
+) -> DatasetRow:
+    """One of the principal's datasets, or the problem of `repository.found`."""
+    return repository.found(session, principal, DatasetRow, dataset_id, field=field)
+
+
 def page(
-    session: Session, *, limit: int, cursor: str | None
+    session: Session, principal: Principal, *, limit: int, cursor: str | None
 ) -> tuple[list[DatasetRow], str | None]:
     """Datasets, the newest first."""
-    return newest_page(
-        session,
-        select(DatasetRow),
-        DatasetRow.created_at,
-        DatasetRow.id,
-        limit=limit,
-        cursor=cursor,
-    )
+    return repository.newest_page(session, principal, DatasetRow, limit=limit, cursor=cursor)
+
+
+def add(session: Session, row: DatasetRow) -> None:
+    """Register a dataset."""
+    session.add(row)
+
+
+def delete(session: Session, row: DatasetRow) -> None:
+    """Delete a dataset that no search refers to."""
+    session.delete(row)
+
+
+def by_id(session: Session, dataset_id: str) -> DatasetRow:
+    """A dataset of any owner, which a search refers to."""
+    return session.get_one(DatasetRow, dataset_id)
 
 
 def digests(session: Session) -> set[str]:

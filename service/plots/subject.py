@@ -9,19 +9,21 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.racing import GivenUp
-from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.searches import SearchCreate, is_cost
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
-from elasticnas.service.searches import evaluations
-from elasticnas.service.searches.endpoints import found
-from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.principal import Principal
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository
 from elasticnas.service.supernets.known import KnownSupernets
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
 every second, third, ... is taken."""
+
+RACED = "accuracy"
+"""The metric that is estimated where a subnet is given up."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Subject:
     @property
     def metric(self) -> str:
         """The first metric among the objectives."""
-        return next(o.value for o in self.request.objectives or () if isinstance(o, Metric))
+        return next(name for name in self.request.objectives or () if not is_cost(name))
 
     @property
     def is_thinned(self) -> bool:
@@ -67,9 +69,11 @@ class Subject:
         return len(self.measured) < self.evaluated
 
     @classmethod
-    def read(cls, session: Session, known: KnownSupernets, search_id: str) -> Subject:
+    def read(
+        cls, session: Session, principal: Principal, known: KnownSupernets, search_id: str
+    ) -> Subject:
         """The search as it is now, or 404."""
-        row = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
+        row = repository.found(session, principal, search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
         return cls(
@@ -88,7 +92,7 @@ def _measured(row: Row[Any]) -> Measured:
     found = dict(row._mapping)
     given_up = found.pop("given_up")
     if given_up is not None:
-        found["metrics"] = {Metric.ACCURACY.value: GivenUp.model_validate(given_up).estimate}
+        found["metrics"] = {RACED: GivenUp.model_validate(given_up).estimate}
     return Measured(**found, is_given_up=given_up is not None)
 
 

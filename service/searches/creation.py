@@ -9,22 +9,25 @@ import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.api_schemas.searches import SearchCreate, SearchState, is_cost
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.loop import require_possible
 from elasticnas.service.database import now
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.classes import classes_by_name, relabelled, require_counted
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
 from elasticnas.service.searches.active import objectives_of
 from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.tasks import TASKS, TEXT_REGRESSION, Task
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,29 @@ class KeyOfRequest:
         )
 
 
-def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> SearchRow:
+def create(
+    service: Service, principal: Principal, body: SearchCreate, key: KeyOfRequest | None
+) -> SearchRow:
     """The new search, queued; or the one that the same request has created before.
 
     Raises:
         InputError, ProblemError: the search is impossible, or the key belongs to another body.
     """
     with service.database.read() as session:
-        if (earlier := _earlier(session, key)) is not None:
+        if (earlier := _earlier(session, principal, key)) is not None:
             return earlier
-        row, relabelling = _resolve(session, service, body)
+        row, relabelling = _resolve(session, service, principal, body)
     _relabel(service, row, relabelling)
     if key is not None:
         row.idempotency_key, row.idempotency_digest = key.key, key.body_digest
     try:
         with service.database.write() as session:
             # What the search refers to may have been deleted since it was looked up.
-            _references(session, body)
-            session.add(row)
+            _references(session, principal, body)
+            repository.add(session, row)
     except sqlalchemy.exc.IntegrityError:  # the same key at the same moment
         with service.database.read() as session:
-            if (earlier := _earlier(session, key)) is None:
+            if (earlier := _earlier(session, principal, key)) is None:
                 raise
             return earlier
     if service.coordinator is not None:
@@ -81,8 +86,11 @@ def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> Se
     return row
 
 
-def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
-    if key is None or (row := repository.by_idempotency_key(session, key.key)) is None:
+def _earlier(session: Session, principal: Principal, key: KeyOfRequest | None) -> SearchRow | None:
+    if key is None:
+        return None
+    row = repository.by_idempotency_key(session, principal, key.key)
+    if row is None:
         return None
     if row.idempotency_digest != key.body_digest:
         raise refuse(
@@ -92,28 +100,25 @@ def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
     return row
 
 
-def _references(session: Session, body: SearchCreate) -> tuple[SupernetRow, DatasetRow]:
-    supernet = session.get(SupernetRow, body.supernet_id)
-    if supernet is None:
-        raise not_found("super-network", body.supernet_id, field="supernet_id")
+def _references(
+    session: Session, principal: Principal, body: SearchCreate
+) -> tuple[SupernetRow, DatasetRow]:
+    supernet = supernets.found(session, principal, body.supernet_id, field="supernet_id")
     ready(supernet)
-    dataset = session.get(DatasetRow, body.dataset_id)
-    if dataset is None:
-        raise not_found("dataset", body.dataset_id, field="dataset_id")
-    return supernet, dataset
+    return supernet, datasets.found(session, principal, body.dataset_id, field="dataset_id")
 
 
 def _resolve(
-    session: Session, service: Service, body: SearchCreate
+    session: Session, service: Service, principal: Principal, body: SearchCreate
 ) -> tuple[SearchRow, Relabelling]:
     """The row of a search whose defaults are filled in and whose parts fit together.
 
     With it the classes of its data's labels, which its digests do not have yet.
     """
-    supernet, dataset = _references(session, body)
+    supernet, dataset = _references(session, principal, body)
     known = service.known.get(session, supernet.id)
     classes = _require_fit(known.report, dataset)
-    task = Task(dataset.task)
+    task = TASKS[dataset.task]
     length = body.max_length or known.report.reference_length
     if length > known.report.max_positions:
         raise InputError(
@@ -124,12 +129,12 @@ def _resolve(
     request = body.model_copy(
         update={
             "max_length": length,
-            "objectives": body.objectives or [Metric(dataset.metric), Cost.GFLOPS],
+            "objectives": body.objectives or [dataset.metric, Cost.GFLOPS],
         }
     )
     _require_metrics(request, task)
     _require_raceable(request)
-    verifying = _verifying(session, request, dataset)
+    verifying = _verifying(session, principal, request, dataset)
     require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
     objectives = objectives_of(request, known, length)
     relabelling = Relabelling(
@@ -138,6 +143,7 @@ def _resolve(
     )
     row = SearchRow(
         id=new_id("search"),
+        owner=principal.owner,
         name=body.name,
         state=SearchState.QUEUED,
         request=request.model_dump(mode="json"),
@@ -145,7 +151,7 @@ def _resolve(
         dataset_id=dataset.id,
         supernet_digest=supernet.digest,
         dataset_digest=dataset.digest,
-        task=task,
+        task=task.name,
         max_length=length,
         precision=None if request.precision == "auto" else request.precision,
         verify_share=request.verify or 0.0,
@@ -185,7 +191,9 @@ def _same_rows(task: str, dataset_id: str | None) -> InputError:
     )
 
 
-def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> DatasetRow | None:
+def _verifying(
+    session: Session, principal: Principal, request: SearchCreate, dataset: DatasetRow
+) -> DatasetRow | None:
     """The dataset that the front is to be measured on at the end, when it is another one."""
     if (split := request.verification_split) is not None:
         aside = split.count(dataset.rows)
@@ -198,29 +206,28 @@ def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> 
             )
     if request.verify_dataset_id is None:
         return None
-    found = session.get(DatasetRow, request.verify_dataset_id)
-    if found is None:
-        raise not_found("dataset", request.verify_dataset_id, field="verify_dataset_id")
+    found = datasets.found(session, principal, request.verify_dataset_id, field="verify_dataset_id")
     if found.task != dataset.task:
         raise _same_rows(dataset.task, found.id)
     return found
 
 
 def _require_metrics(request: SearchCreate, task: Task) -> None:
+    metrics = [metric.name for metric in task.metrics]
     for index, name in enumerate(request.objectives or ()):
-        if isinstance(name, Metric) and name not in TASK_METRICS[task]:
+        if not is_cost(name) and name not in metrics:
             raise InputError(
-                f"the dataset's task, {task.value}, is not measured by this metric",
+                f"the dataset's task, {task.name}, is not measured by this metric",
                 field=f"objectives/{index}",
-                value=name.value,
-                remedy=f"choose from {', '.join(TASK_METRICS[task])} and {', '.join(Cost)}",
+                value=name,
+                remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
             )
 
 
 def _require_raceable(request: SearchCreate) -> None:
     """Races compare rows that are right or wrong, and no other metric is a count of those."""
-    metrics = [name.value for name in request.objectives or () if isinstance(name, Metric)]
-    if request.racing is not None and metrics != [Metric.ACCURACY]:
+    metrics = [name for name in request.objectives or () if not is_cost(name)]
+    if request.racing is not None and metrics != ["accuracy"]:
         raise InputError(
             f"a search races by accuracy alone, and this one's metrics are {', '.join(metrics)}",
             field="racing",
@@ -238,7 +245,7 @@ def _require_fit(
         InputError: the head predicts something else, or a label is none of its classes.
     """
     regression_head = report.num_labels == 1
-    if regression_head != (dataset.task == Task.REGRESSION):
+    if regression_head != (dataset.task == TEXT_REGRESSION.name):
         head = "one value" if regression_head else f"{report.num_labels} classes"
         raise InputError(
             f"the super-network predicts {head}, and the dataset's task does not fit that",

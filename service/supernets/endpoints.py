@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from elasticnas.api_schemas.costs import CostReport, CostRequest
@@ -26,13 +25,14 @@ from elasticnas.api_schemas.supernets import (
 from elasticnas.service.http.errors import validation_problem
 from elasticnas.service.http.json_body import parse_json
 from elasticnas.service.http.paging import Cursor, Limit
-from elasticnas.service.http.problems import ProblemError, documented, not_found, problem, refuse
+from elasticnas.service.http.problems import ProblemError, documented, problem, refuse
 from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
+from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.supernets import reading, repository, sources
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.registration import pursue, register
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetState
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 
@@ -89,14 +89,16 @@ BODY: dict[str, Any] = {
         },
     },
 )
-async def create_supernet(request: Request, service: ServiceDep) -> Response | SupernetRead:
+async def create_supernet(
+    request: Request, service: ServiceDep, principal: PrincipalDep
+) -> Response | SupernetRead:
     """Store a checkpoint and have a worker read it.
 
     Answers once a worker has: with what the checkpoint holds, or with a problem that names the
     file, tensor or key at fault; nothing is registered then. If it takes long the answer is 202,
     and the super-network at Location is `reading`, then `ready` or `failed` with the problem.
     """
-    found = await _registered(request, service)
+    found = await _registered(request, service, principal)
     if isinstance(found, SupernetRead):
         return found
     return JSONResponse(
@@ -106,19 +108,23 @@ async def create_supernet(request: Request, service: ServiceDep) -> Response | S
     )
 
 
-async def _registered(request: Request, service: Service) -> SupernetRead | SupernetPending:
+async def _registered(
+    request: Request, service: Service, principal: Principal
+) -> SupernetRead | SupernetPending:
     found = media_type(request)
     if found == FORM:
-        return await _from_form(request, service)
+        return await _from_form(request, service, principal)
     if found == JSON:
-        return await _from_json(request, service)
+        return await _from_json(request, service, principal)
     raise refuse(
         "unsupported-media-type",
         f"a super-network comes as {FORM} or {JSON}, found {found!r}",
     )
 
 
-async def _from_form(request: Request, service: Service) -> SupernetRead | SupernetPending:
+async def _from_form(
+    request: Request, service: Service, principal: Principal
+) -> SupernetRead | SupernetPending:
     async with request.form(max_files=1, max_fields=8) as form:
         unknown = set(form) - {"archive", "name"}
         if unknown:
@@ -143,10 +149,14 @@ async def _from_form(request: Request, service: Service) -> SupernetRead | Super
                 value=name[:MAX_NAME] if isinstance(name, str) else None,
             ) from error
         source = partial(sources.from_upload, upload.file, settings=service.settings)
-        return await register(service, source, asked or storable(upload.filename or "")[:MAX_NAME])
+        return await register(
+            service, principal, source, asked or storable(upload.filename or "")[:MAX_NAME]
+        )
 
 
-async def _from_json(request: Request, service: Service) -> SupernetRead | SupernetPending:
+async def _from_json(
+    request: Request, service: Service, principal: Principal
+) -> SupernetRead | SupernetPending:
     body = parse_json(await request.body())
     model: type[SupernetFromHub] | type[SupernetFromPath]
     model = SupernetFromHub if isinstance(body, dict) and "hub_id" in body else SupernetFromPath
@@ -157,29 +167,31 @@ async def _from_json(request: Request, service: Service) -> SupernetRead | Super
         raise ProblemError(validation_problem(found, model)) from error
     if isinstance(asked, SupernetFromHub):
         hub = partial(sources.from_hub, asked, settings=service.settings)
-        return await register(service, hub, asked.name or asked.hub_id)
+        return await register(service, principal, hub, asked.name or asked.hub_id)
     path = partial(sources.from_path, asked, settings=service.settings)
-    return await register(service, path, asked.name)
+    return await register(service, principal, path, asked.name)
 
 
 @router.get("", summary="List super-networks")
 def list_supernets(
-    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[AnySupernet]:
     """The newest first, those that are not ready too: `state` says so."""
     with service.database.read() as session:
-        rows, following = repository.page(session, limit=limit, cursor=cursor)
+        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
     return Page(items=[reading.any_state(row) for row in rows], next_cursor=following)
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
-def read_supernet(supernet_id: Identity, service: ServiceDep) -> AnySupernet:
+def read_supernet(
+    supernet_id: Identity, service: ServiceDep, principal: PrincipalDep
+) -> AnySupernet:
     """Its method, the summary of its space, and what its largest and smallest subnets cost.
 
     While a worker reads the checkpoint its `state` is `reading`; `failed` comes with the problem.
     """
     with service.database.read() as session:
-        row = found(session, supernet_id)
+        row = repository.found(session, principal, supernet_id)
     return reading.read(row) if row.state == SupernetState.READY else pursue(service, row)
 
 
@@ -188,10 +200,10 @@ def read_supernet(supernet_id: Identity, service: ServiceDep) -> AnySupernet:
     summary="The search space",
     responses=documented("not-found", "supernet-not-ready"),
 )
-def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
+def read_space(supernet_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SpaceRead:
     """Every dimension with its choices."""
     with service.database.read() as session:
-        ready(found(session, supernet_id))
+        ready(repository.found(session, principal, supernet_id))
         return service.known.get(session, supernet_id).space.read()
 
 
@@ -200,10 +212,12 @@ def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
     summary="What a subnet costs",
     responses=documented("not-found", "supernet-not-ready", "invalid-input"),
 )
-def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) -> CostReport:
+def price_subnet(
+    supernet_id: Identity, body: CostRequest, service: ServiceDep, principal: PrincipalDep
+) -> CostReport:
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
-        ready(found(session, supernet_id))
+        ready(repository.found(session, principal, supernet_id))
         known = service.known.get(session, supernet_id)
     length = body.max_length or known.report.reference_length
     require_length(length, known.report.max_positions)
@@ -216,13 +230,13 @@ def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) 
     summary="Delete a super-network",
     responses=documented("not-found", "in-use"),
 )
-def delete_supernet(supernet_id: Identity, service: ServiceDep) -> None:
+def delete_supernet(supernet_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
     """Refused while any search refers to it. One that is being read goes, too."""
     with service.database.write() as session:
-        row = found(session, supernet_id)
+        row = repository.found(session, principal, supernet_id)
         if (search_id := repository.search_using(session, supernet_id)) is not None:
             raise refuse("in-use", f"search {search_id} refers to this super-network")
-        session.delete(row)
+        repository.remove(session, row)
 
 
 def require_length(max_length: int, max_positions: int) -> None:
@@ -236,11 +250,3 @@ def require_length(max_length: int, max_positions: int) -> None:
                 errors=[FieldError(pointer="/max_length", detail=detail, value=str(max_length))],
             )
         )
-
-
-def found(session: Session, supernet_id: str) -> SupernetRow:
-    """The row, or 404."""
-    row = session.get(SupernetRow, supernet_id)
-    if row is None:
-        raise not_found("super-network", supernet_id)
-    return row

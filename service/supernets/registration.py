@@ -24,6 +24,7 @@ from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import ProblemError, refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets import reading, repository
@@ -44,7 +45,7 @@ Source = Callable[[Path], Path]
 
 
 async def register(
-    service: Service, source: Source, name: str | None
+    service: Service, principal: Principal, source: Source, name: str | None
 ) -> SupernetRead | SupernetPending:
     """Store a checkpoint and wait for a worker to read it; not for ever, and it goes on then.
 
@@ -55,18 +56,21 @@ async def register(
         ProblemError: the worker's problem with the checkpoint. No super-network is left behind.
     """
     supernet_id = new_id("supernet")
-    await run_in_threadpool(_store, service, source, supernet_id, name)
+    await run_in_threadpool(_store, service, principal, source, supernet_id, name)
     if await run_in_threadpool(send_inspection, service, supernet_id):
         await _wait(service, supernet_id)
     return await run_in_threadpool(_answer, service, supernet_id)
 
 
-def _store(service: Service, source: Source, supernet_id: str, name: str | None) -> None:
+def _store(
+    service: Service, principal: Principal, source: Source, supernet_id: str, name: str | None
+) -> None:
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="supernet-") as workspace:
         digest, manifest = store_folder(service.blobs, source(Path(workspace)))
     row = SupernetRow(
         id=supernet_id,
+        owner=principal.owner,
         name=name or supernet_id,
         state=SupernetState.READING,
         digest=digest,
@@ -74,7 +78,7 @@ def _store(service: Service, source: Source, supernet_id: str, name: str | None)
         created_at=now(),
     )
     with service.database.write() as session:
-        session.add(row)
+        repository.add(session, row)
 
 
 def send_inspection(service: Service, supernet_id: str) -> bool:
@@ -165,13 +169,13 @@ def _is_reading(service: Service, supernet_id: str) -> bool:
 
 def _answer(service: Service, supernet_id: str) -> SupernetRead | SupernetPending:
     with service.database.write() as session:
-        row = session.get(SupernetRow, supernet_id)
+        row = repository.by_id(session, supernet_id)
         if row is None:
             raise refuse("not-found", f"super-network {supernet_id} was deleted meanwhile")
         if row.state == SupernetState.READY:
             return reading.read(row)
         if row.state == SupernetState.FAILED:
-            session.delete(row)
+            repository.remove(session, row)
     if row.state == SupernetState.FAILED:
         raise ProblemError(Problem.model_validate(row.problem))
     return pursue(service, row)

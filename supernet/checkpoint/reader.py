@@ -14,12 +14,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
-from elasticnas.supernet.checkpoint.base_model import read_base_model
+from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
+from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
 from elasticnas.supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
 from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, read_space_file
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.supernet import LoraAdapter, Supernet
+from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
 DEFAULT_REFERENCE_LENGTH = 128
 """Where a checkpoint does not say at how many tokens it prices subnets: GLUE's usual length."""
@@ -46,15 +49,18 @@ def read_supernet(folder: Path) -> Supernet:
         else AdapterFolder(adapters={}, head={})
     )
     base = read_base_model(folder / "base", found.head)
+    _check_task_type(found.task_type, base)
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
-    architecture, config = base.architecture, base.model.config
+    tensors = named_tensors(base.model, found.adapters)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shape = ModelShape(base.family, base.model.config, shapes)
     if (file := folder / SPACE_FILE).is_file():
         method = Method.ELASTICNAS
-        elastic = read_space_file(file, architecture, config, found.adapters)
+        elastic = read_space_file(file, shape)
     elif (file := folder / NNCF_FILE).is_file():
         method = Method.LONAS
-        elastic = read_nncf_config(file, architecture, config, found.adapters)
+        elastic = read_nncf_config(file, shape)
     else:
         raise InputError(
             "the checkpoint has no search space",
@@ -63,7 +69,7 @@ def read_supernet(folder: Path) -> Supernet:
         )
     supernet = Supernet(
         method=method,
-        architecture=architecture,
+        family=base.family,
         model=base.model,
         adapters=found.adapters,
         space=elastic.space,
@@ -74,11 +80,19 @@ def read_supernet(folder: Path) -> Supernet:
         head_tensors=tuple(found.head),
         base_name=found.base_name,
     )
-    elastic.plan.validate(
-        elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}
-    )
+    elastic.plan.validate(elastic.space, shapes)
     read_tokenizer(folder / "base")
     return supernet
+
+
+def _check_task_type(task_type: str | None, base: BaseModel) -> None:
+    """An adapter of a language model is for a language model, any other for a classifier."""
+    is_of_lm = task_type == TASK_TYPES[HeadKind.CAUSAL_LM]
+    kind = base.task_head.kind
+    if task_type is not None and is_of_lm is not (kind is HeadKind.CAUSAL_LM):
+        raise ADAPTER_OPTIONS["task_type"].refusal(
+            task_type, field="adapter/adapter_config.json/task_type"
+        )
 
 
 def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) -> None:

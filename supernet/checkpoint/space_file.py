@@ -9,33 +9,24 @@ layers kept. ``docs/formats.md`` describes the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
-from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
-from elasticnas.supernet.architectures import ROLES, Architecture
 from elasticnas.supernet.checkpoint.json_file import read_object, validated
-from elasticnas.supernet.plan import (
-    Cut,
-    ElasticPart,
-    SlicingPlan,
-    attention_cuts,
-    ffn_cuts,
-    rank_cuts,
-)
+from elasticnas.supernet.families.family import Role
+from elasticnas.supernet.plan import Cut, ElasticPart, ModelShape, Side, SlicingPlan
 
 SPACE_FILE = "search_space.json"
 
 _LAYER = re.compile(r"layer\.(?P<layer>\d+)\.")
 _NAME = re.compile(
     r"layer\.(?P<layer>\d+)\."
-    rf"(?P<what>attention\.heads|ffn\.width|(?:(?P<role>{'|'.join(ROLES)})\.)?lora\.rank)"
+    rf"(?P<what>attention\.heads|ffn\.width|(?:(?P<role>{'|'.join(Role)})\.)?lora\.rank)"
 )
 _PARTS = {"heads": HEADS, "width": FFN, "rank": RANK, "depth": BLOCKS}
 """What the kinds of dimension in this file are called elsewhere."""
@@ -93,16 +84,13 @@ class SpaceFile(BaseModel):
         return SearchSpace(tuple(each.dimension for each in self.dimensions))
 
 
-def read_space_file(
-    file: Path, architecture: Architecture, config: PretrainedConfig, adapted: Collection[str]
-) -> ElasticPart:
-    """Read our own space file for a model whose modules ``adapted`` carry LoRA adapters.
+def read_space_file(file: Path, shape: ModelShape) -> ElasticPart:
+    """Read our own space file for a model of this shape.
 
     Raises:
         InputError: not such a file, or a dimension whose name, kind or layer does not fit.
     """
-    content = read_space(file)
-    return elastic_part(content, architecture, config, adapted)
+    return elastic_part(read_space(file), shape)
 
 
 def read_space(file: Path) -> SpaceFile:
@@ -114,38 +102,27 @@ def read_space(file: Path) -> SpaceFile:
     return validated(SpaceFile, read_object(file, field=file.name), field=file.name)
 
 
-def elastic_part(
-    content: SpaceFile,
-    architecture: Architecture,
-    config: PretrainedConfig,
-    adapted: Collection[str],
-) -> ElasticPart:
+def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
     """The space and the plan that dimensions named as above come to."""
-    layers = int(getattr(config, architecture.depth))
     cuts: list[Cut] = []
     depth = None
     space = content.space
     for dimension in space.dimensions:
         if dimension.name == "depth":
             _require_part(dimension, BLOCKS)
-            if dimension.choices[0] != layers:
+            if dimension.choices[0] != shape.num_layers:
                 raise InputError(
-                    f"the largest depth must be the model's {layers} layers",
+                    f"the largest depth must be the model's {shape.num_layers} layers",
                     field="depth",
                     value=dimension.choices[0],
                 )
             depth = dimension.name
         else:
-            cuts += _layer_cuts(dimension, architecture, config, adapted)
+            cuts += _layer_cuts(dimension, shape)
     return ElasticPart(space, SlicingPlan(tuple(cuts), depth), content.reference_length)
 
 
-def _layer_cuts(
-    dimension: Dimension,
-    architecture: Architecture,
-    config: PretrainedConfig,
-    adapted: Collection[str],
-) -> list[Cut]:
+def _layer_cuts(dimension: Dimension, shape: ModelShape) -> list[Cut]:
     match = _NAME.fullmatch(dimension.name)
     if match is None:
         raise InputError(
@@ -156,20 +133,23 @@ def _layer_cuts(
             "layer.<i>.lora.rank or layer.<i>.<role>.lora.rank",
         )
     layer, what = int(match["layer"]), match["what"]
-    if layer >= int(getattr(config, architecture.depth)):
+    if layer >= shape.num_layers:
         raise InputError(
-            f"the model has {getattr(config, architecture.depth)} layers",
+            f"the model has {shape.num_layers} layers",
             field=f"{SPACE_FILE}/dimensions/{dimension.name}",
             value=layer,
         )
     _require_part(dimension, {"attention.heads": HEADS, "ffn.width": FFN}.get(what, RANK))
     if what == "attention.heads":
-        return attention_cuts(dimension.name, layer, architecture, config, adapted)
+        return shape.head_cuts(dimension.name, layer)
     if what == "ffn.width":
-        return ffn_cuts(dimension.name, layer, architecture, adapted)
-    roles = (match["role"],) if match["role"] else ROLES
-    modules = [m for role in roles if (m := architecture.module(layer, role)) in adapted]
-    return rank_cuts(dimension.name, modules)
+        return shape.ffn_cuts(dimension.name, layer)
+    roles = [Role(match["role"])] if match["role"] else list(Role)
+    return [
+        cut
+        for module in shape.adapted_in(layer, roles)
+        for cut in shape.cuts(dimension.name, module, Side.RANK)
+    ]
 
 
 def _require_part(dimension: Dimension, part: str) -> None:

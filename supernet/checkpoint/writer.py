@@ -53,7 +53,7 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
     rank = adapters[0].a.shape[0]
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": supernet.task_head.task_type,
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "r": rank,
@@ -62,7 +62,7 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
         "bias": "none",
         "fan_in_fan_out": False,
         "target_modules": sorted({module.rpartition(".")[2] for module in supernet.adapters}),
-        "modules_to_save": list(supernet.architecture.trained),
+        "modules_to_save": list(supernet.task_head.trained),
     }
 
 

@@ -80,7 +80,7 @@ def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:
     saved = {_saved_module(supernet, name) for name in supernet.head_tensors}
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": supernet.task_head.task_type,
         "base_model_name_or_path": supernet.base_name,
         "inference_mode": True,
         "r": rank,
@@ -97,7 +97,7 @@ def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:
 
 def _saved_module(supernet: Supernet, tensor: str) -> str:
     """The module of a head tensor as PEFT saves it: a whole classification head, not its parts."""
-    for trained in supernet.architecture.trained:
+    for trained in supernet.task_head.trained:
         if tensor.startswith(f"{trained}."):
             return trained
     return tensor.rpartition(".")[0]

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.evaluation import evaluate, predict
 from elasticnas.supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
-from tests.supernet.test_activation import ARCHITECTURES
+from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, write_checkpoint
 
 
@@ -25,13 +25,13 @@ def examples(supernet: Supernet, *, pairs: bool = False, max_length: int = 48) -
     return tokenize(
         rows,
         tokenizer,
-        supernet.architecture,
-        task=Task.CLASSIFICATION,
+        supernet.family,
+        task=TEXT_CLASSIFICATION,
         max_length=max_length,
     )
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
 def test_sorted_batches_give_the_logits_of_fixed_padding(tmp_path: Path, model_type, pairs):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type))
@@ -54,7 +54,7 @@ def test_batches_keep_within_the_token_budget_and_hold_every_row_once(tmp_path: 
     assert lengths == sorted(lengths, reverse=True)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_batches_without_padding_need_no_mask(tmp_path: Path, model_type):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type))
     rows = examples(supernet)
@@ -96,7 +96,7 @@ def test_the_metrics_of_a_classifier_are_those_of_its_predictions(tmp_path: Path
     subnet = supernet.space.heuristic
     with torch.inference_mode():
         logits = predict(activate(supernet, subnet), rows.batches(500), rows=60)
-    metrics = evaluate(supernet, subnet, rows.batches(500), rows.labels, Task.CLASSIFICATION)
+    metrics = evaluate(supernet, subnet, rows.batches(500), rows.labels, TEXT_CLASSIFICATION)
     right = (logits.argmax(1) == rows.labels).float().mean().item()
     assert metrics["accuracy"] == pytest.approx(right)
     assert set(metrics) == {"accuracy", "f1", "matthews_correlation", "combined_score"}

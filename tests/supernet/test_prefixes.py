@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, predict
 from elasticnas.supernet.examples import Batch
-from elasticnas.supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
 from elasticnas.supernet.supernet import Supernet
-from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
+from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint
 
@@ -48,9 +48,9 @@ def counted(supernet: Supernet):
 
         return hook
 
-    architecture = supernet.architecture
-    layers = supernet.model.get_submodule(architecture.layers)
-    watched = [(-1, supernet.model.get_submodule(architecture.embeddings)), *enumerate(layers)]
+    family = supernet.family
+    layers = supernet.model.get_submodule(family.layers)
+    watched = [(-1, supernet.model.get_submodule(family.embeddings)), *enumerate(layers)]
     handles = [module.register_forward_hook(count(place)) for place, module in watched]
     yield calls
     for handle in handles:
@@ -71,7 +71,7 @@ def opened(folder: Path, **options) -> tuple[Supernet, list[Batch]]:
     return supernet, examples(supernet).batches(200)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("depth", [False, True], ids=["fixed", "elastic"])
 @pytest.mark.parametrize("adapted", [EVERYWHERE, ()], ids=["merged", "unadapted"])
 @pytest.mark.parametrize("room", [1, 3, 1000])
@@ -99,7 +99,7 @@ def test_what_is_shared_gives_the_very_bits(tmp_path: Path, model_type, depth, a
     assert calls[0] < len(subnets) * len(batches)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_only_the_layers_behind_the_deepest_shared_one_run(tmp_path: Path, model_type):
     supernet, batches = opened(tmp_path, model_type=model_type)
     prefixes = PrefixCache(PLENTY).of(supernet, batches)
@@ -145,7 +145,7 @@ def test_a_dimension_counts_from_the_first_layer_that_it_cuts(tmp_path: Path):
         assert within[layer + 1][: len(within[layer])] == within[layer]
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_searches_and_workers_agree_on_the_first_layer_of_each_dimension(
     tmp_path: Path, model_type
 ):
@@ -299,7 +299,7 @@ def test_an_evaluation_that_breaks_off_leaves_what_was_kept_before(tmp_path: Pat
 
     other = space.subnet({"layer.1.ffn.width": 7})
     with pytest.raises(error):
-        evaluate(supernet, other, batches, rows.labels, Task.CLASSIFICATION, is_unwanted, prefixes)
+        evaluate(supernet, other, batches, rows.labels, TEXT_CLASSIFICATION, is_unwanted, prefixes)
     assert cache.held_bytes == before
     assert starts(prefixes, space.subnet({"layer.2.ffn.width": 7})) == [2]
     expected = plain_logits(supernet, other, batches)
@@ -318,7 +318,7 @@ def test_prefixes_are_of_one_supernet_and_one_list_of_batches(tmp_path: Path):
                 wrong[0].space.maximal,
                 wrong[1],
                 rows.labels,
-                Task.CLASSIFICATION,
+                TEXT_CLASSIFICATION,
                 prefixes=prefixes,
             )
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import BERT
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training import (
     STATE_FILE,
@@ -24,7 +23,8 @@ from elasticnas.supernet.training import (
     batch_rows,
     train,
 )
-from tests.supernet.test_activation import ARCHITECTURES
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SETTINGS = TrainingSettings(
@@ -54,20 +54,20 @@ def accuracy(supernet: Supernet, which: str) -> float:
     examples = tokenize(
         rows(),
         load_tokenizer(supernet),
-        supernet.architecture,
-        task=Task.CLASSIFICATION,
+        supernet.family,
+        task=TEXT_CLASSIFICATION,
         max_length=24,
     )
     subnet = getattr(supernet.space, which)
     batches = examples.batches(2000)
-    return evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)["accuracy"]
+    return evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)["accuracy"]
 
 
 def fine_tune(base: Path, output: Path, settings=SETTINGS, **options) -> Path:
-    return train(base, rows(), output, settings, task=Task.CLASSIFICATION, labels=2, **options)
+    return train(base, rows(), output, settings, task=TEXT_CLASSIFICATION, labels=2, **options)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_training_writes_a_checkpoint_that_reads_back(tmp_path: Path, model_type):
     base = tmp_path / "encoder"
     tiny_model(model_type).save_pretrained(base)
@@ -159,7 +159,7 @@ def test_alternation_trains_the_maximal_subnet_at_every_other_step(base: Path, t
     assert any((last_ranks(Sampling.RANDOM, seed) == 0).any() for seed in range(3))
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: Path, model_type):
     base = tmp_path / "encoder"
     model = tiny_model(model_type)
@@ -178,7 +178,7 @@ def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: P
 def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding(
     base: Path,
 ):
-    examples = tokenize(rows(), read_tokenizer(base), BERT, task=Task.CLASSIFICATION, max_length=24)
+    examples = tokenize(rows(), read_tokenizer(base), BERT, task=TEXT_CLASSIFICATION, max_length=24)
     lengths = [len(tokens) for tokens in examples.token_ids]
 
     def epoch(settings: TrainingSettings, number: int) -> list[list[int]]:
@@ -209,7 +209,7 @@ def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
         LabelledTexts(rows().texts, None, scores),
         tmp_path / "out",
         replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE),
-        task=Task.REGRESSION,
+        task=TEXT_REGRESSION,
         labels=1,
     )
     assert read_supernet(output).num_labels == 1
@@ -232,7 +232,7 @@ def test_rows_longer_than_the_models_positions_are_refused(base: Path, tmp_path:
             long,
             tmp_path / "out",
             replace(SETTINGS, max_length=90),
-            task=Task.CLASSIFICATION,
+            task=TEXT_CLASSIFICATION,
             labels=2,
         )
 

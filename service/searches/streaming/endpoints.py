@@ -11,6 +11,7 @@ from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchEventKind
 from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.searches.streaming.snapshot import Snapshot, snapshots
 from elasticnas.service.searches.streaming.stream import stream
@@ -71,6 +72,7 @@ LastEventIdQuery = Annotated[
 def search_events(
     search_id: Identity,
     service: ServiceDep,
+    principal: PrincipalDep,
     last_event_id: LastEventIdHeader = None,
     last_event_id_in_query: LastEventIdQuery = None,
 ) -> Response:
@@ -81,7 +83,7 @@ def search_events(
     that event's id is answered 204.
     """
     with service.database.read() as session:
-        seen = snapshots(session, [search_id]).get(search_id)
+        seen = snapshots(session, [search_id], principal).get(search_id)
     if seen is None:
         raise not_found("search", search_id)
     if last_event_id is not None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.searches import ProgressEvent, SearchState
-from elasticnas.service.searches import reading, repository
+from elasticnas.service.principal import Principal
+from elasticnas.service.searches import repository, views
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,23 @@ class Snapshot:
     progress: ProgressEvent
 
 
-def snapshots(session: Session, search_ids: Collection[str]) -> dict[str, Snapshot]:
-    """By id, the searches as they are now, in one query; what does not exist is left out."""
+def snapshots(
+    session: Session, search_ids: Collection[str], principal: Principal | None = None
+) -> dict[str, Snapshot]:
+    """By id, the searches as they are now, in one query; one that does not exist is left out.
+
+    So is one that the ``principal`` may not read; None reads the searches of all owners.
+    """
     return {
         row.id: Snapshot(
             state=SearchState(row.state),
             last_event=row.last_event,
             progress=ProgressEvent(
                 state=SearchState(row.state),
-                progress=reading.progress(row, budget),
+                progress=views.progress(row, budget),
                 hypervolume=row.hypervolume,
                 front_size=row.front_size,
             ),
         )
-        for row, budget in repository.at_a_glance(session, search_ids)
+        for row, budget in repository.at_a_glance(session, search_ids, principal)
     }

@@ -23,9 +23,11 @@ from elasticnas.search.pareto import FrontChange
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import KINDS, problem
-from elasticnas.service.searches import evaluations, events, reports, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import events, inbox, repository
 from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.tasks import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +65,7 @@ def resend(
     for number in numbers:
         active.in_flight[number].attempt += 1
         active.in_flight[number].batch = None
-    session.flush()
-    reports.count_running(session, row.id)
+    evaluations.count_running(session, row.id)
 
 
 def take_up(
@@ -85,7 +86,7 @@ def take_up(
             continue
         if outcome is None:
             back.append(number)
-        elif outcome.problem is not None and outcome.problem.type == reports.STORAGE_FULL:
+        elif outcome.problem is not None and outcome.problem.type == inbox.STORAGE_FULL:
             back.append(number)
             full = outcome.problem
         elif _is_of_another_precision(outcome, active):
@@ -150,8 +151,7 @@ def record(
             _record_one(session, row, active, outcome)
         if SearchState(row.state).is_final:
             return
-    session.flush()
-    reports.count_running(session, row.id)
+    evaluations.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
@@ -205,7 +205,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         row.pilots = list(active.loop.pilots)
     del active.in_flight[outcome.number]
     moment = now()
-    evaluation = session.get_one(EvaluationRow, (row.id, outcome.number))
+    evaluation = evaluations.placed(session, row.id, outcome.number)
     evaluation.worker = outcome.worker
     evaluation.cached = outcome.cached
     evaluation.started_at = outcome.started_at
@@ -249,9 +249,9 @@ def _checked(
         unexplained = problem("evaluation-failed", "the worker gave no reason")
         return None, outcome.problem or unexplained
     for metric in active.objectives.metrics:
-        value = outcome.metrics.get(metric.value)
+        value = outcome.metrics.get(metric)
         if value is None or not math.isfinite(value):
-            detail = f"the worker measured {metric.value} = {value}, which is not a finite number"
+            detail = f"the worker measured {metric} = {value}, which is not a finite number"
             return None, problem("evaluation-failed", detail)
     return outcome.metrics, None
 
@@ -259,8 +259,9 @@ def _checked(
 def _keep_best(
     row: SearchRow, active: ActiveSearch, number: int, metrics: Mapping[str, float]
 ) -> None:
-    value = metrics[active.objectives.metrics[0].value]
-    if row.best_metric is None or value > row.best_metric:
+    metric = METRICS[active.objectives.metrics[0]]
+    value = metrics[metric.name]
+    if row.best_metric is None or metric.is_better(value, than=row.best_metric):
         row.best_metric, row.best_number = value, number
 
 
@@ -276,16 +277,16 @@ def _move_front(
     assert evaluation.sequence is not None
     assert evaluation.finished_at is not None
     sequence, moment = evaluation.sequence, evaluation.finished_at
-    session.add(
+    evaluations.enter_front(
+        session,
         FrontPointRow(
             search_id=row.id,
             number=evaluation.number,
             entered_sequence=sequence,
             entered_at=moment,
-        )
+        ),
     )
     if change.left:
-        session.flush()
         evaluations.leave_front(session, row.id, change.left, sequence, moment)
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
@@ -311,7 +312,8 @@ def _place(
     """Give each proposal its row, and look whether it was measured before."""
     placed: dict[int, SubnetConfig] = {}
     for proposal in proposals:
-        session.add(
+        evaluations.add(
+            session,
             EvaluationRow(
                 search_id=row.id,
                 number=proposal.number,
@@ -322,7 +324,7 @@ def _place(
                 origin=proposal.origin,
                 rival=None if proposal.rival is None else proposal.rival.number,
                 sent_at=now(),
-            )
+            ),
         )
         placed[proposal.number] = proposal.subnet
         active.in_flight[proposal.number] = InFlight(proposal.subnet)
@@ -336,7 +338,7 @@ def _answer_known(
 
     A search that races needs to know the rows behind them, too.
     """
-    needed = {metric.value for metric in active.objectives.metrics}
+    needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     known = evaluations.measured(session, row, keys, with_hits=racing)
