@@ -13,7 +13,7 @@ import pytest
 from tests.client.stub import Answer, Request, StubServer, search_read
 from tests.packaging.fresh import ROOT, Fresh, build_wheel
 
-HEAVY = ("torch", "transformers", "fastapi", "sqlalchemy", "numpy", "dramatiq")
+HEAVY = ("torch", "transformers", "fastapi", "sqlalchemy", "scipy", "dramatiq")
 SCRIPT = """
 from elasticnas.client import Client, ServerProblemError
 
