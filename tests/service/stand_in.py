@@ -31,7 +31,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
-from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.cost_terms import Extent, attention, cost_model, linear, parameters
 from elasticnas.search.racing import Course, pack, unpack
@@ -61,7 +61,7 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
         terms += linear(wide, hidden, bias=True)
         terms.append(attention(of_heads))
     return SupernetReport(
-        method=Method.LONAS,
+        method="lonas",
         model_type="bert",
         num_labels=num_labels,
         label_names=label_names,
