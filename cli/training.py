@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from elasticnas.supernet.checkpoint.space_file import SpaceFile
-    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import TrainingSettings
 
 
@@ -84,7 +84,7 @@ def train(
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.checkpoint.space_file import read_space
-    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import Sampling, TrainingSettings
     from elasticnas.worker.settings import WorkerSettings
 

@@ -34,8 +34,8 @@ from elasticnas.supernet.checkpoint.space_file import SpaceFile, elastic_part
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
-from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 from elasticnas.tasks import TEXT_REGRESSION, Task
