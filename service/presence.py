@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.precision import Precision
-from elasticnas.service.database import clock
-from elasticnas.service.searches.tables import CoordinatorRow
+from elasticnas.service.searches.coordinator_repository import count_alive
 from elasticnas.service.workers import repository as workers
 from elasticnas.service.workers.tables import WorkerRow
 
@@ -56,13 +54,4 @@ class Presence:
 
 def look(session: Session, silence: timedelta) -> Presence:
     """Who is there; a worker that was not heard from for as long as ``silence`` is gone."""
-    return Presence(coordinators(session), workers.alive(session, silence))
-
-
-def coordinators(session: Session) -> int:
-    """How many coordinators are alive."""
-    return session.scalars(
-        select(func.count())
-        .select_from(CoordinatorRow)
-        .where(CoordinatorRow.expires_at >= clock(session))
-    ).one()
+    return Presence(count_alive(session), workers.alive(session, silence))

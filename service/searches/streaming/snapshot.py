@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.searches import ProgressEvent, SearchState
 from elasticnas.service.principal import Principal
-from elasticnas.service.searches import reading, repository
+from elasticnas.service.searches import repository, views
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def snapshots(
             last_event=row.last_event,
             progress=ProgressEvent(
                 state=SearchState(row.state),
-                progress=reading.progress(row, budget),
+                progress=views.progress(row, budget),
                 hypervolume=row.hypervolume,
                 front_size=row.front_size,
             ),

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from elasticnas.service.database import Database
 from elasticnas.service.database_errors import is_transient, summary
 from elasticnas.service.outage import Outage
-from elasticnas.service.searches import events
+from elasticnas.service.searches import event_repository as events
 from elasticnas.service.searches.streaming import wire
 from elasticnas.service.searches.streaming.snapshot import Snapshot, snapshots
 from elasticnas.service.searches.streaming.watch import Update, Watch

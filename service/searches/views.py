@@ -26,7 +26,8 @@ from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service import presence
 from elasticnas.service.presence import Presence
-from elasticnas.service.searches import evaluations, events
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
 
