@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, Task
 
 if TYPE_CHECKING:
     import torch
 
-    from elasticnas.supernet.checkpoint.space_file import SpaceFile
+    from elasticnas.supernet.formats.space_file import SpaceFile
     from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import TrainingSettings
 
@@ -78,12 +79,13 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
+    demand_extras("worker")
     from elasticnas.api_schemas.registry import load_plugins
     from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
-    from elasticnas.supernet.checkpoint.space_file import read_space
+    from elasticnas.supernet.formats.space_file import read_space
     from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import Sampling, TrainingSettings
     from elasticnas.worker.settings import WorkerSettings

@@ -21,6 +21,7 @@ from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals, Signals
 from elasticnas.service.supernets.known import KnownSupernets
 from elasticnas.service.supernets.registration import resend_inspections
+from elasticnas.service.workers.inside import WorkerInside
 
 CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""
@@ -31,6 +32,7 @@ def open_service(
     broker: dramatiq.Broker,
     signals: Signals,
     blobs: BlobStore | None = None,
+    worker_inside: WorkerInside | None = None,
 ) -> Service:
     """Connect, migrate, and begin to coordinate if asked.
 
@@ -58,7 +60,7 @@ def open_service(
             on_loss=lambda: _send_again(service),
         )
     watcher = SearchWatcher(database)
-    service = Service(settings, database, blobs, queue, known, coordinator, watcher)
+    service = Service(settings, database, blobs, queue, known, coordinator, watcher, worker_inside)
     if coordinator is not None:
         queue.start(Recorder(database, coordinator.wake).record)
         coordinator.start()

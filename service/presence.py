@@ -28,6 +28,8 @@ class Presence:
 
     coordinators: int
     workers: Sequence[WorkerRow]
+    loads: bool
+    """Whether a worker inside this process is loading."""
 
     def lacking(self, precision: Precision | None = None) -> str | None:
         """What must be started before anything is read or measured, in words; None when nothing.
@@ -36,6 +38,8 @@ class Presence:
         """
         if not self.coordinators:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
+        if not self.workers and self.loads:
+            return "the worker inside the server, which is loading"
         if not self.workers:
             return "a worker: none is alive; start `elasticnas worker`"
         if precision is None or workers.able(self.workers, precision):
@@ -52,6 +56,9 @@ class Presence:
         )
 
 
-def look(session: Session, silence: timedelta) -> Presence:
-    """Who is there; a worker that was not heard from for as long as ``silence`` is gone."""
-    return Presence(count_alive(session), workers.alive(session, silence))
+def look(session: Session, silence: timedelta, *, loads: bool) -> Presence:
+    """Who is there; a worker that was not heard from for as long as ``silence`` is gone.
+
+    ``loads`` says that a worker inside this process is loading.
+    """
+    return Presence(count_alive(session), workers.alive(session, silence), loads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
 
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import COMBINED, PEARSON, SPEARMAN
@@ -44,6 +43,9 @@ class TextRegression(Task):
 
 
 def _correlations(sample: Outcomes) -> tuple[float, float]:
+    # The server and the command line know this task, and must not wait for SciPy as they start.
+    from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
+
     label, predicted = sample["label"].copy(), sample["predicted"].copy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
