@@ -222,7 +222,7 @@ def test_there_is_no_way_back_while_there_are_reports(before: Database):
     with before.engine.begin() as connection:
         config.attributes["connection"] = connection
         with pytest.raises(RuntimeError, match="delete the super-networks"):
-            command.downgrade(config, "0013")
+            command.downgrade(config, "0011")
 
 
 def test_a_report_of_the_new_form_spans_the_space(before: Database):
