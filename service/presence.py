@@ -23,17 +23,21 @@ NO_COORDINATOR = (
 class Presence:
     """How many coordinators are alive, and which workers.
 
-    Without a coordinator nobody hears workers, so that nothing is known of them.
+    Without a coordinator nobody hears workers, so that nothing is known of them. ``drives`` says
+    whether the coordinator inside this process drives searches; None: there is none inside it.
     """
 
     coordinators: int
     workers: Sequence[WorkerRow]
+    drives: bool | None = None
 
     def lacking(self, precision: Precision | None = None) -> str | None:
         """What must be started before anything is read or measured, in words; None when nothing.
 
         Measurements need a worker of their ``precision``.
         """
+        if not self.coordinators and self.drives is False:
+            return "a coordinator: the one inside this server hangs; start the server anew"
         if not self.coordinators:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
         if not self.workers:
@@ -52,6 +56,11 @@ class Presence:
         )
 
 
-def look(session: Session, silence: timedelta) -> Presence:
-    """Who is there; a worker that was not heard from for as long as ``silence`` is gone."""
-    return Presence(count_alive(session), workers.alive(session, silence))
+def look(session: Session, silence: timedelta, *, drives: bool | None) -> Presence:
+    """Which processes are there; a worker not heard from for as long as ``silence`` is gone.
+
+    A coordinator inside this process that ``drives`` counts, also where its row has expired because
+    the database was away.
+    """
+    coordinators = max(count_alive(session), int(drives is True))
+    return Presence(coordinators, workers.alive(session, silence), drives)

@@ -7,9 +7,12 @@ from datetime import timedelta
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from sqlalchemy.orm import Session
 
+from elasticnas.service import presence
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.database import Database
+from elasticnas.service.presence import Presence
 from elasticnas.service.queue import Queue
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.rendered import Rendered
@@ -31,6 +34,15 @@ class Service:
     watcher: SearchWatcher
     fronts: Rendered[str] = field(default_factory=lambda: Rendered(limit_bytes=64 * 2**20))
     pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(limit_bytes=16 * 2**20))
+
+    @property
+    def drives(self) -> bool | None:
+        """Whether the coordinator inside this process drives searches; None: there is none."""
+        return None if self.coordinator is None else self.coordinator.drives
+
+    def presence(self, session: Session) -> Presence:
+        """Which coordinators and workers are there."""
+        return presence.look(session, self.silence, drives=self.drives)
 
     @property
     def silence(self) -> timedelta:

@@ -49,6 +49,9 @@ MIN_MESSAGES = 4
 """How many messages may be out: enough that no worker waits, few enough that whatever is sent
 next (another search's batch, or none after a cancel) is not far behind."""
 
+HANGS_SECONDS = 90.0
+"""A coordinator that got nowhere for so long leaves its searches to others: longer than it waits
+for the database (`database_work_seconds`) and for the queue, one after the other."""
 SLOW_SECONDS = 600.0
 """How long a statement of a search, or what is computed between two, may take at the second try."""
 
@@ -78,7 +81,10 @@ class Coordinator:
         self._known = known
         self._settings = settings
         self._lease = Lease(
-            database, seconds=settings.coordinator_lease_seconds, exclusive=exclusive
+            database,
+            seconds=settings.coordinator_lease_seconds,
+            exclusive=exclusive,
+            gets_somewhere=lambda: self.stuck_seconds < HANGS_SECONDS,
         )
         self._lasting = not exclusive
         self._keep_seconds = min(CLOCK_SECONDS, settings.evaluation_lease_seconds)
@@ -145,6 +151,11 @@ class Coordinator:
         if time.monotonic() < self._allowed_until:
             return 0.0
         return time.monotonic() - self._progressed
+
+    @property
+    def drives(self) -> bool:
+        """True while searches go on, whether or not its row could be renewed lately."""
+        return self.is_alive and self.stuck_seconds < HANGS_SECONDS
 
     def wake(self) -> None:
         """Look at the database now rather than at the next tick."""

@@ -63,7 +63,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
-        items = views.read_searches(session, service.known, rows, service.silence)
+        items = views.read_searches(session, service.known, rows, service.presence)
     return Page(items=items, next_cursor=following)
 
 
@@ -72,7 +72,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = repository.found(session, principal, search_id)
-        return views.read_searches(session, service.known, [row], service.silence)[0]
+        return views.read_searches(session, service.known, [row], service.presence)[0]
 
 
 @router.post(
@@ -164,4 +164,4 @@ def list_evaluations(
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return views.read_searches(session, service.known, [row], service.silence)[0]
+        return views.read_searches(session, service.known, [row], service.presence)[0]

@@ -6,7 +6,7 @@ import logging
 import math
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from elasticnas.service.database import Database, now
@@ -31,14 +31,23 @@ class Lease:
     too long finds out before it does harm.
 
     ``exclusive`` says that there is no other coordinator (the queue is in this process's memory):
-    every search is then taken at once, whoever drove it before.
+    every search is then taken at once, whichever process drove it before. The row is kept alive
+    while ``gets_somewhere``: a coordinator that hangs must not keep its searches from another.
     """
 
-    def __init__(self, database: Database, *, seconds: float, exclusive: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        seconds: float,
+        exclusive: bool,
+        gets_somewhere: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.id = new_id("coordinator")
         self._database = database
         self._seconds = seconds
         self._exclusive = exclusive
+        self._gets_somewhere = gets_somewhere
         self._started_at = now()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._renew_for_ever, name="lease", daemon=True)
@@ -91,6 +100,9 @@ class Lease:
     def _renew_for_ever(self) -> None:
         outage = Outage(log, "renewing the lease on searches")
         while not self._stopping.wait(self._seconds / 3):
+            if not self._gets_somewhere():
+                outage.goes_on("the coordinator hangs: another may take its searches")
+                continue
             try:
                 self.renew()
             except Exception as error:  # without this thread, others would take the searches

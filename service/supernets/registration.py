@@ -20,7 +20,6 @@ from starlette.concurrency import run_in_threadpool
 from elasticnas.api_schemas.messages import InspectSupernet
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetPending, SupernetRead
-from elasticnas.service import presence
 from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import ProblemError, refuse
@@ -124,7 +123,7 @@ def pursue(service: Service, row: SupernetRow) -> SupernetPending:
     if row.state == SupernetState.FAILED:
         return reading.pending(row)
     with service.database.read() as session:
-        present, moment = presence.look(session, service.silence), clock(session)
+        present, moment = service.presence(session), clock(session)
     held = {job for worker in present.workers for job in worker.evaluating}
     try:
         generation = service.queue.lasting_generation()
@@ -160,7 +159,7 @@ async def _wait(service: Service, supernet_id: str) -> None:
 
 def _lacking(service: Service) -> str | None:
     with service.database.read() as session:
-        return presence.look(session, service.silence).lacking()
+        return service.presence(session).lacking()
 
 
 def _is_reading(service: Service, supernet_id: str) -> bool:

@@ -21,7 +21,7 @@ GROWN = 3000
 
 def poll(session: Session, service: Service, search_id: str) -> None:
     row = session.get_one(SearchRow, search_id)
-    views.read_searches(session, service.known, [row], service.silence)
+    views.read_searches(session, service.known, [row], service.presence)
 
 
 def answers(session: Session, search_id: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 from dramatiq.brokers.stub import StubBroker
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from elasticnas.api_schemas.messages import WorkerAlive
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.service.database import Database, clock
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.searches.coordinator_repository import count_alive
+from elasticnas.service.searches.tables import CoordinatorRow, EvaluationRow, SearchRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals
 from elasticnas.service.supernets.known import KnownSupernets
@@ -101,6 +103,62 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
         with database.read() as session:
             assert [row.name for row in workers.alive(session, timedelta(seconds=30))] == ["w"]
             assert workers.alive(session, timedelta(seconds=0)) == []
+
+
+def test_a_coordinator_that_hangs_loses_its_lease_until_it_gets_somewhere(
+    database: Database, monkeypatch
+):
+    monkeypatch.setattr("elasticnas.service.searches.coordinator.HANGS_SECONDS", 0.5)
+    broker, thawed, ticks = StubBroker(), threading.Event(), []
+    queue = Queue(broker, LocalSignals(broker))
+    settings = ServiceSettings(coordinator_lease_seconds=1, tick_seconds=0.01)
+    driving = Coordinator(database, queue, KnownSupernets(), settings, exclusive=False)
+
+    def tick() -> None:
+        ticks.append(None)
+        if len(ticks) == 5:
+            thawed.wait()
+
+    monkeypatch.setattr(driving, "tick", tick)
+
+    def becomes(count: int) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            with database.read() as session:
+                if count_alive(session) == count:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    driving.start()
+    try:
+        becomes(0)
+        assert len(ticks) == 5
+        assert not driving.drives
+        thawed.set()
+        becomes(1)
+    finally:
+        thawed.set()
+        driving.stop()
+
+
+def test_the_coordinator_inside_the_server_is_there_though_its_row_has_expired(light_service):
+    """As after a while without the database: nobody is told to start another."""
+    service = light_service.client.app.state.service
+    with service.database.write() as session:
+        session.execute(delete(CoordinatorRow))
+        assert count_alive(session) == 0
+        present = service.presence(session)
+    assert present.coordinators == 1
+    assert "coordinator" not in (present.lacking() or "")
+
+
+def test_a_coordinator_inside_the_server_that_hangs_is_named(light_service, monkeypatch):
+    service = light_service.client.app.state.service
+    monkeypatch.setattr(Coordinator, "drives", property(lambda _self: False))
+    with service.database.write() as session:
+        session.execute(delete(CoordinatorRow))
+        assert "start the server anew" in service.presence(session).lacking()
 
 
 def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
