@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, Task
 
@@ -78,6 +79,7 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
+    demand_extras("worker")
     from elasticnas.api_schemas.registry import load_plugins
     from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.names import names_given

@@ -13,14 +13,15 @@ from elasticnas.service.orphans import ownership
 from elasticnas.service.orphans.collection import refers_to_a_blob_in
 from elasticnas.service.postgresql import Limits
 from elasticnas.service.queue import Queue
-from elasticnas.service.results import Recorder
+from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.streaming.watcher import SearchWatcher
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals, Signals
-from elasticnas.service.supernets.known import KnownSupernets
 from elasticnas.service.supernets.registration import resend_inspections
+from elasticnas.service.supernets.report_cache import ReportCache
+from elasticnas.service.workers.inside import WorkerInside
 
 CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""
@@ -31,6 +32,7 @@ def open_service(
     broker: dramatiq.Broker,
     signals: Signals,
     blobs: BlobStore | None = None,
+    worker_inside: WorkerInside | None = None,
 ) -> Service:
     """Connect, migrate, and begin to coordinate if asked.
 
@@ -46,19 +48,21 @@ def open_service(
     if settings.migrate_on_start:
         database.migrate()
     _sign(settings, database, blobs)
-    queue, known = Queue(broker, signals), KnownSupernets()
+    queue, reports = Queue(broker, signals), ReportCache()
     coordinator = None
     if settings.coordinate:
         coordinator = Coordinator(
             database,
             queue,
-            known,
+            reports,
             settings,
             exclusive=isinstance(signals, LocalSignals),
             on_loss=lambda: _send_again(service),
         )
     watcher = SearchWatcher(database)
-    service = Service(settings, database, blobs, queue, known, coordinator, watcher)
+    service = Service(
+        settings, database, blobs, queue, reports, coordinator, watcher, worker_inside
+    )
     if coordinator is not None:
         queue.start(Recorder(database, coordinator.wake).record)
         coordinator.start()

@@ -23,13 +23,15 @@ NO_COORDINATOR = (
 class Presence:
     """How many coordinators are alive, and which workers.
 
-    Without a coordinator nobody hears workers, so that nothing is known of them. ``drives`` says
-    whether the coordinator inside this process drives searches; None: there is none inside it.
+    Without a coordinator nobody hears workers, so that nothing is known of them.
     """
 
     coordinators: int
     workers: Sequence[WorkerRow]
+    loads: bool
+    """Whether a worker inside this process is loading."""
     drives: bool | None = None
+    """Whether the coordinator inside this process drives searches; None: there is none inside."""
 
     def lacking(self, precision: Precision | None = None) -> str | None:
         """What must be started before anything is read or measured, in words; None when nothing.
@@ -40,6 +42,8 @@ class Presence:
             return "a coordinator: the one inside this server hangs; start the server anew"
         if not self.coordinators:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
+        if not self.workers and self.loads:
+            return "the worker inside the server, which is loading"
         if not self.workers:
             return "a worker: none is alive; start `elasticnas worker`"
         if precision is None or workers.able(self.workers, precision):
@@ -56,11 +60,11 @@ class Presence:
         )
 
 
-def look(session: Session, silence: timedelta, *, drives: bool | None) -> Presence:
+def look(session: Session, silence: timedelta, *, loads: bool, drives: bool | None) -> Presence:
     """Which processes are there; a worker not heard from for as long as ``silence`` is gone.
 
-    A coordinator inside this process that ``drives`` counts, also where its row has expired because
-    the database was away.
+    ``loads`` says that a worker inside this process is loading. A coordinator inside it that
+    ``drives`` counts, also where its row has expired because the database was away.
     """
     coordinators = max(count_alive(session), int(drives is True))
-    return Presence(coordinators, workers.alive(session, silence), drives)
+    return Presence(coordinators, workers.alive(session, silence), loads, drives)

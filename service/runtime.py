@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from elasticnas.service import presence
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.database import Database
+from elasticnas.service.http.body_cache import BodyCache
 from elasticnas.service.presence import Presence
 from elasticnas.service.queue import Queue
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.rendered import Rendered
 from elasticnas.service.searches.streaming.watcher import SearchWatcher
 from elasticnas.service.settings import ServiceSettings
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
+from elasticnas.service.workers.inside import WorkerInside
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,27 @@ class Service:
     database: Database
     blobs: BlobStore
     queue: Queue
-    known: KnownSupernets
+    reports: ReportCache
     coordinator: Coordinator | None
     watcher: SearchWatcher
-    fronts: Rendered[str] = field(default_factory=lambda: Rendered(limit_bytes=64 * 2**20))
-    pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(limit_bytes=16 * 2**20))
+    worker_inside: WorkerInside | None = None
+    fronts: BodyCache[str] = field(default_factory=lambda: BodyCache(limit_bytes=64 * 2**20))
+    pictures: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=16 * 2**20))
 
     @property
     def drives(self) -> bool | None:
         """Whether the coordinator inside this process drives searches; None: there is none."""
         return None if self.coordinator is None else self.coordinator.drives
 
-    def presence(self, session: Session) -> Presence:
-        """Which coordinators and workers are there."""
-        return presence.look(session, self.silence, drives=self.drives)
-
     @property
     def silence(self) -> timedelta:
         """A worker not heard from for so long counts as gone."""
         return timedelta(seconds=self.settings.worker_silence_seconds)
+
+    def present(self, session: Session) -> Presence:
+        """Which coordinators and workers are there."""
+        loads = self.worker_inside is not None and self.worker_inside.is_loading
+        return presence.look(session, self.silence, loads=loads, drives=self.drives)
 
 
 async def _service(request: Request) -> Service:  # needs no thread

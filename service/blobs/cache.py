@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from elasticnas.service.blobs.checksum import Verified, sha256_of
 from elasticnas.service.blobs.locking import is_still_at, locked
 from elasticnas.service.blobs.store import BlobCorruptError, require_digest
-from elasticnas.service.blobs.verification import Verified, sha256_of
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from elasticnas.service.blobs.checksum import Verified, sha256_of
 from elasticnas.service.blobs.locking import locked
 from elasticnas.service.blobs.store import (
     DIGEST,
@@ -19,7 +20,6 @@ from elasticnas.service.blobs.store import (
     require_digest,
     require_signer,
 )
-from elasticnas.service.blobs.verification import Verified, sha256_of
 
 
 class LocalBlobs:

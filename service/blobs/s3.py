@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
 from elasticnas.service.blobs.cache import DiskCache
+from elasticnas.service.blobs.checksum import sha256_of
 from elasticnas.service.blobs.store import (
     DIGEST,
     BlobMissingError,
@@ -22,7 +23,6 @@ from elasticnas.service.blobs.store import (
     require_digest,
     require_signer,
 )
-from elasticnas.service.blobs.verification import sha256_of
 
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20)
 """Large files go in parts of 64 MiB, ten at a time, each of them retried by itself."""

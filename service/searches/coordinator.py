@@ -33,7 +33,7 @@ from elasticnas.service.searches.dispatch import FairShare
 from elasticnas.service.searches.lease import Lease
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.settings import ServiceSettings
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers import repository as workers
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Coordinator:
         self,
         database: Database,
         queue: Queue,
-        known: KnownSupernets,
+        reports: ReportCache,
         settings: ServiceSettings,
         *,
         exclusive: bool,
@@ -78,7 +78,7 @@ class Coordinator:
         self._on_loss = on_loss
         self._database = database.patient
         self._queue = queue
-        self._known = known
+        self._reports = reports
         self._settings = settings
         self._lease = Lease(
             database,
@@ -97,7 +97,7 @@ class Coordinator:
         self._evaluating: set[str] = set()
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
-        self._known_generation: str | None = None
+        self._generation_before: str | None = None
         self._resend_due = False
         """What is no search's was lost, and is not all sent again yet."""
         self._resend_outage = Outage(log, "sending again what is no search's")
@@ -252,13 +252,13 @@ class Coordinator:
         self._able = {each: workers.able(alive, each) for each in Precision}
         self._evaluating = {each for worker in alive for each in worker.evaluating}
         try:
-            before, self._generation = self._known_generation, self._queue.generation()
+            before, self._generation = self._generation_before, self._queue.generation()
         except QueueUnavailableError as error:
             self._generation = None
             self._queue_outage.goes_on(error)
             return
         self._queue_outage.is_over()
-        self._known_generation = self._generation
+        self._generation_before = self._generation
         if before != self._generation:
             if before is not None:
                 log.warning("the queue has lost its messages: what it held is sent again")
@@ -307,12 +307,12 @@ class Coordinator:
                     return True
                 active = self._active.get(search_id)
                 if active is None or active.revision != row.revision:
-                    known = self._known.get(session, row.supernet_id)
+                    supernet = self._reports.get(session, row.supernet_id)
                     if row.precision is None:
                         row.precision = self._precision_for(session, row)
                         if row.precision is None:
                             return False
-                    active = restore(session, row, known, before=active)
+                    active = restore(session, row, supernet, before=active)
                     transaction.begin(session, row, active)
                     restored = True
                 if not SearchState(row.state).is_final:

@@ -63,7 +63,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
-        items = views.read_searches(session, service.known, rows, service.presence)
+        items = views.read_searches(session, service.reports, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -72,7 +72,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = repository.found(session, principal, search_id)
-        return views.read_searches(session, service.known, [row], service.presence)[0]
+        return views.read_searches(session, service.reports, [row], service.present)[0]
 
 
 @router.post(
@@ -156,7 +156,7 @@ def list_evaluations(
         search = repository.found(session, principal, search_id)
         rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
         front = evaluations.front_numbers(session, search_id)
-        space = service.known.get(session, search.supernet_id).space
+        space = service.reports.get(session, search.supernet_id).space
     items = [views.read_evaluation(row, space, front) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
@@ -164,4 +164,4 @@ def list_evaluations(
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return views.read_searches(session, service.known, [row], service.presence)[0]
+        return views.read_searches(session, service.reports, [row], service.present)[0]

@@ -187,7 +187,7 @@ def _to_verify(
     if declined := [each.number for each in members if each.report is not None]:
         evaluations.forget_reports(session, row.id, declined)
         active.unsend_verifications(declined)
-    decode = active.known.space.decode
+    decode = active.supernet.space.decode
     return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
 
 
@@ -296,7 +296,7 @@ def _move_front(
         row,
         FrontEvent(
             number=evaluation.number,
-            subnet=dict(active.known.space.decode(evaluation.choices)),
+            subnet=dict(active.supernet.space.decode(evaluation.choices)),
             metrics=evaluation.metrics or {},
             cost=evaluation.cost,
             left=list(change.left),
@@ -318,7 +318,7 @@ def _place(
                 search_id=row.id,
                 number=proposal.number,
                 subnet_key=proposal.subnet.key,
-                choices=list(active.known.space.encode(proposal.subnet)),
+                choices=list(active.supernet.space.encode(proposal.subnet)),
                 cost=proposal.cost.values(),
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
@@ -341,9 +341,9 @@ def _answer_known(
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
-    known = evaluations.measured(session, row, keys, with_hits=racing)
+    measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
-        metrics, dumped = known.get(subnet.key, (None, None))
+        metrics, dumped = measured.get(subnet.key, (None, None))
         hits = None if dumped is None else Hits.model_validate(dumped)
         if metrics is None or not needed <= metrics.keys():
             continue

@@ -27,14 +27,14 @@ from elasticnas.service.presence import Presence
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
-from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 
 GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
 
 
 def read_searches(
     session: Session,
-    known: KnownSupernets,
+    reports: ReportCache,
     rows: Sequence[SearchRow],
     look: Callable[[Session], Presence],
 ) -> list[SearchRead]:
@@ -46,7 +46,7 @@ def read_searches(
     present = look(session) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     on_front = evaluations.best_on_front(session, list(best))
-    supernets = known.get_all(session, {row.supernet_id for row in rows})
+    supernets = reports.get_all(session, {row.supernet_id for row in rows})
     return [
         _search(
             row,
@@ -103,7 +103,7 @@ def _waiting_for(row: SearchRow, present: Presence) -> str | None:
 
 
 def _search(
-    row: SearchRow, known: KnownSupernet, best: EvaluationRead | None, waiting_for: str | None
+    row: SearchRow, supernet: ReportedSupernet, best: EvaluationRead | None, waiting_for: str | None
 ) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
@@ -130,7 +130,7 @@ def _search(
         progress=progress(row, request.budget),
         hypervolume=row.hypervolume,
         reference_point=row.reference_point,
-        maximal_cost=known.cost(known.space.maximal, row.max_length).values(),
+        maximal_cost=supernet.cost(supernet.space.maximal, row.max_length).values(),
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),

@@ -123,7 +123,7 @@ def pursue(service: Service, row: SupernetRow) -> SupernetPending:
     if row.state == SupernetState.FAILED:
         return reading.pending(row)
     with service.database.read() as session:
-        present, moment = service.presence(session), clock(session)
+        present, moment = service.present(session), clock(session)
     held = {job for worker in present.workers for job in worker.evaluating}
     try:
         generation = service.queue.lasting_generation()
@@ -159,7 +159,7 @@ async def _wait(service: Service, supernet_id: str) -> None:
 
 def _lacking(service: Service) -> str | None:
     with service.database.read() as session:
-        return service.presence(session).lacking()
+        return service.present(session).lacking()
 
 
 def _is_reading(service: Service, supernet_id: str) -> bool:

@@ -6,9 +6,6 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import SupernetFromHub, SupernetFromPath
 from elasticnas.service.archives import UnpackLimits, checkpoint_root, copy_folder, unpack
@@ -69,6 +66,13 @@ def from_hub(source: SupernetFromHub, workspace: Path, settings: ServiceSettings
             "hub_id: this server takes nothing from the hub; its operator allows it with "
             "ELASTICNAS_ALLOW_HUB",
         )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     download = workspace / "download"
     named = f"{source.hub_id}@{source.revision}"
     try:

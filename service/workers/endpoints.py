@@ -35,8 +35,11 @@ def list_workers(
             return False
         return moment - row.last_seen_at < service.silence if is_heard else None
 
+    inside = service.worker_inside
+    loading = [inside.read()] if inside is not None and inside.is_loading else []
     return Page(
-        items=[
+        items=loading
+        + [
             WorkerRead(
                 name=row.name,
                 device=row.device,

@@ -18,7 +18,7 @@ from elasticnas.service.searches.coordinator_repository import count_alive
 from elasticnas.service.searches.tables import CoordinatorRow, EvaluationRow, SearchRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers import repository as workers
 from tests.service.running import running_service
 
@@ -60,7 +60,7 @@ def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
                 ),
             )
         broker = StubBroker()
-        queue, known = Queue(broker, LocalSignals(broker)), KnownSupernets()
+        queue, known = Queue(broker, LocalSignals(broker)), ReportCache()
         settings = running.settings.model_copy(update={"worker_silence_seconds": 3600})
         owners = set()
         first: list[int] = []
@@ -112,7 +112,7 @@ def test_a_coordinator_that_hangs_loses_its_lease_until_it_gets_somewhere(
     broker, thawed, ticks = StubBroker(), threading.Event(), []
     queue = Queue(broker, LocalSignals(broker))
     settings = ServiceSettings(coordinator_lease_seconds=1, tick_seconds=0.01)
-    driving = Coordinator(database, queue, KnownSupernets(), settings, exclusive=False)
+    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=False)
 
     def tick() -> None:
         ticks.append(None)
@@ -148,7 +148,7 @@ def test_the_coordinator_inside_the_server_is_there_though_its_row_has_expired(l
     with service.database.write() as session:
         session.execute(delete(CoordinatorRow))
         assert count_alive(session) == 0
-        present = service.presence(session)
+        present = service.present(session)
     assert present.coordinators == 1
     assert "coordinator" not in (present.lacking() or "")
 
@@ -158,7 +158,7 @@ def test_a_coordinator_inside_the_server_that_hangs_is_named(light_service, monk
     monkeypatch.setattr(Coordinator, "drives", property(lambda _self: False))
     with service.database.write() as session:
         session.execute(delete(CoordinatorRow))
-        assert "start the server anew" in service.presence(session).lacking()
+        assert "start the server anew" in service.present(session).lacking()
 
 
 def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
@@ -176,9 +176,7 @@ def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, m
 
     settings = ServiceSettings(database_url=sqlite_url)
     queue = Queue(broker, LocalSignals(broker))
-    driving = Coordinator(
-        database, queue, KnownSupernets(), settings, exclusive=True, on_loss=on_loss
-    )
+    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=True, on_loss=on_loss)
     for _ in range(5):
         driving.tick()
     database.close()

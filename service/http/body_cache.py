@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Body = TypeVar("Body", str, bytes)
 
 
-class Rendered(Generic[Body]):
+class BodyCache(Generic[Body]):
     """Response bodies by their ETag, which determines their bytes; the latest used are kept.
 
     At most ``limit_bytes`` of them together; one that is larger by itself is not kept.
