@@ -1,4 +1,4 @@
-"""What the endpoints work with: one of each per process."""
+"""The parts of a running service, which endpoints work with: one of each per process."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class LocalBlobs:
     """Files named by the SHA-256 of their content, fanned out over two levels of folders.
 
     A file appears under its name only once it is complete and on disk (fsync, then an atomic
-    rename), so whatever a reader finds is whole. Each process verifies a blob when it first reads
+    rename), so a reader finds only whole files. Each process verifies a blob when it first reads
     it. The folder may be a network share, if that carries locks.
     """
 

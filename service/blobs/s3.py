@@ -105,8 +105,8 @@ class S3Blobs:
     def discard(self, digest: str, before: datetime) -> bool:
         """Delete a blob unless it was stored again since ``before``.
 
-        S3 cannot delete an object on condition of its age, so the collector and whoever stores the
-        same content at that moment settle it between them, each writing before it reads:
+        S3 cannot delete an object on condition of its age, so the collector and a process that
+        stores the same content at that moment settle it between them: each writes before it reads.
 
         - the collector puts a claim on the digest, then looks at the blob's age, then deletes;
         - `store` makes the blob young, then waits until there are no claims, then looks whether

@@ -24,7 +24,7 @@ def draw_history(subject: Subject) -> Figure:
     """
     if not subject.front:
         raise nothing_to_draw("no subnet has been measured yet")
-    # The front's members are there whatever was thinned out, the last gain therefore too.
+    # The front's members are never thinned out, so the last gain is there.
     points = {p.number: p for p in [*subject.measured, *subject.front]}.values()
     ordered = sorted(points, key=lambda point: point.sequence)
     figure, axes = canvas(height=5.0)

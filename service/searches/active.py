@@ -94,7 +94,7 @@ class ToVerify:
     """A front member that is yet to be measured on what the search never saw.
 
     After a failure it is not sent before the moment ``due`` (monotonic seconds). ``adopted`` says
-    that whoever drove the search before may have sent it.
+    that the coordinator before this one may have sent it.
     """
 
     subnet: SubnetConfig
@@ -361,7 +361,7 @@ def objectives_of(
 ) -> Objectives:
     """The objectives of a request whose defaults are filled in.
 
-    A search keeps the reference point that it has ``begun_with``, in whatever version.
+    A search keeps the reference point that it has ``begun_with``, also in a later version.
     """
     assert request.objectives is not None
     maximal = supernet.cost(supernet.space.maximal, max_length)

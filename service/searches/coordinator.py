@@ -1,8 +1,8 @@
 """Drives searches: the one place where proposals meet results.
 
 The database is the truth. Results are taken up and proposals placed in one transaction; messages
-are sent after it commits. Whatever is held in memory is rebuilt from the rows when a search is
-claimed, whenever a transaction fails, and whenever a request has changed the search meanwhile.
+are sent after it commits. The memory of a search is rebuilt from its rows when the search is
+claimed, when a transaction fails, and when a request has changed the search meanwhile.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ ANSWERS_AT_ONCE = 64
 """Answers from the database are recorded in transactions of this size, in turn with results."""
 MESSAGES_PER_WORKER = 2
 MIN_MESSAGES = 4
-"""How many messages may be out: enough that no worker waits, few enough that whatever is sent
-next (another search's batch, or none after a cancel) is not far behind."""
+"""How many messages may be out: enough that no worker waits, few enough that the
+next one (another search's batch, or none after a cancel) is not far behind."""
 
 HANGS_SECONDS = 90.0
 """A coordinator that got nowhere for so long leaves its searches to others: longer than it waits
@@ -168,7 +168,7 @@ class Coordinator:
             pause = self._settings.tick_seconds
             try:
                 self.tick()
-            except Exception as error:  # the thread must outlive whatever went wrong in one tick
+            except Exception as error:  # the thread must outlive what went wrong in one tick
                 away = is_transient(error)
                 pause = self._database_outage.goes_on(summary(error), fault=None if away else error)
             else:
@@ -221,10 +221,10 @@ class Coordinator:
             self._change(active.id, self._keep)
 
     def _keep(self, session: Session, row: SearchRow, active: ActiveSearch) -> None:
-        """Now and then: keep the clock, and send again what nobody seems to be at.
+        """Now and then: keep the clock, and send again what no worker seems to measure.
 
         Dramatiq hands the messages of a dead worker to another, and a wiped queue is noticed by
-        its generation; this is for whatever else can lose a message.
+        its generation. This finds the messages that were lost in any other way.
         """
         transaction.settle(session, row, active)
         overdue = active.overdue(self._settings.evaluation_lease_seconds)
@@ -358,10 +358,10 @@ class Coordinator:
         return workers.preferred_precision(session, silence, known=row.recorded > 0)
 
     def _release(self, search_id: str) -> None:
-        """Let workers evaluate a search that runs, whatever they were told before.
+        """Let workers evaluate a search that runs, also where they were told that it is halted.
 
-        A request says that a search is halted after its transaction: what it says may come after
-        the next request has had the search go on already.
+        A request tells them so after its transaction, and the next request may have resumed the
+        search by then.
         """
         active = self._active.get(search_id)
         if active is not None and active.state == SearchState.RUNNING:

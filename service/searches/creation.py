@@ -1,4 +1,4 @@
-"""Creating a search: everything that can be known to be wrong is refused here, before any work."""
+"""Creating a search: a mistake that can be seen before any work is refused here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KeyOfRequest:
 
     @classmethod
     def of(cls, key: str, body: SearchCreate) -> KeyOfRequest:
-        """The key with the digest of this body, whatever the spelling of its JSON."""
+        """The key with the digest of this body, however its JSON is spelled."""
         return cls(
             key, hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()
         )

@@ -49,7 +49,7 @@ def create_search(
 ) -> SearchRead:
     """Queue a search; it starts within a moment.
 
-    Everything that can be known to be wrong is refused here: a metric that is not the task's, a
+    What can be seen to be wrong is refused here: a metric that is not the task's, a
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
     key = None if idempotency_key is None else KeyOfRequest.of(idempotency_key, body)
@@ -81,7 +81,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     responses=documented("not-found", "illegal-transition"),
 )
 def pause_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
-    """No new evaluation begins; those that workers are at finish. Its clock stands still."""
+    """No new evaluation begins; workers finish the ones they have begun. Its clock stands still."""
     return _read(service, transitions.pause(service, principal, search_id))
 
 

@@ -173,7 +173,7 @@ def mark_resent(
 def mark_running(
     session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
 ) -> None:
-    """A worker has begun these, but for those that are over."""
+    """A worker has begun these; the ones that are over stay as they are."""
     session.execute(
         update(EvaluationRow)
         .where(
@@ -290,7 +290,7 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
 def mark_sent(session: Session, search_id: str, numbers: Collection[int], generation: str) -> None:
     """A message carries these now, in a queue that outlives this process.
 
-    The moment is the database's: whoever drives the search next finds out by it what is overdue.
+    The moment is the database's: the search's next coordinator finds out by it what is overdue.
     """
     session.execute(
         update(EvaluationRow)

@@ -25,10 +25,10 @@ STOP_SECONDS = 1.0
 class Lease:
     """A coordinator's row, alive for ``seconds`` after each renewal, and the searches it claims.
 
-    A search belongs to the coordinator that its row names. Another takes it over once that one's
-    row has expired: by one conditional update, so that only one can. Whoever writes to a search
-    checks in the same transaction that it is still the owner, so a coordinator that was away for
-    too long finds out before it does harm.
+    A search belongs to the coordinator that its row names. Another takes it over once the
+    row of that coordinator has expired: by one conditional update, so that only one can. Each
+    transaction on a search checks that the search still belongs to its coordinator, so one that
+    was away for too long finds out before it does harm.
 
     ``exclusive`` says that there is no other coordinator (the queue is in this process's memory):
     every search is then taken at once, whichever process drove it before. The row is kept alive
@@ -82,10 +82,10 @@ class Lease:
             coordinator_repository.keep_alive(session, row, timedelta(seconds=self._seconds))
 
     def claim(self) -> Mapping[str, int]:
-        """The searches to drive, the oldest first, with the revision of each; those nobody drives
-        are taken.
+        """The searches to drive, the oldest first, with the revision of each.
 
-        Of those that are free, a share for each coordinator alive: the others take theirs.
+        Searches without a coordinator are taken: a share of them, as each coordinator that is alive
+        takes one.
         """
         with self._database.read() as session:
             free = coordinator_repository.free(session, self.id, exclusive=self._exclusive)

@@ -179,8 +179,8 @@ def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
 def _to_verify(
     session: Session, row: SearchRow, active: ActiveSearch
 ) -> dict[int, tuple[SubnetConfig, int]]:
-    """The front members that must be measured once more before the search is over, and how often
-    each was asked for, this time included. Those that a worker declined are to be sent again."""
+    """The front members that must be measured once more before the search is over, each with the
+    number of this attempt. The ones that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
     members = evaluations.unverified(session, row.id)
