@@ -47,7 +47,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
-from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.cli.broker import make_broker
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
@@ -123,7 +123,7 @@ def synthetic_report() -> SupernetReport:
             )
         attentions.append(AttentionShape(layer=layer, width=attention))
     return SupernetReport(
-        method=Method.LONAS,
+        method="lonas",
         model_type="bert",
         num_labels=2,
         label_names=None,

@@ -27,14 +27,14 @@ from torch import nn
 from torch.nn import functional
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.base_model import classifier_for_training
-from elasticnas.supernet.checkpoint.space_file import SpaceFile, elastic_part
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
+from elasticnas.supernet.formats.space_file import SpaceFile
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
@@ -270,7 +270,7 @@ def _new_supernet(
     shape = ModelShape(family, model.config, shapes)
     elastic = elastic_part(space or default_space(shape, rank=settings.lora_rank), shape)
     supernet = Supernet(
-        method=Method.ELASTICNAS,
+        method=ELASTICNAS.name,
         family=family,
         model=model,
         adapters=adapters,

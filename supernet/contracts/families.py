@@ -139,10 +139,10 @@ class FamilyContract:
             yield read_supernet(checkpoint)
 
 
-def padded() -> Batch:
+def padded(vocabulary: int = VOCABULARY) -> Batch:
     """Rows of random tokens, each one token shorter than the one before."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, VOCABULARY, (ROWS, TOKENS), generator=generator)
+    ids = torch.randint(5, vocabulary, (ROWS, TOKENS), generator=generator)
     is_token = torch.arange(TOKENS) < TOKENS - torch.arange(ROWS)[:, None]
     inputs: Inputs = {"input_ids": ids * is_token, "attention_mask": is_token[:, None, None]}
     return Batch(inputs, torch.arange(ROWS))

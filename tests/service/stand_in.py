@@ -32,7 +32,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
-from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.racing import Course, pack, unpack
 from elasticnas.service.blobs import BlobStore
@@ -78,7 +78,7 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
         ]
         attentions.append(AttentionShape(layer=layer, width=attention))
     return SupernetReport(
-        method=Method.LONAS,
+        method="lonas",
         model_type="bert",
         num_labels=num_labels,
         label_names=label_names,
