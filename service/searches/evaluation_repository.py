@@ -196,7 +196,7 @@ def keep_report(session: Session, search_id: str, outcome: SubnetOutcome, worker
 
 
 def decline(session: Session, search_id: str, number: int, attempt: int) -> None:
-    """Note that the message of this attempt was not heeded."""
+    """Note that a worker took the message of this attempt and did not begin it."""
     session.execute(
         update(EvaluationRow)
         .where(_unreported(search_id, number), EvaluationRow.attempt == attempt)
@@ -267,7 +267,7 @@ def count_running(session: Session, search_id: str) -> None:
 
 
 def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
-    """What a worker said of these is no result."""
+    """Drop what a worker said of these: it is no result."""
     session.execute(
         update(EvaluationRow)
         .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
@@ -346,7 +346,7 @@ def last_error(session: Session, search_id: str) -> dict[str, Any] | None:
 
 
 def discard_unfinished(session: Session, search_id: str) -> None:
-    """Delete what a search that has ended will not wait for."""
+    """Delete the unfinished evaluations of a search that has ended."""
     session.execute(
         delete(EvaluationRow).where(
             EvaluationRow.search_id == search_id, EvaluationRow.finished_at.is_(None)
@@ -409,7 +409,7 @@ def leave_front(
 
 
 def best_on_front(session: Session, search_ids: Collection[str]) -> set[str]:
-    """Those of these searches whose best evaluation is on the Pareto front now."""
+    """The searches among these whose best evaluation is on the Pareto front now."""
     return set(
         session.scalars(
             select(SearchRow.id)

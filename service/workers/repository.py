@@ -56,7 +56,7 @@ def able(rows: Sequence[WorkerRow], precision: Precision) -> int:
 
 
 def latest(session: Session, limit: int) -> tuple[Sequence[WorkerRow], datetime]:
-    """The workers heard from last, and the moment, on the clock that they were heard by."""
+    """The workers heard from last, and the present moment of the database's clock."""
     rows = session.scalars(
         select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.name).limit(limit)
     ).all()
