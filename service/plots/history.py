@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elasticnas.service.plots.canvas import BLUE, VERMILION, canvas, titled
-from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
 REFERENCES = 3
