@@ -80,7 +80,7 @@ class SupernetRead(BaseModel):
 
 
 AnySupernet = Annotated[SupernetRead | SupernetPending, Field(discriminator="state")]
-"""A super-network in whatever state."""
+"""A super-network in any state."""
 
 
 class SupernetFromPath(BaseModel):

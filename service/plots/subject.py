@@ -17,7 +17,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
@@ -72,13 +72,13 @@ class Subject:
 
     @classmethod
     def read(
-        cls, session: Session, principal: Principal, known: KnownSupernets, search_id: str
+        cls, session: Session, principal: Principal, reports: ReportCache, search_id: str
     ) -> Subject:
         """The search as it is now, or 404."""
         row = repository.found(session, principal, search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
-        supernet = known.get(session, row.supernet_id)
+        supernet = reports.get(session, row.supernet_id)
         return cls(
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),

@@ -320,7 +320,7 @@ def test_under_a_tight_bound_a_plateau_is_not_met_at_once():
 
 
 def test_what_is_impossible_is_refused_without_a_strategy(monkeypatch):
-    monkeypatch.setattr("elasticnas.search.loop.make_strategy", None)
+    monkeypatch.setattr("elasticnas.search.strategies.make_strategy", None)
 
     def cost_of(subnet: SubnetConfig):
         return cost_report(cost_model(), subnet, 64)

@@ -17,7 +17,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import Database
 from elasticnas.service.searches.active import restore
 from elasticnas.service.searches.tables import SearchRow
-from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 from elasticnas.service.supernets.tables import SupernetRow
 
 STORED = json.loads(
@@ -161,9 +161,9 @@ def before(database_url: str):
     opened.close()
 
 
-def known(database: Database) -> KnownSupernet:
+def known(database: Database) -> ReportedSupernet:
     with database.read() as session:
-        return KnownSupernets().get(session, "s")
+        return ReportCache().get(session, "s")
 
 
 def test_every_cost_is_what_it_was_to_the_last_unit(before: Database):
