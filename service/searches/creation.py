@@ -22,7 +22,7 @@ from elasticnas.service.identity import new_id
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
-from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
@@ -135,8 +135,9 @@ def _resolve(
     _require_metrics(request, task)
     _require_raceable(request)
     verifying = _verifying(session, principal, request, dataset)
-    require_possible(request, reported.space, lambda subnet: reported.cost(subnet, length))
-    objectives = objectives_of(request, reported, length)
+    problem = problem_of(request, reported, length)
+    require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
+    objectives = problem.objectives
     relabelling = Relabelling(
         classes,
         None
