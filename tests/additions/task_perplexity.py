@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,8 +11,9 @@ from torch.nn.functional import cross_entropy
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.measuring.probes import PROBES
+from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.metric import METRICS, Metric, Values
-from elasticnas.tasks.task import TASKS, Labels, Outcomes, Raw, Task
+from elasticnas.tasks.task import TASKS, Head, Labels, LabelsOfDataset, Outcomes, Raw, Task
 
 OUTCOME = np.dtype([("loss", np.float64), ("tokens", np.int64)])
 """The summed loss of a row's tokens, in nats, and how many of them were foretold."""
@@ -33,6 +36,15 @@ class Perplexity(Task):
     metrics = (PERPLEXITY,)
     probe = "token-losses"
     label_type = "int64"
+
+    def read_labels(
+        self, columns: Columns, name: str, _: Sequence[str] | None
+    ) -> tuple[list[int], None]:
+        """Any column will do: the next token is the label."""
+        return [0] * len(columns.values[name]), None
+
+    def fit(self, head: Head, labels: LabelsOfDataset, field: str) -> None:
+        """Whatever the head, it must give logits of every token: the probe finds out."""
 
     def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
         outcomes = np.empty(len(labels), OUTCOME)
