@@ -27,7 +27,7 @@ from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
-from elasticnas.tasks import TASKS, Task
+from elasticnas.tasks import METRICS, TASKS, Task
 from elasticnas.tasks.task import Head, LabelsOfDataset
 
 
@@ -218,7 +218,9 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
     for index, name in enumerate(request.objectives or ()):
         if not is_cost(name) and name not in metrics:
             raise InputError(
-                f"the dataset's task, {task.name}, is not measured by this metric",
+                f"the dataset's task, {task.name}, is not measured by this metric"
+                if name in METRICS
+                else "this is neither a metric nor a cost",
                 field=f"objectives/{index}",
                 value=name,
                 remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
