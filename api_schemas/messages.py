@@ -2,7 +2,7 @@
 
 Each message names the queue and the actor that take it. Work goes out on ``inspections``,
 ``evaluations`` and ``exports``; everything comes back on ``results``. A payload is the JSON of one
-of these models. Delivery is at least once, so whoever takes a message must take it twice gladly.
+of these models. Delivery is at least once, so taking a message a second time must change nothing.
 """
 
 from __future__ import annotations
