@@ -18,7 +18,7 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import FrontChange, Losses, ParetoArchive
 from elasticnas.search.plateau import PlateauWatch
 from elasticnas.search.problem import SearchProblem
-from elasticnas.search.races import Races
+from elasticnas.search.races.rivals import Races
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
