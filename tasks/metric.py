@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from elasticnas.api_schemas.registry import Registry
 
-Values = NDArray[np.float64]
+if TYPE_CHECKING:  # the command line names the metrics, and computes none
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

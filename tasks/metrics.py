@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
+from elasticnas.tasks.metric import METRICS, Metric
 
-from elasticnas.tasks.metric import METRICS, Metric, Values
+if TYPE_CHECKING:
+    from elasticnas.tasks.metric import Values
 
 
 def share_error(values: Values, rows: int) -> Values:
@@ -14,6 +16,8 @@ def share_error(values: Values, rows: int) -> Values:
 
     Half a row is added on each side, so that a perfect score is not taken for certain.
     """
+    import numpy as np
+
     share = (np.clip(values, 0.0, 1.0) * rows + 0.5) / (rows + 1.0)
     return np.asarray(np.sqrt(share * (1.0 - share) / rows))
 
@@ -23,6 +27,8 @@ def correlation_error(values: Values, rows: int) -> Values:
 
     Matthews' coefficient is Pearson's of two binary variables.
     """
+    import numpy as np
+
     unexplained = np.maximum(1.0 - np.clip(values, -1.0, 1.0) ** 2, 1.0 / rows)
     return np.asarray(unexplained / np.sqrt(rows))
 

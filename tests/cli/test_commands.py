@@ -103,7 +103,7 @@ def test_every_command_explains_itself():
 def test_client_commands_import_neither_torch_nor_the_server():
     code = (
         "import sys; sys.modules['fcntl'] = None; import elasticnas.cli.main; "  # Windows has none
-        "print({'torch', 'transformers', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
+        "print({'torch', 'transformers', 'fastapi', 'sqlalchemy', 'numpy'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
