@@ -78,7 +78,7 @@ class SupernetRead(BaseModel):
 
 
 AnySupernet = Annotated[SupernetRead | SupernetPending, Field(discriminator="state")]
-"""A super-network in whatever state."""
+"""A super-network in any state."""
 
 
 class SupernetFromPath(BaseModel):

@@ -32,6 +32,7 @@ import psutil
 from redis import Redis
 from sqlalchemy import func, select, text
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
@@ -166,10 +167,12 @@ def measure_redis(url: str, count: int) -> None:
         item = [SubnetToEvaluate(number=n, subnet=dict(space.maximal)) for n in range(batch)]
         message = EvaluateSubnets(
             search_id="search-capacity",
-            supernet_digest=DIGEST,
-            dataset_digest=DIGEST,
-            task=TEXT_CLASSIFICATION.name,
-            max_length=128,
+            conditions=Conditions(
+                supernet=DIGEST,
+                dataset=DIGEST,
+                task=TEXT_CLASSIFICATION.name,
+                max_length=128,
+            ),
             subnets=tuple(item),
         )
 

@@ -18,8 +18,8 @@ from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, Task
 if TYPE_CHECKING:
     import torch
 
-    from elasticnas.supernet.examples import LabelledTexts
     from elasticnas.supernet.formats.space_file import SpaceFile
+    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import TrainingSettings
 
 
@@ -85,8 +85,8 @@ def train(
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
-    from elasticnas.supernet.examples import LabelledTexts
     from elasticnas.supernet.formats.space_file import read_space
+    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import Sampling, TrainingSettings
     from elasticnas.worker.settings import WorkerSettings
 

@@ -32,10 +32,10 @@ from elasticnas.supernet.checkpoint.base_model import classifier_for_training
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
-from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
 from elasticnas.supernet.formats.space_file import SpaceFile
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 from elasticnas.tasks import TEXT_REGRESSION, Task

@@ -16,7 +16,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
@@ -70,7 +70,7 @@ class Subject:
 
     @classmethod
     def read(
-        cls, session: Session, principal: Principal, known: KnownSupernets, search_id: str
+        cls, session: Session, principal: Principal, reports: ReportCache, search_id: str
     ) -> Subject:
         """The search as it is now, or 404."""
         row = repository.found(session, principal, search_id)
@@ -80,7 +80,7 @@ class Subject:
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),
             max_length=row.max_length,
-            space=known.get(session, row.supernet_id).space,
+            space=reports.get(session, row.supernet_id).space,
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each) for each in light],

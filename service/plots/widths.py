@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from elasticnas.api_schemas.spaces import BLOCKS
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.plots.canvas import canvas, titled
-from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
 MOST_NUMBERED = 24

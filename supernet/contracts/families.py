@@ -25,12 +25,12 @@ from elasticnas.supernet.checkpoint.options import check_options
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY, some_subnets, write_checkpoint
 from elasticnas.supernet.cost_model import cost_model
-from elasticnas.supernet.examples import Batch, Inputs
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
 from elasticnas.supernet.forward.activation import activate, active_layers
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring.examples import Batch, Inputs
 from elasticnas.supernet.supernet import Supernet
 
 ROWS, TOKENS = 4, 11

@@ -15,7 +15,6 @@ from torch import nn
 from torch.func import functional_call
 
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.examples import Inputs
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.blocks import (
     BlockParts,
@@ -25,6 +24,7 @@ from elasticnas.supernet.forward.blocks import (
     tapped,
     with_branch,
 )
+from elasticnas.supernet.measuring.examples import Inputs
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join
 from elasticnas.supernet.supernet import LoraAdapter, Supernet
 

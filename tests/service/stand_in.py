@@ -37,7 +37,7 @@ from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.racing import Course, pack, unpack
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.signals import Signals
-from elasticnas.supernet.racing import Measured
+from elasticnas.supernet.measuring.measure import Measured
 from elasticnas.worker.intake import Intake
 from tests.search.crowd import hits, seed_of
 
@@ -237,7 +237,7 @@ class StandInWorker:
             return
         numbers = tuple(item.number for item in message.subnets)
         self.batches.append(len(numbers))
-        self.splits.append(message.split)
+        self.splits.append(message.conditions.split)
         self.send(SubnetsStarted(search_id=message.search_id, worker=NAME, numbers=numbers))
         if not self.open.wait(timeout=20):
             return
@@ -264,7 +264,7 @@ class StandInWorker:
                     attempt=item.attempt,
                     precision=None
                     if self.does_not_say
-                    else (self.measures_in or message.precision),
+                    else (self.measures_in or message.conditions.precision),
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
@@ -309,7 +309,9 @@ class StandInWorker:
                 search_id=message.search_id,
                 numbers=tuple(item.number for item in message.subnets),
                 attempt=message.subnets[0].attempt,
-                precision=None if self.does_not_say else (self.measures_in or message.precision),
+                precision=None
+                if self.does_not_say
+                else (self.measures_in or message.conditions.precision),
                 verified=None if self.verification_problem else tuple(found),
                 problem=self.verification_problem,
             )

@@ -11,9 +11,8 @@ import torch
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import LabelledTexts, tokenize
 from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training import (
     STATE_FILE,
@@ -24,6 +23,7 @@ from elasticnas.supernet.training import (
     train,
 )
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 

@@ -1,1 +1,1 @@
-"""A search's events as they happen, and those that a client has missed."""
+"""A search's events as they happen, and the ones that a client has missed."""

@@ -78,9 +78,9 @@ def search_events(
 ) -> Response:
     """Server-sent events: `progress` (no id, at most two a second), `state` and `front` (kept).
 
-    Begins with the progress. With the id of an event, those after it are replayed; without one,
-    the stream carries on from now. Ends with the search's final `state`; who then reconnects with
-    that event's id is answered 204.
+    The stream begins with the progress. With the id of an event it replays the events after that
+    one; without an id it goes on from now. It ends with the search's final `state`; a client that
+    reconnects with the id of that event is answered 204.
     """
     with service.database.read() as session:
         seen = snapshots(session, [search_id], principal).get(search_id)
