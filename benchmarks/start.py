@@ -2,10 +2,11 @@
 
     python -m benchmarks.start
 
-Each is started several times, one after the other; the best and the median are printed, in seconds:
-of the clock, and of the processor, which is what they take on a core that has nothing else to do. A server has an empty data folder the
-first time, so that it makes its database, and finds it again from then on. While its worker loads,
-it is asked for ``/readyz`` all the time: the longest answer is what a client may have to wait.
+Each is started several times, one after the other; the best and the median are printed, in seconds.
+Those of the processor are what a start takes on a core that has nothing else to do. A server has an
+empty data folder the first time, so that it makes its database, and finds it again from then on.
+While its worker loads, it is asked for ``/readyz`` all the time: the longest answer is what a
+client may have to wait.
 """
 
 from __future__ import annotations

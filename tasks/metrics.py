@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from elasticnas.tasks.metric import METRICS, Metric
+import numpy as np
 
-if TYPE_CHECKING:
-    from elasticnas.tasks.metric import Values
+from elasticnas.tasks.metric import METRICS, Metric, Values
 
 
 def share_error(values: Values, rows: int) -> Values:
@@ -16,8 +14,6 @@ def share_error(values: Values, rows: int) -> Values:
 
     Half a row is added on each side, so that a perfect score is not taken for certain.
     """
-    import numpy as np
-
     share = (np.clip(values, 0.0, 1.0) * rows + 0.5) / (rows + 1.0)
     return np.asarray(np.sqrt(share * (1.0 - share) / rows))
 
@@ -27,8 +23,6 @@ def correlation_error(values: Values, rows: int) -> Values:
 
     Matthews' coefficient is Pearson's of two binary variables.
     """
-    import numpy as np
-
     unexplained = np.maximum(1.0 - np.clip(values, -1.0, 1.0) ** 2, 1.0 / rows)
     return np.asarray(unexplained / np.sqrt(rows))
 
