@@ -37,7 +37,7 @@ from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
@@ -120,7 +120,7 @@ def _record(service: Service, search_id: str, count: int) -> None:
         row = session.get_one(SearchRow, search_id)
         known = service.reports.get(session, row.supernet_id)
         request = SearchCreate.model_validate(row.request)
-        objectives = objectives_of(request, known, row.max_length)
+        objectives = problem_of(request, known, row.max_length).objectives
         archive = ParetoArchive(objectives.reference)
         moment = now()
         for first in range(0, count, AT_ONCE):

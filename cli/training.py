@@ -82,12 +82,12 @@ def train(
     demand_extras("worker")
     from elasticnas.api_schemas.registry import load_plugins
     from elasticnas.cli.configuration import Configuration
-    from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.formats.space_file import read_space
     from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.training import Sampling, TrainingSettings
+    from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
     load_plugins(Configuration.find().read(ProcessSettings).plugins)

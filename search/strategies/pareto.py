@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from elasticnas.api_schemas.strategies import ParetoSettings
 from elasticnas.search import evolution
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.improvement import expected_improvement
 from elasticnas.search.pareto import Losses, non_dominated
 from elasticnas.search.problem import SearchProblem
@@ -44,7 +44,7 @@ class ParetoStrategy:
     improvement). A fixed share of proposals explores.
 
     A plan is made for a block of numbers at a time, from what had been told when the first of them
-    began, so a rebuilt strategy makes the same plans, and only those that it still needs.
+    began, so a rebuilt strategy makes the same plans, and only the plans that it still needs.
     """
 
     def __init__(self, settings: ParetoSettings, problem: SearchProblem, *, seed: int) -> None:

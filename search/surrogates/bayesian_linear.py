@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import BayesianRidge
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.surrogates.features import Encoding, Features
 from elasticnas.search.surrogates.protocol import Vector
 from elasticnas.search.surrogates.subsample import spread_and_latest

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.racing import GivenUp
 from elasticnas.api_schemas.searches import SearchCreate, is_cost
+from elasticnas.api_schemas.spaces import Presence
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
@@ -53,6 +54,7 @@ class Subject:
     request: SearchCreate
     max_length: int
     space: SearchSpace
+    presences: Sequence[Presence]
     evaluated: int
     hypervolume: float
     measured: Sequence[Measured] = field(repr=False)
@@ -76,11 +78,13 @@ class Subject:
         row = repository.found(session, principal, search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
+        supernet = reports.get(session, row.supernet_id)
         return cls(
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),
             max_length=row.max_length,
-            space=reports.get(session, row.supernet_id).space,
+            space=supernet.space,
+            presences=supernet.report.presences,
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each) for each in light],

@@ -270,7 +270,7 @@ def restore(
     ``before`` still knows of it: the same search as this process drove it until now.
     """
     request = SearchCreate.model_validate(row.request)
-    objectives = objectives_of(request, supernet, row.max_length, row.reference_point)
+    objectives = problem_of(request, supernet, row.max_length, row.reference_point).objectives
     rows = evaluations.of_search(session, row.id, with_hits=request.racing is not None)
     dataset = datasets.by_id(session, row.dataset_id)
     subnets = {each.number: supernet.space.decode(each.choices) for each in rows}
@@ -337,22 +337,18 @@ def _batch(
     return Batch(row.sent_generation, sent(row.sent_at)) if row.sent_generation else None
 
 
-def objectives_of(
+def problem_of(
     request: SearchCreate,
     supernet: ReportedSupernet,
     max_length: int,
     begun_with: Mapping[str, float] | None = None,
-) -> Objectives:
-    """The objectives of a request whose defaults are filled in.
+) -> SearchProblem:
+    """What a request asks, whose defaults are filled in.
 
     A search keeps the reference point that it has ``begun_with``, also in a later version.
     """
     assert request.objectives is not None
     maximal = supernet.cost(supernet.space.maximal, max_length)
     objectives = Objectives(tuple(request.objectives), maximal, begun_with)
-    if begun_with is not None:
-        return objectives
     model = supernet.report.cost_model
-    return SearchProblem(
-        supernet.space, model, max_length, objectives, request.constraints
-    ).objectives
+    return SearchProblem(supernet.space, model, max_length, objectives, request.constraints)
