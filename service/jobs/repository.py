@@ -1,0 +1,113 @@
+"""All SQL about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import Select, and_, or_, select
+from sqlalchemy.orm import Session
+
+from elasticnas.api_schemas.jobs import JobKind, JobState
+from elasticnas.service.http.paging import newest_page
+from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
+from elasticnas.service.principal import Principal
+
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+
+
+def readable(principal: Principal) -> Select[tuple[JobRow]]:
+    """The jobs that a principal may read: what every request about jobs begins with."""
+    return select(JobRow).where(principal.may_read(JobRow))
+
+
+def page(
+    session: Session,
+    principal: Principal,
+    *,
+    state: JobState | None,
+    kind: JobKind | None,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[JobRow], str | None]:
+    """Jobs, the newest first."""
+    query = readable(principal)
+    if state is not None:
+        query = query.where(JobRow.state == state)
+    if kind is not None:
+        query = query.where(JobRow.kind == kind)
+    return newest_page(
+        session, query, JobRow.created_at, JobRow.id, limit=limit, cursor=cursor
+    )
+
+
+def find(session: Session, principal: Principal, job_id: str) -> JobRow | None:
+    """One job, if the principal may read it."""
+    return session.scalars(readable(principal).where(JobRow.id == job_id)).one_or_none()
+
+
+def locked(session: Session, job_id: str) -> JobRow | None:
+    """The job, held by this transaction until it ends: changes to one job take turns."""
+    return session.scalars(
+        select(JobRow).where(JobRow.id == job_id).with_for_update()
+    ).one_or_none()
+
+
+def steps(session: Session, job_ids: Collection[str]) -> dict[str, list[StepRow]]:
+    """The steps of each of these jobs, in order."""
+    found: dict[str, list[StepRow]] = {job_id: [] for job_id in job_ids}
+    rows = session.scalars(
+        select(StepRow).where(StepRow.job_id.in_(job_ids)).order_by(StepRow.position)
+    )
+    for row in rows:
+        found[row.job_id].append(row)
+    return found
+
+
+def step(session: Session, job: JobRow) -> StepRow:
+    """The step that a job is at."""
+    return session.get_one(StepRow, (job.id, job.position))
+
+
+def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
+    """Every job that goes on by itself with the step that it is at, the oldest first."""
+    at = and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
+    rows = session.execute(
+        select(JobRow, StepRow)
+        .join(StepRow, at)
+        .where(JobRow.state.in_(UNFINISHED))
+        .order_by(JobRow.created_at, JobRow.id)
+    )
+    return [(job, step) for job, step in rows]
+
+
+def manifests(session: Session) -> set[str]:
+    """The manifest digests of all that jobs begin with, have saved and have left."""
+    found = set(session.scalars(select(JobRow.base_digest)))
+    for saved, output in session.execute(select(StepRow.saved, StepRow.output)):
+        found |= {saved, output} - {None}
+    return found
+
+
+def job_using(session: Session, dataset_id: str) -> str | None:
+    """The id of a job that refers to the dataset, if there is one."""
+    return session.scalars(
+        select(JobRow.id).where(JobRow.dataset_id == dataset_id).limit(1)
+    ).first()
+
+
+def events_after(
+    session: Session, numbers: Mapping[str, int], *, limit: int
+) -> Sequence[JobEventRow]:
+    """At most ``limit`` events of several jobs, of each those beyond the number given."""
+    if not numbers:
+        return []
+    beyond = (
+        and_(JobEventRow.job_id == job_id, JobEventRow.number > number)
+        for job_id, number in numbers.items()
+    )
+    return session.scalars(
+        select(JobEventRow)
+        .where(or_(*beyond))
+        .order_by(JobEventRow.job_id, JobEventRow.number)
+        .limit(limit)
+    ).all()
