@@ -1,8 +1,9 @@
 """Messages between the service and its workers.
 
 Each message names the queue and the actor that take it. Work goes out on ``inspections``,
-``evaluations``, ``exports`` and ``jobs``; everything comes back on ``results``. A payload is the JSON of one
-of these models. Delivery is at least once, so whoever takes a message must take it twice gladly.
+``evaluations``, ``exports`` and ``jobs``; everything comes back on ``results``. A payload is the
+JSON of one of these models. Delivery is at least once, so whoever takes a message must take it
+twice gladly.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ class Presence:
     coordinators: int
     workers: Sequence[WorkerRow]
 
-    def lacking(self, precision: Precision | None = None) -> str | None:
-        """What must be started before anything is read or measured, in words; None when nothing.
+    def lacking(self, precision: Precision | None = None, *, queue: str) -> str | None:
+        """What must be there before a message of a ``queue`` is taken, in words; None when nothing
+        lacks.
 
         Measurements need a worker of their ``precision``.
         """
@@ -40,7 +41,12 @@ class Presence:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
         if not self.workers:
             return "a worker: none is alive; start `elasticnas worker`"
-        if precision is None or workers.able(self.workers, precision):
+        if not (takers := workers.taking(self.workers, queue)):
+            return (
+                f"a worker that takes {queue}: those that are alive do not, or are at a step of a "
+                f"job; start one with `elasticnas worker --take {queue}`"
+            )
+        if precision is None or workers.able(takers, precision):
             return None
         if all(worker.precisions is None for worker in self.workers):
             return (

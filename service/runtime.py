@@ -13,8 +13,8 @@ from elasticnas.service.database import Database
 from elasticnas.service.queue import Queue
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.rendered import Rendered
-from elasticnas.service.searches.streaming.watcher import SearchWatcher
 from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.streaming.watcher import Watcher
 from elasticnas.service.supernets.known import KnownSupernets
 
 
@@ -28,7 +28,8 @@ class Service:
     queue: Queue
     known: KnownSupernets
     coordinator: Coordinator | None
-    watcher: SearchWatcher
+    watcher: Watcher
+    job_watcher: Watcher
     fronts: Rendered[str] = field(default_factory=lambda: Rendered(limit_bytes=64 * 2**20))
     pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(limit_bytes=16 * 2**20))
 

@@ -71,9 +71,9 @@ def resend_exports(service: Service) -> None:
         pending = repository.pending(session)
     if not pending:
         return
-    generation = service.queue.lasting_generation()
+    generation = service.queue.generation()
     for row in pending:
-        if generation is None or row.sent_generation != generation:
+        if row.sent_generation != generation:
             with service.database.write() as session:
                 message = _ask_again(session, service, row.id)
             if message is not None:
@@ -92,9 +92,9 @@ def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubn
 def _send(service: Service, message: ExportSubnet) -> None:
     """Raises `QueueUnavailableError`."""
     service.queue.send(message)
-    if (generation := service.queue.lasting_generation()) is not None:
-        with service.database.write() as session:
-            repository.mark_sent(session, message.export_id, generation)
+    generation = service.queue.generation()
+    with service.database.write() as session:
+        repository.mark_sent(session, message.export_id, generation)
 
 
 def _settled(

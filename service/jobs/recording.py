@@ -110,7 +110,6 @@ def _register(session: Session, job: JobRow, report: StepReported) -> str:
     assert report.size_bytes is not None
     row = SupernetRow(
         id=new_id("supernet"),
-        owner=job.owner,
         name=job.name,
         state=SupernetState.READING,
         digest=report.output,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState
+from elasticnas.api_schemas.messages import RunStep
 from elasticnas.service.http.paging import newest_page
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.principal import Principal
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+_WITH_STEP = select(JobRow, StepRow).join(
+    StepRow, and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
+)
 
 
-def readable(principal: Principal) -> Select[tuple[JobRow]]:
+def readable(principal: Principal) -> Select[JobRow]:
     """The jobs that a principal may read: what every request about jobs begins with."""
     return select(JobRow).where(principal.may_read(JobRow))
 
@@ -35,9 +39,7 @@ def page(
         query = query.where(JobRow.state == state)
     if kind is not None:
         query = query.where(JobRow.kind == kind)
-    return newest_page(
-        session, query, JobRow.created_at, JobRow.id, limit=limit, cursor=cursor
-    )
+    return newest_page(session, query, JobRow.created_at, JobRow.id, limit=limit, cursor=cursor)
 
 
 def find(session: Session, principal: Principal, job_id: str) -> JobRow | None:
@@ -47,9 +49,8 @@ def find(session: Session, principal: Principal, job_id: str) -> JobRow | None:
 
 def locked(session: Session, job_id: str) -> JobRow | None:
     """The job, held by this transaction until it ends: changes to one job take turns."""
-    return session.scalars(
-        select(JobRow).where(JobRow.id == job_id).with_for_update()
-    ).one_or_none()
+    query = select(JobRow).where(JobRow.id == job_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def steps(session: Session, job_ids: Collection[str]) -> dict[str, list[StepRow]]:
@@ -70,29 +71,39 @@ def step(session: Session, job: JobRow) -> StepRow:
 
 def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
     """Every job that goes on by itself with the step that it is at, the oldest first."""
-    at = and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
-    rows = session.execute(
-        select(JobRow, StepRow)
-        .join(StepRow, at)
-        .where(JobRow.state.in_(UNFINISHED))
-        .order_by(JobRow.created_at, JobRow.id)
+    query = _WITH_STEP.where(JobRow.state.in_(UNFINISHED)).order_by(JobRow.created_at, JobRow.id)
+    return [(job, step) for job, step in session.execute(query)]
+
+
+def with_steps(session: Session, job_ids: Collection[str]) -> Sequence[tuple[JobRow, StepRow]]:
+    """These jobs, each with the step that it is at."""
+    return [(job, step) for job, step in session.execute(_WITH_STEP.where(JobRow.id.in_(job_ids)))]
+
+
+def mark_sent(session: Session, message: RunStep, generation: str) -> None:
+    """A message carries this attempt now, in this generation of the queue."""
+    session.execute(
+        update(StepRow)
+        .where(
+            StepRow.job_id == message.job_id,
+            StepRow.position == message.position,
+            StepRow.attempt == message.attempt,
+        )
+        .values(sent_generation=generation)
     )
-    return [(job, step) for job, step in rows]
 
 
 def manifests(session: Session) -> set[str]:
-    """The manifest digests of all that jobs begin with, have saved and have left."""
-    found = set(session.scalars(select(JobRow.base_digest)))
-    for saved, output in session.execute(select(StepRow.saved, StepRow.output)):
-        found |= {saved, output} - {None}
-    return found
+    """The manifest digests of what jobs begin with, have saved and have left.
 
-
-def job_using(session: Session, dataset_id: str) -> str | None:
-    """The id of a job that refers to the dataset, if there is one."""
-    return session.scalars(
-        select(JobRow.id).where(JobRow.dataset_id == dataset_id).limit(1)
-    ).first()
+    What a completed job made is a super-network's; nothing else of it is needed any more.
+    """
+    rows = session.execute(
+        select(JobRow.base_digest, StepRow.saved, StepRow.output)
+        .join(StepRow, StepRow.job_id == JobRow.id)
+        .where(JobRow.state != JobState.COMPLETED)
+    )
+    return {digest for row in rows for digest in row if digest is not None}
 
 
 def events_after(

@@ -103,7 +103,7 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
             assert workers.alive(session, timedelta(seconds=0)) == []
 
 
-def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
+def test_errands_are_run_again_when_they_fail(sqlite_url, monkeypatch):
     """And what fails in it keeps no search from going on."""
     monkeypatch.setattr("elasticnas.service.searches.coordinator.GLANCE_SECONDS", -1.0)
     database = Database(sqlite_url)
@@ -111,7 +111,7 @@ def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, m
     broker, failures = StubBroker(), [QueueUnavailableError("away"), ValueError("a fault")]
     asked = []
 
-    def on_loss() -> None:
+    def errands() -> None:
         asked.append(len(failures))
         if failures:
             raise failures.pop()
@@ -119,9 +119,9 @@ def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, m
     settings = ServiceSettings(database_url=sqlite_url)
     queue = Queue(broker, LocalSignals(broker))
     driving = Coordinator(
-        database, queue, KnownSupernets(), settings, exclusive=True, on_loss=on_loss
+        database, queue, KnownSupernets(), settings, exclusive=True, errands=errands
     )
     for _ in range(5):
         driving.tick()
     database.close()
-    assert asked == [2, 1, 0]
+    assert asked == [2, 1, 0, 0, 0]
