@@ -67,19 +67,28 @@ class Registry(Generic[Value]):
         return tuple(self._values.values())
 
 
+_plugins: dict[str, None] = {}
+
+
 def load_plugins(modules: Sequence[str]) -> None:
     """Import the modules that register what does not come with ElasticNAS.
 
     Raises:
-        InputError: one of them cannot be imported.
+        InputError: one of them cannot be imported, or what it registers has a name that is taken.
     """
     for module in modules:
         try:
             import_module(module)
-        except ImportError as error:
+        except Exception as error:  # whatever a module of somebody else's raises
             raise InputError(
-                f"this module cannot be imported: {error}",
+                f"this module cannot be imported: {error or type(error).__name__}",
                 field="plugins",
                 value=module,
                 remedy="install its package into this environment, or take it out of the setting",
             ) from error
+        _plugins[module] = None
+
+
+def loaded_plugins() -> tuple[str, ...]:
+    """The modules that this process has loaded; one that it starts loads them, too."""
+    return tuple(_plugins)

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 
 from tests.backing import PostgresServer, RedisServer
@@ -85,7 +85,7 @@ async def poll(
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
-async def listen(http: httpx.AsyncClient, search: str, until: float, seen: Seen) -> None:
+async def listen(http: httpx2.AsyncClient, search: str, until: float, seen: Seen) -> None:
     """One event stream."""
     async with http.stream("GET", f"/v1/searches/{search}/events", timeout=None) as answer:
         assert answer.status_code == 200, answer.status_code
@@ -101,7 +101,7 @@ async def load(host: str, port: int, searches: list[str], options: argparse.Name
     """All clients at once, for so many seconds."""
     seen = Seen()
     every = options.clients / options.rate
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as http:
         since = time.perf_counter() + WARM_UP_SECONDS
         until = since + options.seconds
         clients = [

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.backing import PostgresServer, RedisServer
 from tests.end_to_end.cluster import Cluster, Process
@@ -57,7 +57,7 @@ class Soak:
     requests: int = 0
     failovers: int = 0
 
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """A request, to another server when one is away, as behind a load balancer."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
@@ -67,7 +67,7 @@ class Soak:
                 answer = server.client.request(method, path, **options)
                 if answer.status_code < 500:
                     return answer
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             self.failovers += 1
             if time.monotonic() > deadline:

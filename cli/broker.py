@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli.configuration import masked
+from elasticnas.client.passwords import masked
 from elasticnas.service.signals import LocalSignals, RedisSignals, Signals
 
 MAINTENANCE_ALWAYS = 1_000_000

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.client.passwords import masked
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.worker.settings import WorkerSettings
 
@@ -33,8 +33,6 @@ VARIABLE = "ELASTICNAS_CONFIG"
 DEFAULT_FILE = Path("elasticnas.toml")
 PREFIX = "ELASTICNAS_"
 WORKER_TABLE = "worker"
-URL_PASSWORD = re.compile(r"(?<=://)([^:/?#@]*):.*@")
-QUERY_PASSWORD = re.compile(r"(?<=[?&])(password|sslpassword)=[^&]*")
 
 
 class Origin(StrEnum):
@@ -172,12 +170,6 @@ def read_worker_settings(
 def variable(kind: type[BaseSettings], name: str) -> str:
     """The environment variable of a field."""
     return f"{kind.model_config.get('env_prefix', '')}{name}".upper()
-
-
-def masked(text: str) -> str:
-    """A value for people to see: whatever looks like a URL is shown without its password."""
-    text = URL_PASSWORD.sub(r"\1:***@", text)
-    return QUERY_PASSWORD.sub(r"\1=***", text)
 
 
 def _key(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli.client import DEFAULT_SERVER, Client
 from elasticnas.cli.failures import BAD_INPUT
+from elasticnas.client import DEFAULT_SERVER, Client
 
 
 def _connect(url: str) -> Client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.searches import FrontEvent, ProgressEvent, SearchEventKind, StateEvent
-from elasticnas.cli.event_stream import SearchEvent
+from elasticnas.client import SearchEvent
 
 
 def event_line(event: SearchEvent) -> str:

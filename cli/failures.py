@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli.client import ServerProblemError, ServerUnreachableError
+from elasticnas.client import ServerProblemError, ServerUnreachableError
 
 BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED = 2, 1, 130, 141
 """Exit codes. The last two are those of a shell: 128 and the number of the signal."""

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
-from elasticnas.cli.client import Client
 from elasticnas.cli.front_table import front_table
+from elasticnas.client import Client
 
 POLL_SECONDS = 0.5
 ROWS = 12

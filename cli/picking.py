@@ -15,11 +15,11 @@ from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.weights import WeightsFormat
 from elasticnas.cli.bounds import Bounds, closest, with_bounds
-from elasticnas.cli.client import ServerUnreachableError
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.front_table import front_table
 from elasticnas.cli.output import AsJson, err, out, print_json
 from elasticnas.cli.searches import SearchId
+from elasticnas.client import ServerUnreachableError
 
 
 @with_bounds

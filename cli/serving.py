@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.registry import load_plugins
 from elasticnas.cli.broker import make_broker
-from elasticnas.cli.configuration import Configuration, masked, read_worker_settings
+from elasticnas.cli.configuration import Configuration, read_worker_settings
 from elasticnas.cli.failures import ProcessDiedError, Tracebacks
 from elasticnas.cli.stopping import Deadline
+from elasticnas.client.passwords import masked
 from elasticnas.service.blobs import BlobSettings, make_blobs
 from elasticnas.service.settings import ProcessSettings, ServiceSettings
 
@@ -130,6 +132,7 @@ def serve(
     # was asked for is a success.
     signal.signal(signal.SIGTERM, _end_well)
     _demand_folder(settings.data_dir)
+    load_plugins(settings.plugins)
     with _open_to_us(settings, address=_address(host, port)) as settings:
         _demand_port(host, port)
         _serve(configuration, settings, host, port, {"device": device, "dtype": dtype})
@@ -215,6 +218,7 @@ def coordinate(
     _demand(settings.redis_url, "redis_url", "where the servers and workers have their queue")
     _demand(settings.database_url, "database_url", "the database of the servers")
     _demand_folder(settings.data_dir)
+    load_plugins(settings.plugins)
     with _open_to_us(settings) as settings:
         _coordinate(settings)
 
@@ -268,6 +272,7 @@ def work(
         configuration, storage.data_dir, {"device": device, "dtype": dtype}
     )
     _demand_folder(storage.data_dir)
+    load_plugins(process.plugins)
     if storage.blobs_url is None:
         from elasticnas.service.database_lock import demand_shared
 
@@ -493,7 +498,7 @@ def _log_to_stderr() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     Tracebacks.in_log = True  # standard error is the log, where they are looked for
-    for noisy in ("httpx", "alembic.runtime", "uvicorn.access"):
+    for noisy in ("httpx2", "alembic.runtime", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

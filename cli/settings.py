@@ -7,8 +7,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from pydantic_settings import BaseSettings
 
-from elasticnas.cli.configuration import Configuration, masked, read_worker_settings, variable
+from elasticnas.cli.configuration import Configuration, read_worker_settings, variable
 from elasticnas.cli.output import AsJson, json_text, out, table
+from elasticnas.client.passwords import masked
 from elasticnas.service.blobs.settings import BlobSettings
 from elasticnas.service.settings import ProcessSettings, ServiceSettings
 

@@ -78,13 +78,17 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
+    from elasticnas.api_schemas.registry import load_plugins
+    from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
+    from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.checkpoint.space_file import read_space
     from elasticnas.supernet.examples import LabelledTexts
     from elasticnas.supernet.training import Sampling, TrainingSettings
     from elasticnas.worker.settings import WorkerSettings
 
+    load_plugins(Configuration.find().read(ProcessSettings).plugins)
     rows = read_rows(
         data,
         task=task,

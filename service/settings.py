@@ -26,6 +26,11 @@ class ProcessSettings(BaseSettings):
         description="where the queue is, redis://:password@host:6379/0; None is a queue in the "
         "memory of a server that works alone",
     )
+    plugins: list[str] = Field(
+        default_factory=list,
+        description="modules that each process imports as it starts: they register families, "
+        "formats, tasks, strategies and recipes that do not come with ElasticNAS",
+    )
     alive_file: Path | None = Field(
         default=None,
         description="a file that a coordinator or worker touches every few seconds while it "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
+import httpx2
 import pytest
 
 from tests.backing import free_port
@@ -57,9 +57,9 @@ class S3Server(ABC):
         while True:
             assert self.process.poll() is None, f"{type(self).__name__}'s server ended"
             try:
-                if httpx.get(f"{self.url}{self.answers}").status_code == 200:
+                if httpx2.get(f"{self.url}{self.answers}").status_code == 200:
                     return self
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             assert time.monotonic() < deadline, f"{type(self).__name__}'s server does not answer"
             time.sleep(0.05)
@@ -96,7 +96,7 @@ class Moto(S3Server):
     def demand_known_credentials(self, *, demand: bool) -> None:
         """Whether requests with unknown credentials are refused from now on."""
         free = b"0" if demand else b"inf"
-        httpx.post(f"{self.url}/moto-api/reset-auth", content=free).raise_for_status()
+        httpx2.post(f"{self.url}/moto-api/reset-auth", content=free).raise_for_status()
 
 
 class SeaweedFS(S3Server):

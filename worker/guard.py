@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.worker.problems import fault, is_out_of_memory
-from elasticnas.worker.warm import WarmDataset
+from elasticnas.worker.failures import fault, is_out_of_memory
+from elasticnas.worker.model_cache import CachedDataset
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Guard:
     def measure(
         self,
         work: Callable[[Callable[[], bool], bool], Found],
-        dataset: WarmDataset,
+        dataset: CachedDataset,
         *,
         share: bool,
         limit_seconds: float,

@@ -22,6 +22,7 @@ from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import Hits, Racing, Rival
+from elasticnas.api_schemas.registry import load_plugins, loaded_plugins
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.verification import RowSplit, Verified
 from elasticnas.search.racing import Course
@@ -30,10 +31,10 @@ from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.prefixes import PrefixCache
 from elasticnas.supernet.racing import Measured, measure
 from elasticnas.supernet.verification import Verification
+from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
-from elasticnas.worker.problems import TRACEBACK_CHARACTERS, as_problem, fault
+from elasticnas.worker.model_cache import CachedDataset, dtype_of
 from elasticnas.worker.rows import read_rows
-from elasticnas.worker.warm import WarmDataset, dtype_of
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
@@ -86,7 +87,9 @@ def measure_apart(
     ours, theirs = spawning.Pipe(duplex=False)
     limit = measurement.limit_seconds * (2 if measurement.verifies else 1)
     with tempfile.NamedTemporaryFile(mode="r", suffix=".traceback") as last_words:
-        process = spawning.Process(target=_measure, args=(measurement, theirs, last_words.name))
+        process = spawning.Process(
+            target=_measure, args=(loaded_plugins(), measurement, theirs, last_words.name)
+        )
         process.start()
         theirs.close()
         is_loaded = False
@@ -158,12 +161,15 @@ def _end(process: SpawnProcess) -> None:
     process.join()
 
 
-def _measure(measurement: Measurement, answer: Connection, last_words: str) -> None:
+def _measure(
+    plugins: tuple[str, ...], measurement: Measurement, answer: Connection, last_words: str
+) -> None:
     os.setsid()  # a group of its own, which can be killed as one
     threading.Thread(target=_follow_parent, daemon=True).start()
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
         try:
+            load_plugins(plugins)
             work = loaded(measurement)
             answer.send(LOADED)
             answer.send(work())
@@ -193,7 +199,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
     supernet = read.to(torch.device(measurement.device), dtype_of(measurement.precision))
     subnet = supernet.space.subnet(measurement.subnet)
     course = Course.laid_by(measurement.pilots)
-    dataset = WarmDataset(
+    dataset = CachedDataset(
         supernet, examples, measurement.token_budget, PrefixCache(limit_bytes=0), course
     )
 

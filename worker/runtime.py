@@ -14,14 +14,19 @@ import dramatiq
 import torch
 
 from elasticnas.api_schemas.messages import WorkerAlive
-from elasticnas.worker.actors import Actors, Compute, ShuttingDownError
+from elasticnas.worker import handlers  # noqa: F401 - registers them
 from elasticnas.worker.blobs import BlobStore, sweep
+from elasticnas.worker.broker_errors import BROKER_ERRORS
 from elasticnas.worker.calibration import Calibration, thread_counts
+from elasticnas.worker.compute import Compute
+from elasticnas.worker.deliveries import Deliveries
+from elasticnas.worker.guard import Guard
+from elasticnas.worker.handler import Tools, handle
 from elasticnas.worker.intake import Intake, Taken
+from elasticnas.worker.model_cache import ModelCache
+from elasticnas.worker.outbox import Outbox, ShuttingDownError
 from elasticnas.worker.settings import WorkerSettings
 from elasticnas.worker.signals import WorkSignals
-from elasticnas.worker.unreachable import UNREACHABLE
-from elasticnas.worker.warm import WarmModels
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +70,7 @@ class WorkerRuntime:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{self._compute.device}"
         self._stopping = threading.Event()
         self._stuck = False
-        self._models = WarmModels(
+        self._models = ModelCache(
             blobs,
             settings.cache_dir / "checkpoints",
             device=self._compute.device,
@@ -75,15 +80,17 @@ class WorkerRuntime:
             prefix_bytes=settings.prefix_bytes(),
             calibration=Calibration(thread_counts()) if settings.calibrates() else None,
         )
-        self._actors = Actors(
-            broker,
-            signals,
-            blobs,
-            self._models,
-            self._compute,
+        self._outbox = Outbox(broker, self._stopping)
+        self._tools = Tools(
             worker=self.name,
+            blobs=blobs,
+            signals=signals,
+            models=self._models,
+            compute=self._compute,
+            guard=Guard(self._models.give_up_prefixes, self._models.keep_used),
+            send=self._outbox.send,
             scratch=settings.cache_dir / "exports",
-            stopping=self._stopping,
+            deliveries=Deliveries(signals),
         )
         self._intake = Intake(
             broker,
@@ -126,7 +133,7 @@ class WorkerRuntime:
             return
         self._work.join()
         try:
-            self._actors.send(self._alive(stopping=True))
+            self._outbox.send(self._alive(stopping=True))
         except ShuttingDownError:
             log.warning("the message broker was not told that worker %s leaves", self.name)
 
@@ -137,7 +144,7 @@ class WorkerRuntime:
         while not self._stopping.is_set():
             try:
                 taken = self._intake.take()
-            except UNREACHABLE as error:
+            except BROKER_ERRORS as error:
                 log.warning("the message broker does not answer: %s", error)
                 self._stopping.wait(RECONNECT_SECONDS)
                 continue
@@ -151,7 +158,8 @@ class WorkerRuntime:
 
     def _do(self, taken: Taken) -> None:
         try:
-            self._actors.take(taken.message.actor_name, *taken.message.args)
+            (payload,) = taken.message.args
+            handle(taken.message.actor_name, payload, self._tools)
         except ShuttingDownError:
             return  # not acknowledged: once this process is gone, another is given the message
         except Exception:
@@ -160,7 +168,7 @@ class WorkerRuntime:
             try:
                 taken.acknowledge()
                 return
-            except UNREACHABLE:
+            except BROKER_ERRORS:
                 if self._stopping.wait(RECONNECT_SECONDS):
                     return
 
@@ -172,7 +180,7 @@ class WorkerRuntime:
         A worker that hangs gives none: its message goes to another, and its process must end.
         """
         while True:
-            if self._actors.is_stuck():
+            if self._tools.guard.is_stuck():
                 self._stuck = True
                 log.error(
                     "a measurement takes twice its time limit and cannot be ended: worker %s is "
@@ -182,7 +190,7 @@ class WorkerRuntime:
                 faulthandler.dump_traceback()
                 return
             try:
-                self._actors.send(self._alive(stopping=False))
+                self._outbox.send(self._alive(stopping=False))
                 self._heard_at = time.monotonic()
             except ShuttingDownError:
                 return
@@ -194,9 +202,9 @@ class WorkerRuntime:
             worker=self.name,
             device=str(self._compute.device),
             started_at=self._started_at,
-            evaluations=self._actors.evaluations,
+            evaluations=self._tools.activity.evaluations,
             warm_supernets=self._models.digests,
-            evaluating=self._actors.evaluating,
+            evaluating=self._tools.activity.jobs,
             precision=self._compute.precision,
             precisions=self._precisions,
             stopping=stopping,

@@ -20,7 +20,6 @@ from elasticnas.api_schemas.plots import PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
 from elasticnas.api_schemas.weights import WeightsFormat
-from elasticnas.cli.client import Client, ServerUnreachableError
 from elasticnas.cli.demo import reproduce
 from elasticnas.cli.demo.task import LIBRARIES, DocstringTask, write_task
 from elasticnas.cli.failures import DemoFailedError
@@ -29,6 +28,7 @@ from elasticnas.cli.live import follow
 from elasticnas.cli.output import out
 from elasticnas.cli.packing import packed
 from elasticnas.cli.picking import download, draw
+from elasticnas.client import Client, ServerUnreachableError
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli.configuration import Configuration, Origin, masked, read_worker_settings
+from elasticnas.cli.configuration import Configuration, Origin, read_worker_settings
 from elasticnas.cli.settings import SERVER_ALONE, WITHOUT_A_PORT
+from elasticnas.client.passwords import masked
 from elasticnas.service.settings import ProcessSettings, ServiceSettings
 from elasticnas.worker.settings import WorkerSettings
 from tests.cli.test_commands import elasticnas

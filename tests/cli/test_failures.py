@@ -17,7 +17,7 @@ from elasticnas.cli import main
 from elasticnas.cli.failures import Tracebacks
 from elasticnas.service.database import Database
 from tests.backing import free_port
-from tests.cli.stub import Answer, StubServer, search_read
+from tests.client.stub import Answer, StubServer, search_read
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "elasticnas.cli.main")
@@ -185,7 +185,7 @@ def test_a_fault_is_called_one_and_shows_its_traceback_on_demand(elasticnas, mon
     def broken(*_: object) -> None:
         raise TypeError("None is no number")
 
-    monkeypatch.setattr("elasticnas.cli.client.Client.searches", broken)
+    monkeypatch.setattr("elasticnas.client.Client.searches", broken)
     code, _, err = elasticnas("search", "list")
     assert code == 1
     assert "fault of ElasticNAS" in one_line(err)
@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_is_said_whoever_says_it(elasticnas, monkeypatch):
     def full(*_: object) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("elasticnas.cli.client.Client.searches", full)
+    monkeypatch.setattr("elasticnas.client.Client.searches", full)
     assert elasticnas("search", "list")[0] == 2
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
+import httpx2
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
@@ -147,7 +147,7 @@ def test_the_whole_file_runs_does_a_search_and_stops(
         assert secret not in shown, name
 
     api = Server(tmp_path / "api")
-    api.client = httpx.Client(base_url=f"http://{project.addresses['api']}:8000", timeout=60)
+    api.client = httpx2.Client(base_url=f"http://{project.addresses['api']}:8000", timeout=60)
     (tmp_path / "server.log").touch()
     ids = api.register(
         write_lonas(tmp_path / "checkpoint"), write_rows(tmp_path / "rows.jsonl", count=40)
@@ -195,7 +195,7 @@ def is_no_more_than_it_must_be(project: Project) -> None:
     ):
         with pytest.raises(ClientError, match=r"Access ?Denied|Forbidden"):
             refused()
-    assert httpx.get(f"http://{store}:8333/elasticnas").status_code == 403
+    assert httpx2.get(f"http://{store}:8333/elasticnas").status_code == 403
 
     url = project.process("api").environment["ELASTICNAS_DATABASE_URL"].replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as database:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.backing import free_port
 from tests.supernet.tiny import sentences
@@ -30,7 +30,7 @@ class Server:
         self.port = free_port()
         self.options = options
         self.environment = environment
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
@@ -56,7 +56,7 @@ class Server:
             try:
                 if self.client.get(probe).status_code == 200:
                     return self
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             time.sleep(0.1)
         raise AssertionError(f"the server was not ready in {START_SECONDS} s:\n{self.log()}")
@@ -145,7 +145,7 @@ class Server:
         """The Pareto front."""
         return dict(self.client.get(f"/v1/searches/{search}/front").json())
 
-    def weights(self, search: str, number: int, weights_format: str) -> httpx.Response:
+    def weights(self, search: str, number: int, weights_format: str) -> httpx2.Response:
         """Ask for weights until they are built or refused."""
         for _ in range(600):
             answer = self.client.get(

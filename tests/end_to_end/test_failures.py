@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.backing import PostgresServer, RedisServer
@@ -231,15 +231,15 @@ class Clients:
         return self._answered
 
     def _ask(self) -> None:
-        each_its_own = httpx.Limits(max_keepalive_connections=0)
-        client = httpx.Client(timeout=30, limits=each_its_own, trust_env=False)
+        each_its_own = httpx2.Limits(max_keepalive_connections=0)
+        client = httpx2.Client(timeout=30, limits=each_its_own, trust_env=False)
         while not self._over.wait(0.02):
             for url in self._urls:
                 try:
                     answer = client.get(url)
-                except httpx.ConnectError:
+                except httpx2.ConnectError:
                     continue  # a load balancer asks the next one
-                except httpx.TransportError as error:
+                except httpx2.TransportError as error:
                     self.lost.append(repr(error))
                 else:
                     self._answered += 1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
@@ -105,15 +105,15 @@ def team(running: Silent) -> Iterator[Silent]:
 class Poll:
     """A request every 100 ms, whether or not those before it were answered."""
 
-    def __init__(self, server: Server, requests: list[Callable[[httpx.Client], httpx.Response]]):
+    def __init__(self, server: Server, requests: list[Callable[[httpx2.Client], httpx2.Response]]):
         self.statuses: Counter[int] = Counter()
         self.longest = 0.0
         self.faults: list[str] = []
         self._requests = requests
-        self._client = httpx.Client(
+        self._client = httpx2.Client(
             base_url=f"http://127.0.0.1:{server.port}",
             timeout=60,
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx2.Limits(max_keepalive_connections=0),
             trust_env=False,
         )
         self._over = threading.Event()
@@ -138,12 +138,12 @@ class Poll:
             self._asking = [each for each in self._asking if each.is_alive()] + [thread]
             count += 1
 
-    def _ask(self, request: Callable[[httpx.Client], httpx.Response]) -> None:
+    def _ask(self, request: Callable[[httpx2.Client], httpx2.Response]) -> None:
         begin = time.monotonic()
         try:
             answer = request(self._client)
             status, fault = answer.status_code, answer.text
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             status, fault = 0, repr(error)
         with self._lock:
             self.statuses[status] += 1
@@ -152,7 +152,7 @@ class Poll:
                 self.faults.append(fault)
 
 
-def representative(team: Silent) -> list[Callable[[httpx.Client], httpx.Response]]:
+def representative(team: Silent) -> list[Callable[[httpx2.Client], httpx2.Response]]:
     """One request of each kind: lists, single resources, what reads much, what writes."""
     search, (supernet, dataset) = team.search, team.ids
     body = {"supernet_id": supernet, "dataset_id": dataset, "budget": {"evaluations": 1}}

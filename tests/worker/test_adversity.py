@@ -21,8 +21,9 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.supernet import evaluation as evaluating
 from elasticnas.supernet.activation import ActiveSubnet
-from elasticnas.worker import actors, isolation
-from tests.worker.test_actors import Bench, evaluation
+from elasticnas.worker import isolation
+from elasticnas.worker.handlers import evaluate
+from tests.worker.test_handlers import Bench, evaluation
 
 
 @pytest.fixture
@@ -181,13 +182,13 @@ def test_what_a_worker_died_over_is_measured_without_shared_activations(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[object] = []
-    real = actors.measure
+    real = evaluate.measure
 
     def measure(*args, **how):
         asked.append(how["share"])
         return real(*args, **how)
 
-    monkeypatch.setattr(actors, "measure", measure)
+    monkeypatch.setattr(evaluate, "measure", measure)
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     bench.signals.begin("s1/1/1/0")
     bench.ask(message)
@@ -202,7 +203,7 @@ def test_the_third_attempt_is_made_in_a_process_of_its_own(
     apart = []
     real = isolation.measure_apart
     monkeypatch.setattr(
-        "elasticnas.worker.actors.measure_apart",
+        "elasticnas.worker.subnet_batch.measure_apart",
         lambda *given: (apart.append(given), real(*given))[1],
     )
     for _ in range(2):

@@ -26,11 +26,12 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit, Verified
 from elasticnas.supernet.activation import ActiveSubnet
-from elasticnas.worker import isolation
+from elasticnas.worker import halts, isolation
 from elasticnas.worker.guard import time_limit
+from elasticnas.worker.handlers import verify
 from tests.supernet.tiny import write_checkpoint
-from tests.worker.test_actors import Bench, evaluation
 from tests.worker.test_adversity import SmallDevice
+from tests.worker.test_handlers import Bench, evaluation
 
 SCRIPT = Path(__file__).parent / "hanging.py"
 SMALL = {"layer.0.ffn.width": 7}
@@ -93,16 +94,14 @@ def test_a_cancelled_verification_ends_between_two_batches(
 
 
 def test_a_paused_verification_keeps_what_it_has(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    from elasticnas.worker import actors, halting
-
-    monkeypatch.setattr(halting, "LOOK_SECONDS", -1.0)
-    real = actors.Verification.compare
+    monkeypatch.setattr(halts, "LOOK_SECONDS", -1.0)
+    real = verify.Verification.compare
 
     def compare(*found):
         bench.signals.halt("s1", "paused")
         return real(*found)
 
-    monkeypatch.setattr(actors.Verification, "compare", compare)
+    monkeypatch.setattr(verify.Verification, "compare", compare)
     message = verification(bench, {}, SMALL)
     done, declined = bench.ask(message)
     assert len(verified([done])) == 1
@@ -150,7 +149,7 @@ def test_what_takes_longer_than_its_time_limit_fails_and_says_so(
             return real(active, inputs)
 
         monkeypatch.setattr(ActiveSubnet, "logits", logits)
-        monkeypatch.setattr(bench.runtime._actors, "is_stuck", lambda: False)
+        monkeypatch.setattr(bench.runtime._tools.guard, "is_stuck", lambda: False)
         message = verification(bench, SMALL, **({} if verifies else {"split": None}))
         if verifies:
             [result] = bench.ask(message)

@@ -12,7 +12,7 @@ from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetsEvaluated
 from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.search.racing import PILOTS, Course, pack, unpack
 from elasticnas.worker.isolation import Measurement, loaded
-from tests.worker.test_actors import Bench, evaluation
+from tests.worker.test_handlers import Bench, evaluation
 
 ROWS = 100
 PERFECT = Rival(number=7, hits=pack(np.ones(ROWS, dtype=bool)))
@@ -82,7 +82,8 @@ def test_what_is_measured_apart_runs_the_same_race(
     [_, together] = bench.ask(race)
     asked: list[Measurement] = []
     monkeypatch.setattr(
-        "elasticnas.worker.actors.measure_apart", lambda it, _: (asked.append(it), loaded(it)())[1]
+        "elasticnas.worker.subnet_batch.measure_apart",
+        lambda it, _: (asked.append(it), loaded(it)())[1],
     )
     for _ in range(2):
         bench.signals.begin("s2/1/1/0")

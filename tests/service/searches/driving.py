@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.event_stream import parse
 from tests.service.running import Running
 from tests.service.stand_in import accuracy_of
 
 
-def ask(running: Running, search_id: str, what: str, **body: Any) -> httpx.Response:
+def ask(running: Running, search_id: str, what: str, **body: Any) -> httpx2.Response:
     return running.client.post(f"/v1/searches/{search_id}/{what}", json=body or None)
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from sqlalchemy import update
@@ -97,7 +97,7 @@ def test_a_request_is_validated_without_any_strategy(light_service, monkeypatch)
     monkeypatch.setattr("elasticnas.search.loop.make_strategy", unwanted)
     monkeypatch.setattr("elasticnas.search.strategies.make_strategy", unwanted)
 
-    def post(**fields) -> httpx.Response:
+    def post(**fields) -> httpx2.Response:
         light_service.worker.open.clear()
         return light_service.client.post("/v1/searches", json=light_service.body(**fields))
 
@@ -132,7 +132,7 @@ def test_a_search_that_verifies_counts_its_own_rows_only(service, monkeypatch):
     assert card_of(card)["dataset_rows"] == 21
 
 
-def card_of(answer: httpx.Response) -> dict:
+def card_of(answer: httpx2.Response) -> dict:
     assert answer.status_code == 200, answer.text
     pack = zipfile.ZipFile(io.BytesIO(answer.content))
     [name] = [name for name in pack.namelist() if name.endswith("config.json")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-import httpx
+import httpx2
 import pytest
 
 from tests.service.running import running_service
@@ -199,7 +199,7 @@ class TestLegality:
     def test_of_cancel_and_completion_one_wins_and_the_other_is_told(self, service):
         for _ in range(3):
             search_id = service.search(budget={"evaluations": 4})
-            answers: list[httpx.Response] = []
+            answers: list[httpx2.Response] = []
             threads = [
                 threading.Thread(
                     target=lambda s=search_id, a=answers, w=what: a.append(ask(service, s, w))

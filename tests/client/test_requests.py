@@ -7,22 +7,21 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli import client as client_module
-from elasticnas.cli.client import Client, ServerProblemError, ServerUnreachableError
-from elasticnas.cli.proxies import proxy_for
+from elasticnas.client import Client, ServerProblemError, ServerUnreachableError, connection
+from elasticnas.client.proxies import proxy_for
 from tests.backing import free_port
-from tests.cli.stub import Answer, Request, StubServer, search_read
+from tests.client.stub import Answer, Request, StubServer, search_read
 
 BUSY = {"title": "busy", "status": 503, "detail": "the database is locked"}
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_and_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(connection, "WAITS", (0.0, 0.0, 0.0))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -83,7 +82,7 @@ def test_a_deletion_whose_answer_was_lost_has_been_done():
             Client(stub.url).delete("searches", "search-1")
 
 
-def test_a_bound_stored_as_null_does_not_break_the_list(capsys):
+def test_a_bound_stored_as_null_does_not_break_the_list(caplog):
     page = {
         "items": [
             search_read(constraints=[{"cost": "gflops", "max": None}]),
@@ -98,7 +97,7 @@ def test_a_bound_stored_as_null_does_not_break_the_list(capsys):
         ("search-1", 0),
         ("search-3", 1),
     ]
-    assert "search-2 is left out: hypervolume" in capsys.readouterr().err
+    assert "search-2 is left out: hypervolume" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,7 @@ def test_the_proxy_is_the_environments_except_for_loopback_and_no_proxy(
 ):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    found = proxy_for(httpx.URL(server))
+    found = proxy_for(httpx2.URL(server))
     assert (None if found is None else found.url) == expected
 
 

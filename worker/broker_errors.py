@@ -5,4 +5,4 @@ from __future__ import annotations
 import redis.exceptions
 from dramatiq.errors import BrokerConnectionError
 
-UNREACHABLE = (BrokerConnectionError, redis.exceptions.RedisError)
+BROKER_ERRORS = (BrokerConnectionError, redis.exceptions.RedisError)

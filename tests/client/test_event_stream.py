@@ -1,15 +1,15 @@
-"""The command line's reader of event streams, across connections that break off."""
+"""The client's reader of event streams, across connections that break off."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
-from elasticnas.cli.client import Client, ServerProblemError, ServerUnreachableError
-from elasticnas.cli.event_stream import EventReader
+from elasticnas.client import Client, ServerProblemError, ServerUnreachableError
+from elasticnas.client.event_stream import EventReader
 
 RUNNING = {"state": "running", "stop_reason": None, "error": None}
 COMPLETED = {"state": "completed", "stop_reason": "evaluation_budget_spent", "error": None}
@@ -19,25 +19,23 @@ def text(number: int, data: dict[str, object]) -> str:
     return f"event: state\nid: {number}\ndata: {json.dumps(data)}\n\n"
 
 
-def client(answers: list[httpx.Response | Exception], asked: list[str | None]) -> Client:
+def client(answers: list[httpx2.Response | Exception], asked: list[str | None]) -> Client:
     """A client of a server that gives these answers in turn."""
-    made = Client()
     turns = iter(answers)
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.headers.get("Last-Event-ID"))
         found = next(turns)
         if isinstance(found, Exception):
             raise found
         return found
 
-    made._http = httpx.Client(base_url="http://test", transport=httpx.MockTransport(answer))
-    return made
+    return Client("http://test", transport=httpx2.MockTransport(answer))
 
 
 def breaking_off(content: str) -> Iterator[bytes]:
     yield content.encode()
-    raise httpx.ReadError("the connection is lost")
+    raise httpx2.ReadError("the connection is lost")
 
 
 def test_a_reader_takes_comments_unknown_events_and_ids_without_data():
@@ -55,9 +53,9 @@ def test_an_event_that_was_cut_in_half_is_not_told_and_asked_for_again():
     half = "retry: 1\nid: 3\n\n" + text(4, RUNNING) + "event: state\nid: 5\ndata: {"
     found = client(
         [
-            httpx.Response(200, content=breaking_off(half)),
-            httpx.ConnectError("away"),
-            httpx.Response(200, text="retry: 1\n\n" + text(5, COMPLETED)),
+            httpx2.Response(200, content=breaking_off(half)),
+            httpx2.ConnectError("away"),
+            httpx2.Response(200, text="retry: 1\n\n" + text(5, COMPLETED)),
         ],
         asked,
     ).events("search")
@@ -67,14 +65,14 @@ def test_an_event_that_was_cut_in_half_is_not_told_and_asked_for_again():
 
 def test_a_search_that_has_nothing_more_to_tell_ends_the_events():
     asked: list[str | None] = []
-    assert list(client([httpx.Response(204)], asked).events("search", after=9)) == []
+    assert list(client([httpx2.Response(204)], asked).events("search", after=9)) == []
     assert asked == ["9"]
 
 
 def test_a_server_that_stays_away_is_an_error_in_the_end():
     asked: list[str | None] = []
     opening = "retry: 1\nid: 3\n\n"
-    answers = [httpx.Response(200, text=opening), *[httpx.ConnectError("away")] * 5]
+    answers = [httpx2.Response(200, text=opening), *[httpx2.ConnectError("away")] * 5]
     with pytest.raises(ServerUnreachableError, match="away"):
         list(client(answers, asked).events("search"))
     assert asked == [None, *["3"] * 5]
@@ -83,4 +81,4 @@ def test_a_server_that_stays_away_is_an_error_in_the_end():
 def test_a_search_that_is_not_there_is_the_servers_problem():
     body = {"title": "Not found", "status": 404, "detail": "there is no search nose"}
     with pytest.raises(ServerProblemError, match="nose"):
-        list(client([httpx.Response(404, json=body)], []).events("nose"))
+        list(client([httpx2.Response(404, json=body)], []).events("nose"))

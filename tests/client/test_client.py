@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from elasticnas.api_schemas.supernets import SupernetPending
-from elasticnas.cli.client import Client, ServerProblemError
+from elasticnas.client import Client, ServerProblemError
 
 PENDING = {
     "id": "supernet-1",
@@ -52,16 +52,14 @@ READY = {
 def client(answers: list[dict]) -> Client:
     """One whose server is still reading an upload, and is asked for it again and again."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         headers = {"Location": "/v1/supernets/supernet-1", "Retry-After": "0"}
         if request.method == "POST":
-            return httpx.Response(202, json=PENDING, headers=headers)
+            return httpx2.Response(202, json=PENDING, headers=headers)
         assert request.url.path == headers["Location"]
-        return httpx.Response(200, json=answers.pop(0))
+        return httpx2.Response(200, json=answers.pop(0))
 
-    made = Client("http://server")
-    made._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer))
-    return made
+    return Client("http://server", transport=httpx2.MockTransport(answer))
 
 
 @pytest.fixture
@@ -89,11 +87,10 @@ def test_what_a_late_reading_finds_wrong_is_the_servers_problem(archive: Path):
 
 
 def test_lists_show_super_networks_in_every_state():
-    def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(
             200, content=json.dumps({"items": [PENDING, READY], "next_cursor": None})
         )
 
-    made = Client("http://server")
-    made._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer))
+    made = Client("http://server", transport=httpx2.MockTransport(answer))
     assert [each.state for each in made.supernets()] == ["reading", "ready"]

@@ -189,7 +189,7 @@ def test_a_fault_whose_message_no_json_can_hold_is_sent_all_the_same(bench: Benc
         raise RuntimeError("half \ud83d and \0")
 
     digest = bench.checkpoint()
-    monkeypatch.setattr("elasticnas.worker.actors.report", fail)
+    monkeypatch.setattr("elasticnas.worker.handlers.inspect.report", fail)
     [result] = bench.ask(InspectSupernet(supernet_id="n1", digest=digest))
     assert isinstance(result, SupernetInspected)
     assert result.problem is not None

@@ -33,7 +33,7 @@ DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
 
 
 @dataclass
-class WarmDataset:
+class CachedDataset:
     """A tokenised dataset in batches of at most ``token_budget`` tokens, where ``supernet`` is.
 
     In the laps of a ``course``, if races are run on it, else in a single one. Each lap has the
@@ -76,16 +76,16 @@ class WarmDataset:
 
 
 @dataclass(frozen=True)
-class WarmSupernet:
+class CachedSupernet:
     """A super-network on the device, its tokenizer, and the datasets it was measured on."""
 
     supernet: Supernet
     tokenizer: PreTrainedTokenizerBase
     size_bytes: int
-    datasets: OrderedDict[DatasetKey, WarmDataset] = field(default_factory=OrderedDict)
+    datasets: OrderedDict[DatasetKey, CachedDataset] = field(default_factory=OrderedDict)
 
 
-class WarmModels:
+class ModelCache:
     """The latest used super-networks, with up to four datasets each.
 
     At most ``capacity`` of them, and of at most ``memory_bytes`` together; the one in use is kept
@@ -116,7 +116,7 @@ class WarmModels:
         self._prefix_bytes = prefix_bytes
         self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
         self._calibration = calibration
-        self._supernets: OrderedDict[SupernetKey, WarmSupernet] = OrderedDict()
+        self._supernets: OrderedDict[SupernetKey, CachedSupernet] = OrderedDict()
         self._loads = 0
         self._load_seconds = 0.0
         self.digests: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class WarmModels:
         """The checkpoint's files, there until the block ends."""
         return checkpoint(digest, self._blobs, self._cache_dir)
 
-    def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> WarmSupernet:
+    def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> CachedSupernet:
         """The super-network of a manifest digest in a precision, read now if it is not held.
 
         Raises:
@@ -147,7 +147,7 @@ class WarmModels:
                 tokenizer = load_tokenizer(supernet)
             size = _size_bytes(supernet)
             self._make_room(size)
-            self._supernets[key] = WarmSupernet(
+            self._supernets[key] = CachedSupernet(
                 supernet.to(self._device, dtype_of(precision)), tokenizer, size
             )
             self._loads += 1
@@ -156,7 +156,7 @@ class WarmModels:
         self._note_held()
         return self._supernets[key]
 
-    def dataset(self, warm: WarmSupernet, message: EvaluateSubnets) -> WarmDataset:
+    def dataset(self, warm: CachedSupernet, message: EvaluateSubnets) -> CachedDataset:
         """The dataset of an evaluation message, tokenised for this super-network."""
         key = (message.dataset_digest, message.max_length, message.split, message.pilots)
         if key not in warm.datasets:
@@ -164,14 +164,14 @@ class WarmModels:
             course = Course.laid_by(message.pilots)
             while len(warm.datasets) >= self.DATASETS:
                 warm.datasets.popitem(last=False)
-            warm.datasets[key] = WarmDataset(
+            warm.datasets[key] = CachedDataset(
                 warm.supernet, examples, budget, self._prefixes, course
             )
         warm.datasets.move_to_end(key)
         return warm.datasets[key]
 
     def _tokenized(
-        self, warm: WarmSupernet, message: EvaluateSubnets
+        self, warm: CachedSupernet, message: EvaluateSubnets
     ) -> tuple[TokenizedExamples, int]:
         """The rows of a message and their token budget; as they are, where they only lack laps."""
         rows = (message.dataset_digest, message.max_length, message.split)

@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from typing import Literal
 
+from elasticnas.worker.broker_errors import BROKER_ERRORS
 from elasticnas.worker.signals import WorkSignals
-from elasticnas.worker.unreachable import UNREACHABLE
 
 LOOK_SECONDS = 0.25
 
@@ -29,7 +29,7 @@ class HaltWatch:
         """How the search is halted, or None."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
-            with suppress(*UNREACHABLE):
+            with suppress(*BROKER_ERRORS):
                 self._known = self._signals.halted(self._search_id)
         return self._known
 

@@ -6,14 +6,14 @@ import torch
 
 from elasticnas.supernet.prefixes import Prefixes
 from elasticnas.supernet.racing import measure
-from elasticnas.worker.warm import WarmDataset, WarmModels, WarmSupernet
-from tests.worker.test_actors import Bench, evaluation
+from elasticnas.worker.model_cache import CachedDataset, CachedSupernet, ModelCache
+from tests.worker.test_handlers import Bench, evaluation
 
 
 def models(
     bench: Bench, capacity: int, *, memory_bytes: int = 2**40, prefix_bytes: int = 2**20
-) -> WarmModels:
-    return WarmModels(
+) -> ModelCache:
+    return ModelCache(
         bench.blobs,
         bench.folder / "warm",
         device=torch.device("cpu"),
@@ -24,16 +24,16 @@ def models(
     )
 
 
-def measured(models: WarmModels, supernet: str, dataset: str, **fields) -> WarmDataset:
+def measured(models: ModelCache, supernet: str, dataset: str, **fields) -> CachedDataset:
     """A dataset after the maximal subnet was measured on it."""
     message = evaluation(supernet, dataset, {}).model_copy(update=fields)
-    warm: WarmSupernet = models.supernet(supernet)
+    warm: CachedSupernet = models.supernet(supernet)
     rows = models.dataset(warm, message)
     measure(warm.supernet, warm.supernet.space.maximal, rows.laps, rows.labels, message.task)
     return rows
 
 
-def prefixes(dataset: WarmDataset) -> Prefixes:
+def prefixes(dataset: CachedDataset) -> Prefixes:
     (lap,) = dataset.laps
     assert lap.prefixes is not None
     return lap.prefixes
@@ -101,10 +101,10 @@ def test_activations_go_with_the_batches_they_were_computed_on(tmp_path: Path):
         assert warm._prefixes.held_bytes > 0
         assert first.halve_batches()
         assert warm._prefixes.held_bytes == 0
-        for length in range(8, 8 + WarmModels.DATASETS):
+        for length in range(8, 8 + ModelCache.DATASETS):
             latest = measured(warm, a, rows, max_length=length)
         held = [prefixes(each).held_bytes for each in warm.supernet(a).datasets.values()]
-        assert len(held) == WarmModels.DATASETS
+        assert len(held) == ModelCache.DATASETS
         assert sum(held) == warm._prefixes.held_bytes
         assert prefixes(latest).held_bytes > 0
         warm.keep_only(a)

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import httpx2
 
-from elasticnas.cli.configuration import masked
+from elasticnas.client.passwords import masked
 
 LOOPBACK_NAMES = frozenset(
     {
@@ -35,7 +35,7 @@ class Proxy:
         return masked(self.url)
 
 
-def proxy_for(server: httpx.URL) -> Proxy | None:
+def proxy_for(server: httpx2.URL) -> Proxy | None:
     """The proxy of the environment (or of macOS's or Windows's settings) for this server.
 
     A server on this machine is never asked of a proxy, whose own loopback is another one; nor is a

@@ -1,0 +1,264 @@
+"""One method for each thing that a server can be asked for."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx2
+from pydantic import RootModel
+
+from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
+from elasticnas.api_schemas.spaces import SpaceRead
+from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
+from elasticnas.client.connection import DEFAULT_SERVER, TRIES, Connection, retry_after
+from elasticnas.client.download import OnBytes, download
+from elasticnas.client.encoding import as_unicode, json_body, resource_path
+from elasticnas.client.errors import RepeatedProblemError, ServerProblemError
+from elasticnas.client.event_stream import EventReader, SearchEvent
+
+ANY_SUPERNET = RootModel[AnySupernet]
+
+SILENCE_SECONDS = 60.0
+"""A stream of events that is silent for so long is lost: the server says something every 15 s."""
+UPLOAD_TIMEOUT = httpx2.Timeout(30.0, read=600.0)
+"""An upload waits for a worker to read the checkpoint; nothing else takes long."""
+
+Transition = Literal["pause", "resume", "cancel", "extend", "retry"]
+
+
+class Client:
+    """Speaks to one server; as a context manager, it closes its connections at the end.
+
+    A request is made again, a few times, where that cannot do its work twice: when it found no
+    server, when the server said by Retry-After that it did nothing yet, and after a lost answer if
+    it only reads, deletes, or carries an Idempotency-Key.
+
+    Args:
+        server: its URL.
+        transport: stands in for the network, in tests.
+
+    Raises:
+        InputError: ``server`` is no URL, the proxy before it cannot be used, or a number of a
+            request is infinite or none.
+        ServerProblemError: the server answered with a problem document.
+        ServerUnreachableError: it did not answer at all, or something else answered.
+    """
+
+    def __init__(
+        self, server: str = DEFAULT_SERVER, *, transport: httpx2.BaseTransport | None = None
+    ) -> None:
+        self._connection = Connection(server, transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._connection.close()
+
+    def is_ready(self) -> bool:
+        """True when the server can take work; asks once."""
+        return self._connection.answers_well("/readyz")
+
+    # -- super-networks and datasets ---------------------------------------------------------
+
+    def add_supernet(
+        self,
+        archive: Path,
+        name: str | None,
+        on_wait: Callable[[SupernetPending], None] | None = None,
+    ) -> SupernetRead:
+        """Upload a checkpoint archive, and wait until a worker has read it, however long it takes.
+
+        ``on_wait`` is told every second or so of one that is still being read.
+        """
+        fields = {} if name is None else {"name": name}
+        answer = self._upload("/v1/supernets", "archive", archive, fields)
+        if answer.status_code == 202:
+            return self._read_supernet(answer, on_wait)
+        return self._connection.parsed(SupernetRead, answer)
+
+    def _upload(self, path: str, part: str, file: Path, fields: dict[str, str]) -> httpx2.Response:
+        """Send a file as one part of a form, beside the form's fields."""
+        with file.open("rb") as content:
+            return self._connection.send(
+                "POST",
+                path,
+                files={part: (as_unicode(file.name), content)},
+                data={name: as_unicode(value) for name, value in fields.items()},
+                timeout=UPLOAD_TIMEOUT,
+            )
+
+    def _read_supernet(
+        self, answer: httpx2.Response, on_wait: Callable[[SupernetPending], None] | None
+    ) -> SupernetRead:
+        """Wait until a worker has read what ``answer`` says is being read."""
+        while True:
+            found = self._connection.read(answer.headers["Location"], ANY_SUPERNET).root
+            if isinstance(found, SupernetRead):
+                return found
+            if found.state == "failed":
+                unexplained = Problem(title="failed", status=422, detail="no reason was given")
+                raise ServerProblemError(found.problem or unexplained)
+            if on_wait is not None:
+                on_wait(found)
+            time.sleep(float(answer.headers.get("Retry-After", "1")))
+
+    def supernets(self) -> Iterator[SupernetRead | SupernetPending]:
+        """All super-networks, the newest first, those that are not ready too."""
+        return self._connection.pages("/v1/supernets", ANY_SUPERNET)
+
+    def supernet(self, supernet_id: str) -> SupernetRead | SupernetPending:
+        """One super-network."""
+        return self._connection.read(resource_path("supernets", supernet_id), ANY_SUPERNET).root
+
+    def space(self, supernet_id: str) -> SpaceRead:
+        """Its search space."""
+        return self._connection.read(resource_path("supernets", supernet_id, "space"), SpaceRead)
+
+    def cost(
+        self, supernet_id: str, subnet: dict[str, int], max_length: int | None = None
+    ) -> CostReport:
+        """What a subnet costs."""
+        answer = self._connection.send(
+            "POST",
+            resource_path("supernets", supernet_id, "cost"),
+            **json_body({"subnet": subnet, "max_length": max_length}),
+            is_repeatable=True,
+        )
+        return self._connection.parsed(CostReport, answer)
+
+    def add_dataset(self, file: Path, fields: dict[str, str]) -> DatasetRead:
+        """Upload validation data; ``fields`` are the form fields beside the file."""
+        answer = self._upload("/v1/datasets", "file", file, fields)
+        return self._connection.parsed(DatasetRead, answer)
+
+    def datasets(self) -> Iterator[DatasetRead]:
+        """All datasets, the newest first."""
+        return self._connection.pages("/v1/datasets", DatasetRead)
+
+    def delete(self, kind: str, identifier: str) -> None:
+        """Delete one of ``supernets``, ``datasets`` or ``searches``."""
+        try:
+            self._connection.send("DELETE", resource_path(kind, identifier))
+        except RepeatedProblemError as error:
+            if error.problem.status != 404:  # gone by the first try, whose answer was lost
+                raise
+
+    # -- searches ----------------------------------------------------------------------------
+
+    def start_search(self, request: dict[str, Any]) -> SearchRead:
+        """Submit a search; ``request`` is the body of ``POST /v1/searches``.
+
+        However often the request is made, it starts one search.
+        """
+        answer = self._connection.send(
+            "POST",
+            "/v1/searches",
+            **json_body(request, {"Idempotency-Key": uuid.uuid4().hex}),
+            is_repeatable=True,
+        )
+        return self._connection.parsed(SearchRead, answer)
+
+    def searches(self) -> Iterator[SearchRead]:
+        """All searches, the newest first."""
+        return self._connection.pages("/v1/searches", SearchRead)
+
+    def search(self, search_id: str) -> SearchRead:
+        """One search."""
+        return self._connection.read(resource_path("searches", search_id), SearchRead)
+
+    def change(self, search_id: str, transition: Transition, **body: float) -> SearchRead:
+        """Pause, resume, cancel, extend or retry a search; the body is that of the request."""
+        path = resource_path("searches", search_id, transition)
+        answer = self._connection.send("POST", path, **json_body(body) if body else {})
+        return self._connection.parsed(SearchRead, answer)
+
+    def events(self, search_id: str, after: int | None = None) -> Iterator[SearchEvent]:
+        """What happens to a search until it is over, across lost connections.
+
+        ``after`` is the id of the last event already seen; None begins now, 0 with the first.
+        """
+        path = resource_path("searches", search_id, "events")
+        reader, failures = EventReader(after), 0
+        while not reader.is_over:
+            try:
+                with self._connection.stream(
+                    path, headers=reader.headers, timeout=SILENCE_SECONDS
+                ) as answer:
+                    if answer.status_code == 204:
+                        return
+                    for event in reader.read(answer.iter_lines()):
+                        failures = 0
+                        yield event
+            except httpx2.TransportError as error:
+                failures += 1
+                if failures == TRIES or reader.last_id is None:
+                    raise self._connection.unreachable(error) from error
+            if not reader.is_over:
+                time.sleep(reader.retry_seconds)
+
+    def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
+        """All evaluations of a search, by number."""
+        path = resource_path("searches", search_id, "evaluations")
+        return self._connection.pages(path, EvaluationRead, limit=500)
+
+    def front(self, search_id: str, **bounds: float) -> FrontRead:
+        """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""
+        answer = self._front(search_id, **bounds)
+        return self._connection.parsed(FrontRead, answer)
+
+    def front_csv(self, search_id: str, **bounds: float) -> str:
+        """The Pareto front as CSV, filtered alike."""
+        return self._front(search_id, **bounds, format="csv").text
+
+    def _front(self, search_id: str, **params: float | str) -> httpx2.Response:
+        path = resource_path("searches", search_id, "front")
+        return self._connection.send("GET", path, params=params)
+
+    def plot(self, search_id: str, kind: PlotKind, picture_format: PictureFormat) -> bytes:
+        """A picture of a search, as the content of a file."""
+        path = resource_path("searches", search_id, "plots", kind.value)
+        params = {"format": picture_format.value}
+        return self._connection.send("GET", path, params=params).content
+
+    def download_weights(
+        self,
+        search_id: str,
+        number: int,
+        weights_format: str,
+        target: Path,
+        on_bytes: OnBytes | None = None,
+    ) -> Path:
+        """Wait until a worker has built the weights, then download them to ``target``.
+
+        ``on_bytes`` is told how many bytes of how many are there. A download that breaks off goes
+        on where it stopped. The file appears under its name only when it is whole.
+        """
+        path = resource_path("searches", search_id, "subnets", number, "weights")
+        params = {"format": weights_format}
+        first_byte = {"Range": "bytes=0-0"}
+        while True:
+            answer = self._connection.send("GET", path, params=params, headers=first_byte)
+            if answer.status_code != 202:
+                break
+            time.sleep(retry_after(answer) or 1.0)
+        etag = answer.headers.get("ETag", "")
+        return download(self._connection, path, params, target, etag=etag, on_bytes=on_bytes)

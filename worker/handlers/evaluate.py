@@ -1,0 +1,120 @@
+"""Measuring the subnets that a search proposes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from elasticnas.api_schemas.messages import (
+    EvaluateSubnets,
+    SubnetOutcome,
+    SubnetsEvaluated,
+    SubnetsStarted,
+    SubnetToEvaluate,
+)
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.verification import Verified
+from elasticnas.supernet.evaluation import EvaluationUnwantedError
+from elasticnas.supernet.racing import Measured, measure
+from elasticnas.worker.deliveries import ATTEMPTS
+from elasticnas.worker.failures import as_problem
+from elasticnas.worker.handler import Tools, handles
+from elasticnas.worker.subnet_batch import Loaded, SubnetBatchHandler
+
+
+@handles(EvaluateSubnets)
+class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
+    """Measures each subnet of a batch; one that fails does not take the others with it."""
+
+    def __init__(self, tools: Tools, message: EvaluateSubnets) -> None:
+        super().__init__(tools, message)
+        self._outcomes: list[SubnetOutcome] = []
+
+    def begin(self, wanted: list[SubnetToEvaluate]) -> list[SubnetToEvaluate]:
+        """Say that the batch is taken; each subnet then finds what it shares with those before."""
+        numbers = tuple(item.number for item in wanted)
+        search_id, worker = self.message.search_id, self.tools.worker
+        self.tools.send(SubnetsStarted(search_id=search_id, worker=worker, numbers=numbers))
+        self._loaded = self.load()
+        return _sharing_most(wanted, self._loaded)
+
+    def take(self, item: SubnetToEvaluate, attempt: int) -> None:
+        """Keep its outcome, so that one message carries those of the batch."""
+        self._outcomes.append(self._outcome(item, attempt))
+        if attempt > 1:
+            # A worker has died over this batch: let no result depend on what comes after it.
+            self.leave()
+
+    def leave(self) -> None:
+        """Send the outcomes so far, in the order they were asked for."""
+        outcomes, self._outcomes = sorted(self._outcomes, key=lambda each: each.number), []
+        if not outcomes:
+            return
+        search_id, worker = self.message.search_id, self.tools.worker
+        self.tools.send(
+            SubnetsEvaluated(search_id=search_id, worker=worker, outcomes=tuple(outcomes))
+        )
+        for outcome in outcomes:
+            self.tools.deliveries.finish(self.delivery(outcome.number, outcome.attempt))
+
+    def _outcome(self, item: SubnetToEvaluate, attempt: int) -> SubnetOutcome:
+        started_at, start = datetime.now(UTC), time.perf_counter()
+        found: Measured | Problem
+        try:
+            found = self._measured(item, attempt)
+        except EvaluationUnwantedError:
+            raise
+        except Exception as error:
+            found = as_problem(error, "The evaluation failed", "evaluation-failed")
+        self.tools.activity.evaluations += 1
+        measured = Measured() if isinstance(found, Problem) else found
+        return SubnetOutcome(
+            number=item.number,
+            attempt=item.attempt,
+            precision=None if isinstance(found, Problem) else self.message.precision,
+            metrics=measured.metrics,
+            hits=measured.hits,
+            given_up=measured.given_up,
+            problem=found if isinstance(found, Problem) else None,
+            started_at=started_at,
+            duration_seconds=time.perf_counter() - start,
+        )
+
+    def _measured(self, item: SubnetToEvaluate, attempt: int) -> Measured | Problem:
+        """What died with a worker before is measured in as little memory as can be."""
+        if isinstance(self._loaded, Problem):
+            return self._loaded
+        if attempt >= ATTEMPTS:
+            apart = self.measure_apart(item)
+            assert not isinstance(apart, Verified)
+            return apart
+        held, dataset = self._loaded
+        subnet = held.supernet.space.subnet(item.subnet)
+
+        def work(ask: Callable[[], bool], share: bool) -> Measured:
+            return measure(
+                held.supernet,
+                subnet,
+                dataset.laps,
+                dataset.labels,
+                self.message.task,
+                self.message.racing,
+                course=dataset.course,
+                rival=self.message.rival(item),
+                is_unwanted=ask,
+                share=share,
+            )
+
+        return self.guarded(work, dataset, share=attempt == 1)
+
+
+def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[SubnetToEvaluate]:
+    """The subnets in an order in which each finds what it shares with those before it."""
+    if isinstance(loaded, Problem):
+        return wanted
+    _, dataset = loaded
+    prefixes = dataset.laps[0].prefixes
+    if prefixes is None:
+        return wanted
+    return sorted(wanted, key=lambda item: prefixes.place(item.subnet))

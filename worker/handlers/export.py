@@ -1,0 +1,51 @@
+"""Building the archive of one subnet's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elasticnas.api_schemas.messages import ExportSubnet, SubnetExported
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.export import export_subnet
+from elasticnas.worker.handler import JobHandler, handles
+
+
+@handles(ExportSubnet)
+class ExportHandler(JobHandler[ExportSubnet]):
+    """Builds an archive and puts it into blob storage."""
+
+    title = "The weights cannot be exported"
+    problem_type = "export-failed"
+
+    @property
+    def job(self) -> str:
+        """Named after the export."""
+        return f"{self.message.export_id}/export"
+
+    def answer(self) -> SubnetExported:
+        """The archive's digest."""
+        archive = self.tools.scratch / f"{self.message.export_id}.zip"
+        try:
+            self._build(archive)
+            digest, size = self.tools.blobs.store(archive)
+        finally:
+            archive.unlink(missing_ok=True)
+        return SubnetExported(export_id=self.message.export_id, digest=digest, size_bytes=size)
+
+    def failure(self, problem: Problem) -> SubnetExported:
+        """Why there is no archive."""
+        return SubnetExported(export_id=self.message.export_id, problem=problem)
+
+    def _build(self, archive: Path) -> None:
+        """From the checkpoint read anew: the cached model has another dtype and device, perhaps."""
+        with self.tools.models.checkpoint(self.message.supernet_digest) as folder:
+            supernet = read_supernet(folder)
+            export_subnet(
+                supernet,
+                supernet.space.subnet(self.message.subnet),
+                self.message.card,
+                self.message.format,
+                archive=archive,
+                folder=self.message.folder,
+            )
