@@ -74,5 +74,7 @@ PositiveFinite = Annotated[Finite, Field(gt=0)]
 Number = Annotated[int, Field(ge=0, le=MAX_INT32)]
 """The number of an evaluation within its search."""
 
-Choice = Annotated[int, Field(ge=-MAX_INT32, le=MAX_INT32)]
-"""A choice of a dimension, or what somebody takes for one."""
+WholeNumber = Annotated[int, Field(ge=-MAX_INT32, le=MAX_INT32)]
+
+Choice = WholeNumber | Name | Annotated[tuple[WholeNumber | Name, ...], Field(max_length=1000)]
+"""A choice of a dimension, or what somebody takes for one. Tuples are arrays in JSON."""

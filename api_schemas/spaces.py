@@ -1,49 +1,79 @@
-"""Elastic dimensions: the names, kinds and choices that span a search space."""
+"""Elastic dimensions: their names, parts and choices, which span a search space."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from elasticnas.api_schemas.fields import Choice, Name
 
-SubnetChoices = dict[str, int]
+SubnetChoices = dict[str, Choice]
 """A subnet as it travels: the chosen value (not its index) of each dimension, by name."""
 
 SubnetAsked = dict[Name, Choice]
 """A subnet as a request gives it, before anybody knows whether there is one like it."""
 
+HEADS = "heads"
+FFN = "ffn"
+RANK = "rank"
+BLOCKS = "blocks"
+OPERATION = "operation"
+HIDDEN = "hidden"
 
-class DimensionKind(StrEnum):
-    """What a dimension cuts."""
 
-    HEADS = "heads"
-    WIDTH = "width"
-    RANK = "rank"
-    DEPTH = "depth"
+class Condition(BaseModel):
+    """Holds where ``dimension`` takes one of these ``choices``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimension: Annotated[str, Field(min_length=1, max_length=200)]
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
 
 
 class Dimension(BaseModel):
     """One elastic quantity of a super-network, e.g. ``layer.3.attention.heads: 12, 9, 6``.
 
-    ``choices`` are in the unit of the kind (heads, FFN neurons, LoRA rank, layers kept), strictly
-    descending: index 0 is the largest.
+    ``name`` is a label. What the dimension cuts is its ``part``: `HEADS`, `FFN` (neurons), `RANK`
+    (of LoRA), `BLOCKS` (which are kept), `OPERATION`, `HIDDEN` (channels), or any other word; and
+    its ``layer``, None where it belongs to none or to several.
+
+    Index 0 of ``choices`` is the maximal subnet's. ``ordered`` choices have neighbours: integers
+    descend. Others are names for things that have no order. A dimension with ``active_when`` makes
+    a difference only where all of these conditions hold, and the dimensions that they name are
+    active themselves; elsewhere it has its first choice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    kind: DimensionKind
-    choices: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    part: Annotated[str, Field(min_length=1, max_length=40)]
+    layer: NonNegativeInt | None = None
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    ordered: bool = True
+    active_when: tuple[Condition, ...] = ()
+
+    @property
+    def amounts(self) -> tuple[int, ...] | None:
+        """The choices where all are numbers that can be compared; None for any others."""
+        numbers = tuple(choice for choice in self.choices if isinstance(choice, int))
+        return numbers if self.ordered and len(numbers) == len(self.choices) else None
 
     @model_validator(mode="after")
-    def _choices_descend(self) -> Self:
-        if any(a <= b for a, b in zip(self.choices, self.choices[1:], strict=False)):
+    def _choices_differ(self) -> Self:
+        if len(set(self.choices)) < len(self.choices):
             raise ValueError(
-                f"choices of dimension {self.name!r} must descend without repeats, "
-                f"found {list(self.choices)}"
+                f"choices of dimension {self.name!r} must not repeat, found {list(self.choices)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _amounts_descend(self) -> Self:
+        amounts = self.amounts or (1,)
+        if list(amounts) != sorted(amounts, reverse=True) or amounts[-1] < 1:
+            raise ValueError(
+                f"choices of dimension {self.name!r} must descend and be above 0, found "
+                f"{list(self.choices)}; choices without an order have ordered: false"
             )
         return self
 

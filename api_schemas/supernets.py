@@ -43,11 +43,11 @@ class SupernetReport(BaseModel):
 
 
 class SpaceSummary(BaseModel):
-    """A space in one glance: its size, and how many dimensions there are of each kind."""
+    """A space in one glance: its size, and how many dimensions cut each part."""
 
     size: int
     dimensions: int
-    kinds: dict[str, int]
+    parts: dict[str, int]
 
 
 class SupernetPending(BaseModel):

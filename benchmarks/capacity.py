@@ -46,7 +46,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
 from elasticnas.api_schemas.supernets import Method, SupernetReport
 from elasticnas.cli.broker import make_broker
@@ -103,9 +103,9 @@ def synthetic_report() -> SupernetReport:
     for layer in range(LAYERS):
         heads, width, rank = (f"layer.{layer}.{part}" for part in ("heads", "ffn.width", "rank"))
         dimensions += [
-            Dimension(name=heads, kind=DimensionKind.HEADS, choices=(12, 9, 6)),
-            Dimension(name=width, kind=DimensionKind.WIDTH, choices=(3072, 2304, 1536, 768)),
-            Dimension(name=rank, kind=DimensionKind.RANK, choices=(8, 4, 2)),
+            Dimension(name=heads, part=HEADS, layer=layer, choices=(12, 9, 6)),
+            Dimension(name=width, part=FFN, layer=layer, choices=(3072, 2304, 1536, 768)),
+            Dimension(name=rank, part=RANK, layer=layer, choices=(8, 4, 2)),
         ]
         attention = Extent(full=768, dimension=heads, unit=64)
         for name, rows in (("query", attention), ("ffn", Extent(full=3072, dimension=width))):

@@ -18,10 +18,10 @@ import torch
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.batching import batches_for
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import predict
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.metrics import task_metrics
 
 

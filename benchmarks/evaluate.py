@@ -34,10 +34,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
@@ -52,17 +52,17 @@ class UnmergedLinear(nn.Module):
         self.bias = supernet.tensors[f"{module}.bias"].detach().clone()
         plan = supernet.plan
         if (cut := plan.along(f"{module}.weight", 0)) is not None:
-            self.weight[cut.unit * subnet[cut.dimension] :] = 0
-            self.bias[cut.unit * subnet[cut.dimension] :] = 0
+            self.weight[cut.unit * subnet.amount(cut.dimension) :] = 0
+            self.bias[cut.unit * subnet.amount(cut.dimension) :] = 0
         if (cut := plan.along(f"{module}.weight", 1)) is not None:
-            self.weight[:, cut.unit * subnet[cut.dimension] :] = 0
+            self.weight[:, cut.unit * subnet.amount(cut.dimension) :] = 0
         self.adapter = supernet.adapters.get(module)
         if self.adapter is not None:
             self.a, self.b = self.adapter.a.clone(), self.adapter.b.clone()
             for tensor, name in ((self.a, LORA_A), (self.b, LORA_B)):
                 for axis in (0, 1):
                     if (cut := plan.along(f"{module}.{name}", axis)) is not None:
-                        active = cut.unit * subnet[cut.dimension]
+                        active = cut.unit * subnet.amount(cut.dimension)
                         tensor.narrow(axis, active, tensor.shape[axis] - active).zero_()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -39,16 +39,17 @@ from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.cost import extent
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate, active_layers
-from elasticnas.supernet.architectures import BERT
 from elasticnas.supernet.batching import ACCELERATOR_BATCH_COST, packs
 from elasticnas.supernet.checkpoint.space_file import elastic_part
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch, TokenizedExamples
-from elasticnas.supernet.packing import has_kernel
-from elasticnas.supernet.supernet import LoraAdapter, Supernet
+from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.packs import has_kernel
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
 LENGTHS = {
     "SST-2": "4 9 10 12 13 14 15 16 17 18 19 20 21 22 23 24 24 25 26 27 28 29 30 31 32 34 35 36 39 "
@@ -102,10 +103,12 @@ def random_supernet(layers: int, device: torch.device, dtype: torch.dtype) -> Su
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             a, b = torch.randn(RANK, inputs) * 0.02, torch.randn(outputs, RANK) * 0.02
             adapters[module] = LoraAdapter(a, b, scaling=2.0)
-    elastic = elastic_part(default_space(BERT, config, rank=RANK), BERT, config, adapters)
+    tensors = named_tensors(model, adapters)
+    shape = ModelShape(BERT, config, {name: tuple(t.shape) for name, t in tensors.items()})
+    elastic = elastic_part(default_space(shape, rank=RANK), shape)
     return Supernet(
         method=Method.ELASTICNAS,
-        architecture=BERT,
+        family=BERT,
         model=model,
         adapters=adapters,
         space=elastic.space,

@@ -30,7 +30,7 @@ def read_examples(supernet: Supernet, options: argparse.Namespace) -> TokenizedE
     return tokenize(
         LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
         load_tokenizer(supernet),
-        supernet.architecture,
+        supernet.family,
         task=Task.CLASSIFICATION,
         max_length=options.max_length,
     )

@@ -35,7 +35,7 @@ from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch
-from elasticnas.supernet.prefixes import Prefix, PrefixCache, Prefixes
+from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
 from elasticnas.supernet.supernet import Supernet
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -134,7 +134,7 @@ def spared(
     for number, subnet in enumerate(subnets):
         with each[number % workers].shared(subnet) as splice:
             passes += splice.first
-        done += dataset.supernet.num_layers if depth is None else subnet[depth]
+        done += dataset.supernet.num_layers if depth is None else subnet.amount(depth)
         layers += dataset.gflops(subnet, splice.first)
         all_layers += dataset.gflops(subnet)
     return passes / done, layers / all_layers

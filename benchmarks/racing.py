@@ -29,7 +29,7 @@ from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
 from elasticnas.search.racing import Course
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead
+from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.cli.output import table
 
 
-def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 1000) -> Table:
+def front_table(
+    search: SearchRead, front: list[EvaluationRead], space: SpaceRead, *, most: int = 1000
+) -> Table:
     """One row per point by rising cost: objectives, the share of the largest cost, the cut widths.
 
-    ``most`` bounds the rows; where there are more, they are thinned out evenly.
+    ``space`` is the one that was searched. ``most`` bounds the rows; where there are more, they are
+    thinned out evenly.
     """
+    amounts: dict[str, list[str]] = defaultdict(list)
+    for dimension in space.dimensions:
+        if dimension.amounts is not None and dimension.layer is not None:
+            amounts[dimension.part].append(dimension.name)
     names = [objective.value for objective in search.objectives]
     costs = [o.value for o in search.objectives if isinstance(o, Cost)]
     metric = next(o.value for o in search.objectives if isinstance(o, Metric))
@@ -27,9 +38,7 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
         *([f"% of max {costs[0]}"] if costs else []),
         *verified,
         "params",
-        "mean heads",
-        "mean FFN",
-        "mean rank",
+        *(f"mean {part}" for part in amounts),
     )
     for point in thinned(front, most):
         share = []
@@ -43,7 +52,7 @@ def front_table(search: SearchRead, front: list[EvaluationRead], *, most: int = 
             *share,
             *([_interval(point, metric)] if verified else []),
             f"{point.cost['params'] / 1e6:.1f} M",
-            *(_mean(point, ending) for ending in ("attention.heads", "ffn.width", "lora.rank")),
+            *(_mean(point, names) for names in amounts.values()),
         )
     return made
 
@@ -62,10 +71,10 @@ def thinned(front: list[EvaluationRead], most: int) -> list[EvaluationRead]:
     return [front[round(i * (len(front) - 1) / (most - 1))] for i in range(most)]
 
 
-def _mean(point: EvaluationRead, ending: str) -> str:
-    """The mean choice over the layers, a dash where the space has no such dimension."""
-    choices = [choice for name, choice in point.subnet.items() if name.endswith(ending)]
-    return f"{sum(choices) / len(choices):.1f}" if choices else "-"
+def _mean(point: EvaluationRead, names: Sequence[str]) -> str:
+    """The mean choice of these dimensions, one for each layer."""
+    choices = [choice for name in names if isinstance(choice := point.subnet[name], int)]
+    return f"{sum(choices) / len(names):.1f}"
 
 
 def _interval(point: EvaluationRead, metric: str) -> str:

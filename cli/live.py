@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
+from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.cli.front_table import front_table
 from elasticnas.client import Client
 
@@ -33,6 +34,7 @@ def follow(client: Client, search_id: str, console: Console) -> SearchRead:
     task = bar.add_task("searching", total=None, speed="")
     if not console.is_terminal:
         return _print_tenths(client, search_id, console)
+    space = client.space(client.search(search_id).supernet_id)
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             search, front = client.search(search_id), client.front(search_id).items
@@ -44,16 +46,18 @@ def follow(client: Client, search_id: str, console: Console) -> SearchRead:
                 total=progress.budget_evaluations,
                 speed=_speed(search),
             )
-            live.update(_view(bar, search, front))
+            live.update(_view(bar, search, front, space))
             if search.state.is_final:
                 return search
             time.sleep(POLL_SECONDS)
 
 
-def _view(bar: Progress, search: SearchRead, front: list[EvaluationRead]) -> RenderableType:
+def _view(
+    bar: Progress, search: SearchRead, front: list[EvaluationRead], space: SpaceRead
+) -> RenderableType:
     if not front:
         return bar
-    return Group(bar, Text(""), front_table(search, front, most=ROWS))
+    return Group(bar, Text(""), front_table(search, front, space, most=ROWS))
 
 
 def _doing(search: SearchRead) -> str:

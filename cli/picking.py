@@ -45,7 +45,8 @@ def front(
     if as_json:
         print_json(found)
     else:
-        out.print(front_table(server.search(search_id), found.items))
+        search = server.search(search_id)
+        out.print(front_table(search, found.items, server.space(search.supernet_id)))
 
 
 def plot(

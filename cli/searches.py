@@ -248,7 +248,8 @@ def _follow(server: Server, search_id: str, as_json: bool) -> None:
     if as_json:
         print_json(ended)
     elif ended.state is SearchState.COMPLETED:
-        out.print(front_table(ended, server.front(search_id).items))
+        front = server.front(search_id).items
+        out.print(front_table(ended, front, server.space(ended.supernet_id)))
         out.print(f"search {search_id}")
     if ended.state is SearchState.FAILED:
         err.print(f"the search failed: {_reason(ended)}", soft_wrap=True)

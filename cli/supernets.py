@@ -80,9 +80,11 @@ def show_space(supernet: SupernetId, as_json: AsJson = False, server: Server = L
     if as_json:
         print_json(space)
         return
-    rows = table(f"{space.size:.3g} subnets", "dimension", "kind", "choices")
+    rows = table(f"{space.size:.3g} subnets", "dimension", "part", "layer", "choices")
     for dimension in space.dimensions:
-        rows.add_row(dimension.name, dimension.kind, ", ".join(map(str, dimension.choices)))
+        layer = "" if dimension.layer is None else str(dimension.layer)
+        choices = ", ".join(map(str, dimension.choices))
+        rows.add_row(dimension.name, dimension.part, layer, choices)
     out.print(rows)
 
 
@@ -134,12 +136,12 @@ def show_supernet(supernet: SupernetRead | SupernetPending, as_json: bool) -> No
         why = supernet.problem.detail if supernet.problem else supernet.waiting_for
         out.print(f"  {supernet.state}" + (f": {why}" if why else ""), markup=False)
         return
-    kinds = ", ".join(f"{count} {kind}" for kind, count in supernet.space.kinds.items())
+    parts = ", ".join(f"{count} {part}" for part, count in supernet.space.parts.items())
     largest, smallest = supernet.cost["maximal"], supernet.cost["minimal"]
     out.print(f"[bold]{supernet.id}[/]  {supernet.name}")
     out.print(f"  {supernet.model_type}, {supernet.method}, {supernet.num_labels} labels")
     out.print(
-        f"  {supernet.space.size:.3g} subnets over {supernet.space.dimensions} dimensions ({kinds})"
+        f"  {supernet.space.size:.3g} subnets over {supernet.space.dimensions} dimensions ({parts})"
     )
     out.print(
         f"  {smallest.gflops:.3f} to {largest.gflops:.3f} GFLOPs at {largest.max_length} tokens, "

@@ -15,7 +15,7 @@ def extent(length: Extent, subnet: SubnetConfig) -> int:
     """The active length: ``unit * choice`` where a dimension cuts it, else the full one."""
     if length.dimension is None:
         return length.full
-    return length.unit * subnet[length.dimension]
+    return length.unit * subnet.amount(length.dimension)
 
 
 def cost_report(model: CostModel, subnet: SubnetConfig, max_length: int) -> CostReport:
@@ -26,7 +26,7 @@ def cost_report(model: CostModel, subnet: SubnetConfig, max_length: int) -> Cost
     ``2 * s^2 * w``. Biases, LayerNorms, activations, softmax and embedding look-ups are free, as in
     NNCF's counter, which LoNAS reports with.
     """
-    kept = len(model.layer_params) if model.depth is None else subnet[model.depth]
+    kept = len(model.layer_params) if model.depth is None else subnet.amount(model.depth)
     linear = adapters = head = 0
     params = model.constant_params + sum(model.layer_params[:kept])
     nonzero = params

@@ -6,18 +6,36 @@ Everything random comes from the generator that is passed in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elasticnas.search.cost_table import Indices
 from elasticnas.search.pareto import Losses, non_dominated
+from elasticnas.search.space import SearchSpace
 
 Fitness = Callable[[Indices], Losses]
 """Losses (n, m) of subnets (n, dimensions)."""
 
 EXTREME = 0.65
 """The share of choices in a random subnet that are the largest or the smallest."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How many choices each dimension has, and whether they are ordered: shape (dimensions,)."""
+
+    counts: NDArray[np.intp]
+    ordered: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> Choices:
+        """Those of a space."""
+        return cls(
+            np.array(space.cardinalities, dtype=np.intp),
+            np.array([dimension.ordered for dimension in space.dimensions]),
+        )
 
 
 def ranks(losses: Losses, *, enough: int | None = None) -> NDArray[np.intp]:
@@ -73,54 +91,58 @@ def crossover(first: Indices, second: Indices, rng: np.random.Generator) -> Indi
 
 
 def mutate(
-    parents: Indices,
-    cardinalities: NDArray[np.intp],
-    rng: np.random.Generator,
-    *,
-    changes: float = 1.0,
+    parents: Indices, choices: Choices, rng: np.random.Generator, *, changes: float = 1.0
 ) -> Indices:
     """Change about ``changes`` dimensions of each parent (n, dimensions), and at least one.
 
-    Half the changes are a step up or down, the other half any choice.
+    Half the changes are a step up or down, the other half any choice, as are all where choices have
+    no order.
     """
-    free = np.flatnonzero(cardinalities > 1)
+    free = np.flatnonzero(choices.counts > 1)
     if len(free) == 0:
         return parents.copy()
+    counts = choices.counts[free]
     hit = rng.random((len(parents), len(free))) < changes / len(free)
     hit[np.arange(len(parents)), rng.integers(len(free), size=len(parents))] = True
     steps = parents[:, free] + rng.choice((-1, 1), size=hit.shape)
-    anything = np.floor(rng.random(hit.shape) * cardinalities[free]).astype(np.intp)
-    new = np.where(rng.random(hit.shape) < 0.5, steps, anything)
+    anything = np.floor(rng.random(hit.shape) * counts).astype(np.intp)
+    steps_here = (rng.random(hit.shape) < 0.5) & choices.ordered[free]
+    new = np.clip(np.where(steps_here, steps, anything), 0, counts - 1)
     children = parents.copy()
-    children[:, free] = np.where(hit, np.clip(new, 0, cardinalities[free] - 1), parents[:, free])
+    children[:, free] = np.where(hit, new, parents[:, free])
     return children
 
 
-def neighbours(subnet: NDArray[np.intp], cardinalities: NDArray[np.intp]) -> Indices:
-    """Every subnet one step away from ``subnet`` (dimensions,): shape (n, dimensions)."""
+def neighbours(subnet: NDArray[np.intp], choices: Choices) -> Indices:
+    """Every subnet one step away from ``subnet`` (dimensions,): shape (n, dimensions).
+
+    A step leads to the next choice, or to any other one where choices have no order.
+    """
     steps = []
-    for dimension in np.flatnonzero(cardinalities > 1):
-        for index in (subnet[dimension] - 1, subnet[dimension] + 1):
-            if 0 <= index < cardinalities[dimension]:
-                step = subnet.copy()
-                step[dimension] = index
-                steps.append(step)
+    for dimension in np.flatnonzero(choices.counts > 1):
+        here = subnet[dimension]
+        others = np.delete(np.arange(choices.counts[dimension]), here)
+        if choices.ordered[dimension]:
+            others = others[np.abs(others - here) == 1]
+        for index in others:
+            step = subnet.copy()
+            step[dimension] = index
+            steps.append(step)
     return np.array(steps, dtype=np.intp).reshape(-1, len(subnet))
 
 
-def random_subnets(
-    count: int, cardinalities: NDArray[np.intp], rng: np.random.Generator
-) -> Indices:
+def random_subnets(count: int, choices: Choices, rng: np.random.Generator) -> Indices:
     """Subnets (count, dimensions) spread from minimal to maximal, most choices extreme ones.
 
     Each subnet leans to large or small choices by a degree of its own; uniform ones would all cost
     about the average. And the further apart two choices are, the more a measurement tells about
-    what lies between them.
+    what lies between them. Choices without an order are uniform.
     """
-    shape = (count, len(cardinalities))
-    extreme = np.where(rng.random(shape) < rng.random((count, 1)), cardinalities - 1, 0)
-    anything = np.floor(rng.random(shape) * cardinalities).astype(np.intp)
-    return np.where(rng.random(shape) < EXTREME, extreme, anything)
+    shape = (count, len(choices.counts))
+    extreme = np.where(rng.random(shape) < rng.random((count, 1)), choices.counts - 1, 0)
+    anything = np.floor(rng.random(shape) * choices.counts).astype(np.intp)
+    leans = (rng.random(shape) < EXTREME) & choices.ordered
+    return np.where(leans, extreme, anything)
 
 
 def distinct(indices: Indices) -> Indices:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
@@ -40,8 +40,11 @@ def dimension_importance(
     none = {dimension.name: 0.0 for dimension in space.dimensions}
     if not free or np.ptp(np.asarray(values)) == 0.0:
         return none
-    distributions = {
-        space.dimensions[i].name: IntDistribution(0, space.cardinalities[i] - 1) for i in free
+    distributions: dict[str, BaseDistribution] = {
+        space.dimensions[i].name: IntDistribution(0, space.cardinalities[i] - 1)
+        if space.dimensions[i].ordered
+        else CategoricalDistribution(range(space.cardinalities[i]))
+        for i in free
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.costs import CostModel, Extent
+from elasticnas.api_schemas.costs import CostModel
 from elasticnas.api_schemas.searches import Constraint
 from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.search.evolution import Choices
 from elasticnas.search.feasible import Feasible, with_references
 from elasticnas.search.noise import standard_error
 from elasticnas.search.objectives import Objectives
@@ -37,34 +38,14 @@ class SearchProblem:
         self.space = space
         self.constraints = tuple(constraints)
         self.rows = rows
-        self._cost_model = cost_model
         self._costs = CostTable(space, cost_model, max_length)
         self.feasible = Feasible(space, self._costs, self.constraints)
         self.objectives = with_references(objectives, self.feasible)
 
     @cached_property
-    def cardinalities(self) -> NDArray[np.intp]:
-        """The number of choices of each dimension, shape (dimensions,)."""
-        return np.array(self.space.cardinalities, dtype=np.intp)
-
-    @cached_property
-    def first_layers(self) -> dict[str, int]:
-        """The first encoder layer that each dimension makes a difference to.
-
-        The number of layers for a dimension that cuts the head only, or drops last layers.
-        """
-        last = len(self._cost_model.layer_params)
-        first = {dimension.name: last for dimension in self.space.dimensions}
-        cuts: list[tuple[int | None, Extent | None]] = [
-            (shape.layer, extent)
-            for shape in self._cost_model.linears
-            for extent in (shape.rows, shape.columns, shape.rank)
-        ]
-        cuts += [(product.layer, product.width) for product in self._cost_model.attentions]
-        for layer, extent in cuts:
-            if layer is not None and extent is not None and extent.dimension is not None:
-                first[extent.dimension] = min(layer, first[extent.dimension])
-        return first
+    def choices(self) -> Choices:
+        """How many choices each dimension has, and which are ordered."""
+        return Choices.of(self.space)
 
     @cached_property
     def is_metric(self) -> NDArray[np.bool_]:
@@ -83,15 +64,19 @@ class SearchProblem:
         """Which subnets satisfy every constraint, shape (n,)."""
         return self.feasible.mask(indices)
 
+    def canonical(self, indices: Indices) -> Indices:
+        """The same subnets (n, dimensions), inactive dimensions at their first choice."""
+        return self.space.activity.canonical(indices)
+
     def repair(self, indices: Indices, rng: np.random.Generator) -> Indices:
         """Shrink random dimensions, a step at a time, until every subnet is feasible.
 
         Costs fall with every choice and the minimal subnet is feasible, so this ends.
         """
-        repaired = indices.copy()
+        repaired = self.canonical(indices).copy()
         broken = np.flatnonzero(~self.are_feasible(repaired))
         while len(broken):
-            shrinkable = repaired[broken] < self.cardinalities - 1
+            shrinkable = repaired[broken] < self.choices.counts - 1
             dimension = np.argmax(rng.random(shrinkable.shape) * shrinkable, axis=1)
             repaired[broken, dimension] += 1
             broken = broken[~self.are_feasible(repaired[broken])]

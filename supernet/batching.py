@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from elasticnas.supernet.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
-from elasticnas.supernet.packing import Packing, has_kernel
+from elasticnas.supernet.forward.packs import Packing, has_kernel
 from elasticnas.supernet.supernet import Supernet
 
 ACCELERATOR_BATCH_COST = 4096
@@ -21,8 +21,9 @@ def batches_for(supernet: Supernet, examples: TokenizedExamples, token_budget: i
     Packs, where attention has a kernel for them in the super-network's dtype; elsewhere rows of
     like lengths, padded to the longest.
     """
-    device, dtype = supernet.model.device, supernet.model.dtype
-    if has_kernel(device, dtype, supernet.architecture.head_size(supernet.config)):
+    device, dtype, family = supernet.model.device, supernet.model.dtype, supernet.family
+    takes_packs = family.after_attention is not None
+    if takes_packs and has_kernel(device, dtype, family.head_size(supernet.config)):
         batches = packs(supernet, examples, token_budget)
     else:
         cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
@@ -52,7 +53,7 @@ def _pack(supernet: Supernet, examples: TokenizedExamples, rows: Sequence[int]) 
     token_ids = padded.inputs["input_ids"]
     lengths = tuple(len(examples.token_ids[row]) for row in rows)
     is_token = torch.arange(token_ids.shape[1]) < torch.tensor(lengths)[:, None]
-    positions = supernet.architecture.position_ids(token_ids, supernet.config)
+    positions = supernet.family.position_ids(token_ids, supernet.config)
     inputs: Inputs = {
         "input_ids": token_ids[is_token].unsqueeze(0),
         "position_ids": positions[is_token].unsqueeze(0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.plan import LORA_A
 from elasticnas.supernet.supernet import Supernet
 
@@ -15,7 +16,7 @@ def cost_model(supernet: Supernet) -> CostModel:
     Every parameter of the model is accounted for exactly once: in a linear layer, in a layer's
     other parameters (LayerNorms), or in the constant rest (embeddings).
     """
-    architecture = supernet.architecture
+    family = supernet.family
     parameters = dict(supernet.model.named_parameters())
     linears = [_linear(supernet, module) for module in _linear_modules(supernet)]
     counted = {f"{shape.name}.{part}" for shape in linears for part in ("weight", "bias")}
@@ -24,7 +25,7 @@ def cost_model(supernet: Supernet) -> CostModel:
     for name, parameter in parameters.items():
         if name in counted:
             continue
-        layer = architecture.layer_of(name)
+        layer = family.layer_of(name)
         if layer is not None:
             layer_params[layer] += parameter.numel()
         else:
@@ -34,7 +35,7 @@ def cost_model(supernet: Supernet) -> CostModel:
         attentions=tuple(
             AttentionShape(
                 layer=layer,
-                width=_extent(supernet, f"{architecture.module(layer, 'query')}.weight", 0),
+                width=_extent(supernet, f"{family.module(layer, Role.ATTENTION_OUTPUT)}.weight", 1),
             )
             for layer in range(supernet.num_layers)
         ),
@@ -54,17 +55,17 @@ def _linear_modules(supernet: Supernet) -> list[str]:
 
 
 def _linear(supernet: Supernet, module: str) -> LinearShape:
-    layer = supernet.architecture.layer_of(module)
-    trained = supernet.architecture.trained
+    layer = supernet.family.layer_of(module)
+    head = supernet.task_head
     return LinearShape(
         name=module,
         rows=_extent(supernet, f"{module}.weight", 0),
         columns=_extent(supernet, f"{module}.weight", 1),
         bias=f"{module}.bias" in supernet.tensors,
-        tokens="one" if layer is None else "sequence",
+        tokens="one" if module in head.one_token else "sequence",
         layer=layer,
         rank=_extent(supernet, f"{module}.{LORA_A}", 0) if module in supernet.adapters else None,
-        trainable=any(module == name or module.startswith(f"{name}.") for name in trained),
+        trainable=any(module == name or module.startswith(f"{name}.") for name in head.trained),
         zeros=_zeros(supernet, f"{module}.weight"),
     )
 
@@ -97,4 +98,4 @@ def _lengths(supernet: Supernet, tensor: str, axis: int) -> list[int]:
     if cut is None:
         return [supernet.tensors[tensor].shape[axis]]
     dimension = next(d for d in supernet.space.dimensions if d.name == cut.dimension)
-    return [cut.unit * choice for choice in dimension.choices]
+    return [cut.unit * choice for choice in dimension.amounts or ()]

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from transformers import PretrainedConfig
-
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
-from elasticnas.supernet.architectures import Architecture
-from elasticnas.supernet.checkpoint.space_file import SpaceFile
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
+from elasticnas.supernet.checkpoint.space_file import NamedDimension, SpaceFile
+from elasticnas.supernet.plan import ModelShape
 
 
-def default_space(architecture: Architecture, config: PretrainedConfig, *, rank: int) -> SpaceFile:
-    """LoNAS's three kinds of dimension in every layer, ordered as LoNAS orders its groups.
+def default_space(shape: ModelShape, *, rank: int) -> SpaceFile:
+    """LoNAS's three dimensions in every layer, ordered as LoNAS orders its groups.
 
     Heads at 1, 3/4 and 1/2; LoRA rank at 1, 1/2 and 1/4; FFN width at 1, 3/4, 1/2 and 1/4.
     """
-    heads = _shares(getattr(config, architecture.heads), (4, 3, 2))
+    family, config = shape.family, shape.config
+    heads = _shares(family.num_kv_heads(config), (4, 3, 2))
     ranks = _shares(rank, (4, 2, 1))
-    widths = _shares(getattr(config, architecture.ffn_width), (4, 3, 2, 1))
-    layers = range(getattr(config, architecture.depth))
-    kinds = (
-        ("attention.heads", DimensionKind.HEADS, heads),
-        ("lora.rank", DimensionKind.RANK, ranks),
-        ("ffn.width", DimensionKind.WIDTH, widths),
+    widths = _shares(getattr(config, family.ffn_width), (4, 3, 2, 1))
+    layers = range(shape.num_layers)
+    elastic = (
+        ("attention.heads", HEADS, heads),
+        ("lora.rank", RANK, ranks),
+        ("ffn.width", FFN, widths),
     )
     return SpaceFile(
         dimensions=tuple(
-            Dimension(name=f"layer.{layer}.{name}", kind=kind, choices=choices)
-            for name, kind, choices in kinds
+            NamedDimension.of(
+                Dimension(name=f"layer.{layer}.{name}", part=part, layer=layer, choices=choices)
+            )
+            for name, part, choices in elastic
             for layer in layers
         )
     )

@@ -9,10 +9,10 @@ import torch
 
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import ActiveSubnet, activate
 from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate
+from elasticnas.supernet.forward.prefixes import Prefixes
 from elasticnas.supernet.metrics import task_metrics
-from elasticnas.supernet.prefixes import Prefixes
 from elasticnas.supernet.supernet import Supernet
 
 

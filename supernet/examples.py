@@ -14,9 +14,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.metrics import Task
-from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
-from elasticnas.supernet.packing import Packing
+from elasticnas.supernet.families.family import Family
+from elasticnas.supernet.forward.packs import Packing
 from elasticnas.supernet.transfer import sent_to
 
 CPU_BATCH_COST = 32
@@ -169,13 +169,13 @@ def read_canonical(path: Path) -> LabelledTexts:
 def tokenize(
     rows: LabelledTexts,
     tokenizer: PreTrainedTokenizerBase,
-    architecture: Architecture,
+    family: Family,
     *,
     task: Task,
     max_length: int,
 ) -> TokenizedExamples:
     """Tokenise every row, special tokens included, truncated to ``max_length``."""
-    types = takes_type_ids(tokenizer, architecture)
+    types = takes_type_ids(tokenizer, family)
     encoded = tokenizer(
         rows.texts,
         rows.pairs,

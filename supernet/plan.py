@@ -9,8 +9,9 @@ checkpoint stores is what prefixes are taken of (LoNAS, Munoz et al. 2024, secti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import torch
@@ -18,10 +19,26 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.search.space import SearchSpace, SubnetConfig
-from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Family, Role
 
 LORA_A = "lora_A"
 LORA_B = "lora_B"
+
+
+class Side(StrEnum):
+    """What of a linear module a dimension cuts: outputs, inputs, or its adapter's rank."""
+
+    ROWS = "rows"
+    COLUMNS = "columns"
+    RANK = "rank"
+
+
+_TENSORS = {
+    Side.ROWS: (("weight", 0), ("bias", 0), (LORA_B, 0)),
+    Side.COLUMNS: (("weight", 1), (LORA_A, 1)),
+    Side.RANK: ((LORA_A, 0), (LORA_B, 1)),
+}
+"""The tensors of a linear module that each side cuts, and along which axis."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class SlicingPlan:
     def slice(self, name: str, tensor: torch.Tensor, subnet: SubnetConfig) -> torch.Tensor:
         """The active prefix of a tensor: a view, never a copy."""
         for cut in self.by_tensor.get(name, ()):
-            tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet[cut.dimension])
+            tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet.amount(cut.dimension))
         return tensor
 
     def validate(self, space: SearchSpace, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -71,7 +88,7 @@ class SlicingPlan:
                 nothing, a choice is larger than its layer, or the largest choice is not the full
                 length.
         """
-        largest = {d.name: d.choices[0] for d in space.dimensions}
+        largest = {d.name: space.maximal.amount(d.name) for d in space.dimensions}
         taken: dict[tuple[str, int], str] = {}
         for cut in self.cuts:
             if cut.tensor not in shapes:
@@ -123,68 +140,67 @@ class ElasticPart:
     reference_length: int | None
 
 
-def attention_cuts(
-    name: str,
-    layer: int,
-    architecture: Architecture,
-    config: PretrainedConfig,
-    adapted: Collection[str],
-) -> list[Cut]:
-    """Heads: the outputs of query, key and value, and the inputs of the output projection."""
-    return _width_cuts(
-        name,
-        producers=[architecture.module(layer, role) for role in ("query", "key", "value")],
-        consumers=[architecture.module(layer, "attention_output")],
-        adapted=adapted,
-        unit=architecture.head_size(config),
-    )
+@dataclass(frozen=True)
+class ModelShape:
+    """What a search space is laid over: a model of a family by its tensors' shapes alone.
 
-
-def ffn_cuts(
-    name: str, layer: int, architecture: Architecture, adapted: Collection[str]
-) -> list[Cut]:
-    """FFN neurons: the outputs of the first linear layer and the inputs of the second."""
-    return _width_cuts(
-        name,
-        producers=[architecture.module(layer, "ffn_in")],
-        consumers=[architecture.module(layer, "ffn_out")],
-        adapted=adapted,
-    )
-
-
-def _width_cuts(
-    dimension: str,
-    *,
-    producers: Iterable[str],
-    consumers: Iterable[str],
-    adapted: Iterable[str],
-    unit: int = 1,
-) -> list[Cut]:
-    """The cuts of a width: the producers' outputs and the consumers' inputs.
-
-    ``producers`` and ``consumers`` are linear modules; ``adapted`` those that carry a LoRA adapter.
+    ``shapes`` names every tensor, those of adapters included, as `Cut.tensor` does.
     """
-    carrying = set(adapted)
-    cuts = []
-    for module in producers:
-        cuts.append(Cut(f"{module}.weight", 0, dimension, unit))
-        cuts.append(Cut(f"{module}.bias", 0, dimension, unit))
-        if module in carrying:
-            cuts.append(Cut(f"{module}.{LORA_B}", 0, dimension, unit))
-    for module in consumers:
-        cuts.append(Cut(f"{module}.weight", 1, dimension, unit))
-        if module in carrying:
-            cuts.append(Cut(f"{module}.{LORA_A}", 1, dimension, unit))
-    return cuts
 
+    family: Family
+    config: PretrainedConfig
+    shapes: Mapping[str, tuple[int, ...]]
 
-def rank_cuts(dimension: str, modules: Iterable[str]) -> list[Cut]:
-    """The cuts of a LoRA rank: rows of lora_A and columns of lora_B of each module."""
-    return [
-        cut
-        for module in modules
-        for cut in (
-            Cut(f"{module}.{LORA_A}", 0, dimension),
-            Cut(f"{module}.{LORA_B}", 1, dimension),
-        )
-    ]
+    @cached_property
+    def adapted(self) -> frozenset[str]:
+        """The linear modules with a LoRA adapter."""
+        ends = f".{LORA_A}"
+        return frozenset(n.removesuffix(ends) for n in self.shapes if n.endswith(ends))
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the model."""
+        return self.family.num_layers(self.config)
+
+    def adapted_in(self, layer: int, roles: Collection[Role] = tuple(Role)) -> list[str]:
+        """The adapted modules of a block, of these roles."""
+        return [m for m in self.family.modules(layer, roles) if m in self.adapted]
+
+    def head_cuts(self, name: str, layer: int) -> list[Cut]:
+        """Key-value heads with the query heads that they serve, and the inputs that read them."""
+        return [
+            cut
+            for roles, side in (
+                (ATTENTION_ROLES, Side.ROWS),
+                ((Role.ATTENTION_OUTPUT,), Side.COLUMNS),
+            )
+            for module in self.family.modules(layer, roles)
+            for cut in self.cuts(name, module, side, self.head_channels(module))
+        ]
+
+    def head_channels(self, module: str) -> int:
+        """Channels of one key-value head, and the query heads it serves, in a linear module.
+
+        Raises:
+            ValueError: the module is no linear layer of a block.
+        """
+        if (place := self.family.role_of(module)) is None:
+            raise ValueError(f"{module} is no linear layer of a block")
+        return self.family.head_channels(place[1], self.config)
+
+    def ffn_cuts(self, name: str, layer: int) -> list[Cut]:
+        """FFN neurons: outputs of the first layers, gate included, and inputs of the last."""
+        return [
+            cut
+            for roles, side in ((FFN_ROLES, Side.ROWS), ((Role.FFN_OUT,), Side.COLUMNS))
+            for module in self.family.modules(layer, roles)
+            for cut in self.cuts(name, module, side)
+        ]
+
+    def cuts(self, dimension: str, module: str, side: Side, unit: int = 1) -> list[Cut]:
+        """How a dimension cuts a linear module, its bias and its adapter where there are any."""
+        return [
+            Cut(f"{module}.{tensor}", axis, dimension, unit)
+            for tensor, axis in _TENSORS[side]
+            if tensor == "weight" or side is Side.RANK or f"{module}.{tensor}" in self.shapes
+        ]

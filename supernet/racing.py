@@ -16,8 +16,8 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.batching import batches_for
 from elasticnas.supernet.evaluation import subnet_logits
 from elasticnas.supernet.examples import Batch, TokenizedExamples
+from elasticnas.supernet.forward.prefixes import PrefixCache, Prefixes
 from elasticnas.supernet.metrics import task_metrics
-from elasticnas.supernet.prefixes import PrefixCache, Prefixes
 from elasticnas.supernet.supernet import Supernet
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.supernet.checkpoint.model_config import positions
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.supernet import Supernet
 
 
 def report(supernet: Supernet) -> SupernetReport:
     """Everything that the service needs to know of a super-network."""
-    longest = positions(supernet.architecture, supernet.config)
+    longest = supernet.family.longest(supernet.config)
     return SupernetReport(
         method=supernet.method,
-        model_type=supernet.architecture.model_type,
+        model_type=supernet.family.model_type,
         num_labels=supernet.num_labels,
         label_names=supernet.label_names,
         reference_length=min(supernet.reference_length, longest),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.space import SearchSpace
-from elasticnas.supernet.architectures import Architecture
-from elasticnas.supernet.plan import LORA_A, LORA_B, SlicingPlan
+from elasticnas.supernet.families.family import Family, TaskHead
+from elasticnas.supernet.plan import LORA_A, LORA_B, ModelShape, SlicingPlan
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class LoraAdapter:
 class Supernet:
     """One set of weights, and all that is needed to take subnets from it.
 
-    ``model`` is the stock Transformers classifier that holds the base weights and the head in full;
+    ``model`` is the stock model of Transformers that holds the base weights and the head in full;
     ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
     ``folder`` is the checkpoint.
     """
 
     method: Method
-    architecture: Architecture
+    family: Family
     model: PreTrainedModel
     adapters: dict[str, LoraAdapter]
     space: SearchSpace
@@ -58,23 +59,30 @@ class Supernet:
         return self.model.config
 
     @property
+    def task_head(self) -> TaskHead:
+        """What the model has behind its blocks."""
+        return next(h for h in self.family.task_heads if type(self.model) is h.model_class)
+
+    @property
     def num_labels(self) -> int:
-        """Classes of the head; 1 for regression."""
-        return int(self.config.num_labels or 1)
+        """Outputs of the head: classes, 1 for regression, a language model's whole vocabulary."""
+        return len(self.model.get_parameter(f"{self.task_head.logits}.weight"))
 
     @property
     def num_layers(self) -> int:
-        """Encoder layers of the full model."""
-        return int(getattr(self.config, self.architecture.depth))
+        """Blocks of the full model."""
+        return self.family.num_layers(self.config)
+
+    @property
+    def shape(self) -> ModelShape:
+        """What a search space is laid over."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        return ModelShape(self.family, self.config, shapes)
 
     @cached_property
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor at full size, adapters included, by the names that a plan uses."""
-        named: dict[str, torch.Tensor] = dict(self.model.named_parameters())
-        for module, adapter in self.adapters.items():
-            named[f"{module}.{LORA_A}"] = adapter.a
-            named[f"{module}.{LORA_B}"] = adapter.b
-        return named
+        return named_tensors(self.model, self.adapters)
 
     @cached_property
     def elastic_modules(self) -> tuple[str, ...]:
@@ -94,3 +102,14 @@ class Supernet:
         }
         model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
         return replace(self, model=model, adapters=adapters)
+
+
+def named_tensors(
+    model: PreTrainedModel, adapters: Mapping[str, LoraAdapter]
+) -> dict[str, torch.Tensor]:
+    """A model's parameters and its adapters' by the names that a plan uses."""
+    named: dict[str, torch.Tensor] = dict(model.named_parameters())
+    for module, adapter in adapters.items():
+        named[f"{module}.{LORA_A}"] = adapter.a
+        named[f"{module}.{LORA_B}"] = adapter.b
+    return named

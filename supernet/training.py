@@ -30,15 +30,15 @@ from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.base_model import classifier_for_training
-from elasticnas.supernet.checkpoint.model_config import positions
 from elasticnas.supernet.checkpoint.space_file import SpaceFile, elastic_part
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
-from elasticnas.supernet.supernet import LoraAdapter, Supernet
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
 STATE_FILE = "training_state.pt"
 GROUP = 16
@@ -63,7 +63,7 @@ class TrainingSettings:
     With ``group_by_length`` a batch has rows of like length, so less padding; which rows share a
     batch is then less random.
 
-    ``adapted`` are the roles of the layers that get an adapter (`architectures.ROLES`).
+    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`).
     """
 
     steps: int
@@ -143,7 +143,7 @@ def train(
     examples = tokenize(
         rows,
         read_tokenizer(base),
-        supernet.architecture,
+        supernet.family,
         task=task,
         max_length=settings.max_length,
     )
@@ -168,7 +168,7 @@ def train(
 def _check_length(supernet: Supernet, examples: TokenizedExamples) -> None:
     """The longest row must have a position for every token."""
     longest = max(map(len, examples.token_ids), default=0)
-    carried = positions(supernet.architecture, supernet.config)
+    carried = supernet.family.longest(supernet.config)
     if longest > carried:
         raise InputError(
             f"a row has {longest} tokens, the model carries {carried} positions",
@@ -255,21 +255,23 @@ def _new_supernet(
     """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021) and a fresh head."""
     torch.manual_seed(settings.seed)
     classifier = classifier_for_training(base, labels, label_names)
-    architecture, model = classifier.architecture, classifier.model
+    family, model = classifier.family, classifier.model
     adapters = {}
-    for layer in range(int(getattr(model.config, architecture.depth))):
+    for layer in range(family.num_layers(model.config)):
         for role in settings.adapted:
-            module = architecture.module(layer, role)
+            module = family.module(layer, role)
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             a = torch.empty(settings.lora_rank, inputs)
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
             scaling = settings.lora_alpha / settings.lora_rank
             adapters[module] = LoraAdapter(a, torch.zeros(outputs, settings.lora_rank), scaling)
-    content = space or default_space(architecture, model.config, rank=settings.lora_rank)
-    elastic = elastic_part(content, architecture, model.config, adapters)
+    tensors = named_tensors(model, adapters)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shape = ModelShape(family, model.config, shapes)
+    elastic = elastic_part(space or default_space(shape, rank=settings.lora_rank), shape)
     supernet = Supernet(
         method=Method.ELASTICNAS,
-        architecture=architecture,
+        family=family,
         model=model,
         adapters=adapters,
         space=elastic.space,
@@ -279,15 +281,13 @@ def _new_supernet(
         label_names=label_names,
         head_tensors=classifier.new_tensors,
     )
-    elastic.plan.validate(
-        elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}
-    )
+    elastic.plan.validate(elastic.space, shapes)
     return supernet
 
 
 def _trainable(supernet: Supernet) -> dict[str, torch.Tensor]:
     """The adapters and the head, by name, set to require gradients."""
-    trained = tuple(f"{module}." for module in supernet.architecture.trained)
+    trained = tuple(f"{module}." for module in supernet.task_head.trained)
     return {
         name: tensor.requires_grad_(True)
         for name, tensor in supernet.tensors.items()

@@ -28,7 +28,7 @@ from elasticnas.api_schemas.verification import RowSplit, Verified
 from elasticnas.search.racing import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.evaluation import EvaluationUnwantedError
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Measured, measure
 from elasticnas.supernet.verification import Verification
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
@@ -191,7 +191,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
     examples = read_rows(
         measurement.dataset,
         load_tokenizer(read),
-        read.architecture,
+        read.family,
         task=measurement.task,
         max_length=measurement.max_length,
         split=measurement.split,

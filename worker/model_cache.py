@@ -19,7 +19,7 @@ from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.search.racing import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.examples import TokenizedExamples
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, laps_of
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.worker.blobs import BlobStore, checkpoint
@@ -182,7 +182,7 @@ class ModelCache:
             examples = read_rows(
                 path,
                 warm.tokenizer,
-                warm.supernet.architecture,
+                warm.supernet.family,
                 task=message.task,
                 max_length=message.max_length,
                 split=message.split,

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.verification import RowSplit
-from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.examples import TokenizedExamples, read_canonical, tokenize
+from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.verification import rows_of
 
 
@@ -22,16 +22,14 @@ def count_rows(path: Path) -> int:
 def read_rows(
     path: Path,
     tokenizer: PreTrainedTokenizerBase,
-    architecture: Architecture,
+    family: Family,
     *,
     task: Task,
     max_length: int,
     split: RowSplit | None,
 ) -> TokenizedExamples:
     """The rows of a stored dataset file; of a ``split`` only its part."""
-    examples = tokenize(
-        read_canonical(path), tokenizer, architecture, task=task, max_length=max_length
-    )
+    examples = tokenize(read_canonical(path), tokenizer, family, task=task, max_length=max_length)
     if split is None:
         return examples
     return examples.select(rows_of(split, examples.labels, task))

@@ -23,7 +23,7 @@ from scipy.stats import norm
 from benchmarks.problems.problem import Bounds, Problem, constraints_of
 from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
 from elasticnas.api_schemas.searches import Constraint
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search.cost_table import CostTable, Indices
 from elasticnas.search.feasible import Feasible
 from elasticnas.search.pareto import Losses, non_dominated
@@ -106,12 +106,13 @@ def analytic(
 def _space(layers: int) -> SearchSpace:
     dimensions = []
     for layer in range(layers):
-        for name, kind, choices in (
-            ("attention.heads", DimensionKind.HEADS, (12, 10, 8, 6)),
-            ("ffn.width", DimensionKind.WIDTH, (3072, 2560, 2048, 1536, 1024)),
-            ("lora.rank", DimensionKind.RANK, (8, 4, 2)),
+        for name, part, choices in (
+            ("attention.heads", HEADS, (12, 10, 8, 6)),
+            ("ffn.width", FFN, (3072, 2560, 2048, 1536, 1024)),
+            ("lora.rank", RANK, (8, 4, 2)),
         ):
-            dimensions.append(Dimension(name=f"layer.{layer}.{name}", kind=kind, choices=choices))
+            name = f"layer.{layer}.{name}"
+            dimensions.append(Dimension(name=name, part=part, layer=layer, choices=choices))
     return SearchSpace(tuple(dimensions))
 
 

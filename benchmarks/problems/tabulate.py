@@ -29,11 +29,11 @@ from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.spaces import Dimension
 from elasticnas.search.space import SearchSpace
-from elasticnas.supernet.activation import active_tensors
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.forward.activation import active_tensors
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -66,7 +66,7 @@ class Stage:
 
 def stages(supernet: Supernet, free: list[Dimension]) -> list[Stage]:
     """The encoder as half layers, in order."""
-    layers = supernet.model.get_submodule(supernet.architecture.layers)
+    layers = supernet.model.get_submodule(supernet.family.layers)
     assert isinstance(layers, nn.ModuleList)
     found = []
     for index, layer in enumerate(layers):
@@ -74,7 +74,7 @@ def stages(supernet: Supernet, free: list[Dimension]) -> list[Stage]:
             name = f"layer.{index}.{half}"
             choices = next((d.choices for d in free if d.name == name), None)
             subnets = [supernet.space.subnet({name: c} if choices else {}) for c in choices or [0]]
-            prefixes = {part: f"{supernet.architecture.layers}.{index}.{part}." for part in parts}
+            prefixes = {part: f"{supernet.family.layers}.{index}.{part}." for part in parts}
             weights = [
                 {
                     part: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)}

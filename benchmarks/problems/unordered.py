@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.problems.problem import Bounds, Problem, constraints_of, front_of_all
 from elasticnas.api_schemas.costs import CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import OPERATION, Dimension
 from elasticnas.search.cost_table import CostTable
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
@@ -27,7 +27,10 @@ def unordered(seed: int, *, bounds: Bounds | None = None) -> Problem:
     rng = np.random.default_rng([2021, seed])
     names = [f"layer.{layer}.ffn.width" for layer in range(LAYERS)]
     space = SearchSpace(
-        tuple(Dimension(name=n, kind=DimensionKind.WIDTH, choices=OPERATIONS) for n in names)
+        tuple(
+            Dimension(name=name, part=OPERATION, layer=layer, choices=OPERATIONS)
+            for layer, name in enumerate(names)
+        )
     )
     widths = np.geomspace(64, 256, LAYERS).astype(int).tolist()
     model = CostModel(

@@ -75,7 +75,7 @@ def demo(
         with _step(5, f"Search: {evaluations} evaluations"):
             search = _search(client, supernet_id, dataset_id, evaluations)
         front = client.front(search.id)
-        out.print(front_table(search, front.items, most=20))
+        out.print(front_table(search, front.items, client.space(supernet_id), most=20))
         with _step(6, "Draw the front, and how it came about"):
             for kind in PlotKind:
                 picture = folder / f"{kind.value}.png"

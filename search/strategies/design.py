@@ -16,9 +16,7 @@ def stratified(problem: SearchProblem, count: int, rng: np.random.Generator) -> 
     each comes the candidate that differs from those already chosen in the most dimensions. Without
     a cost objective the share of the choices kept takes its place.
     """
-    candidates = distinct(
-        problem.repair(random_subnets(64 * count, problem.cardinalities, rng), rng)
-    )
+    candidates = distinct(problem.repair(random_subnets(64 * count, problem.choices, rng), rng))
     costs = problem.cost_losses(candidates)
     along = costs[:, 0] if costs.shape[1] else -candidates.mean(axis=1)
     edges = np.linspace(along.min(), along.max() + 1e-12, count + 1)

@@ -43,10 +43,11 @@ class GeneticStrategy:
     ) -> None:
         self._settings = settings
         self._space = problem.space
-        self._first_layers = problem.first_layers
+        self._layers = {each.name: each.layer for each in problem.space.dimensions}
         self._directions = [StudyDirection.MINIMIZE] * len(problem.objectives.names)
         self._seed = seed
-        self._distributions = choice_ranges(problem.space)
+        # What keeps layers together takes choices from parents only, in whatever order they are.
+        self._distributions = choice_ranges(problem.space, by_order=settings.crossover != "layer")
         self._generation = 0
         self._parents: list[FrozenTrial] = []
         self._children: list[FrozenTrial] = []
@@ -129,7 +130,7 @@ class GeneticStrategy:
                 return OrdinalCrossover()
             case "layer":
                 return LayerCrossover(
-                    [self._first_layers[name] for name in searched(self._distributions)]
+                    [self._layers[name] for name in searched(self._distributions)]
                 )
             case "sbx":
                 return SBXCrossover()

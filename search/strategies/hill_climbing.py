@@ -52,12 +52,12 @@ class HillClimbingStrategy:
             return None
         rng = generator(self._seed, number, f"ask{attempt}")
         here = self._position(self._stand(round_))
-        cards = self._problem.cardinalities
-        steps = evolution.neighbours(here, cards)
+        choices = self._problem.choices
+        steps = self._problem.canonical(evolution.neighbours(here, choices))
         if len(steps):
             steps = steps[self._problem.are_feasible(steps) & self._history.is_unseen(steps)]
         if len(steps) == 0:
-            far = evolution.mutate(np.tile(here, (64, 1)), cards, rng, changes=2.0 + attempt)
+            far = evolution.mutate(np.tile(here, (64, 1)), choices, rng, changes=2.0 + attempt)
             far = self._problem.repair(far, rng)
             unseen = far[self._history.is_unseen(far)]
             steps = unseen if len(unseen) else far

@@ -18,12 +18,12 @@ class LayerCrossover(BaseCrossover):
     and a worker has computed the first layers of the child already. Every cut that leaves the child
     something of both is equally likely.
 
-    ``layers`` (dimensions,) are the first layers that the searched dimensions, in Optuna's order,
-    make a difference to.
+    ``layers`` (dimensions,) are those of the searched dimensions, in Optuna's order; what belongs
+    to no layer goes with the last ones.
     """
 
-    def __init__(self, layers: Sequence[int]) -> None:
-        self._layers = np.asarray(layers)
+    def __init__(self, layers: Sequence[int | None]) -> None:
+        self._layers = np.array([np.inf if layer is None else layer for layer in layers])
 
     @property
     def n_parents(self) -> int:

@@ -62,8 +62,8 @@ class LinasStrategy:
         self._history.tell(number, losses, failed=failed)
 
     def _random(self, count: int, rng: np.random.Generator) -> Indices:
-        cards = self._problem.cardinalities
-        drawn = np.floor(rng.random((count, len(cards))) * cards).astype(np.intp)
+        counts = self._problem.choices.counts
+        drawn = np.floor(rng.random((count, len(counts))) * counts).astype(np.intp)
         return self._problem.repair(drawn, rng)
 
     def _next_population(self, start: int) -> Indices:
@@ -78,11 +78,11 @@ class LinasStrategy:
             model = Ridge() if self._settings.predictor == "ridge" else SVR(C=1.0, epsilon=0.05)
             centre, scale = losses[:, column].mean(), losses[:, column].std() or 1.0
             predictors.append(
-                model.fit(self._encoding.ordinal(subnets), (losses[:, column] - centre) / scale)
+                model.fit(self._encoding.own(subnets), (losses[:, column] - centre) / scale)
             )
 
         def predicted(asked: Indices) -> Losses:
-            features = self._encoding.ordinal(asked)
+            features = self._encoding.own(asked)
             metrics = [predictor.predict(features) for predictor in predictors]
             return np.column_stack([*metrics, self._problem.cost_losses(asked)])
 
@@ -97,12 +97,12 @@ class LinasStrategy:
         self, population: Indices, predicted: evolution.Fitness, rng: np.random.Generator
     ) -> Indices:
         """Every subnet that NSGA-II meets on the predicted losses, without repeats."""
-        size, cards = self._size, self._problem.cardinalities
+        size = self._size
         met = [population]
         for _ in range(self._settings.generations):
             one, two = rng.integers(len(population), size=(2, size))
             children = evolution.crossover(population[one], population[two], rng)
-            children = evolution.mutate(children, cards, rng)
+            children = evolution.mutate(children, self._problem.choices, rng)
             children = self._problem.repair(children, rng)
             met.append(children)
             population = evolution.distinct(np.concatenate([population, children]))

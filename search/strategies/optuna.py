@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -113,10 +113,23 @@ class _Choices(IntDistribution):
         return self
 
 
-def choice_ranges(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """What Optuna is to know of a space: the indices of each dimension's choices."""
+class _Names(CategoricalDistribution):
+    """As `_Choices`, where choices have no order."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Names:
+        return self
+
+
+def choice_ranges(space: SearchSpace, *, by_order: bool = True) -> dict[str, BaseDistribution]:
+    """What Optuna is to know of a space: the indices of each dimension's choices.
+
+    Without ``by_order`` they are numbers, also where the choices have no order.
+    """
     return {
-        dimension.name: _Choices(0, len(dimension.choices) - 1) for dimension in space.dimensions
+        dimension.name: _Choices(0, len(dimension.choices) - 1)
+        if dimension.ordered or not by_order
+        else _Names(range(len(dimension.choices)))
+        for dimension in space.dimensions
     }
 
 

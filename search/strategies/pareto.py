@@ -53,7 +53,7 @@ class ParetoStrategy:
         self._seed = seed
         self._history = History(problem.space, len(problem.is_metric))
         self._surrogate = make_surrogate(settings.surrogate, problem.space)
-        dimensions = int(np.sum(problem.cardinalities > 1))
+        dimensions = int(np.sum(problem.choices.counts > 1))
         size = settings.initial_design
         self._design_size = int(np.clip(dimensions // 2, 12, 20)) if size is None else size
         self._design: Indices | None = None
@@ -68,7 +68,7 @@ class ParetoStrategy:
         unseen = candidates[self._history.is_unseen(candidates)]
         if len(unseen):
             return self._decode(unseen[0])
-        drawn = evolution.random_subnets(1, self._problem.cardinalities, rng)
+        drawn = evolution.random_subnets(1, self._problem.choices, rng)
         return self._decode(self._problem.repair(drawn, rng)[0])
 
     def begin(self, number: int, subnet: SubnetConfig) -> None:
@@ -141,7 +141,7 @@ class ParetoStrategy:
     def _unknown(self, number: int, start: int) -> Indices:
         """Random subnets of any cost, the least certain first: what no front leads to."""
         rng = generator(self._seed, number, "explore")
-        drawn = evolution.random_subnets(64, self._problem.cardinalities, rng)
+        drawn = evolution.random_subnets(64, self._problem.choices, rng)
         drawn = evolution.distinct(self._problem.repair(drawn, rng))
         beliefs = self._beliefs(start)
         if beliefs is None:
@@ -177,15 +177,15 @@ class ParetoStrategy:
         rng: np.random.Generator,
     ) -> tuple[Indices, NDArray[np.float64]]:
         """A pool of unseen, feasible subnets bred for their expected gain, and that gain."""
-        cards = self._problem.cardinalities
+        choices = self._problem.choices
         parents = best[rng.integers(len(best), size=2 * CHILDREN)]
         fresh = np.concatenate(
             [
-                evolution.mutate(parents, cards, rng, changes=2.0),
-                evolution.random_subnets(CHILDREN, cards, rng),
+                evolution.mutate(parents, choices, rng, changes=2.0),
+                evolution.random_subnets(CHILDREN, choices, rng),
             ]
         )
-        pool = np.empty((0, len(cards)), dtype=np.intp)
+        pool = np.empty((0, best.shape[1]), dtype=np.intp)
         gain = np.empty(0)
         known: set[bytes] = set()
         for _ in range(ROUNDS + 1):
@@ -200,9 +200,9 @@ class ParetoStrategy:
             one, two = rng.integers(len(couples), size=(2, CHILDREN // 2))
             fresh = np.concatenate(
                 [
-                    evolution.mutate(top[rng.integers(len(top), size=CHILDREN)], cards, rng),
+                    evolution.mutate(top[rng.integers(len(top), size=CHILDREN)], choices, rng),
                     evolution.crossover(couples[one], couples[two], rng),
-                    evolution.neighbours(top[0], cards),
+                    evolution.neighbours(top[0], choices),
                 ]
             )
         return pool, gain

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from elasticnas.api_schemas.plots import PictureFormat
 
-BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = (
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = (
     "#0072B2",
     "#D55E00",
     "#009E73",
     "#E69F00",
     "#56B4E9",
+    "#CC79A7",
     "#9AA0A6",
 )
 """Okabe and Ito's palette, told apart by every kind of colour vision."""

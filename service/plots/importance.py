@@ -5,19 +5,33 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, HIDDEN, OPERATION, RANK
 from elasticnas.search.importance import FEWEST, dimension_importance
-from elasticnas.service.plots.canvas import BLUE, GREEN, ORANGE, VERMILION, canvas, titled, words
+from elasticnas.service.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    canvas,
+    titled,
+    words,
+)
 from elasticnas.service.plots.nothing import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
 MOST_BARS = 24
 COLOURS = {
-    DimensionKind.HEADS: (BLUE, "attention heads"),
-    DimensionKind.WIDTH: (ORANGE, "widths"),
-    DimensionKind.RANK: (GREEN, "LoRA ranks"),
-    DimensionKind.DEPTH: (VERMILION, "depth"),
+    HEADS: (BLUE, "attention heads"),
+    FFN: (ORANGE, "FFN neurons"),
+    RANK: (GREEN, "LoRA ranks"),
+    BLOCKS: (VERMILION, "blocks kept"),
+    OPERATION: (PURPLE, "operations"),
+    HIDDEN: (SKY, "hidden channels"),
 }
+OTHER = (GREY, "other parts")
 
 
 def draw_importance(subject: Subject) -> Figure:
@@ -37,12 +51,12 @@ def draw_importance(subject: Subject) -> Figure:
     )
     if not any(shares.values()):
         raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")
-    kinds = {dimension.name: dimension.kind for dimension in subject.space.dimensions}
+    colours = {d.name: COLOURS.get(d.part, OTHER) for d in subject.space.dimensions}
     shown = list(shares.items())[:MOST_BARS]
     figure, axes = canvas(height=1.8 + 0.24 * len(shown))
     percent = [100 * share for _, share in shown]
     bars = axes.barh(
-        [name for name, _ in shown], percent, color=[COLOURS[kinds[name]][0] for name, _ in shown]
+        [name for name, _ in shown], percent, color=[colours[name][0] for name, _ in shown]
     )
     axes.bar_label(bars, [f"{value:.1f}" for value in percent], padding=3, fontsize=8)
     axes.invert_yaxis()
@@ -57,9 +71,9 @@ def draw_importance(subject: Subject) -> Figure:
     )
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
-    there = [COLOURS[kind] for kind in COLOURS if kind in {kinds[name] for name, _ in shown}]
+    there = {colours[name] for name, _ in shown}
     axes.legend(
-        handles=[Patch(color=colour, label=label) for colour, label in there],
+        handles=[Patch(color=colour, label=label) for colour, label in sorted(there)],
         frameon=False,
         loc="lower right",
     )

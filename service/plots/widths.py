@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.plots.canvas import canvas, titled
 from elasticnas.service.plots.nothing import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
-_OF_A_LAYER = re.compile(r"layer\.(\d+)\.(.+)")
 MOST_NUMBERED = 24
 """Layers beyond which a cell has no room for its number."""
 
@@ -75,26 +74,28 @@ def width_shares(
     not have is NaN. A layer that a subnet leaves out counts only in the row ``kept``, which is
     there when the space has a depth.
     """
-    layer_of = {
-        column: (int(match[1]), match[2])
+    sized = [
+        (column, dimension.layer, dimension.part, amounts)
         for column, dimension in enumerate(space.dimensions)
-        if (match := _OF_A_LAYER.fullmatch(dimension.name))
-    }
-    if not layer_of:
+        if dimension.layer is not None and (amounts := dimension.amounts) is not None
+    ]
+    if not sized:
         return [], np.empty((0, 0))
-    layers = 1 + max(layer for layer, _ in layer_of.values())
+    layers = 1 + max(layer for _, layer, _, _ in sized)
     kept = np.ones((len(front), layers), dtype=bool)
-    parts = list(dict.fromkeys(part for _, part in layer_of.values()))
     rows = []
     for column, dimension in enumerate(space.dimensions):
-        if dimension.kind is DimensionKind.DEPTH and column not in layer_of:
-            depths = np.array([dimension.choices[subnet[column]] for subnet in front])
+        if dimension.part == BLOCKS and dimension.layer is None and dimension.amounts is not None:
+            depths = np.array([dimension.amounts[subnet[column]] for subnet in front])
             kept = np.arange(layers) < depths[:, None]
             rows.append(kept.mean(axis=0))
+    chosen: dict[tuple[str, int], list[NDArray[np.float64]]] = defaultdict(list)
+    for column, layer, part, amounts in sized:
+        share = np.array(amounts, dtype=float) / amounts[0]
+        chosen[part, layer].append(share[[subnet[column] for subnet in front]][kept[:, layer]])
+    parts = list(dict.fromkeys(part for part, _ in chosen))
     shares = np.full((len(parts), layers), np.nan)
-    for column, (layer, part) in layer_of.items():
-        choices = np.array(space.dimensions[column].choices, dtype=float)
-        chosen = choices[[subnet[column] for subnet in front]][kept[:, layer]]
-        if len(chosen):
-            shares[parts.index(part), layer] = chosen.mean() / choices[0]
+    for (part, layer), found in chosen.items():
+        if (together := np.concatenate(found)).size:
+            shares[parts.index(part), layer] = together.mean()
     return [*(["kept"] if rows else []), *parts], np.vstack([*rows, shares])

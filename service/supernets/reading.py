@@ -48,7 +48,7 @@ def summarise(report: SupernetReport) -> dict[str, Any]:
         num_labels=report.num_labels,
         reference_length=length,
         max_positions=report.max_positions,
-        space=SpaceSummary(size=space.size, dimensions=len(space.dimensions), kinds=space.kinds()),
+        space=SpaceSummary(size=space.size, dimensions=len(space.dimensions), parts=space.parts()),
         cost={name: cost_report(report.cost_model, end, length) for name, end in ends.items()},
     ).model_dump(mode="json")
 

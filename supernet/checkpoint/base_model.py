@@ -1,4 +1,4 @@
-"""The base model: a Hugging Face folder with an encoder, and perhaps a trained head."""
+"""The base model: a Hugging Face folder with the blocks, and perhaps a trained head."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD, read_config
 from elasticnas.supernet.checkpoint.quantised import require_plain
-from elasticnas.supernet.checkpoint.tensor_names import classifier_names
+from elasticnas.supernet.checkpoint.tensor_names import model_names, stored_tensors
 from elasticnas.supernet.checkpoint.tensors import read_tensors
-
-_NEVER_USED = ("embeddings.position_ids", "embeddings.token_type_ids", "pooler.")
-"""Of an encoder: two buffers of counted numbers, and a pooler where the head has none to read."""
+from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
 
 _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-Z]\w*$")
 """Classes whose head has names and shapes that a sequence classifier's could be taken for."""
@@ -26,54 +23,65 @@ _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A stock Transformers sequence classifier in evaluation mode, its weights frozen.
+    """A stock model of Transformers in evaluation mode, its weights frozen.
 
     ``new_tensors`` are the head's parameters that the folder did not hold.
     """
 
-    architecture: Architecture
+    family: Family
     model: PreTrainedModel
     label_names: tuple[str, ...] | None
     new_tensors: tuple[str, ...] = ()
 
 
 def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel:
-    """The classifier of ``folder``, with the ``head`` tensors that an adapter file brought.
+    """The model of ``folder``, with the ``head`` tensors that an adapter file brought.
 
-    ``head`` wins over the same tensors in the base. The number of labels is the number of rows of
-    the head's last layer.
+    ``head`` wins over the same tensors in the base. The number of a classifier's labels is the
+    number of rows of the head's last layer.
 
     Raises:
         InputError: a tensor that the model needs is missing, has the wrong shape or is not finite,
             or the model has no such head tensor.
     """
-    architecture, config, label_names = read_config(folder)
-    stored = _encoder_state(folder, architecture, config)
+    family, config, label_names = read_config(folder)
+    stored = _encoder_state(folder, family, config)
     state = stored | dict(head)
-    logits = f"{architecture.head[-1]}.weight"
-    if logits not in state:
+    task_head = family.head_of(state, config)
+    if task_head is None:
         raise InputError(
             "neither the adapter nor the base model holds this tensor of the task head",
-            field=logits,
+            field=f"{family.task_heads[0].logits}.weight",
             remedy="register a fine-tuned super-network, not a bare encoder",
         )
-    if state[logits].ndim != 2:
-        raise InputError(
-            "the last layer of the task head is not a matrix",
-            field=logits,
-            value=tuple(state[logits].shape),
-        )
-    labels = int(state[logits].shape[0])
-    _check_task(config, labels, own_head=logits not in head)
-    if label_names is not None and len(label_names) != labels:
-        label_names = None
-    model = _new_classifier(architecture, config, labels, label_names)
+    if task_head.kind is HeadKind.CLASSIFIER:
+        logits = f"{task_head.logits}.weight"
+        labels = _count_labels(config, state[logits], logits, own_head=logits not in head)
+        if label_names is not None and len(label_names) != labels:
+            label_names = None
+        _describe_classes(config, labels, label_names)
+    model = _new_model(task_head, config)
     expected = model.state_dict()
     for name in head:
         if name not in expected:
             raise InputError("the model has no such tensor", field=f"adapter/{name}")
     _load(model, state, head)
-    return BaseModel(architecture, model, label_names)
+    return BaseModel(family, model, label_names)
+
+
+def _count_labels(
+    config: PretrainedConfig, weight: torch.Tensor, name: str, *, own_head: bool
+) -> int:
+    """The rows of a classifier's last layer."""
+    if weight.ndim != 2:
+        raise InputError(
+            "the last layer of the task head is not a matrix",
+            field=name,
+            value=tuple(weight.shape),
+        )
+    labels = int(weight.shape[0])
+    _check_task(config, labels, own_head=own_head)
+    return labels
 
 
 def classifier_for_training(
@@ -82,48 +90,51 @@ def classifier_for_training(
     """A classifier with the encoder of ``folder`` and a newly initialised head for ``labels``.
 
     A head that the folder already has is kept only up to the layers that sequence classification
-    adds (`Architecture.trained`). The initialisation uses torch's global random state.
+    adds (`TaskHead.trained`). The initialisation uses torch's global random state.
 
     Raises:
         InputError: as `read_base_model`.
     """
-    architecture, config, _ = read_config(folder)
-    state = _encoder_state(folder, architecture, config)
-    model = _new_classifier(architecture, config, labels, label_names)
-    trained = tuple(f"{module}." for module in architecture.trained)
-    heads = tuple(f"{module}." for module in architecture.head)
+    family, config, _ = read_config(folder)
+    state = _encoder_state(folder, family, config)
+    task_head = family.classifier()
+    _describe_classes(config, labels, label_names)
+    model = _new_model(task_head, config)
+    trained = tuple(f"{module}." for module in task_head.trained)
+    heads = tuple(f"{module}." for module in task_head.one_token)
     new = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if name.startswith(trained) or (name.startswith(heads) and name not in state)
     }
     _load(model, state | new, head={})
-    return BaseModel(architecture, model, label_names, tuple(new))
+    return BaseModel(family, model, label_names, tuple(new))
 
 
 def _encoder_state(
-    folder: Path, architecture: Architecture, config: PretrainedConfig
+    folder: Path, family: Family, config: PretrainedConfig
 ) -> dict[str, torch.Tensor]:
-    """The folder's tensors under the names they have in the classifier.
+    """The folder's tensors under the names they have in a model with a task's head.
 
-    Tensors outside of the encoder may be those of any head. One inside of it that the architecture
+    Tensors outside of the encoder may be those of any head. One inside of it that the family
     does not have belongs to other arithmetic, and is refused; layers that the config leaves out
     are left out, as Transformers does.
     """
-    state = classifier_names(read_tensors(folder, "model", label="base"), architecture)
+    state = model_names(read_tensors(folder, "model", label="base"), family)
     with torch.device("meta"):
-        stock = architecture.model_class(config).state_dict()
-    layers = int(getattr(config, architecture.depth))
+        stock = family.task_heads[0].model_class(config).state_dict()
+    layers = family.num_layers(config)
+    prefix = f"{family.model}."
     for name in state:
-        layer = architecture.layer_of(name)
+        layer = family.layer_of(name)
         if (
-            name.startswith(f"{architecture.encoder}.")
+            name.startswith(prefix)
             and name not in stock
-            and not name.removeprefix(f"{architecture.encoder}.").startswith(_NEVER_USED)
+            and not name.removeprefix(prefix).startswith(family.unused)
             and (layer is None or layer < layers)
         ):
             raise InputError(
-                f"the encoder of a stock {architecture.model_type} has no such tensor, so this "
+                f"the encoder of a stock {family.model_type} has no such tensor, so this "
                 "model computes something else",
                 field=f"base/{name}",
                 remedy="use a checkpoint of the stock architecture",
@@ -156,19 +167,20 @@ def _check_task(config: PretrainedConfig, labels: int, *, own_head: bool) -> Non
         )
 
 
-def _new_classifier(
-    architecture: Architecture,
-    config: PretrainedConfig,
-    labels: int,
-    label_names: tuple[str, ...] | None,
-) -> PreTrainedModel:
+def _describe_classes(
+    config: PretrainedConfig, labels: int, label_names: tuple[str, ...] | None
+) -> None:
+    """Say in ``config`` what a classifier gives."""
     config.num_labels = labels
-    config.architectures = [architecture.model_class.__name__]
     config.problem_type = "regression" if labels == 1 else "single_label_classification"
     if label_names is not None:
         config.id2label = dict(enumerate(label_names))
         config.label2id = {name: index for index, name in enumerate(label_names)}
-    return architecture.model_class(config)
+
+
+def _new_model(task_head: TaskHead, config: PretrainedConfig) -> PreTrainedModel:
+    config.architectures = [task_head.model_class.__name__]
+    return task_head.model_class(config)
 
 
 def _load(
@@ -178,7 +190,7 @@ def _load(
 
     ``head`` are those of ``state`` that came from the adapter file, for the errors.
     """
-    expected = model.state_dict()
+    expected = stored_tensors(model)
     for name, tensor in expected.items():
         if name not in state:
             raise InputError("the checkpoint lacks this tensor", field=f"base/{name}")
@@ -190,5 +202,5 @@ def _load(
                 f"{tuple(tensor.shape)}",
                 field=f"{part}/{name}",
             )
-    model.load_state_dict({name: state[name] for name in expected})
+    model.load_state_dict({name: state[name] for name in expected}, strict=False)
     model.train(False).requires_grad_(False)

@@ -10,28 +10,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import json5
-from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
-from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.checkpoint.json_file import read_object
+from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Role
 from elasticnas.supernet.plan import (
     LORA_A,
     LORA_B,
     Cut,
     ElasticPart,
+    ModelShape,
+    Side,
     SlicingPlan,
-    attention_cuts,
-    ffn_cuts,
-    rank_cuts,
 )
 
 NNCF_FILE = "nncf_config.json"
@@ -39,7 +36,6 @@ NNCF_FILE = "nncf_config.json"
 _NODE = re.compile(r"^\w+(?:/\w+\[\w+\])*/\w+?_\d+$")
 _SCOPE = re.compile(r"\[(\w+)\]")
 _ADAPTER_NODE = re.compile(r"^(?P<module>.+)\.(?P<part>lora_A|lora_B)\.\w+$")
-_ATTENTION_ROLES = {"query", "key", "value"}
 
 
 @dataclass(frozen=True)
@@ -50,10 +46,8 @@ class Node:
     part: str
 
 
-def read_nncf_config(
-    file: Path, architecture: Architecture, config: PretrainedConfig, adapted: Collection[str]
-) -> ElasticPart:
-    """Read the search space of an NNCF config for a model of ``architecture``.
+def read_nncf_config(file: Path, shape: ModelShape) -> ElasticPart:
+    """Read the search space of an NNCF config for a model of this shape.
 
     Comments and trailing commas are accepted, as NNCF does. Widths are sorted descending.
 
@@ -82,7 +76,7 @@ def read_nncf_config(
             value=available,
             remedy="describe the space in search_space.json instead",
         )
-    model = _Model(architecture, config, set(adapted))
+    model = _Model(shape)
     dynamic = _list(width, "add_dynamic_inputs") if width.get("add_dynamic_inputs") else []
     for index, name in enumerate(dynamic):
         model.node(name, field=f"{NNCF_FILE}/add_dynamic_inputs/{index}")
@@ -104,9 +98,7 @@ def read_nncf_config(
 class _Model:
     """The model that node names refer to."""
 
-    architecture: Architecture
-    config: PretrainedConfig
-    adapted: set[str]
+    shape: ModelShape
 
     def node(self, name: object, *, field: str) -> Node:
         """The module and part that a node name means."""
@@ -115,12 +107,11 @@ class _Model:
         path = ".".join(_SCOPE.findall(name)).removeprefix("base_model.model.")
         if (match := _ADAPTER_NODE.match(path)) is not None:
             node = Node(match["module"], match["part"])
-            known = node.module in self.adapted
+            known = node.module in self.shape.adapted
         else:
             node = Node(path.removesuffix(".self_linear"), "weight")
-            place = self.architecture.role_of(node.module)
-            layers = int(getattr(self.config, self.architecture.depth))
-            known = place is not None and place[0] < layers
+            place = self.shape.family.role_of(node.module)
+            known = place is not None and place[0] < self.shape.num_layers
         if not known:
             raise InputError(
                 f"the checkpoint has no linear layer or adapter {path}",
@@ -137,15 +128,19 @@ class _Model:
         modules = {node.module for node in nodes}
         if nodes == {Node(module, LORA_A) for module in modules}:
             return self._rank(index, modules, choices)
-        places = {self.architecture.role_of(module) for module in modules}
+        places = {self.shape.family.role_of(module) for module in modules}
         layers = {place[0] for place in places if place is not None}
         roles = {place[1] for place in places if place is not None}
         expected = {Node(module, "weight") for module in modules}
-        expected |= {Node(module, LORA_B) for module in modules & self.adapted}
-        if len(layers) != 1 or (roles != _ATTENTION_ROLES and roles != {"ffn_in"}):
+        expected |= {Node(module, LORA_B) for module in modules & self.shape.adapted}
+        attention, ffn = (
+            {role for role in wanted if role in self.shape.family.linears}
+            for wanted in (ATTENTION_ROLES, FFN_ROLES)
+        )
+        if len(layers) != 1 or roles not in (attention, ffn):
             raise InputError(
                 "a width group must hold the query, key and value of one layer, or its first FFN "
-                "layer",
+                "layer with its gate",
                 field=field,
                 value=", ".join(sorted(modules)),
             )
@@ -156,11 +151,11 @@ class _Model:
                 value=", ".join(f"{n.module}.{n.part}" for n in _sorted(nodes ^ expected)),
             )
         layer = layers.pop()
-        if roles == {"ffn_in"}:
+        if roles == ffn:
             name = f"layer.{layer}.ffn.width"
-            dimension = Dimension(name=name, kind=DimensionKind.WIDTH, choices=choices)
-            return dimension, ffn_cuts(name, layer, self.architecture, self.adapted)
-        head = self.architecture.head_size(self.config)
+            dimension = Dimension(name=name, part=FFN, layer=layer, choices=choices)
+            return dimension, self.shape.ffn_cuts(name, layer)
+        head = self.shape.family.head_channels(Role.QUERY, self.shape.config)
         for width in choices:
             if width % head:
                 raise InputError(
@@ -171,8 +166,8 @@ class _Model:
         name = f"layer.{layer}.attention.heads"
         heads = tuple(width // head for width in choices)
         return (
-            Dimension(name=name, kind=DimensionKind.HEADS, choices=heads),
-            attention_cuts(name, layer, self.architecture, self.config, self.adapted),
+            Dimension(name=name, part=HEADS, layer=layer, choices=heads),
+            self.shape.head_cuts(name, layer),
         )
 
     def _rank(
@@ -180,19 +175,18 @@ class _Model:
     ) -> tuple[Dimension, list[Cut]]:
         """A LoRA rank; named after its layer where the group is the whole layer's adapters."""
         ordered = sorted(modules)
-        places = [self.architecture.role_of(module) for module in ordered]
+        places = [self.shape.family.role_of(module) for module in ordered]
         layers = {place[0] for place in places if place is not None}
-        name = f"group.{index}.lora.rank"
+        name, layer = f"group.{index}.lora.rank", None
         if len(layers) == 1:
             layer = layers.pop()
-            inside = {
-                m for m in self.adapted if m.startswith(f"{self.architecture.layers}.{layer}.")
-            }
+            inside = set(self.shape.adapted_in(layer))
             roles = "+".join(place[1] for place in places if place is not None)
             whole = inside == modules
             name = f"layer.{layer}.lora.rank" if whole else f"layer.{layer}.{roles}.lora.rank"
-        dimension = Dimension(name=name, kind=DimensionKind.RANK, choices=choices)
-        return dimension, rank_cuts(name, ordered)
+        dimension = Dimension(name=name, part=RANK, layer=layer, choices=choices)
+        cuts = [cut for m in ordered for cut in self.shape.cuts(name, m, Side.RANK)]
+        return dimension, cuts
 
 
 def _lenient(text: str) -> Any:

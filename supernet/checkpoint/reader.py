@@ -19,7 +19,8 @@ from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
 from elasticnas.supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
 from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, read_space_file
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.supernet import LoraAdapter, Supernet
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
 DEFAULT_REFERENCE_LENGTH = 128
 """Where a checkpoint does not say at how many tokens it prices subnets: GLUE's usual length."""
@@ -48,13 +49,15 @@ def read_supernet(folder: Path) -> Supernet:
     base = read_base_model(folder / "base", found.head)
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
-    architecture, config = base.architecture, base.model.config
+    tensors = named_tensors(base.model, found.adapters)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shape = ModelShape(base.family, base.model.config, shapes)
     if (file := folder / SPACE_FILE).is_file():
         method = Method.ELASTICNAS
-        elastic = read_space_file(file, architecture, config, found.adapters)
+        elastic = read_space_file(file, shape)
     elif (file := folder / NNCF_FILE).is_file():
         method = Method.LONAS
-        elastic = read_nncf_config(file, architecture, config, found.adapters)
+        elastic = read_nncf_config(file, shape)
     else:
         raise InputError(
             "the checkpoint has no search space",
@@ -63,7 +66,7 @@ def read_supernet(folder: Path) -> Supernet:
         )
     supernet = Supernet(
         method=method,
-        architecture=architecture,
+        family=base.family,
         model=base.model,
         adapters=found.adapters,
         space=elastic.space,
@@ -74,9 +77,7 @@ def read_supernet(folder: Path) -> Supernet:
         head_tensors=tuple(found.head),
         base_name=found.base_name,
     )
-    elastic.plan.validate(
-        elastic.space, {name: tuple(tensor.shape) for name, tensor in supernet.tensors.items()}
-    )
+    elastic.plan.validate(elastic.space, shapes)
     read_tokenizer(folder / "base")
     return supernet
 

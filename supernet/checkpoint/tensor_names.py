@@ -1,14 +1,16 @@
-"""The names that tensors have in a classifier, whatever wrapped the model when it was saved."""
+"""The names that tensors have in a model, whatever wrapped the model when it was saved."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
+from transformers import PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import Architecture
+from elasticnas.supernet.families.family import Family
 
 _WRAPPERS = re.compile(
     r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\."
@@ -18,29 +20,31 @@ _WRAPPERS = re.compile(
 _OUTER = ("module", "model", "base_model")
 """Attributes under which DataParallel, DDP and training classes hold the model they save."""
 
-_WORDS = "embeddings.word_embeddings.weight"
 
+def model_names(tensors: Mapping[str, torch.Tensor], family: Family) -> dict[str, torch.Tensor]:
+    """A base model's tensors under the names they have in a model with a task's head.
 
-def classifier_names(
-    tensors: Mapping[str, torch.Tensor], architecture: Architecture
-) -> dict[str, torch.Tensor]:
-    """A base model's tensors under the names they have in the classifier.
-
-    A bare encoder is stored without its prefix, checkpoints from before 2019 call the weights of a
-    LayerNorm gamma and beta, and what wrapped the model left its own prefixes.
+    A bare model is stored without its prefix, old programs had other names for some tensors
+    (`Family.old_names`), and what wrapped the model left its own prefixes.
 
     Raises:
         InputError: the names have a prefix that is not known, two tensors come to one name, or the
             tensors are those of a model that PEFT has wrapped.
     """
-    renamed = _renamed(tensors, _stock_name)
-    outer = _outer_prefix(renamed, architecture)
+    renamed = _renamed(tensors, partial(_stock_name, family))
+    outer = _outer_prefix(renamed, family)
     if outer:
         renamed = _renamed(renamed, lambda name: name.removeprefix(outer))
-    encoder = f"{architecture.encoder}."
-    if any(name.startswith(encoder) for name in renamed):
+    prefix = f"{family.model}."
+    if any(name.startswith(prefix) for name in renamed):
         return renamed
-    return {encoder + name: tensor for name, tensor in renamed.items()}
+    return {prefix + name: tensor for name, tensor in renamed.items()}
+
+
+def stored_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """What a file holds of a model: of a tied weight, which has two names, the first alone."""
+    first_names = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    return {name: t for name, t in model.state_dict().items() if name in first_names}
 
 
 def adapter_name(key: str) -> str:
@@ -48,7 +52,7 @@ def adapter_name(key: str) -> str:
     return _WRAPPERS.sub("", key).removeprefix("module.")
 
 
-def _stock_name(name: str) -> str:
+def _stock_name(family: Family, name: str) -> str:
     name = _WRAPPERS.sub("", name)
     if ".lora_" in name or ".base_layer." in name:
         raise InputError(
@@ -57,14 +61,16 @@ def _stock_name(name: str) -> str:
             remedy="save the adapter with PeftModel.save_pretrained into adapter/, and the base "
             "model without it",
         )
-    name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-    return name.replace("LayerNorm.beta", "LayerNorm.bias")
+    for old, new in family.old_names.items():
+        name = name.replace(old, new)
+    return name
 
 
-def _outer_prefix(tensors: Mapping[str, torch.Tensor], architecture: Architecture) -> str:
-    """What stands before the names of the classifier, or of a bare encoder, in this file."""
-    found = {name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)}
-    found = {prefix.removesuffix(f"{architecture.encoder}.") for prefix in found}
+def _outer_prefix(tensors: Mapping[str, torch.Tensor], family: Family) -> str:
+    """What stands before the names of a task's model, or of a bare one, in this file."""
+    words = f"{family.words}.weight"
+    found = {name.removesuffix(words) for name in tensors if name.endswith(words)}
+    found = {prefix.removesuffix(f"{family.model}.") for prefix in found}
     if not found:
         return ""  # the tensor is named as missing later
     prefix = found.pop()
@@ -74,7 +80,7 @@ def _outer_prefix(tensors: Mapping[str, torch.Tensor], architecture: Architectur
             "the names of the tensors have a prefix that is not known"
             if not found
             else "the file holds more than one model",
-            field=f"base/{prefix}{_WORDS}",
+            field=f"base/{prefix}{words}",
             value=", ".join(sorted({prefix, *found})),
             remedy="save the stock classifier alone, with its save_pretrained",
         )

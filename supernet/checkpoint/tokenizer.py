@@ -17,11 +17,11 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import Architecture
 from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD, read_config
 from elasticnas.supernet.checkpoint.options import is_off
 from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
+from elasticnas.supernet.families.family import Family
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -49,7 +49,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         InputError: the folder holds no tokenizer, one that cannot be read, or one that gives tokens
             or token types that the model has no embeddings for.
     """
-    architecture, config, _ = read_config(folder)
+    family, config, _ = read_config(folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
         raise InputError(
             "the base model has no tokenizer",
@@ -69,13 +69,13 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
                 f"the tokenizer cannot be read: {error}", field="base/tokenizer.json"
             ) from error
     _check_files(tokenizer, folder)
-    _check_embeddings(tokenizer, probe["token_type_ids"], architecture, config)
+    _check_embeddings(tokenizer, probe["token_type_ids"], family, config)
     return tokenizer
 
 
-def takes_type_ids(tokenizer: PreTrainedTokenizerBase, architecture: Architecture) -> bool:
+def takes_type_ids(tokenizer: PreTrainedTokenizerBase, family: Family) -> bool:
     """Whether the model is told which text of a pair a token belongs to."""
-    return architecture.type_ids and "token_type_ids" in tokenizer.model_input_names
+    return family.type_ids and "token_type_ids" in tokenizer.model_input_names
 
 
 def copy_tokenizer(base: Path, folder: Path) -> None:
@@ -151,7 +151,7 @@ def _check_files(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def _check_embeddings(
     tokenizer: PreTrainedTokenizerBase,
     type_ids: list[int],
-    architecture: Architecture,
+    family: Family,
     config: PretrainedConfig,
 ) -> None:
     """Every token and token type must have an embedding, whatever a dataset's texts hold."""
@@ -166,7 +166,7 @@ def _check_embeddings(
             remedy="resize the embeddings before training (resize_token_embeddings), or take the "
             "added tokens out of the tokenizer",
         )
-    if not takes_type_ids(tokenizer, architecture):
+    if not takes_type_ids(tokenizer, family):
         return
     types, known = max(type_ids) + 1, int(config.type_vocab_size)
     if types > known:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from elasticnas.supernet.checkpoint.json_file import read_object
-from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, SpaceFile
+from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, NamedDimension, SpaceFile
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.supernet import Supernet
 
@@ -41,7 +41,8 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
         json.dumps(_adapter_config(supernet, base.name), indent=2), encoding="utf-8"
     )
     space = SpaceFile(
-        dimensions=supernet.space.dimensions, reference_length=supernet.reference_length
+        dimensions=tuple(NamedDimension.of(each) for each in supernet.space.dimensions),
+        reference_length=supernet.reference_length,
     )
     (output / SPACE_FILE).write_text(space.model_dump_json(indent=2), encoding="utf-8")
     _describe_head(output / "base" / "config.json", supernet)
@@ -52,7 +53,7 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
     rank = adapters[0].a.shape[0]
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": supernet.task_head.task_type,
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "r": rank,
@@ -61,7 +62,7 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
         "bias": "none",
         "fan_in_fan_out": False,
         "target_modules": sorted({module.rpartition(".")[2] for module in supernet.adapters}),
-        "modules_to_save": list(supernet.architecture.trained),
+        "modules_to_save": list(supernet.task_head.trained),
     }
 
 

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.supernet import Supernet
 
 _LOAD = {
     WeightsFormat.TRANSFORMERS: """\
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained("{folder}"{remote})
+model = {auto_class}.from_pretrained("{folder}"{remote})
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 """,
     WeightsFormat.PEFT: """\
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
+from transformers import {auto_class}
 
-base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={labels})
+base = {auto_class}.from_pretrained("{base}"{labels})
 model = PeftModel.from_pretrained(base, "{folder}")
 """,
 }
@@ -72,12 +73,14 @@ def _markdown(
     needs_code: bool,
 ) -> str:
     """The card in Markdown."""
+    is_classifier = supernet.task_head.kind is HeadKind.CLASSIFIER
     library = "peft" if weights_format is WeightsFormat.PEFT else "transformers"
     load = _LOAD[weights_format].format(
         folder="path/to/this/folder",
         remote=", trust_remote_code=True" if needs_code else "",
         base=supernet.base_name or "path/to/the/base/model",
-        labels=supernet.num_labels,
+        labels=f", num_labels={supernet.num_labels}" if is_classifier else "",
+        auto_class=supernet.task_head.auto_class,
     )
     code = (
         "\n`modeling_subnet.py` in this folder gives every layer its own width; it needs torch and "
@@ -95,13 +98,13 @@ def _markdown(
         how += f", in {card.precision}"
     return f"""---
 library_name: {library}
-pipeline_tag: text-classification
+pipeline_tag: {"text-classification" if is_classifier else "text-generation"}
 tags: [elasticnas, neural-architecture-search, {supernet.method.value}]
 ---
 
 # {card.supernet_name}: subnet {card.number}
 
-A subnet of the {supernet.architecture.model_type} super-network *{card.supernet_name}*
+A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}*
 ({supernet.method.value}), found by ElasticNAS (search `{card.search_id}`).
 
 ## Load it
@@ -136,15 +139,17 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 
 def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
     """One table row per layer, with the choices of its dimensions; a dash where nothing is cut."""
-    kept = supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
+    kept = (
+        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
+    )
     rows = []
     for layer in range(kept):
         cells = []
-        for kind in (DimensionKind.HEADS, DimensionKind.WIDTH, DimensionKind.RANK):
+        for part in (HEADS, FFN, RANK):
             choices = [
                 f"{subnet[d.name]} of {d.choices[0]}"
                 for d in supernet.space.dimensions
-                if d.kind is kind and d.name.startswith(f"layer.{layer}.")
+                if d.part == part and d.layer == layer
             ]
             cells.append(", ".join(choices) or "-")
         rows.append(f"| {layer} | {' | '.join(cells)} |")

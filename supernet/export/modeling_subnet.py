@@ -1,59 +1,60 @@
-"""Stock Transformers sequence classifiers whose linear layers have widths of their own.
+"""The code in the folder of a subnet that no stock config can say. Needs torch and transformers."""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from elasticnas.supernet.families.family import Family, Role, TaskHead
+
+_FILE = '''"""A stock model of Transformers whose linear layers have widths of their own.
 
 Written by ElasticNAS into the folder of an exported subnet, beside its weights. `config.json` lists
 in `linear_shapes` each layer that differs from what the rest of the config implies, as
-`{"module name": [outputs, inputs]}`. Needs torch and transformers, nothing else.
+`{{"module name": [outputs, inputs]}}`. Needs torch and transformers, nothing else.
 """
 
+from __future__ import annotations
+
 from torch import nn
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+from transformers import {config_class}, {model_class}, PreTrainedModel
 
 
-def resize_linear_layers(model: PreTrainedModel) -> None:
+{resize}
+
+class Subnet{model_class}({model_class}):
+    """`{model_class}` with its own width in every layer."""
+
+    def __init__(self, config: {config_class}) -> None:
+        super().__init__(config)
+        resize_linear_layers(self, {query!r}, {head_count!r}, {head_width!r})
+'''
+
+
+def subnet_code(family: Family, task_head: TaskHead) -> str:
+    """The text of ``modeling_subnet.py``, with the class ``Subnet<model class>``."""
+    return _FILE.format(
+        config_class=family.config_class.__name__,
+        model_class=task_head.model_class.__name__,
+        resize=inspect.getsource(resize_linear_layers),
+        query=family.linears.get(Role.QUERY, "").rpartition(".")[2],
+        head_count=family.head_count,
+        head_width=family.head_width,
+    )
+
+
+def resize_linear_layers(
+    model: PreTrainedModel, query: str, head_count: str | None, head_width: str | None
+) -> None:
     """Give each layer named in `linear_shapes` its own shape, and its attention its own heads."""
     for name, (outputs, inputs) in model.config.linear_shapes.items():
-        parent = model.get_submodule(name.rpartition(".")[0])
-        attribute = name.rpartition(".")[2]
-        linear = getattr(parent, attribute)
-        has_bias = linear.bias is not None
-        setattr(parent, attribute, nn.Linear(inputs, outputs, bias=has_bias))
-        if attribute in ("query", "q_lin"):
-            heads = outputs // parent.attention_head_size
-            for count in ("num_attention_heads", "n_heads"):
-                if hasattr(parent, count):
-                    setattr(parent, count, heads)
-            for width in ("all_head_size", "dim"):
-                if hasattr(parent, width):
-                    setattr(parent, width, outputs)
-
-
-class SubnetBertForSequenceClassification(BertForSequenceClassification):
-    """`BertForSequenceClassification` with its own width in every layer."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        resize_linear_layers(self)
-
-
-class SubnetRobertaForSequenceClassification(RobertaForSequenceClassification):
-    """`RobertaForSequenceClassification` with its own width in every layer."""
-
-    def __init__(self, config: RobertaConfig) -> None:
-        super().__init__(config)
-        resize_linear_layers(self)
-
-
-class SubnetDistilBertForSequenceClassification(DistilBertForSequenceClassification):
-    """`DistilBertForSequenceClassification` with its own width in every layer."""
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        resize_linear_layers(self)
+        parent, attribute = model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
+        stock = getattr(parent, attribute)
+        setattr(parent, attribute, nn.Linear(inputs, outputs, bias=stock.bias is not None))
+        if attribute == query and head_count:
+            heads = getattr(parent, head_count) * outputs // stock.out_features
+            setattr(parent, head_count, heads)
+        if attribute == query and head_width:
+            setattr(parent, head_width, outputs)

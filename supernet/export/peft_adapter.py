@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import DimensionKind
+from elasticnas.api_schemas.spaces import RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
@@ -44,7 +44,7 @@ def write_peft_adapter(
         )
     for dimension in supernet.space.dimensions:
         choice = subnet[dimension.name]
-        if dimension.kind is not DimensionKind.RANK and choice != dimension.choices[0]:
+        if dimension.part != RANK and choice != dimension.choices[0]:
             raise InputError(
                 f"a stock adapter cannot cut the base model, but the subnet has "
                 f"{dimension.name} = {choice} of {dimension.choices[0]}",
@@ -80,7 +80,7 @@ def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:
     saved = {_saved_module(supernet, name) for name in supernet.head_tensors}
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": supernet.task_head.task_type,
         "base_model_name_or_path": supernet.base_name,
         "inference_mode": True,
         "r": rank,
@@ -97,7 +97,7 @@ def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:
 
 def _saved_module(supernet: Supernet, tensor: str) -> str:
     """The module of a head tensor as PEFT saves it: a whole classification head, not its parts."""
-    for trained in supernet.architecture.trained:
+    for trained in supernet.task_head.trained:
         if tensor.startswith(f"{trained}."):
             return trained
     return tensor.rpartition(".")[0]

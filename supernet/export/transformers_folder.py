@@ -8,18 +8,21 @@ and loads with ``trust_remote_code=True`` on a machine that has never heard of E
 from __future__ import annotations
 
 import copy
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import active_layers, active_tensors
+from elasticnas.supernet.checkpoint.tensor_names import stored_tensors
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
-from elasticnas.supernet.export import modeling_subnet
 from elasticnas.supernet.export.model_card import write_model_card
+from elasticnas.supernet.export.modeling_subnet import subnet_code
+from elasticnas.supernet.families.family import Role
+from elasticnas.supernet.forward.activation import active_layers, active_tensors
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -28,28 +31,22 @@ def write_transformers_folder(
 ) -> None:
     """Write config, weights (safetensors), tokenizer, model card, and code where it is needed."""
     state = subnet_state(supernet, subnet)
-    config = copy.deepcopy(supernet.config)
-    architecture = supernet.architecture
-    kept = active_layers(supernet, subnet)
-    setattr(config, architecture.depth, kept)
-    ffn_widths = {
-        state[f"{architecture.module(layer, 'ffn_in')}.weight"].shape[0] for layer in range(kept)
-    }
-    if len(ffn_widths) == 1:
-        setattr(config, architecture.ffn_width, ffn_widths.pop())
-    stock = architecture.model_class(config).state_dict()
+    config, task_head = _nearest_config(supernet, subnet, state), supernet.task_head
+    with torch.device("meta"):
+        stock = task_head.model_class(config).state_dict()
     shapes = {
         name.removesuffix(".weight"): list(tensor.shape)
         for name, tensor in state.items()
         if name.endswith(".weight") and tensor.shape != stock[name].shape
     }
     if shapes:
-        class_name = f"Subnet{architecture.model_class.__name__}"
+        class_name = f"Subnet{task_head.model_class.__name__}"
         config.linear_shapes = shapes
-        config.auto_map = {"AutoModelForSequenceClassification": f"modeling_subnet.{class_name}"}
-        shutil.copy(Path(modeling_subnet.__file__), folder / "modeling_subnet.py")
+        config.auto_map = {task_head.auto_class: f"modeling_subnet.{class_name}"}
+        code = subnet_code(supernet.family, task_head)
+        (folder / "modeling_subnet.py").write_text(code, encoding="utf-8")
     else:
-        class_name = architecture.model_class.__name__
+        class_name = task_head.model_class.__name__
     config.architectures = [class_name]
     config.save_pretrained(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
@@ -65,15 +62,36 @@ def write_transformers_folder(
     )
 
 
+def _nearest_config(
+    supernet: Supernet, subnet: SubnetConfig, state: Mapping[str, torch.Tensor]
+) -> PretrainedConfig:
+    """The config that says as much of the subnet as a stock one can: what all layers share."""
+    family, config = supernet.family, copy.deepcopy(supernet.config)
+    kept = active_layers(supernet, subnet)
+    setattr(config, family.depth, kept)
+    for name in family.per_layer:
+        setattr(config, name, getattr(config, name)[:kept])
+    widths = {len(state[f"{family.module(i, Role.FFN_IN)}.weight"]) for i in range(kept)}
+    if len(widths) == 1:
+        setattr(config, family.ffn_width, widths.pop())
+    outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(kept)]
+    channels = {state[name].shape[1] for name in outputs}
+    if len(channels) == 1 and family.has_own_head_size(config):
+        group = family.head_channels(Role.ATTENTION_OUTPUT, config)
+        kv_heads = channels.pop() // group
+        setattr(config, family.heads, kv_heads * group // family.head_size(config))
+        if family.kv_heads is not None:
+            setattr(config, family.kv_heads, kv_heads)
+    return config
+
+
 def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:
     """The whole state dict of a subnet: active tensors copied out, layers not kept left out."""
     kept = active_layers(supernet, subnet)
-    layers = f"{supernet.architecture.layers}."
     with torch.inference_mode():
         active = active_tensors(supernet, subnet)
         return {
             name: active.get(name, tensor).clone().contiguous()
-            for name, tensor in supernet.model.state_dict().items()
-            if not name.startswith(layers)
-            or int(name.removeprefix(layers).partition(".")[0]) < kept
+            for name, tensor in stored_tensors(supernet.model).items()
+            if (supernet.family.layer_of(name) or 0) < kept
         }

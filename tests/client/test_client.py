@@ -44,7 +44,7 @@ READY = {
     "num_labels": 2,
     "reference_length": 64,
     "max_positions": 128,
-    "space": {"size": 2, "dimensions": 1, "kinds": {"rank": 1}},
+    "space": {"size": 2, "dimensions": 1, "parts": {"rank": 1}},
     "cost": {"maximal": COST, "minimal": COST},
 }
 

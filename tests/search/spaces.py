@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, Dimension
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
 LAYERS = 4
@@ -15,11 +15,12 @@ def space(layers: int = LAYERS) -> SearchSpace:
     for layer in range(layers):
         dimensions += [
             Dimension(
-                name=f"layer.{layer}.attention.heads", kind=DimensionKind.HEADS, choices=(12, 9, 6)
+                name=f"layer.{layer}.attention.heads", part=HEADS, layer=layer, choices=(12, 9, 6)
             ),
             Dimension(
                 name=f"layer.{layer}.ffn.width",
-                kind=DimensionKind.WIDTH,
+                part=FFN,
+                layer=layer,
                 choices=(1536, 1152, 768, 384),
             ),
         ]

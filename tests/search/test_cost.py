@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, RANK, Dimension
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SearchSpace
 from tests.search.spaces import cost_model, space
@@ -30,7 +30,7 @@ def bert_base() -> CostModel:
 
 
 def test_bert_base_at_128_tokens_costs_the_papers_11_2_gflops():
-    nothing = SearchSpace((Dimension(name="x", kind=DimensionKind.RANK, choices=(1,)),))
+    nothing = SearchSpace((Dimension(name="x", part=RANK, choices=(1,)),))
     report = cost_report(bert_base(), nothing.maximal, 128)
     assert report.breakdown.linear == 12 * 128 * (4 * 768**2 + 2 * 768 * 3072)
     assert report.breakdown.attention == 12 * 2 * 128**2 * 768
@@ -48,7 +48,7 @@ def test_every_cost_falls_when_any_choice_falls():
 
 
 def test_a_lora_branch_costs_only_when_unmerged():
-    rank = Dimension(name="r", kind=DimensionKind.RANK, choices=(8, 2))
+    rank = Dimension(name="r", part=RANK, choices=(8, 2))
     shape = LinearShape(
         name="q",
         rows=Extent(full=10),
@@ -69,7 +69,7 @@ def test_a_lora_branch_costs_only_when_unmerged():
 
 
 def test_layers_beyond_the_depth_cost_nothing():
-    depth = Dimension(name="depth", kind=DimensionKind.DEPTH, choices=(4, 3, 1))
+    depth = Dimension(name="depth", part=BLOCKS, choices=(4, 3, 1))
     model = cost_model().model_copy(update={"depth": "depth"})
     deep = SearchSpace((*space().dimensions, depth))
     one, four = (cost_report(model, deep.subnet({"depth": d}), 64) for d in (1, 4))
@@ -79,7 +79,7 @@ def test_layers_beyond_the_depth_cost_nothing():
 
 
 def test_zeros_of_a_sparse_base_are_taken_off_by_prefix_block():
-    width = Dimension(name="w", kind=DimensionKind.WIDTH, choices=(4, 2))
+    width = Dimension(name="w", part=FFN, choices=(4, 2))
     shape = LinearShape(
         name="up",
         rows=Extent(full=4, dimension="w"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Dimension
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_table import CostTable
 from elasticnas.search.space import SearchSpace
@@ -15,8 +15,8 @@ def deep() -> tuple[SearchSpace, CostModel]:
     """Depth, and a rank, in the space."""
     dimensions = (
         *space().dimensions,
-        Dimension(name="depth", kind=DimensionKind.DEPTH, choices=(4, 3, 1)),
-        Dimension(name="rank", kind=DimensionKind.RANK, choices=(8, 4, 2)),
+        Dimension(name="depth", part=BLOCKS, choices=(4, 3, 1)),
+        Dimension(name="rank", part=RANK, choices=(8, 4, 2)),
     )
     model = cost_model()
     rank = Extent(full=8, dimension="rank")
@@ -31,8 +31,8 @@ def deep() -> tuple[SearchSpace, CostModel]:
 
 def sparse() -> tuple[SearchSpace, CostModel]:
     """A linear layer cut on both sides, with zeros in its weight."""
-    rows = Dimension(name="r", kind=DimensionKind.WIDTH, choices=(4, 2))
-    columns = Dimension(name="c", kind=DimensionKind.HEADS, choices=(3, 1))
+    rows = Dimension(name="r", part=FFN, choices=(4, 2))
+    columns = Dimension(name="c", part=HEADS, choices=(3, 1))
     shape = LinearShape(
         name="up",
         rows=Extent(full=4, dimension="r"),

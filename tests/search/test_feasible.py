@@ -182,7 +182,7 @@ class TestDraws:
     def test_a_repaired_uniform_draw_would_not_be(self):
         searched = problem(*self.LIMITS, layers=2)
         rng = np.random.default_rng(3)
-        drawn = np.floor(rng.random((20_000, 4)) * searched.cardinalities).astype(np.intp)
+        drawn = np.floor(rng.random((20_000, 4)) * searched.choices.counts).astype(np.intp)
         assert chisquare(self.counts(searched.repair(drawn, rng))).pvalue < 1e-6
 
     def test_under_a_bound_that_hardly_any_subnet_meets(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, Dimension
 from elasticnas.search.importance import FEWEST, dimension_importance
 from elasticnas.search.space import SearchSpace
 
@@ -15,7 +15,8 @@ def space_of(*counts: int) -> SearchSpace:
         tuple(
             Dimension(
                 name=f"layer.{i}.ffn.width",
-                kind=DimensionKind.WIDTH,
+                part=FFN,
+                layer=i,
                 choices=tuple(range(count, 0, -1)),
             )
             for i, count in enumerate(counts)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search import evolution
 from elasticnas.search.space import SearchSpace
 from elasticnas.search.surrogates import Posterior, make_surrogate
@@ -12,15 +12,16 @@ from elasticnas.search.surrogates.kept import spread_and_latest
 
 SPACE = SearchSpace(
     tuple(
-        Dimension(name=f"{kind.value}.{i}", kind=kind, choices=choices)
+        Dimension(name=f"{part}.{i}", part=part, layer=i, choices=choices)
         for i in range(8)
-        for kind, choices in (
-            (DimensionKind.HEADS, (12, 9, 6)),
-            (DimensionKind.WIDTH, (1536, 1152, 768, 384)),
+        for part, choices in (
+            (HEADS, (12, 9, 6)),
+            (FFN, (1536, 1152, 768, 384)),
         )
     )
 )
 CARDS = np.array(SPACE.cardinalities)
+CHOICES = evolution.Choices.of(SPACE)
 NOISE = 0.01
 EFFECTS = np.random.default_rng(1).gamma(1.0, 0.02, len(CARDS))
 
@@ -32,7 +33,7 @@ def truth(indices: np.ndarray) -> np.ndarray:
 
 def learned(name, count: int = 80) -> Posterior:
     rng = np.random.default_rng(2)
-    subnets = evolution.random_subnets(count, CARDS, rng)
+    subnets = evolution.random_subnets(count, CHOICES, rng)
     losses = truth(subnets) + rng.normal(0, NOISE, count)
     surrogate = make_surrogate(name, SPACE)
     tuned = surrogate.tune(subnets, losses, NOISE**2)
@@ -42,13 +43,13 @@ def learned(name, count: int = 80) -> Posterior:
 @pytest.mark.parametrize("name", ["average", "bayesian_linear", "gaussian_process", "trees"])
 class TestEverySurrogate:
     def test_predicts_unseen_subnets_far_better_than_their_mean(self, name):
-        asked = evolution.random_subnets(300, CARDS, np.random.default_rng(3))
+        asked = evolution.random_subnets(300, CHOICES, np.random.default_rng(3))
         mean, _ = learned(name).marginal(asked)
         error = np.sqrt(np.mean((mean - truth(asked)) ** 2))
         assert error < 0.6 * np.std(truth(asked))
 
     def test_a_joint_belief_agrees_with_the_marginal_ones(self, name):
-        asked = evolution.random_subnets(20, CARDS, np.random.default_rng(4))
+        asked = evolution.random_subnets(20, CHOICES, np.random.default_rng(4))
         belief = learned(name)
         mean, std = belief.marginal(asked)
         joint_mean, covariance = belief.joint(asked)
@@ -57,7 +58,7 @@ class TestEverySurrogate:
 
     def test_learns_from_constant_measurements_that_all_are_alike(self, name):
         rng = np.random.default_rng(5)
-        subnets = evolution.random_subnets(12, CARDS, rng)
+        subnets = evolution.random_subnets(12, CHOICES, rng)
         surrogate = make_surrogate(name, SPACE)
         tuned = surrogate.tune(subnets, np.full(12, 0.3), NOISE**2)
         belief = surrogate.condition(tuned, subnets, np.full(12, 0.3), NOISE**2)
@@ -66,13 +67,13 @@ class TestEverySurrogate:
 
 @pytest.mark.parametrize("name", ["average", "gaussian_process"])
 def test_the_predicted_errors_are_those_that_are_made(name):
-    asked = evolution.random_subnets(400, CARDS, np.random.default_rng(6))
+    asked = evolution.random_subnets(400, CHOICES, np.random.default_rng(6))
     mean, std = learned(name).marginal(asked)
     assert 0.6 < np.sqrt(np.mean(((mean - truth(asked)) / std) ** 2)) < 1.6
 
 
 def test_more_measurements_leave_less_doubt():
-    asked = evolution.random_subnets(50, CARDS, np.random.default_rng(7))
+    asked = evolution.random_subnets(50, CHOICES, np.random.default_rng(7))
     few, many = (learned("average", count).marginal(asked)[1].mean() for count in (40, 200))
     assert many < few
 
@@ -82,7 +83,7 @@ def test_a_gaussian_process_takes_no_more_noise_than_the_validation_set_explains
 
 
 def test_a_space_without_a_choice_still_has_features():
-    single = SearchSpace((Dimension(name="r", kind=DimensionKind.RANK, choices=(8,)),))
+    single = SearchSpace((Dimension(name="r", part=RANK, choices=(8,)),))
     assert Encoding(single).all(np.zeros((3, 1), dtype=np.intp)).shape[0] == 3
 
 
@@ -96,3 +97,11 @@ def test_what_is_kept_of_many_measurements_is_the_latest_and_some_of_all_the_oth
 
 def test_everything_is_kept_of_few_measurements():
     assert spread_and_latest(7, 100).tolist() == list(range(7))
+
+
+def test_choices_without_an_order_are_equally_far_from_each_other():
+    names = Dimension(name="o", part="operation", choices=("a", "b", "c"), ordered=False)
+    columns = Encoding(SearchSpace((names,))).own(np.array([[0], [1], [2]]))
+    gaps = np.linalg.norm(columns[:, None] - columns[None, :], axis=2)
+    np.testing.assert_allclose(gaps, 1.0 - np.eye(3))
+    np.testing.assert_allclose(columns.sum(axis=0), 0.0, atol=1e-12)

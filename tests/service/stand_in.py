@@ -31,7 +31,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.spaces import Dimension, DimensionKind
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.supernets import Method, SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.racing import Course, pack, unpack
@@ -51,9 +51,9 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
     for layer in range(LAYERS):
         heads, width, rank = (f"layer.{layer}.{part}" for part in ("heads", "ffn.width", "rank"))
         dimensions += [
-            Dimension(name=heads, kind=DimensionKind.HEADS, choices=(12, 9, 6)),
-            Dimension(name=width, kind=DimensionKind.WIDTH, choices=(1024, 768, 512, 256)),
-            Dimension(name=rank, kind=DimensionKind.RANK, choices=(8, 4, 2)),
+            Dimension(name=heads, part=HEADS, layer=layer, choices=(12, 9, 6)),
+            Dimension(name=width, part=FFN, layer=layer, choices=(1024, 768, 512, 256)),
+            Dimension(name=rank, part=RANK, layer=layer, choices=(8, 4, 2)),
         ]
         attention = Extent(full=384, dimension=heads, unit=32)
         wide = Extent(full=1024, dimension=width)

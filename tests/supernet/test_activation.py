@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate, active_layers
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.forward.activation import activate, active_layers
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.tiny import sentences, write_checkpoint
 
-ARCHITECTURES = ["bert", "roberta", "distilbert"]
+FAMILY_NAMES = ["bert", "roberta", "distilbert"]
 EVERYWHERE = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
 
 
@@ -24,24 +24,24 @@ def masked_logits(
 ) -> torch.Tensor:
     """The full model with adapters merged at the active rank, and zeros in the columns that read
     from heads and neurons the subnet does not have."""
-    architecture = supernet.architecture
+    family = supernet.family
     model = copy.deepcopy(supernet.model)
     with torch.no_grad():
         for layer in range(supernet.num_layers):
             rank = subnet.get(f"layer.{layer}.lora.rank", 0)
             for role in EVERYWHERE:
-                module = architecture.module(layer, role)
+                module = family.module(layer, role)
                 if (adapter := supernet.adapters.get(module)) is not None:
                     delta = adapter.b[:, :rank] @ adapter.a[:rank]
                     model.get_parameter(f"{module}.weight").add_(adapter.scaling * delta)
-            head_size = architecture.head_size(supernet.config)
+            head_size = family.head_size(supernet.config)
             heads = subnet[f"layer.{layer}.attention.heads"] * head_size
-            attention_output = architecture.module(layer, "attention_output")
+            attention_output = family.module(layer, "attention_output")
             model.get_parameter(f"{attention_output}.weight")[:, heads:] = 0
             width = subnet[f"layer.{layer}.ffn.width"]
-            ffn_out = architecture.module(layer, "ffn_out")
+            ffn_out = family.module(layer, "ffn_out")
             model.get_parameter(f"{ffn_out}.weight")[:, width:] = 0
-        parent, _, last = architecture.layers.rpartition(".")
+        parent, _, last = family.layers.rpartition(".")
         layers = getattr(model.get_submodule(parent), last)
         del layers[active_layers(supernet, subnet) :]
         return model(**inputs).logits
@@ -58,12 +58,12 @@ def random_subnets(supernet: Supernet, count: int) -> list[SubnetConfig]:
 
 def tokenized(supernet: Supernet) -> dict[str, torch.Tensor]:
     encoded = dict(load_tokenizer(supernet)(sentences(6), padding=True, return_tensors="pt"))
-    if supernet.architecture.model_type != "bert":
+    if supernet.family.model_type != "bert":
         encoded.pop("token_type_ids", None)
     return encoded
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("adapted", [("query", "value"), EVERYWHERE, ()], ids=len)
 def test_a_sliced_subnet_gives_the_logits_of_the_masked_full_model(
     tmp_path: Path, model_type, adapted
@@ -94,7 +94,7 @@ def test_activating_a_subnet_leaves_the_supernet_as_it_was(tmp_path: Path):
 def test_a_cut_weight_without_an_adapter_is_a_view(tmp_path: Path):
     supernet = read_supernet(write_checkpoint(tmp_path))
     active = activate(supernet, supernet.space.minimal).tensors
-    name = f"{supernet.architecture.module(0, 'ffn_in')}.weight"
+    name = f"{supernet.family.module(0, 'ffn_in')}.weight"
     assert active[name].shape == (7, 24)
     assert active[name].data_ptr() == supernet.tensors[name].data_ptr()
 
@@ -109,7 +109,7 @@ def test_a_smaller_subnet_multiplies_by_smaller_matrices(tmp_path: Path):
 
 def test_the_scaling_stays_that_of_the_maximal_rank(tmp_path: Path):
     supernet = read_supernet(write_checkpoint(tmp_path))
-    module = supernet.architecture.module(0, "query")
+    module = supernet.family.module(0, "query")
     subnet = supernet.space.subnet({"layer.0.lora.rank": 1})
     adapter = supernet.adapters[module]
     delta = (

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.options import Treatment
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.forward.activation import activate
 from tests.supernet.tiny import write_checkpoint
 
 IDS = torch.arange(5, 21).reshape(2, 8)

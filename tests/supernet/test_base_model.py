@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.report import report
-from tests.supernet.test_activation import ARCHITECTURES
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import write_checkpoint
 
 Tensors = dict[str, torch.Tensor]
@@ -29,7 +29,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A checkpoint of each architecture, without an adapter."""
     return {
         model_type: write_checkpoint(tmp_path_factory.mktemp(model_type), model_type, adapted=())
-        for model_type in ARCHITECTURES
+        for model_type in FAMILY_NAMES
     }
 
 
@@ -113,7 +113,7 @@ def test_an_index_at_fault_is_named(folder: Path, pickles, change, message):
         read_supernet(folder)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize(
     "prefix",
     [

@@ -10,15 +10,15 @@ import torch
 
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet import batching
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.batching import batches_for, packs
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import evaluate, predict
 from elasticnas.supernet.examples import Batch
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet import tiny
-from tests.supernet.test_activation import ARCHITECTURES, random_subnets
+from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.test_packing import NEEDS_KERNEL
 from tests.supernet.tiny import write_checkpoint
@@ -33,7 +33,7 @@ def logits(supernet: Supernet, subnet, batches: list[Batch]) -> torch.Tensor:
 
 @pytest.mark.parametrize("budget", [1, 60, 10_000], ids=["a row each", "some rows each", "one"])
 @pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_packs_give_the_logits_of_padded_rows(tmp_path: Path, model_type, pairs, budget):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type, depth=True))
     rows = examples(supernet, pairs=pairs)
@@ -43,7 +43,7 @@ def test_packs_give_the_logits_of_padded_rows(tmp_path: Path, model_type, pairs,
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_packs_have_the_positions_that_the_model_counts(tmp_path: Path, model_type):
     """Also where a text holds the padding token itself, which RoBERTa does not count."""
     supernet = read_supernet(write_checkpoint(tmp_path, model_type))
@@ -59,7 +59,7 @@ def test_packs_have_the_positions_that_the_model_counts(tmp_path: Path, model_ty
     )
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_prefixes_are_shared_on_packs(tmp_path: Path, model_type):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type, depth=True))
     batches = packs(supernet, examples(supernet), 200)
@@ -133,7 +133,7 @@ def test_running_packs_leaves_the_model_as_it_was(tmp_path: Path):
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packs", "padded"])
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_an_evaluation_reads_nothing_from_the_device_but_its_logits(
     tmp_path: Path, model_type, packed
 ):
@@ -150,7 +150,7 @@ def test_an_evaluation_reads_nothing_from_the_device_but_its_logits(
 
 
 @NEEDS_KERNEL
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_a_gpu_is_waited_for_once_and_agrees_with_the_processor(
     tmp_path: Path, monkeypatch, model_type
 ):

@@ -11,15 +11,15 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from elasticnas.search.cost import cost_report
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.export.transformers_folder import subnet_state
-from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
+from elasticnas.supernet.forward.activation import activate
+from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.tiny import write_checkpoint
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_torch_flops_equal_what_torchs_counter_counts(tmp_path: Path, model_type):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type, depth=True))
     supernet.model.set_attn_implementation("eager")  # the counter sees both attention products
@@ -36,7 +36,7 @@ def test_torch_flops_equal_what_torchs_counter_counts(tmp_path: Path, model_type
         assert cost_report(model, subnet, 17).torch_flops == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_params_equal_those_of_the_exported_subnet(tmp_path: Path, model_type):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type, adapted=EVERYWHERE, depth=True))
     model = cost_model(supernet)

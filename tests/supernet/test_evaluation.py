@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from elasticnas.api_schemas.metrics import Task
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.evaluation import evaluate, predict
 from elasticnas.supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
-from tests.supernet.test_activation import ARCHITECTURES
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, write_checkpoint
 
 
@@ -25,13 +25,13 @@ def examples(supernet: Supernet, *, pairs: bool = False, max_length: int = 48) -
     return tokenize(
         rows,
         tokenizer,
-        supernet.architecture,
+        supernet.family,
         task=Task.CLASSIFICATION,
         max_length=max_length,
     )
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
 def test_sorted_batches_give_the_logits_of_fixed_padding(tmp_path: Path, model_type, pairs):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type))
@@ -54,7 +54,7 @@ def test_batches_keep_within_the_token_budget_and_hold_every_row_once(tmp_path: 
     assert lengths == sorted(lengths, reverse=True)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_batches_without_padding_need_no_mask(tmp_path: Path, model_type):
     supernet = read_supernet(write_checkpoint(tmp_path, model_type))
     rows = examples(supernet)

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.export import export_subnet
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.stranger import Stranger
-from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE
+from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES
 from tests.supernet.tiny import LAYERS, sentences, write_checkpoint
 
 
@@ -64,13 +64,13 @@ def export(supernet: Supernet, subnet: SubnetConfig, weights_format: str, tmp_pa
 
 def evaluated_logits(supernet: Supernet, subnet: SubnetConfig) -> torch.Tensor:
     encoded = dict(load_tokenizer(supernet)(sentences(6), padding=True, return_tensors="pt"))
-    if not supernet.architecture.type_ids:
+    if not supernet.family.type_ids:
         encoded.pop("token_type_ids", None)
     with torch.inference_mode():
         return activate(supernet, subnet).logits(encoded)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_uneven_widths_load_with_the_code_that_the_folder_carries(
     tmp_path: Path, model_type, stranger
 ):
@@ -95,7 +95,7 @@ def test_uneven_widths_load_with_the_code_that_the_folder_carries(
     )
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, model_type, stranger):
     supernet = read_supernet(write_checkpoint(tmp_path / "c", model_type, depth=True))
     subnet = supernet.space.subnet(
@@ -111,7 +111,7 @@ def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, mo
     )
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(
     tmp_path: Path, model_type, stranger
 ):
@@ -165,7 +165,7 @@ def test_the_card_counts_the_non_zero_parameters_of_what_it_says_to_load(tmp_pat
     dense = sum(t.numel() for t in load_file(folder / "model.safetensors").values())
     assert held < dense
     if adapted:
-        ranks = {d.name: 1 for d in supernet.space.dimensions if d.kind == "rank"}
+        ranks = {d.name: 1 for d in supernet.space.dimensions if d.part == "rank"}
         folder = export(supernet, supernet.space.subnet(ranks), "peft", tmp_path)
         head = sum(int((supernet.model.get_parameter(n) != 0).sum()) for n in supernet.head_tensors)
         adapter = nonzero_in(folder / "adapter_model.safetensors")

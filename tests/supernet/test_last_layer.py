@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from elasticnas.supernet.activation import activate, active_layers
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from tests.supernet.test_activation import ARCHITECTURES
+from elasticnas.supernet.forward.activation import activate, active_layers
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 
 
 @pytest.mark.parametrize("padded", [True, False], ids=["padded", "unmasked"])
 @pytest.mark.parametrize("depth", [True, False], ids=["elastic depth", "full depth"])
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_the_first_token_is_what_the_whole_layer_makes_of_it(
     tmp_path: Path, model_type, depth, padded
 ):
@@ -26,9 +26,9 @@ def test_the_first_token_is_what_the_whole_layer_makes_of_it(
     for subnet in (supernet.space.heuristic, supernet.space.minimal):
         active = activate(supernet, subnet)
         whole = active.model.base_model
-        layers = whole.get_submodule(supernet.architecture.layers.partition(".")[2])
+        layers = whole.get_submodule(supernet.family.layers.partition(".")[2])
         kept = active_layers(supernet, subnet)
-        original = supernet.model.get_submodule(f"{supernet.architecture.layers}.{kept - 1}")
+        original = supernet.model.get_submodule(f"{supernet.family.layers}.{kept - 1}")
         with torch.inference_mode():
             cut = active.logits(batch.inputs)
             layers[kept - 1] = original

@@ -20,11 +20,11 @@ from transformers import (
 )
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import ARCHITECTURES, Architecture
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
-from elasticnas.supernet.checkpoint.model_options import CONFIG_OPTIONS
 from elasticnas.supernet.checkpoint.options import Option, Treatment, check_options, is_off
 from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
+from elasticnas.supernet.families import FAMILIES
+from elasticnas.supernet.families.family import Family
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 
@@ -44,13 +44,13 @@ def test_every_option_of_a_lora_config_is_known():
     assert unknown(written | set(peft.LoraConfig().to_dict()), ADAPTER_OPTIONS) == []
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_every_option_of_a_model_config_is_known(architecture: Architecture):
-    fields = {field.name for field in dataclasses.fields(architecture.config_class)}
-    written = fields | set(architecture.config_class().to_dict())
-    written |= set(architecture.config_class.attribute_map)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_every_option_of_a_model_config_is_known(family: Family):
+    fields = {field.name for field in dataclasses.fields(family.config_class)}
+    written = fields | set(family.config_class().to_dict())
+    written |= set(family.config_class.attribute_map)
     written |= set(GenerationConfig._get_default_generation_params())
-    assert unknown(written, CONFIG_OPTIONS[architecture.model_type]) == []
+    assert unknown(written, family.options) == []
 
 
 def test_every_option_of_a_tokenizer_is_known():
@@ -71,10 +71,10 @@ def test_what_stock_peft_writes_by_default_is_read(config: peft.LoraConfig):
     check_options(written, ADAPTER_OPTIONS, field="adapter_config.json")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_what_stock_transformers_writes_by_default_is_read(architecture: Architecture):
-    written = json.loads(architecture.config_class().to_json_string(use_diff=False))
-    check_options(written, CONFIG_OPTIONS[architecture.model_type], field="config.json")
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+def test_what_stock_transformers_writes_by_default_is_read(family: Family):
+    written = json.loads(family.config_class().to_json_string(use_diff=False))
+    check_options(written, family.options, field="config.json")
 
 
 def test_an_option_that_nobody_knows_is_refused_by_name_unless_it_is_off():
@@ -87,7 +87,7 @@ def test_an_option_that_nobody_knows_is_refused_by_name_unless_it_is_off():
 
 def test_an_option_that_is_refused_may_be_off_in_any_way():
     empty = {"adapters": {}, "config_map": {}, "fusion_config_map": {}, "fusions": {}}
-    for table in CONFIG_OPTIONS.values():
+    for table in (family.options for family in FAMILIES.values()):
         check_options({"adapters": empty, "pruned_heads": {}}, table, field="config.json")
         check_options({"add_cross_attention": 0, "rope_theta": 0.0}, table, field="config.json")
         for value in (1, {"adapters": {"a": "b"}, "fusions": {}}, [0]):
@@ -101,14 +101,14 @@ def test_what_other_libraries_add_to_a_config_is_read():
         "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
         "sentence_transformers": {"version": "4.0", "activation_fn": "torch.nn.Sigmoid"},
     }
-    for table in CONFIG_OPTIONS.values():
+    for table in (family.options for family in FAMILIES.values()):
         check_options(added, table, field="config.json")
 
 
 def all_tables() -> dict[str, dict[str, Option]]:
     return {
         "adapter_config.json": ADAPTER_OPTIONS,
-        **{f"config.json ({name})": table for name, table in CONFIG_OPTIONS.items()},
+        **{f"config.json ({name})": FAMILIES[name].options for name in FAMILIES},
         "tokenizer_config.json": TOKENIZER_OPTIONS,
     }
 
@@ -142,12 +142,12 @@ def documented() -> list[str]:
     """What docs/formats.md should say of all options, line by line."""
     distilbert = {
         name: option
-        for name, option in CONFIG_OPTIONS["distilbert"].items()
-        if CONFIG_OPTIONS["bert"].get(name) != option
+        for name, option in FAMILIES["distilbert"].options.items()
+        if FAMILIES["bert"].options.get(name) != option
     }
     parts = {
         "### `adapter_config.json`": ADAPTER_OPTIONS,
-        "### `config.json` of BERT and RoBERTa": CONFIG_OPTIONS["bert"],
+        "### `config.json` of BERT and RoBERTa": FAMILIES["bert"].options,
         "### `config.json` of DistilBERT: as above, and": distilbert,
         "### `tokenizer_config.json`": TOKENIZER_OPTIONS,
     }
@@ -157,7 +157,7 @@ def documented() -> list[str]:
 
 def test_the_docs_say_of_every_option_what_is_done_with_it():
     """``python -m tests.supernet.test_options`` prints what the docs should hold."""
-    assert CONFIG_OPTIONS["bert"] == CONFIG_OPTIONS["roberta"]
+    assert FAMILIES["bert"].options == FAMILIES["roberta"].options
     assert "\n".join(documented()).strip() in DOCS.read_text(encoding="utf-8")
 
 

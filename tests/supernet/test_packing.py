@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from elasticnas.supernet import packing
-from elasticnas.supernet.packing import Packing, attention_within_rows, has_kernel
+from elasticnas.supernet.forward import packs
+from elasticnas.supernet.forward.packs import Packing, attention_within_rows, has_kernel
 
 LENGTHS = (5, 1, 17, 1, 9)
 ROWS = Packing.of(LENGTHS)
@@ -55,7 +55,7 @@ def test_there_is_no_kernel_but_on_cuda():
 @pytest.mark.parametrize("queries", [ROWS, ROWS.of_firsts], ids=["all tokens", "first tokens"])
 def test_the_kernel_is_called_as_it_is_declared(monkeypatch, queries: Packing):
     """On tensors without data: torch then checks arguments and shapes, and runs nothing."""
-    monkeypatch.setattr(packing, "has_kernel", lambda *_: True)
+    monkeypatch.setattr(packs, "has_kernel", lambda *_: True)
     meta = torch.device("meta")
     query, key, value = (
         random_heads(sum(p.lengths)).to(meta, torch.bfloat16) for p in (queries, ROWS, ROWS)

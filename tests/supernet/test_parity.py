@@ -36,7 +36,7 @@ def references(shared_data: Path, lonas: Supernet) -> list[tuple[SubnetConfig, d
     for entry in json.loads((shared_data / "lonas-minilm-sst2" / "reference.json").read_text()):
         choices = {}
         for index, dimension in enumerate(lonas.space.dimensions):
-            unit = 32 if dimension.kind == "heads" else 1
+            unit = 32 if dimension.part == "heads" else 1
             choices[dimension.name] = entry["widths"][str(index)] // unit
         found.append((lonas.space.subnet(choices), entry))
     return found
@@ -60,7 +60,7 @@ def test_accuracies_equal_the_originals_within_one_row(
     examples = tokenize(
         LabelledTexts([r["sentence"] for r in rows], None, [r["label"] for r in rows]),
         load_tokenizer(lonas),
-        lonas.architecture,
+        lonas.family,
         task=Task.CLASSIFICATION,
         max_length=64,
     )

@@ -10,20 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric, Task
-from elasticnas.search.cost import cost_report
-from elasticnas.search.objectives import Objectives
-from elasticnas.search.problem import SearchProblem
+from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, predict
 from elasticnas.supernet.examples import Batch
-from elasticnas.supernet.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
 from elasticnas.supernet.supernet import Supernet
-from tests.supernet.test_activation import ARCHITECTURES, EVERYWHERE, random_subnets
+from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint
 
@@ -53,9 +48,9 @@ def counted(supernet: Supernet):
 
         return hook
 
-    architecture = supernet.architecture
-    layers = supernet.model.get_submodule(architecture.layers)
-    watched = [(-1, supernet.model.get_submodule(architecture.embeddings)), *enumerate(layers)]
+    family = supernet.family
+    layers = supernet.model.get_submodule(family.layers)
+    watched = [(-1, supernet.model.get_submodule(family.embeddings)), *enumerate(layers)]
     handles = [module.register_forward_hook(count(place)) for place, module in watched]
     yield calls
     for handle in handles:
@@ -76,7 +71,7 @@ def opened(folder: Path, **options) -> tuple[Supernet, list[Batch]]:
     return supernet, examples(supernet).batches(200)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("depth", [False, True], ids=["fixed", "elastic"])
 @pytest.mark.parametrize("adapted", [EVERYWHERE, ()], ids=["merged", "unadapted"])
 @pytest.mark.parametrize("room", [1, 3, 1000])
@@ -104,7 +99,7 @@ def test_what_is_shared_gives_the_very_bits(tmp_path: Path, model_type, depth, a
     assert calls[0] < len(subnets) * len(batches)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_only_the_layers_behind_the_deepest_shared_one_run(tmp_path: Path, model_type):
     supernet, batches = opened(tmp_path, model_type=model_type)
     prefixes = PrefixCache(PLENTY).of(supernet, batches)
@@ -150,19 +145,17 @@ def test_a_dimension_counts_from_the_first_layer_that_it_cuts(tmp_path: Path):
         assert within[layer + 1][: len(within[layer])] == within[layer]
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_searches_and_workers_agree_on_the_first_layer_of_each_dimension(
     tmp_path: Path, model_type
 ):
     """Or else layer crossover would breed what prefixes do not save."""
     supernet, _ = opened(tmp_path, model_type=model_type, depth=True, adapted=EVERYWHERE)
-    model = cost_model(supernet)
-    names = (Metric.ACCURACY, Cost.GFLOPS)
-    objectives = Objectives(names, cost_report(model, supernet.space.maximal, 16))
-    first = SearchProblem(supernet.space, model, 16, objectives).first_layers
-    assert len(first) == len(supernet.space.dimensions)
+    layers = {d.name: d.layer for d in supernet.space.dimensions}
+    assert [name for name, layer in layers.items() if layer is None] == ["depth"]
     for depth, names_within in enumerate(dimensions_within(supernet)):
-        assert set(names_within) == {name for name, layer in first.items() if layer < depth}
+        cut = {name for name, layer in layers.items() if layer is not None and layer < depth}
+        assert set(names_within) == cut
 
 
 def nncf_with_tied_ranks(folder: Path) -> Path:

@@ -11,14 +11,14 @@ from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.search.racing import PILOTS, Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import ActiveSubnet
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate
 from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
-from elasticnas.supernet.prefixes import PrefixCache
+from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
 from elasticnas.supernet.supernet import Supernet
-from tests.supernet.test_activation import ARCHITECTURES, random_subnets
+from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.tiny import sentences, write_checkpoint
 
 ROWS = 130
@@ -31,7 +31,7 @@ def opened(folder: Path, *options: str) -> tuple[Supernet, TokenizedExamples]:
     return supernet, tokenize(
         texts,
         load_tokenizer(supernet),
-        supernet.architecture,
+        supernet.family,
         task=Task.CLASSIFICATION,
         max_length=48,
     )
@@ -63,7 +63,7 @@ def race(
     return measure(supernet, subnet, run, rows.labels, task, RACING, course=course, rival=rival)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_laps_give_the_metrics_and_hits_of_all_rows_at_once(tmp_path: Path, model_type: str):
     supernet, rows = opened(tmp_path, model_type)
     subnet, laid = supernet.space.heuristic, course()
@@ -121,7 +121,7 @@ def test_a_subnet_ahead_of_its_rival_runs_to_the_end(tmp_path: Path):
     assert found.metrics["accuracy"] > 0
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_laps_share_first_layers_also_with_subnets_that_were_given_up(
     tmp_path: Path, model_type: str
 ):

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from elasticnas.api_schemas.messages import SupernetInspected
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import Method
-from elasticnas.supernet.activation import activate
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.report import report
-from tests.supernet.test_activation import ARCHITECTURES, tokenized
+from tests.supernet.test_activation import FAMILY_NAMES, tokenized
 from tests.supernet.tiny import LAYERS, tiny_model, write_checkpoint
 
 BERT_LAYER = (
@@ -83,7 +83,7 @@ def width_section(config: dict[str, Any]) -> dict[str, Any]:
     return config["bootstrapNAS"]["training"]["elasticity"]["width"]  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("labels", [1, 2, 5])
 def test_reads_every_architecture_for_classification_and_regression(
     tmp_path: Path, model_type, labels
@@ -217,7 +217,7 @@ def test_a_tensor_at_fault_is_named(tmp_path: Path, file, change, message):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("base/config.json", lambda c: c.update(model_type="gpt2"), "gpt2.*supported are bert"),
+        ("base/config.json", lambda c: c.update(model_type="gpt2"), "gpt2.*valid are bert"),
         ("base/config.json", lambda c: c.pop("hidden_size"), "hidden_size"),
         ("base/config.json", lambda c: c.update(num_attention_heads=5), "multiple"),
         ("base/config.json", lambda c: c.update(hidden_act="exec"), "hidden_act"),

@@ -10,11 +10,11 @@ import torch
 
 from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.architectures import BERT
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training import (
     STATE_FILE,
@@ -24,7 +24,7 @@ from elasticnas.supernet.training import (
     batch_rows,
     train,
 )
-from tests.supernet.test_activation import ARCHITECTURES
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SETTINGS = TrainingSettings(
@@ -54,7 +54,7 @@ def accuracy(supernet: Supernet, which: str) -> float:
     examples = tokenize(
         rows(),
         load_tokenizer(supernet),
-        supernet.architecture,
+        supernet.family,
         task=Task.CLASSIFICATION,
         max_length=24,
     )
@@ -67,7 +67,7 @@ def fine_tune(base: Path, output: Path, settings=SETTINGS, **options) -> Path:
     return train(base, rows(), output, settings, task=Task.CLASSIFICATION, labels=2, **options)
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_training_writes_a_checkpoint_that_reads_back(tmp_path: Path, model_type):
     base = tmp_path / "encoder"
     tiny_model(model_type).save_pretrained(base)
@@ -159,7 +159,7 @@ def test_alternation_trains_the_maximal_subnet_at_every_other_step(base: Path, t
     assert any((last_ranks(Sampling.RANDOM, seed) == 0).any() for seed in range(3))
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: Path, model_type):
     base = tmp_path / "encoder"
     model = tiny_model(model_type)

@@ -20,7 +20,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from elasticnas.supernet.architectures import ARCHITECTURES
+from elasticnas.supernet.families import FAMILIES
 
 WORDS = [
     *("the", "a", "film", "plot", "actor", "scene", "story", "music", "is", "was", "and", "but"),
@@ -141,16 +141,16 @@ def write_adapter(
     folder: Path, model_type: str, model: PreTrainedModel, adapted: tuple[str, ...]
 ) -> None:
     """A PEFT adapter with random A and B, and the model's own head in the file."""
-    architecture = ARCHITECTURES[model_type]
+    family = FAMILIES[model_type]
     tensors = {}
     for layer in range(model.config.num_hidden_layers):
         for role in adapted:
-            module = architecture.module(layer, role)
+            module = family.module(layer, role)
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             tensors[f"base_model.model.{module}.lora_A.weight"] = torch.randn(RANK, inputs) * 0.3
             tensors[f"base_model.model.{module}.lora_B.weight"] = torch.randn(outputs, RANK) * 0.3
     for name, parameter in model.named_parameters():
-        if name.startswith(tuple(f"{module}." for module in architecture.trained)):
+        if name.startswith(tuple(f"{module}." for module in family.task_heads[0].trained)):
             tensors[f"base_model.model.{name}"] = parameter.detach().clone()
     folder.mkdir(parents=True)
     save_file(tensors, folder / "adapter_model.safetensors")
@@ -160,8 +160,8 @@ def write_adapter(
         "r": RANK,
         "lora_alpha": 2.0 * RANK,
         "bias": "none",
-        "target_modules": [getattr(architecture, role) for role in adapted],
-        "modules_to_save": list(architecture.trained),
+        "target_modules": [family.linears[role] for role in adapted],
+        "modules_to_save": list(family.task_heads[0].trained),
         "base_model_name_or_path": "tiny",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))

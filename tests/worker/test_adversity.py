@@ -20,7 +20,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.supernet import evaluation as evaluating
-from elasticnas.supernet.activation import ActiveSubnet
+from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.worker import isolation
 from elasticnas.worker.handlers import evaluate
 from tests.worker.test_handlers import Bench, evaluation

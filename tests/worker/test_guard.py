@@ -25,7 +25,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit, Verified
-from elasticnas.supernet.activation import ActiveSubnet
+from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.worker import halts, isolation
 from elasticnas.worker.guard import time_limit
 from elasticnas.worker.handlers import verify

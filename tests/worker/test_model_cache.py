@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.supernet.prefixes import Prefixes
+from elasticnas.supernet.forward.prefixes import Prefixes
 from elasticnas.supernet.racing import measure
 from elasticnas.worker.model_cache import CachedDataset, CachedSupernet, ModelCache
 from tests.worker.test_handlers import Bench, evaluation

@@ -32,7 +32,7 @@ def test_an_upload_is_answered_with_what_the_worker_found(service):
     assert body["space"] == {
         "size": 46656,
         "dimensions": 9,
-        "kinds": {"heads": 3, "width": 3, "rank": 3},
+        "parts": {"heads": 3, "ffn": 3, "rank": 3},
     }
     assert body["cost"]["maximal"]["gflops"] > body["cost"]["minimal"]["gflops"]
     assert body["cost"]["maximal"]["max_length"] == body["reference_length"] == 64
@@ -314,8 +314,11 @@ def test_the_space_lists_every_dimension(light_service):
     assert space["size"] == 46656
     assert space["dimensions"][0] == {
         "name": "layer.0.heads",
-        "kind": "heads",
+        "part": "heads",
+        "layer": 0,
         "choices": [12, 9, 6],
+        "ordered": True,
+        "active_when": [],
     }
 
 

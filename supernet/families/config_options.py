@@ -1,4 +1,4 @@
-"""The options of ``config.json``: what Transformers 2 to 5 writes for the architectures read here.
+"""Options of ``config.json`` that all families share, as Transformers 2 to 5 writes them.
 
 Transformers' own models look at the fields of the first block only, so that every other field is
 without effect on them. It is refused all the same where it tells of other arithmetic: a checkpoint
@@ -9,10 +9,51 @@ from __future__ import annotations
 
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 
-_SAME = "use a checkpoint of the stock architecture"
-_ENCODER = "register an encoder"
+SAME = "use a checkpoint of the stock architecture"
 
-_COMMON: dict[str, Option] = {
+GENERATION_OPTIONS = (
+    "max_length",
+    "min_length",
+    "max_new_tokens",
+    "min_new_tokens",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "diversity_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "encoder_repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "output_scores",
+    "output_logits",
+    "return_dict_in_generate",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "prefix",
+    "assistant_confidence_threshold",
+    "assistant_lookbehind",
+    "target_lookbehind",
+)
+"""What Transformers 4 wrote into every config.json about text generation."""
+
+COMMON_OPTIONS: dict[str, Option] = {
     "model_type": honoured("the architecture"),
     "architectures": honoured("a base trained for another task needs its head from the adapter"),
     "vocab_size": honoured("rows of the embeddings"),
@@ -32,17 +73,12 @@ _COMMON: dict[str, Option] = {
         "quantised weights are not read",
         "load the model in float32, call dequantize() on it and save it again",
     ),
-    "pruned_heads": refused("heads are taken out of some layers", _SAME),
-    "per_layer_config": refused("layers differ from each other", _SAME),
-    "is_decoder": refused("a decoder's attention looks back only", _ENCODER),
-    "add_cross_attention": refused("a decoder's attention to an encoder", _ENCODER),
-    "is_encoder_decoder": refused("an encoder-decoder is not read", _ENCODER),
+    "pruned_heads": refused("heads are taken out of some layers", SAME),
+    "per_layer_config": refused("layers differ from each other", SAME),
+    "is_encoder_decoder": refused("an encoder-decoder is not read", "register an encoder"),
     "transformers_weights": refused(
         "the weights are in another file", "name it model.safetensors and take this option out"
     ),
-    "rope_theta": refused("rotary positions", _SAME),
-    "rope_scaling": refused("rotary positions", _SAME),
-    "rope_parameters": refused("rotary positions", _SAME),
     "linear_shapes": refused(
         "a subnet that was exported is no super-network", "register the super-network itself"
     ),
@@ -107,90 +143,15 @@ _COMMON: dict[str, Option] = {
     "pooler_num_fc_layers": without_effect("written by Google's BERT, read by nothing"),
     "pooler_size_per_head": without_effect("written by Google's BERT, read by nothing"),
     "pooler_type": without_effect("written by Google's BERT, read by nothing"),
+    **dict.fromkeys(GENERATION_OPTIONS, without_effect("settings of text generation")),
 }
 
-_GENERATION = without_effect("settings of text generation")
-
-GENERATION_OPTIONS = (
-    "max_length",
-    "min_length",
-    "max_new_tokens",
-    "min_new_tokens",
-    "do_sample",
-    "early_stopping",
-    "num_beams",
-    "num_beam_groups",
-    "num_assistant_tokens",
-    "num_assistant_tokens_schedule",
-    "diversity_penalty",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "repetition_penalty",
-    "encoder_repetition_penalty",
-    "length_penalty",
-    "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size",
-    "bad_words_ids",
-    "num_return_sequences",
-    "output_scores",
-    "output_logits",
-    "return_dict_in_generate",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "remove_invalid_values",
-    "exponential_decay_length_penalty",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "prefix",
-    "assistant_confidence_threshold",
-    "assistant_lookbehind",
-    "target_lookbehind",
-)
-"""What Transformers 4 wrote into every config.json about text generation."""
-
-_BERT: dict[str, Option] = {
-    **_COMMON,
-    "hidden_size": honoured("width of the model"),
-    "num_hidden_layers": honoured("layers; tensors of further layers are left out"),
-    "num_attention_heads": honoured("heads"),
-    "intermediate_size": honoured("FFN width"),
-    "hidden_act": honoured("the FFN's activation"),
-    "hidden_dropout_prob": honoured("used while training"),
-    "attention_probs_dropout_prob": honoured("used while training"),
-    "classifier_dropout": honoured("used while training"),
-    "type_vocab_size": honoured("rows of the token type embeddings"),
-    "layer_norm_eps": honoured("LayerNorm's epsilon"),
-    "position_embedding_type": refused(
-        "only absolute positions are read", _SAME, accepted=("absolute",)
-    ),
+ENCODER_OPTIONS: dict[str, Option] = {
+    **COMMON_OPTIONS,
+    "is_decoder": refused("a decoder's attention looks back only", "register an encoder"),
+    "add_cross_attention": refused("a decoder's attention to an encoder", "register an encoder"),
+    "rope_theta": refused("rotary positions", SAME),
+    "rope_scaling": refused("rotary positions", SAME),
+    "rope_parameters": refused("rotary positions", SAME),
 }
-
-CONFIG_OPTIONS: dict[str, dict[str, Option]] = {
-    model_type: table | dict.fromkeys(GENERATION_OPTIONS, _GENERATION)
-    for model_type, table in {
-        "bert": _BERT,
-        "roberta": _BERT,
-        "distilbert": {
-            **_COMMON,
-            "dim": honoured("width of the model"),
-            "hidden_size": honoured("another name of dim"),
-            "n_layers": honoured("layers; tensors of further layers are left out"),
-            "num_hidden_layers": honoured("another name of n_layers"),
-            "n_heads": honoured("heads"),
-            "num_attention_heads": honoured("another name of n_heads"),
-            "hidden_dim": honoured("FFN width"),
-            "activation": honoured("the FFN's activation"),
-            "dropout": honoured("used while training"),
-            "attention_dropout": honoured("used while training"),
-            "seq_classif_dropout": honoured("used while training"),
-            "qa_dropout": without_effect("dropout of question answering"),
-            "sinusoidal_pos_embds": without_effect("the stored position embeddings are used"),
-        },
-    }.items()
-}
-"""Every option that a ``config.json`` is known to hold, by architecture."""
+"""The common ones, and those by which a decoder gives itself away."""

@@ -6,7 +6,7 @@ A smaller subnet is really smaller: its layers multiply by sliced matrices, neve
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,14 @@ from torch.func import functional_call
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.examples import Inputs
-from elasticnas.supernet.last_layer import for_first_token
-from elasticnas.supernet.packed_layer import for_packs
+from elasticnas.supernet.families.family import Family
+from elasticnas.supernet.forward.blocks import (
+    BlockParts,
+    for_first_token,
+    for_packs,
+    skipped,
+    tapped,
+)
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
 
@@ -31,12 +37,17 @@ class ActiveSubnet:
 
     model: nn.Module
     tensors: dict[str, torch.Tensor]
+    family: Family
 
     def logits(self, inputs: Inputs) -> torch.Tensor:
-        """The logits, shape (rows, labels), of a batch's inputs. Packs are not for training."""
+        """The logits of a batch's inputs. Packs are not for training.
+
+        A classifier's have shape (rows, labels), a language model's (rows, tokens, vocabulary).
+        """
         # No linear layer shares its weight with another module: to look for such takes half
         # a millisecond for every batch.
-        output: Any = functional_call(self.model, self.tensors, (), dict(inputs), tie_weights=False)
+        called = self.family.called_with(inputs)
+        output: Any = functional_call(self.model, self.tensors, (), called, tie_weights=False)
         return output.logits  # type: ignore[no-any-return]
 
 
@@ -45,13 +56,13 @@ class Splice:
     """Where a subnet is run in part, and looked into.
 
     The ``first`` layers are left out; where there are any, ``source`` stands in for the embeddings
-    and gives what the last of them would have. A module of ``taps`` is handed the hidden states
-    behind so many layers, and passes them on.
+    and gives what the last of them would have. Each of ``taps`` is shown the hidden states behind
+    so many layers.
     """
 
     first: int = 0
     source: nn.Module | None = None
-    taps: Mapping[int, nn.Module] = field(default_factory=dict)
+    taps: Mapping[int, Callable[[torch.Tensor], object]] = field(default_factory=dict)
 
 
 WHOLE = Splice()
@@ -59,7 +70,9 @@ WHOLE = Splice()
 
 def active_layers(supernet: Supernet, subnet: SubnetConfig) -> int:
     """How many of the first encoder layers the subnet keeps."""
-    return supernet.num_layers if supernet.plan.depth is None else subnet[supernet.plan.depth]
+    return (
+        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
+    )
 
 
 def active_tensors(
@@ -76,7 +89,7 @@ def active_tensors(
     kept = active_layers(supernet, subnet)
     active = {}
     for module in supernet.elastic_modules:
-        layer = supernet.architecture.layer_of(module)
+        layer = supernet.family.layer_of(module)
         if layer is not None and not first <= layer < kept:
             continue
         name = f"{module}.weight"
@@ -95,39 +108,49 @@ def active_tensors(
 def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -> ActiveSubnet:
     """The subnet as something that runs. Costs a few small matrix products, no copy of a layer."""
     model = _with_layers(supernet, active_layers(supernet, subnet), splice)
-    return ActiveSubnet(model, active_tensors(supernet, subnet, first=splice.first))
+    tensors = active_tensors(supernet, subnet, first=splice.first)
+    return ActiveSubnet(model, tensors, supernet.family)
 
 
 def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
-    """The model with only its first ``kept`` layers, less those that ``splice`` leaves out.
+    """The model with only its first ``kept`` layers, of which ``splice`` leaves the first out.
 
-    The same modules under the same names. Outside training they also take packs, and the last of
-    them computes only what the head sees. Only the modules on the way to what is changed are
-    copied, and those shallowly.
+    The same modules under the same names and at the same places, for some models read settings of
+    a layer by its place. Only the modules on the way to what is changed are copied, and those
+    shallowly.
     """
-    is_training = supernet.model.training
-    if is_training and kept == supernet.num_layers:
+    if supernet.model.training and kept == supernet.num_layers:
         return supernet.model
-    architecture = supernet.architecture
+    family = supernet.family
     root = _shallow_copy(supernet.model)
-    head_size = architecture.head_size(supernet.config)
-    layers = _own(root, architecture.layers)
+    layers = _own(root, family.layers)
     spliced: dict[str, nn.Module] = {}
     for index, layer in enumerate(layers.children()):
-        if not splice.first <= index < kept:
-            continue
-        if not is_training:
-            adapted = for_first_token if index == kept - 1 else for_packs
-            layer = adapted(layer, architecture, head_size)
-        spliced[str(index)] = layer
-        if (tap := splice.taps.get(index + 1)) is not None:
-            spliced[f"tap_{index + 1}"] = tap
+        if index < splice.first:
+            spliced[str(index)] = skipped(layer, family)
+        elif index < kept:
+            running = _adapted(layer, supernet, is_last=index == kept - 1)
+            tap = splice.taps.get(index + 1)
+            spliced[str(index)] = running if tap is None else tapped(running, tap)
     layers.__dict__["_modules"] = spliced
     if splice.source is not None:
-        # Their parent is on the way to the layers, and so a copy by now.
-        parent, _, name = architecture.embeddings.rpartition(".")
-        root.get_submodule(parent)._modules[name] = splice.source
+        parent, _, name = family.embeddings.rpartition(".")
+        _own(root, parent)._modules[name] = splice.source
     return root
+
+
+def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Module:
+    """A layer that also takes packs, and as the last computes only what the head sees.
+
+    In training, or where its family does not say how, the layer as it is.
+    """
+    family = supernet.family
+    if supernet.model.training or family.after_attention is None:
+        return layer
+    head_size = family.head_size(supernet.config)
+    parts = BlockParts(layer, family, head_size, family.after_attention)
+    sees_first_only = is_last and supernet.task_head.reads_first_token
+    return for_first_token(parts) if sees_first_only else for_packs(parts)
 
 
 def _own(root: nn.Module, path: str) -> nn.Module:

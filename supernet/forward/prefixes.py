@@ -8,7 +8,7 @@ model would: the same modules on the same tensors, so the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,11 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from elasticnas.api_schemas.fields import Choice
+from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.activation import WHOLE, Splice, active_layers
 from elasticnas.supernet.examples import Batch
+from elasticnas.supernet.forward.activation import WHOLE, Splice, active_layers
 from elasticnas.supernet.supernet import Supernet
 
 HALF_LIFE = 16.0
@@ -160,13 +162,15 @@ class Prefixes:
         self._begins = begins
         self._supernet = supernet
         self._batches = batches
-        self._known: dict[tuple[int, tuple[int, ...]], Prefix] = {}
+        self._known: dict[tuple[int, tuple[Choice, ...]], Prefix] = {}
         self._swept_at = 0
         within = dimensions_within(supernet)
         self._dimensions = within[-1]
+        dimensions = {each.name: each.choices for each in supernet.space.dimensions}
+        self._choices = [(name, dimensions[name]) for name in self._dimensions]
         self._lengths = [len(names) for names in within]
         tokens = sum(batch.inputs["input_ids"].numel() for batch in batches)
-        width = int(getattr(supernet.config, supernet.architecture.hidden_size))
+        width = int(getattr(supernet.config, supernet.family.hidden_size))
         self.bytes_each = tokens * width * supernet.model.dtype.itemsize
         """The size of one prefix, whatever its depth."""
 
@@ -193,13 +197,15 @@ class Prefixes:
         if supernet is not self._supernet or batches is not self._batches:
             raise ValueError("these prefixes are of another super-network or other batches")
 
-    def place(self, subnet: Mapping[str, int]) -> tuple[int, ...]:
+    def place(self, subnet: SubnetChoices) -> tuple[int, ...]:
         """Where a subnet comes in an order that has those beside each other that share most.
 
-        A dimension left out counts as the largest choice, and one that does not exist not at all.
+        A dimension left out counts as its first choice, and one that does not exist not at all.
         """
-        largest = self._supernet.space.maximal
-        return tuple(subnet.get(name, largest[name]) for name in self._dimensions)
+        return tuple(
+            -choices.index(subnet[name]) if subnet.get(name) in choices else 0
+            for name, choices in self._choices
+        )
 
     @contextmanager
     def shared(self, subnet: SubnetConfig) -> Iterator[Splice]:
@@ -217,16 +223,16 @@ class Prefixes:
         for prefix in way[first:]:
             prefix.is_kept = True
         self._cache._make_room(in_use=start)
-        taps = {prefix.depth: _Tap() for prefix in way[first:] if prefix.is_kept}
+        seen: dict[int, list[torch.Tensor]] = {p.depth: [] for p in way[first:] if p.is_kept}
         source = None if start is None or start.states is None else _Source(start.states)
         try:
-            yield Splice(first, source, taps)
+            yield Splice(first, source, {depth: seen[depth].append for depth in seen})
         except BaseException:
             for prefix in way[first:]:
                 prefix.drop()
             raise
-        for depth, tap in taps.items():
-            way[depth - 1].states = tap.states
+        for depth, states in seen.items():
+            way[depth - 1].states = states
 
     def _way(self, subnet: SubnetConfig) -> tuple[Prefix, ...]:
         """The prefixes that another subnet can share with this one, each used once more.
@@ -262,12 +268,12 @@ def dimensions_within(supernet: Supernet) -> tuple[tuple[str, ...], ...]:
     Each tuple begins with the one before it. A dimension that cuts the head, or only drops last
     layers, is in none; one that cuts anything else outside the layers is in all.
     """
-    architecture, layers = supernet.architecture, supernet.num_layers
+    family, layers = supernet.family, supernet.num_layers
     first: dict[str, int] = {}
     for cut in supernet.plan.cuts:
-        layer = architecture.layer_of(cut.tensor)
+        layer = family.layer_of(cut.tensor)
         if layer is None:
-            is_head = cut.tensor.rpartition(".")[0] in architecture.head
+            is_head = cut.tensor.rpartition(".")[0] in supernet.task_head.linears
             layer = layers if is_head else -1
         first[cut.dimension] = min(layer, first.get(cut.dimension, layers))
     ordered = sorted(first, key=lambda name: first[name])
@@ -286,16 +292,3 @@ class _Source(nn.Module):
     def forward(self, *_: Any, **__: Any) -> torch.Tensor:
         """The hidden states (rows, tokens, hidden size) of the next batch."""
         return next(self._coming)
-
-
-class _Tap(nn.Module):
-    """Stands behind a layer, and remembers what it gives batch by batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.states: list[torch.Tensor] = []
-
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """``hidden`` (rows, tokens, hidden size), as it is."""
-        self.states.append(hidden)
-        return hidden

@@ -1,0 +1,245 @@
+"""What a family of models is: everything that is specific to it, in one value.
+
+Cuts, costs, activation and exports follow from that value and from the model's own shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.checkpoint.options import Option
+from elasticnas.supernet.families.config_fields import ConfigFields
+
+
+class Role(StrEnum):
+    """What a linear layer does in a block, in the order in which data meets them."""
+
+    QUERY = "query"
+    KEY = "key"
+    VALUE = "value"
+    QKV = "qkv"
+    """Query, key and value in one, interleaved head by head, as in BLOOM."""
+    ATTENTION_OUTPUT = "attention_output"
+    FFN_IN = "ffn_in"
+    FFN_GATE = "ffn_gate"
+    """What the first FFN layer's outputs are multiplied by (Shazeer 2020, "GLU variants")."""
+    FFN_OUT = "ffn_out"
+
+
+ATTENTION_ROLES = (Role.QUERY, Role.KEY, Role.VALUE, Role.QKV)
+"""The linear layers whose outputs are attention heads."""
+
+FFN_ROLES = (Role.FFN_IN, Role.FFN_GATE)
+"""The linear layers whose outputs are FFN neurons."""
+
+
+class HeadKind(StrEnum):
+    """What a model gives."""
+
+    CLASSIFIER = "classifier"
+    """Logits or one number for each row."""
+
+    CAUSAL_LM = "causal_lm"
+    """Logits over the vocabulary for each token, from the tokens before it."""
+
+
+@dataclass(frozen=True)
+class TaskHead:
+    """A model class of Transformers, and the layers that it has behind the blocks.
+
+    ``logits`` is the linear module that gives the logits. ``one_token`` are the linear modules that
+    see one token of each row, ``trained`` those that fine-tuning adds to a pretrained model.
+    ``reads_first_token`` says that nothing behind the blocks looks at another token.
+    """
+
+    kind: HeadKind
+    model_class: type[PreTrainedModel]
+    logits: str
+    one_token: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    reads_first_token: bool = False
+
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """The linear modules behind the blocks."""
+        return (*self.one_token, self.logits)
+
+    @property
+    def auto_class(self) -> str:
+        """The class of Transformers that loads such a model by its ``config.json``."""
+        return _AUTO_CLASSES[self.kind]
+
+    @property
+    def task_type(self) -> str:
+        """What PEFT calls the task of an adapter for such a model."""
+        return _TASK_TYPES[self.kind]
+
+
+_AUTO_CLASSES = {
+    HeadKind.CLASSIFIER: "AutoModelForSequenceClassification",
+    HeadKind.CAUSAL_LM: "AutoModelForCausalLM",
+}
+_TASK_TYPES = {HeadKind.CLASSIFIER: "SEQ_CLS", HeadKind.CAUSAL_LM: "CAUSAL_LM"}
+
+AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+"""A block's output from the block, what attention gave (..., heads * head size) before its output
+projection, and the block's input (..., hidden size) for the same tokens."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One ``model_type`` of Transformers.
+
+    ``fields`` is the schema of what is read of a ``config.json``, and ``options`` says what becomes
+    of each option in it. ``task_heads`` are the heads that are read, the likeliest first.
+
+    ``model`` is the attribute under which a task's model holds the bare one, ``layers`` the list of
+    blocks in it, ``embeddings`` the module whose output is the first block's input, ``words`` (in
+    the bare model) that of the tokens. ``linears`` are the linear layers of a block, by role; their
+    names are relative to the block. Biases are where the model has them. ``unused`` are beginnings
+    of the names of tensors that a bare model may hold without anybody needing them.
+
+    ``hidden_size`` to ``depth`` are the config's names for these. A family without ``kv_heads`` has
+    as many as heads; one without ``head_dim`` divides the hidden size by the heads. ``per_layer``
+    are the config's lists with an entry for each block. ``head_count`` and ``head_width`` are the
+    attributes, if any, in which the parent of the query's layer holds its heads and their channels
+    together.
+
+    ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
+    blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
+    a tuple which begins with the hidden state. ``is_causal``: a token sees those before it only.
+    ``type_ids`` says whether the model can be told which text of a pair a token belongs to,
+    ``positions_after_padding`` whether it counts positions from behind the padding's id on.
+    ``old_names`` are parts of tensor names as older programs wrote them, with today's.
+    """
+
+    model_type: str
+    config_class: type[PretrainedConfig]
+    fields: type[ConfigFields]
+    options: Mapping[str, Option]
+    task_heads: tuple[TaskHead, ...]
+    model: str
+    layers: str
+    embeddings: str
+    words: str
+    linears: Mapping[Role, str]
+    hidden_size: str = "hidden_size"
+    heads: str = "num_attention_heads"
+    kv_heads: str | None = None
+    head_dim: str | None = None
+    ffn_width: str = "intermediate_size"
+    depth: str = "num_hidden_layers"
+    per_layer: tuple[str, ...] = ()
+    head_count: str | None = None
+    head_width: str | None = None
+    after_attention: AfterAttention | None = None
+    block_returns_tuple: bool = False
+    is_causal: bool = False
+    type_ids: bool = False
+    positions_after_padding: bool = False
+    unused: tuple[str, ...] = ()
+    old_names: Mapping[str, str] = field(default_factory=dict)
+
+    def module(self, layer: int, role: str) -> str:
+        """The full name of a linear layer of a block, e.g. ``module(3, "query")``."""
+        return f"{self.layers}.{layer}.{self.linears[Role(role)]}"
+
+    def modules(self, layer: int, roles: Collection[Role]) -> list[str]:
+        """The full names of a block's linear layers with these roles, in their order."""
+        return [self.module(layer, role) for role in roles if role in self.linears]
+
+    def layer_of(self, name: str) -> int | None:
+        """The block that a module or tensor belongs to, None outside the blocks."""
+        prefix = f"{self.layers}."
+        return int(name.removeprefix(prefix).partition(".")[0]) if name.startswith(prefix) else None
+
+    def role_of(self, module: str) -> tuple[int, Role] | None:
+        """The (layer, role) of a module name: the inverse of `module`, None for any other."""
+        index, _, rest = module.removeprefix(f"{self.layers}.").partition(".")
+        if not module.startswith(f"{self.layers}.") or not index.isdecimal():
+            return None
+        roles = {path: role for role, path in self.linears.items()}
+        return (int(index), roles[rest]) if rest in roles else None
+
+    def num_layers(self, config: PretrainedConfig) -> int:
+        """Blocks of the full model."""
+        return int(getattr(config, self.depth))
+
+    def num_kv_heads(self, config: PretrainedConfig) -> int:
+        """Key-value heads: each serves a group of query heads (Ainslie et al. 2023, "GQA")."""
+        return int(getattr(config, self.kv_heads or self.heads))
+
+    def head_size(self, config: PretrainedConfig) -> int:
+        """Channels of one attention head."""
+        if self.has_own_head_size(config):
+            return int(getattr(config, str(self.head_dim)))
+        return int(getattr(config, self.hidden_size) // getattr(config, self.heads))
+
+    def has_own_head_size(self, config: PretrainedConfig) -> bool:
+        """Whether the config itself says how many channels a head has."""
+        return self.head_dim is not None and getattr(config, self.head_dim, None) is not None
+
+    def head_channels(self, role: Role, config: PretrainedConfig) -> int:
+        """Channels that one key-value head, with the query heads it serves, has in a layer."""
+        group = int(getattr(config, self.heads)) // self.num_kv_heads(config)
+        heads = {Role.KEY: 1, Role.VALUE: 1, Role.QKV: group + 2}.get(role, group)
+        return heads * self.head_size(config)
+
+    def longest(self, config: PretrainedConfig) -> int:
+        """The longest sequence that the model has positions for."""
+        found = int(config.max_position_embeddings)
+        # From pad_token_id + 1 on: so many embeddings are never used.
+        return found - int(config.pad_token_id) - 1 if self.positions_after_padding else found
+
+    def position_ids(self, token_ids: torch.Tensor, config: PretrainedConfig) -> torch.Tensor:
+        """The positions that the model itself would give ``token_ids``, both (rows, tokens)."""
+        if not self.positions_after_padding:
+            return torch.arange(token_ids.shape[1]).expand_as(token_ids)
+        # A padding token, wherever it is, has the padding's position, and is not counted.
+        padding = int(config.pad_token_id)
+        counted = token_ids != padding
+        return counted.cumsum(1) * counted + padding
+
+    def called_with(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model is called with for a batch's ``inputs`` (`Inputs`).
+
+        A causal model makes its own mask (rows, 1, tokens, tokens) of the padding's
+        (rows, tokens), and keeps no cache of keys and values: each row is run once.
+        """
+        called = dict(inputs)
+        if self.is_causal:
+            called["use_cache"] = False
+            if (mask := called.get("attention_mask")) is not None:
+                called["attention_mask"] = mask.flatten(1)
+        return called
+
+    def classifier(self) -> TaskHead:
+        """The head that gives classes or numbers.
+
+        Raises:
+            InputError: the family has none.
+        """
+        for head in self.task_heads:
+            if head.kind is HeadKind.CLASSIFIER:
+                return head
+        raise InputError(
+            "this model family is read without a classifier",
+            field="base/config.json/model_type",
+            value=self.model_type,
+        )
+
+    def head_of(self, tensors: Mapping[str, object], config: PretrainedConfig) -> TaskHead | None:
+        """The head whose logits layer is among ``tensors``, or is tied to the embeddings."""
+        for head in self.task_heads:
+            is_tied = head.kind is HeadKind.CAUSAL_LM and config.tie_word_embeddings
+            if is_tied or f"{head.logits}.weight" in tensors:
+                return head
+        return None

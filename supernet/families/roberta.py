@@ -1,0 +1,30 @@
+"""RoBERTa (Liu et al. 2019): BERT's blocks; positions begin behind the padding token's id."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from transformers import RobertaConfig, RobertaForSequenceClassification
+
+from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.families.family import HeadKind, TaskHead
+
+ROBERTA = replace(
+    BERT,
+    model_type="roberta",
+    config_class=RobertaConfig,
+    task_heads=(
+        TaskHead(
+            HeadKind.CLASSIFIER,
+            RobertaForSequenceClassification,
+            logits="classifier.out_proj",
+            one_token=("classifier.dense", "classifier.out_proj"),
+            trained=("classifier",),
+            reads_first_token=True,
+        ),
+    ),
+    model="roberta",
+    layers="roberta.encoder.layer",
+    embeddings="roberta.embeddings",
+    positions_after_padding=True,
+)
