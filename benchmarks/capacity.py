@@ -54,6 +54,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.queue import Queue
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.creation import create
@@ -320,7 +321,7 @@ def measure_database(url: str, database_url: str, workers: int, seconds: float) 
             player.start()
             time.sleep(5)  # until the players have announced themselves
             for number in range(SEARCHES):
-                create(service, search_request(number), None)
+                create(service, Principal(DEFAULT_OWNER), search_request(number), None)
             time.sleep(5)  # until it runs as it will
             report_run(service, seconds)
         finally:
@@ -336,6 +337,7 @@ def register(service: Service) -> None:
         session.add(
             SupernetRow(
                 id="supernet-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
                 state=SupernetState.READY,
                 digest=DIGEST,
@@ -348,6 +350,7 @@ def register(service: Service) -> None:
         session.add(
             DatasetRow(
                 id="dataset-capacity",
+                owner=DEFAULT_OWNER,
                 name="capacity",
                 task=Task.CLASSIFICATION,
                 metric="accuracy",

@@ -34,6 +34,7 @@ from elasticnas.api_schemas.strategies import StrategySettings
 from elasticnas.search.pareto import ParetoArchive
 from elasticnas.service.database import Database, now
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.results import Recorder
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.active import objectives_of
@@ -107,7 +108,9 @@ def _search(service: Service, strategy: dict[str, Any], evaluations: int) -> str
         "budget": Budget(evaluations=evaluations),
         "parallel_evaluations": WINDOW,
     }
-    return create(service, search_request(0).model_copy(update=changes), None).id
+    return create(
+        service, Principal(DEFAULT_OWNER), search_request(0).model_copy(update=changes), None
+    ).id
 
 
 def _record(service: Service, search_id: str, count: int) -> None:

@@ -162,7 +162,12 @@ class Database:
             return self.patient.migrate(revision)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self._block(MIGRATION_SECONDS), self._writing.begin() as connection:
+        with (
+            self._block(MIGRATION_SECONDS),
+            self._writing.connect() as connection,
+            _tables_may_be_replaced(connection),
+            connection.begin(),
+        ):
             self._allow(connection, MIGRATION_SECONDS)
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
@@ -214,6 +219,24 @@ class Database:
         waiting = nullcontext() if patience is None else self._guard.patience(patience)
         with self._guard.block(), waiting:
             yield
+
+
+@contextmanager
+def _tables_may_be_replaced(connection: Connection) -> Iterator[None]:
+    """Have SQLite follow no reference: it changes a table by copying it, and a deletion of the old
+    one would delete the rows that refer to it (https://sqlite.org/lang_altertable.html#otheralter).
+
+    SQLite listens to this between transactions alone.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _sqlite(url: str) -> Engine:

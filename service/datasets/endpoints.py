@@ -22,9 +22,10 @@ from elasticnas.service.datasets.rows import metric_of, write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import input_problem
 from elasticnas.service.http.paging import Cursor, Limit
-from elasticnas.service.http.problems import ProblemError, documented, not_found, refuse
+from elasticnas.service.http.problems import ProblemError, documented, refuse
 from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 
 SEVERAL = (
@@ -43,6 +44,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictR
 )
 def create_dataset(
     service: ServiceDep,
+    principal: PrincipalDep,
     file: UploadFile,
     task: Annotated[Task, Form()],
     text_columns: Annotated[
@@ -87,6 +89,7 @@ def create_dataset(
     dataset_id = new_id("dataset")
     row = DatasetRow(
         id=dataset_id,
+        owner=principal.owner,
         name=(name or storable(file.filename or "") or dataset_id)[:MAX_NAME],
         task=task,
         metric=chosen,
@@ -101,25 +104,25 @@ def create_dataset(
         created_at=now(),
     )
     with service.database.write() as session:
-        session.add(row)
+        repository.add(session, row)
     return read(row)
 
 
 @router.get("", summary="List datasets")
 def list_datasets(
-    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DatasetRead]:
     """The newest first."""
     with service.database.read() as session:
-        rows, following = repository.page(session, limit=limit, cursor=cursor)
+        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
     return Page(items=[read(row) for row in rows], next_cursor=following)
 
 
 @router.get("/{dataset_id}", summary="Read a dataset", responses=documented("not-found"))
-def read_dataset(dataset_id: Identity, service: ServiceDep) -> DatasetRead:
+def read_dataset(dataset_id: Identity, service: ServiceDep, principal: PrincipalDep) -> DatasetRead:
     """Its task, metric, columns and size."""
     with service.database.read() as session:
-        return read(_found(session.get(DatasetRow, dataset_id), dataset_id))
+        return read(repository.found(session, principal, dataset_id))
 
 
 @router.delete(
@@ -128,13 +131,13 @@ def read_dataset(dataset_id: Identity, service: ServiceDep) -> DatasetRead:
     summary="Delete a dataset",
     responses=documented("not-found", "in-use"),
 )
-def delete_dataset(dataset_id: Identity, service: ServiceDep) -> None:
+def delete_dataset(dataset_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
     """Refused while any search or job refers to it."""
     with service.database.write() as session:
-        row = _found(session.get(DatasetRow, dataset_id), dataset_id)
+        row = repository.found(session, principal, dataset_id)
         if (user := repository.user(session, dataset_id)) is not None:
             raise refuse("in-use", f"{user} refers to this dataset")
-        session.delete(row)
+        repository.delete(session, row)
 
 
 def read(row: DatasetRow) -> DatasetRead:
@@ -153,9 +156,3 @@ def read(row: DatasetRow) -> DatasetRead:
         digest=row.digest,
         created_at=row.created_at,
     )
-
-
-def _found(row: DatasetRow | None, dataset_id: str) -> DatasetRow:
-    if row is None:
-        raise not_found("dataset", dataset_id)
-    return row

@@ -9,13 +9,14 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
+from elasticnas.service.principal import Owned
 
 
-class DatasetRow(Table):
+class DatasetRow(Owned, Table):
     """Registered validation data; the rows themselves are the blob ``digest``."""
 
     __tablename__ = "datasets"
-    __table_args__ = (Index("ix_datasets_created_at_id", "created_at", "id"),)
+    __table_args__ = (Index("ix_datasets_owner_created_at_id", "owner", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy.exc
@@ -15,22 +16,33 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import EvaluationState, SearchCreate
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.service.database import clock, now
-from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.exports import repository
 from elasticnas.service.exports.tables import ExportRow, ExportState
 from elasticnas.service.http.problems import ProblemError, not_found, problem, refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches import evaluations
+from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
-from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.service.supernets import repository as supernets
 
 log = logging.getLogger(__name__)
 
 
-def export_of(
-    service: Service, search_id: str, number: int, weights_format: WeightsFormat
-) -> tuple[ExportRow, str]:
+@dataclass(frozen=True)
+class Weights:
+    """The weights that a request asks for: of one evaluation, in one format."""
+
+    principal: Principal
+    search_id: str
+    number: int
+    format: WeightsFormat
+
+
+def export_of(service: Service, weights: Weights) -> tuple[ExportRow, str]:
     """The export of a subnet, asked for if need be; and the name of the folder it holds.
 
     A failed export is reported once and then forgotten, so that asking again tries again.
@@ -38,13 +50,13 @@ def export_of(
     Raises:
         ProblemError: there is no such evaluation, it is not completed, or the export failed.
     """
-    if (known := _settled(service, search_id, number, weights_format)) is not None:
-        return known
-    lost = _lost_archive(service, search_id, number, weights_format)
+    if (settled := _settled(service, weights)) is not None:
+        return settled
+    lost = _lost_archive(service, weights)
     try:
-        row, message = _look_or_place(service, search_id, number, weights_format, lost)
-    except sqlalchemy.exc.IntegrityError:  # somebody else asked at the same moment
-        row, message = _look_or_place(service, search_id, number, weights_format, lost)
+        row, folder, message = _look_or_place(service, weights, lost)
+    except sqlalchemy.exc.IntegrityError:  # another request asked at the same moment
+        row, folder, message = _look_or_place(service, weights, lost)
     if row.state == ExportState.FAILED:
         stored = row.problem
         unexplained = problem("export-failed", "the worker gave no reason")
@@ -54,11 +66,10 @@ def export_of(
             _send(service, message)
         except QueueUnavailableError as error:
             with service.database.write() as session:
-                if (placed := session.get(ExportRow, row.id)) is not None:
-                    session.delete(placed)
+                if (placed := repository.by_id(session, row.id)) is not None:
+                    repository.remove(session, placed)
             raise refuse("queue-unavailable", "the message broker does not answer") from error
-    with service.database.read() as session:
-        return row, _folder(session, search_id, number)
+    return row, folder
 
 
 def resend_exports(service: Service) -> None:
@@ -81,12 +92,13 @@ def resend_exports(service: Service) -> None:
 
 
 def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubnet | None:
-    row = session.get(ExportRow, export_id)
+    row = repository.by_id(session, export_id)
     if row is None or row.state != ExportState.PENDING:
         return None
     row.sent_at = clock(session)
-    evaluation = session.get_one(EvaluationRow, (row.search_id, row.number))
-    return _message(session, service, row, evaluation)
+    search = searches.by_id(session, row.search_id)
+    evaluation = evaluations.of_number(session, row.search_id, row.number)
+    return None if evaluation is None else _message(session, service, row, search, evaluation)
 
 
 def _send(service: Service, message: ExportSubnet) -> None:
@@ -97,20 +109,19 @@ def _send(service: Service, message: ExportSubnet) -> None:
         repository.mark_sent(session, message.export_id, generation)
 
 
-def _settled(
-    service: Service, search_id: str, number: int, weights_format: WeightsFormat
-) -> tuple[ExportRow, str] | None:
+def _settled(service: Service, weights: Weights) -> tuple[ExportRow, str] | None:
     """The export and its folder if nothing need be written down: it is there, or on its way.
 
     Reading takes no lock, so that many may poll.
     """
     with service.database.read() as session:
-        row = repository.of_subnet(session, search_id, number, weights_format)
+        search = searches.found(session, weights.principal, weights.search_id)
+        row = repository.of_subnet(session, search.id, weights.number, weights.format)
         if row is None or row.state == ExportState.FAILED:
             return None
         if row.state == ExportState.PENDING and _is_late(session, service, row):
             return None
-        folder = _folder(session, search_id, number)
+        folder = _folder(session, search, weights.number)
     if row.digest is not None and not service.blobs.exists(row.digest):
         return None
     return row, folder
@@ -121,61 +132,54 @@ def _is_late(session: Session, service: Service, row: ExportRow) -> bool:
     return clock(session) - row.sent_at >= timedelta(seconds=service.settings.export_lease_seconds)
 
 
-def _lost_archive(
-    service: Service, search_id: str, number: int, weights_format: WeightsFormat
-) -> str | None:
+def _lost_archive(service: Service, weights: Weights) -> str | None:
     """The digest of the finished archive if it was cleared away from blob storage.
 
     Asked outside the transaction, as the store may be slow to answer.
     """
     with service.database.read() as session:
-        row = repository.of_subnet(session, search_id, number, weights_format)
+        row = repository.of_subnet(session, weights.search_id, weights.number, weights.format)
         digest = None if row is None else row.digest
     return digest if digest is not None and not service.blobs.exists(digest) else None
 
 
 def _look_or_place(
-    service: Service,
-    search_id: str,
-    number: int,
-    weights_format: WeightsFormat,
-    lost: str | None,
-) -> tuple[ExportRow, ExportSubnet | None]:
-    """The row, and the message that must be sent for it, if one must."""
+    service: Service, weights: Weights, lost: str | None
+) -> tuple[ExportRow, str, ExportSubnet | None]:
+    """The row, the name of its folder, and the message that must be sent for it, if one must."""
     with service.database.write() as session:
-        evaluation = _completed(session, search_id, number)
-        row = repository.of_subnet(session, search_id, number, weights_format)
+        search = searches.found(session, weights.principal, weights.search_id)
+        evaluation = _completed(session, search.id, weights.number)
+        folder = _folder(session, search, weights.number)
+        row = repository.of_subnet(session, search.id, weights.number, weights.format)
         if row is not None and row.state == ExportState.FAILED:
-            session.delete(row)
-            return row, None
+            repository.remove(session, row)
+            return row, folder, None
         if row is not None and row.state == ExportState.READY:
             if row.digest != lost:
-                return row, None
-            session.delete(row)  # build it again
-            session.flush()
+                return row, folder, None
+            repository.remove(session, row)  # build it again
             row = None
         if row is not None:
             if not _is_late(session, service, row):
-                return row, None
+                return row, folder, None
             row.sent_at = clock(session)
         else:
             row = ExportRow(
                 id=new_id("export"),
-                search_id=search_id,
-                number=number,
-                format=weights_format,
+                search_id=search.id,
+                number=weights.number,
+                format=weights.format,
                 state=ExportState.PENDING,
                 requested_at=now(),
                 sent_at=clock(session),
             )
-            session.add(row)
-        return row, _message(session, service, row, evaluation)
+            repository.add(session, row)
+        return row, folder, _message(session, service, row, search, evaluation)
 
 
 def _completed(session: Session, search_id: str, number: int) -> EvaluationRow:
-    if session.get(SearchRow, search_id) is None:
-        raise not_found("search", search_id)
-    evaluation = session.get(EvaluationRow, (search_id, number))
+    evaluation = evaluations.of_number(session, search_id, number)
     if evaluation is None:
         raise not_found("evaluation", f"{number} of search {search_id}")
     if evaluation.state != EvaluationState.COMPLETED:
@@ -184,20 +188,22 @@ def _completed(session: Session, search_id: str, number: int) -> EvaluationRow:
 
 
 def _message(
-    session: Session, service: Service, row: ExportRow, evaluation: EvaluationRow
+    session: Session,
+    service: Service,
+    row: ExportRow,
+    search: SearchRow,
+    evaluation: EvaluationRow,
 ) -> ExportSubnet:
-    search = session.get_one(SearchRow, row.search_id)
-    supernet = session.get_one(SupernetRow, search.supernet_id)
-    dataset = session.get_one(DatasetRow, search.dataset_id)
-    space = service.known.get(session, supernet.id).space
+    dataset = datasets.by_id(session, search.dataset_id)
+    space = service.known.get(session, search.supernet_id).space
     return ExportSubnet(
         export_id=row.id,
         supernet_digest=search.supernet_digest,
         subnet=dict(space.decode(evaluation.choices)),
         format=WeightsFormat(row.format),
-        folder=_folder(session, row.search_id, row.number),
+        folder=_folder(session, search, row.number),
         card=SubnetCard(
-            supernet_name=supernet.name,
+            supernet_name=supernets.name(session, search.supernet_id),
             dataset_name=dataset.name,
             dataset_rows=SearchCreate.model_validate(search.request).searched_rows(dataset.rows),
             search_id=row.search_id,
@@ -210,10 +216,9 @@ def _message(
     )
 
 
-def _folder(session: Session, search_id: str, number: int) -> str:
+def _folder(session: Session, search: SearchRow, number: int) -> str:
     """A name of letters, digits and hyphens, after the super-network and the evaluation."""
-    search = session.get_one(SearchRow, search_id)
-    name = session.get_one(SupernetRow, search.supernet_id).name
+    name = supernets.name(session, search.supernet_id)
     stem = re.sub(r"\.(tar\.gz|tgz|tar|zip)$", "", name, flags=re.IGNORECASE)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:60]
     return f"{slug or 'subnet'}-{number}"

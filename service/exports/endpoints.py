@@ -9,11 +9,12 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from elasticnas.api_schemas.fields import Identity, Number
 from elasticnas.api_schemas.weights import ExportPending, WeightsFormat
-from elasticnas.service.exports.building import export_of
+from elasticnas.service.exports.building import Weights, export_of
 from elasticnas.service.exports.download import LeasedFile
 from elasticnas.service.exports.tables import ExportState
 from elasticnas.service.http.etags import matches
 from elasticnas.service.http.problems import documented
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 
 router = APIRouter(prefix="/v1/searches", tags=["weights"])
@@ -39,6 +40,7 @@ def read_weights(
     search_id: Identity,
     number: Annotated[Number, Path()],
     service: ServiceDep,
+    principal: PrincipalDep,
     format: Annotated[WeightsFormat, Query()] = WeightsFormat.TRANSFORMERS,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -47,7 +49,7 @@ def read_weights(
     ``transformers`` is a self-contained folder; ``peft`` an adapter for the unmodified base, when
     only ranks were cut.
     """
-    row, folder = export_of(service, search_id, number, format)
+    row, folder = export_of(service, Weights(principal, search_id, number, format))
     if row.state == ExportState.PENDING:
         pending = ExportPending(
             search_id=search_id,

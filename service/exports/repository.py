@@ -27,6 +27,22 @@ def of_subnet(
     ).one_or_none()
 
 
+def add(session: Session, row: ExportRow) -> None:
+    """Have a worker build an export."""
+    session.add(row)
+
+
+def remove(session: Session, row: ExportRow) -> None:
+    """Forget an export, so that it can be asked for again."""
+    session.delete(row)
+    session.flush()
+
+
+def by_id(session: Session, export_id: str) -> ExportRow | None:
+    """An export of any owner; None when it was deleted meanwhile."""
+    return session.get(ExportRow, export_id)
+
+
 def pending(session: Session) -> Sequence[ExportRow]:
     """The exports that no worker has finished."""
     return session.scalars(select(ExportRow).where(ExportRow.state == ExportState.PENDING)).all()

@@ -11,11 +11,11 @@ from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
 from elasticnas.api_schemas.recipes import RECIPES, Recipe
 from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import now
-from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.http.errors import validation_problem
-from elasticnas.service.http.problems import ProblemError, not_found
+from elasticnas.service.http.problems import ProblemError
 from elasticnas.service.identity import new_id
-from elasticnas.service.jobs import events
+from elasticnas.service.jobs import events, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
@@ -34,8 +34,7 @@ def start_training(
     recipe = RECIPES.find(asked.recipe, field="recipe")
     settings = _checked(recipe, asked)
     with service.database.read() as session:
-        if session.get(DatasetRow, asked.dataset_id) is None:
-            raise not_found("dataset", asked.dataset_id, field="dataset_id")
+        datasets.found(session, principal, asked.dataset_id, field="dataset_id")
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
         digest, _ = store_folder(service.blobs, source(Path(workspace)))
@@ -59,9 +58,7 @@ def start_training(
         for position, name in enumerate(recipe.steps)
     ]
     with service.database.write() as session:
-        session.add(job)
-        session.flush()
-        session.add_all(steps)
+        repository.add(session, job, steps)
         events.state_changed(session, job, steps[0])
     return job
 

@@ -17,12 +17,13 @@ from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.messages import RunStep, TrainingRows, step_key
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.database import clock
-from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.http.problems import problem
 from elasticnas.service.jobs import recording, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.runtime import Service
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets import repository as supernets
+from elasticnas.service.supernets.tables import SupernetState
 from elasticnas.service.workers import repository as workers
 
 SENDING = timedelta(seconds=30)
@@ -119,10 +120,10 @@ def _attend(session: Session, job_id: str, look: Look) -> RunStep | None:
 
 
 def _message(session: Session, job: JobRow, step: StepRow) -> RunStep:
-    dataset = session.get_one(DatasetRow, job.dataset_id)
+    dataset = datasets.by_id(session, job.dataset_id)
     source = job.base_digest
     if step.position:
-        source = session.get_one(StepRow, (job.id, step.position - 1)).output or source
+        source = repository.step(session, job, before=1).output or source
     names = dataset.label_names
     return RunStep(
         job_id=job.id,
@@ -144,7 +145,7 @@ def _message(session: Session, job: JobRow, step: StepRow) -> RunStep:
 
 def _conclude(session: Session, job: JobRow, step: StepRow, supernet_id: str) -> None:
     """A job is over once a worker has read the super-network that it made."""
-    row = session.get(SupernetRow, supernet_id)
+    row = supernets.by_id(session, supernet_id)
     if row is None:
         why = problem("step-failed", f"super-network {supernet_id}, its result, was deleted")
         recording.end(session, job, step, JobState.FAILED, why)

@@ -46,7 +46,7 @@ def list_jobs(
 def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> JobRead:
     """Its state, its steps, and the super-network that it made or the problem it ended with."""
     with service.database.read() as session:
-        row = transitions.found(session, principal, job_id)
+        row = repository.found(session, principal, job_id)
         return reading.read_jobs(session, [row], service.silence)[0]
 
 
@@ -101,8 +101,7 @@ def job_events(
     that event's id is answered 204.
     """
     with service.database.read() as session:
-        transitions.found(session, principal, job_id)
-        seen = service.job_watcher.feed.snapshots(session, [job_id]).get(job_id)
+        seen = service.job_watcher.feed.snapshots(session, [job_id], principal).get(job_id)
     if seen is None:
         raise not_found("job", job_id)
     return event_stream(service.job_watcher, job_id, seen, last_event_id, last_event_id_in_query)

@@ -14,6 +14,7 @@ from elasticnas.api_schemas.jobs import (
 )
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.database import now
+from elasticnas.service.jobs import repository
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 
 
@@ -40,12 +41,13 @@ def watched(session: Session, job: JobRow, step: StepRow, scalars: StepProgress)
 
 def _add(session: Session, job: JobRow, kind: JobEventKind, event: BaseModel) -> None:
     job.last_event += 1
-    session.add(
+    repository.add_event(
+        session,
         JobEventRow(
             job_id=job.id,
             number=job.last_event,
             kind=kind,
             data=event.model_dump(mode="json"),
             at=now(),
-        )
+        ),
     )

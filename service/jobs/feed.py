@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.jobs import JobProgressEvent, JobState
 from elasticnas.service.jobs import reading, repository
 from elasticnas.service.jobs.tables import JobEventRow
+from elasticnas.service.principal import Principal
 from elasticnas.service.streaming.feed import Snapshot
 
 
@@ -18,7 +19,9 @@ class JobFeed:
 
     noun = "job"
 
-    def snapshots(self, session: Session, ids: Collection[str]) -> dict[str, Snapshot]:
+    def snapshots(
+        self, session: Session, ids: Collection[str], principal: Principal | None = None
+    ) -> dict[str, Snapshot]:
         """State and progress of jobs."""
         return {
             job.id: Snapshot(
@@ -28,7 +31,7 @@ class JobFeed:
                     state=JobState(job.state), step=step.name, progress=reading.progress(step)
                 ),
             )
-            for job, step in repository.with_steps(session, ids)
+            for job, step in repository.with_steps(session, ids, principal)
         }
 
     def since(

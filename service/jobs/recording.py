@@ -12,6 +12,7 @@ from elasticnas.service.http.problems import problem
 from elasticnas.service.identity import new_id
 from elasticnas.service.jobs import events, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
+from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 MOST_DEATHS = 3
@@ -110,13 +111,14 @@ def _register(session: Session, job: JobRow, report: StepReported) -> str:
     assert report.size_bytes is not None
     row = SupernetRow(
         id=new_id("supernet"),
+        owner=job.owner,
         name=job.name,
         state=SupernetState.READING,
         digest=report.output,
         size_bytes=report.size_bytes,
         created_at=now(),
     )
-    session.add(row)
+    supernets.add(session, row)
     return row.id
 
 

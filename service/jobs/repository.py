@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.service.http.paging import newest_page
+from elasticnas.service.http.problems import not_found
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.principal import Principal
 
@@ -42,15 +43,36 @@ def page(
     return newest_page(session, query, JobRow.created_at, JobRow.id, limit=limit, cursor=cursor)
 
 
-def find(session: Session, principal: Principal, job_id: str) -> JobRow | None:
-    """One job, if the principal may read it."""
-    return session.scalars(readable(principal).where(JobRow.id == job_id)).one_or_none()
+def found(session: Session, principal: Principal, job_id: str, *, lock: bool = False) -> JobRow:
+    """One of the principal's jobs; ``lock`` holds it as `locked` does.
+
+    Raises:
+        ProblemError: 404, there is none.
+    """
+    query = readable(principal).where(JobRow.id == job_id)
+    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise not_found("job", job_id)
+    return row
 
 
 def locked(session: Session, job_id: str) -> JobRow | None:
     """The job, held by this transaction until it ends: changes to one job take turns."""
-    query = select(JobRow).where(JobRow.id == job_id).with_for_update()
-    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    return session.scalars(
+        select(JobRow).where(JobRow.id == job_id).with_for_update()
+    ).one_or_none()
+
+
+def add(session: Session, job: JobRow, steps: Sequence[StepRow]) -> None:
+    """Keep a new job with its steps."""
+    session.add(job)
+    session.flush()
+    session.add_all(steps)
+
+
+def remove(session: Session, job: JobRow) -> None:
+    """Delete a job with its steps and events."""
+    session.delete(job)
 
 
 def steps(session: Session, job_ids: Collection[str]) -> dict[str, list[StepRow]]:
@@ -64,9 +86,9 @@ def steps(session: Session, job_ids: Collection[str]) -> dict[str, list[StepRow]
     return found
 
 
-def step(session: Session, job: JobRow) -> StepRow:
-    """The step that a job is at."""
-    return session.get_one(StepRow, (job.id, job.position))
+def step(session: Session, job: JobRow, *, before: int = 0) -> StepRow:
+    """The step that a job is at, or one so many ``before`` it."""
+    return session.get_one(StepRow, (job.id, job.position - before))
 
 
 def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
@@ -75,9 +97,14 @@ def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
     return [(job, step) for job, step in session.execute(query)]
 
 
-def with_steps(session: Session, job_ids: Collection[str]) -> Sequence[tuple[JobRow, StepRow]]:
-    """These jobs, each with the step that it is at."""
-    return [(job, step) for job, step in session.execute(_WITH_STEP.where(JobRow.id.in_(job_ids)))]
+def with_steps(
+    session: Session, job_ids: Collection[str], principal: Principal | None
+) -> Sequence[tuple[JobRow, StepRow]]:
+    """These jobs, each with the step that it is at; None reads the jobs of all owners."""
+    query = _WITH_STEP.where(JobRow.id.in_(job_ids))
+    if principal is not None:
+        query = query.where(principal.may_read(JobRow))
+    return [(job, step) for job, step in session.execute(query)]
 
 
 def mark_sent(session: Session, message: RunStep, generation: str) -> None:
@@ -104,6 +131,11 @@ def manifests(session: Session) -> set[str]:
         .where(JobRow.state != JobState.COMPLETED)
     )
     return {digest for row in rows for digest in row if digest is not None}
+
+
+def add_event(session: Session, event: JobEventRow) -> None:
+    """Keep an event."""
+    session.add(event)
 
 
 def events_after(

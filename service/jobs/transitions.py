@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Session
-
 from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.messages import step_key
-from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.http.problems import refuse
 from elasticnas.service.jobs import events, recording, repository
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
@@ -16,7 +14,7 @@ from elasticnas.service.runtime import Service
 def cancel(service: Service, principal: Principal, job_id: str) -> JobRow:
     """End a job now; what it saved stays. Cancelling twice is no error."""
     with service.database.write() as session:
-        job = _locked(session, principal, job_id)
+        job = repository.found(session, principal, job_id, lock=True)
         if job.state in (JobState.COMPLETED, JobState.FAILED):
             raise refuse("illegal-transition", f"job {job_id} is {job.state}")
         step = repository.step(session, job)
@@ -31,7 +29,7 @@ def cancel(service: Service, principal: Principal, job_id: str) -> JobRow:
 def retry(service: Service, principal: Principal, job_id: str) -> JobRow:
     """Let a job that failed or was cancelled go on from its last save point."""
     with service.database.write() as session:
-        job = _locked(session, principal, job_id)
+        job = repository.found(session, principal, job_id, lock=True)
         if job.state not in (JobState.FAILED, JobState.CANCELLED):
             raise refuse("illegal-transition", f"job {job_id} is {job.state}")
         step = repository.step(session, job)
@@ -47,23 +45,7 @@ def retry(service: Service, principal: Principal, job_id: str) -> JobRow:
 def delete(service: Service, principal: Principal, job_id: str) -> None:
     """Forget a job and all that it saved; its super-network stays."""
     with service.database.write() as session:
-        job = _locked(session, principal, job_id)
+        job = repository.found(session, principal, job_id, lock=True)
         if not JobState(job.state).is_final:
             raise refuse("illegal-transition", f"job {job_id} is {job.state}; cancel it first")
-        session.delete(job)
-
-
-def found(session: Session, principal: Principal, job_id: str) -> JobRow:
-    """The job, or 404."""
-    job = repository.find(session, principal, job_id)
-    if job is None:
-        raise not_found("job", job_id)
-    return job
-
-
-def _locked(session: Session, principal: Principal, job_id: str) -> JobRow:
-    found(session, principal, job_id)
-    job = repository.locked(session, job_id)
-    if job is None:
-        raise not_found("job", job_id)
-    return job
+        repository.remove(session, job)

@@ -11,10 +11,11 @@ from fastapi.responses import Response
 from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.service.http.etags import etag_of, matches
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
 from elasticnas.service.plots.canvas import written
 from elasticnas.service.plots.registry import PLOTS
 from elasticnas.service.plots.subject import Subject
+from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import repository
 
@@ -47,6 +48,7 @@ def read_plot(
     search_id: Identity,
     kind: PlotKind,
     service: ServiceDep,
+    principal: PrincipalDep,
     format: Annotated[PictureFormat, Query()] = PictureFormat.PNG,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -56,37 +58,39 @@ def read_plot(
     ETag changes with every result that is recorded.
     """
     headers = {"Cache-Control": "no-cache"}
-    revision = _revision(service, search_id)
+    revision = _revision(service, principal, search_id)
     if matches(if_none_match, etag := etag_of(search_id, kind, format, revision)):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     with _drawing:
-        body, is_current = _body(service, search_id, kind, format)
+        body, is_current = _body(service, principal, search_id, kind, format)
     if is_current is not None:
         headers["ETag"] = is_current
     return Response(body, media_type=format.media_type, headers=headers)
 
 
 def _body(
-    service: Service, search_id: str, kind: PlotKind, picture_format: PictureFormat
+    service: Service,
+    principal: Principal,
+    search_id: str,
+    kind: PlotKind,
+    picture_format: PictureFormat,
 ) -> tuple[bytes, str | None]:
     """A picture with its ETag; without one if the search changes faster than it can be read."""
     for _ in range(TRIES):
-        etag = etag_of(search_id, kind, picture_format, before := _revision(service, search_id))
+        before = _revision(service, principal, search_id)
+        etag = etag_of(search_id, kind, picture_format, before)
         if (kept := service.pictures.get(etag)) is not None:
             return kept, etag
         with service.database.read() as session:
-            subject = Subject.read(session, service.known, search_id)
-        if before == _revision(service, search_id):
+            subject = Subject.read(session, principal, service.known, search_id)
+        if before == _revision(service, principal, search_id):
             body = written(PLOTS[kind](subject), picture_format)
             service.pictures.keep(etag, body)
             return body, etag
     return written(PLOTS[kind](subject), picture_format), None
 
 
-def _revision(service: Service, search_id: str) -> tuple[int, int]:
-    """What grows with whatever a picture shows, or 404."""
+def _revision(service: Service, principal: Principal, search_id: str) -> tuple[int, int]:
+    """What grows with everything that a picture shows, or 404."""
     with service.database.read() as session:
-        known = repository.picture_revision(session, search_id)
-    if known is None:
-        raise not_found("search", search_id)
-    return known
+        return repository.picture_revision(session, principal, search_id)

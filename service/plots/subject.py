@@ -14,9 +14,8 @@ from elasticnas.api_schemas.racing import GivenUp
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
-from elasticnas.service.searches import evaluations
-from elasticnas.service.searches.endpoints import found
-from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.principal import Principal
+from elasticnas.service.searches import evaluations, repository
 from elasticnas.service.supernets.known import KnownSupernets
 
 MOST = 5000
@@ -67,9 +66,11 @@ class Subject:
         return len(self.measured) < self.evaluated
 
     @classmethod
-    def read(cls, session: Session, known: KnownSupernets, search_id: str) -> Subject:
+    def read(
+        cls, session: Session, principal: Principal, known: KnownSupernets, search_id: str
+    ) -> Subject:
         """The search as it is now, or 404."""
-        row = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
+        row = repository.found(session, principal, search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
         return cls(

@@ -15,14 +15,17 @@ from elasticnas.api_schemas.searches import SearchCreate, SearchState
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.loop import require_possible
 from elasticnas.service.database import now
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.classes import classes_by_name, relabelled, require_counted
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
 from elasticnas.service.searches.active import objectives_of
 from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
 
@@ -53,27 +56,29 @@ class KeyOfRequest:
         )
 
 
-def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> SearchRow:
+def create(
+    service: Service, principal: Principal, body: SearchCreate, key: KeyOfRequest | None
+) -> SearchRow:
     """The new search, queued; or the one that the same request has created before.
 
     Raises:
         InputError, ProblemError: the search is impossible, or the key belongs to another body.
     """
     with service.database.read() as session:
-        if (earlier := _earlier(session, key)) is not None:
+        if (earlier := _earlier(session, principal, key)) is not None:
             return earlier
-        row, relabelling = _resolve(session, service, body)
+        row, relabelling = _resolve(session, service, principal, body)
     _relabel(service, row, relabelling)
     if key is not None:
         row.idempotency_key, row.idempotency_digest = key.key, key.body_digest
     try:
         with service.database.write() as session:
             # What the search refers to may have been deleted since it was looked up.
-            _references(session, body)
-            session.add(row)
+            _references(session, principal, body)
+            repository.add(session, row)
     except sqlalchemy.exc.IntegrityError:  # the same key at the same moment
         with service.database.read() as session:
-            if (earlier := _earlier(session, key)) is None:
+            if (earlier := _earlier(session, principal, key)) is None:
                 raise
             return earlier
     if service.coordinator is not None:
@@ -81,8 +86,11 @@ def create(service: Service, body: SearchCreate, key: KeyOfRequest | None) -> Se
     return row
 
 
-def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
-    if key is None or (row := repository.by_idempotency_key(session, key.key)) is None:
+def _earlier(session: Session, principal: Principal, key: KeyOfRequest | None) -> SearchRow | None:
+    if key is None:
+        return None
+    row = repository.by_idempotency_key(session, principal, key.key)
+    if row is None:
         return None
     if row.idempotency_digest != key.body_digest:
         raise refuse(
@@ -92,25 +100,22 @@ def _earlier(session: Session, key: KeyOfRequest | None) -> SearchRow | None:
     return row
 
 
-def _references(session: Session, body: SearchCreate) -> tuple[SupernetRow, DatasetRow]:
-    supernet = session.get(SupernetRow, body.supernet_id)
-    if supernet is None:
-        raise not_found("super-network", body.supernet_id, field="supernet_id")
+def _references(
+    session: Session, principal: Principal, body: SearchCreate
+) -> tuple[SupernetRow, DatasetRow]:
+    supernet = supernets.found(session, principal, body.supernet_id, field="supernet_id")
     ready(supernet)
-    dataset = session.get(DatasetRow, body.dataset_id)
-    if dataset is None:
-        raise not_found("dataset", body.dataset_id, field="dataset_id")
-    return supernet, dataset
+    return supernet, datasets.found(session, principal, body.dataset_id, field="dataset_id")
 
 
 def _resolve(
-    session: Session, service: Service, body: SearchCreate
+    session: Session, service: Service, principal: Principal, body: SearchCreate
 ) -> tuple[SearchRow, Relabelling]:
     """The row of a search whose defaults are filled in and whose parts fit together.
 
     With it the classes of its data's labels, which its digests do not have yet.
     """
-    supernet, dataset = _references(session, body)
+    supernet, dataset = _references(session, principal, body)
     known = service.known.get(session, supernet.id)
     classes = _require_fit(known.report, dataset)
     task = Task(dataset.task)
@@ -129,7 +134,7 @@ def _resolve(
     )
     _require_metrics(request, task)
     _require_raceable(request)
-    verifying = _verifying(session, request, dataset)
+    verifying = _verifying(session, principal, request, dataset)
     require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
     objectives = objectives_of(request, known, length)
     relabelling = Relabelling(
@@ -138,6 +143,7 @@ def _resolve(
     )
     row = SearchRow(
         id=new_id("search"),
+        owner=principal.owner,
         name=body.name,
         state=SearchState.QUEUED,
         request=request.model_dump(mode="json"),
@@ -185,7 +191,9 @@ def _same_rows(task: str, dataset_id: str | None) -> InputError:
     )
 
 
-def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> DatasetRow | None:
+def _verifying(
+    session: Session, principal: Principal, request: SearchCreate, dataset: DatasetRow
+) -> DatasetRow | None:
     """The dataset that the front is to be measured on at the end, when it is another one."""
     if (split := request.verification_split) is not None:
         aside = split.count(dataset.rows)
@@ -198,9 +206,7 @@ def _verifying(session: Session, request: SearchCreate, dataset: DatasetRow) -> 
             )
     if request.verify_dataset_id is None:
         return None
-    found = session.get(DatasetRow, request.verify_dataset_id)
-    if found is None:
-        raise not_found("dataset", request.verify_dataset_id, field="verify_dataset_id")
+    found = datasets.found(session, principal, request.verify_dataset_id, field="verify_dataset_id")
     if found.task != dataset.task:
         raise _same_rows(dataset.task, found.id)
     return found

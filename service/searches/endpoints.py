@@ -16,8 +16,9 @@ from elasticnas.api_schemas.searches import (
     SearchRead,
 )
 from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, number_of
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
 from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import evaluations, reading, repository, transitions
 from elasticnas.service.searches.creation import KeyOfRequest, create
@@ -43,7 +44,7 @@ Key = Annotated[
     ),
 )
 def create_search(
-    body: SearchCreate, service: ServiceDep, idempotency_key: Key = None
+    body: SearchCreate, service: ServiceDep, principal: PrincipalDep, idempotency_key: Key = None
 ) -> SearchRead:
     """Queue a search; it starts within a moment.
 
@@ -51,25 +52,25 @@ def create_search(
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
     key = None if idempotency_key is None else KeyOfRequest.of(idempotency_key, body)
-    return _read(service, create(service, body, key))
+    return _read(service, create(service, principal, body, key))
 
 
 @router.get("", summary="List searches")
 def list_searches(
-    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[SearchRead]:
     """The newest first."""
     with service.database.read() as session:
-        rows, following = repository.page(session, limit=limit, cursor=cursor)
+        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
         items = reading.read_searches(session, service.known, rows, service.silence)
     return Page(items=items, next_cursor=following)
 
 
 @router.get("/{search_id}", summary="Read a search", responses=documented("not-found"))
-def read_search(search_id: Identity, service: ServiceDep) -> SearchRead:
+def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
-        row = found(session.get(SearchRow, search_id), search_id)
+        row = repository.found(session, principal, search_id)
         return reading.read_searches(session, service.known, [row], service.silence)[0]
 
 
@@ -78,9 +79,9 @@ def read_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     summary="Pause a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def pause_search(search_id: Identity, service: ServiceDep) -> SearchRead:
+def pause_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
     """No new evaluation begins; those that workers are at finish. Its clock stands still."""
-    return _read(service, transitions.pause(service, search_id))
+    return _read(service, transitions.pause(service, principal, search_id))
 
 
 @router.post(
@@ -88,9 +89,9 @@ def pause_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     summary="Resume a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def resume_search(search_id: Identity, service: ServiceDep) -> SearchRead:
+def resume_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
     """A paused search goes on where it stood."""
-    return _read(service, transitions.resume(service, search_id))
+    return _read(service, transitions.resume(service, principal, search_id))
 
 
 @router.post(
@@ -98,9 +99,9 @@ def resume_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     summary="Cancel a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def cancel_search(search_id: Identity, service: ServiceDep) -> SearchRead:
+def cancel_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
     """What is recorded stays; what is in flight is dropped. Cancelling twice is no error."""
-    return _read(service, transitions.cancel(service, search_id))
+    return _read(service, transitions.cancel(service, principal, search_id))
 
 
 @router.post(
@@ -108,9 +109,11 @@ def cancel_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     summary="Extend a search",
     responses=documented("not-found", "illegal-transition", "invalid-request"),
 )
-def extend_search(search_id: Identity, body: BudgetExtension, service: ServiceDep) -> SearchRead:
+def extend_search(
+    search_id: Identity, body: BudgetExtension, service: ServiceDep, principal: PrincipalDep
+) -> SearchRead:
     """More budget. A search that has ended goes on from its evaluations, however it ended."""
-    return _read(service, transitions.extend(service, search_id, body))
+    return _read(service, transitions.extend(service, principal, search_id, body))
 
 
 @router.post(
@@ -118,10 +121,10 @@ def extend_search(search_id: Identity, body: BudgetExtension, service: ServiceDe
     summary="Retry failed evaluations",
     responses=documented("not-found", "illegal-transition"),
 )
-def retry_search(search_id: Identity, service: ServiceDep) -> SearchRead:
+def retry_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
     """Every failed evaluation is measured once more, and every front member whose verification
     failed is verified once more; a search that has ended goes on."""
-    return _read(service, transitions.retry(service, search_id))
+    return _read(service, transitions.retry(service, principal, search_id))
 
 
 @router.delete(
@@ -130,9 +133,9 @@ def retry_search(search_id: Identity, service: ServiceDep) -> SearchRead:
     summary="Delete a search",
     responses=documented("not-found", "illegal-transition"),
 )
-def delete_search(search_id: Identity, service: ServiceDep) -> None:
+def delete_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
     """With its evaluations, front and exports. Only once it has ended: cancel it first."""
-    transitions.delete(service, search_id)
+    transitions.delete(service, principal, search_id)
 
 
 @router.get(
@@ -141,6 +144,7 @@ def delete_search(search_id: Identity, service: ServiceDep) -> None:
 def list_evaluations(
     search_id: Identity,
     service: ServiceDep,
+    principal: PrincipalDep,
     limit: Limit = 100,
     cursor: Cursor = None,
     state: EvaluationState | None = None,
@@ -148,20 +152,13 @@ def list_evaluations(
     """Every evaluation of a search, by number; those in flight too."""
     after = -1 if cursor is None else number_of(cursor)
     with service.database.read() as session:
-        search = found(session.get(SearchRow, search_id), search_id)
+        search = repository.found(session, principal, search_id)
         rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
         front = evaluations.front_numbers(session, search_id)
         space = service.known.get(session, search.supernet_id).space
     items = [reading.read_evaluation(row, space, front) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
-
-
-def found(row: SearchRow | None, search_id: str) -> SearchRow:
-    """The row, or 404."""
-    if row is None:
-        raise not_found("search", search_id)
-    return row
 
 
 def _read(service: Service, row: SearchRow) -> SearchRead:

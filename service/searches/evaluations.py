@@ -27,6 +27,11 @@ def of_search(
     return session.scalars(query.order_by(EvaluationRow.number)).all()
 
 
+def of_number(session: Session, search_id: str, number: int) -> EvaluationRow | None:
+    """One evaluation of a search."""
+    return session.get(EvaluationRow, (search_id, number))
+
+
 def page(
     session: Session, search_id: str, *, state: EvaluationState | None, after: int, limit: int
 ) -> Sequence[EvaluationRow]:
@@ -84,7 +89,8 @@ def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRo
 def measured(
     session: Session, search: SearchRow, keys: Collection[str], *, with_hits: bool = False
 ) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
-    """Metrics by subnet key, of those measured before in any search under equal conditions.
+    """Metrics by subnet key, of those measured before under equal conditions by the same owner:
+    an answer of another owner's search would tell of that search.
 
     With their hits if asked for, which are None where no search that measured them raced.
     """
@@ -112,6 +118,7 @@ def measured(
         select(found.c.subnet_key, found.c.metrics, found.c.hits)
         .join(SearchRow, SearchRow.id == found.c.search_id)
         .where(
+            SearchRow.owner == search.owner,
             SearchRow.supernet_digest == search.supernet_digest,
             SearchRow.dataset_digest == search.dataset_digest,
             SearchRow.task == search.task,

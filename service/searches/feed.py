@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.searches import ProgressEvent, SearchState
+from elasticnas.service.principal import Principal
 from elasticnas.service.searches import events, reading, repository
 from elasticnas.service.searches.tables import SearchEventRow
 from elasticnas.service.streaming.feed import Snapshot
@@ -18,7 +19,9 @@ class SearchFeed:
 
     noun = "search"
 
-    def snapshots(self, session: Session, ids: Collection[str]) -> dict[str, Snapshot]:
+    def snapshots(
+        self, session: Session, ids: Collection[str], principal: Principal | None = None
+    ) -> dict[str, Snapshot]:
         """State and progress of searches."""
         return {
             row.id: Snapshot(
@@ -31,7 +34,7 @@ class SearchFeed:
                     front_size=row.front_size,
                 ),
             )
-            for row, budget in repository.at_a_glance(session, ids)
+            for row, budget in repository.at_a_glance(session, ids, principal)
         }
 
     def since(

@@ -21,11 +21,10 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
 from elasticnas.search.knee import knee
 from elasticnas.service.http.etags import etag_of, matches
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
+from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import evaluations, reading, repository
-from elasticnas.service.searches.endpoints import found
-from elasticnas.service.searches.tables import SearchRow
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 
@@ -105,6 +104,7 @@ def read_front(
     request: Request,
     search_id: Identity,
     service: ServiceDep,
+    principal: PrincipalDep,
     format: Annotated[Literal["json", "csv"] | None, Query()] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -115,7 +115,7 @@ def read_front(
     """
     as_csv = format == "csv" or (format is None and (accept or "").startswith("text/csv"))
     with service.database.read() as session:
-        task, revision = _revision(session, search_id)
+        task, revision = _revision(session, principal, search_id)
         bounds = Bounds.of(request.query_params, task)
         while True:
             etag = etag_of(search_id, revision, as_csv, bounds)
@@ -124,8 +124,8 @@ def read_front(
                 return Response(status_code=304, headers=headers)
             if (body := service.fronts.get(etag)) is not None:
                 break
-            body = _render(session, service, search_id, bounds, as_csv=as_csv)
-            before, (_, revision) = revision, _revision(session, search_id)
+            body = _render(session, service, principal, search_id, bounds, as_csv=as_csv)
+            before, (_, revision) = revision, _revision(session, principal, search_id)
             if revision == before:  # else the front has moved on while it was read
                 service.fronts.keep(etag, body)
                 break
@@ -133,19 +133,23 @@ def read_front(
     return Response(body, media_type=media_type, headers=headers)
 
 
-def _revision(session: Session, search_id: str) -> tuple[Task, int]:
+def _revision(session: Session, principal: Principal, search_id: str) -> tuple[Task, int]:
     """The task of a search and the revision of its front: all that an unchanged answer needs."""
-    known = repository.front_revision(session, search_id)
-    if known is None:
-        raise not_found("search", search_id)
-    return Task(known[0]), known[1]
+    task, revision = repository.front_revision(session, principal, search_id)
+    return Task(task), revision
 
 
 def _render(
-    session: Session, service: Service, search_id: str, bounds: Bounds, *, as_csv: bool
+    session: Session,
+    service: Service,
+    principal: Principal,
+    search_id: str,
+    bounds: Bounds,
+    *,
+    as_csv: bool,
 ) -> str:
     """The front as JSON or CSV, as it is now."""
-    search = found(session.get(SearchRow, search_id, populate_existing=True), search_id)
+    search = repository.found(session, principal, search_id)
     rows = evaluations.front(session, search_id)
     space = service.known.get(session, search.supernet_id).space
     numbers = {row.number for row in rows}

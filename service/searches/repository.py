@@ -5,23 +5,92 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Text, case, delete, func, select, type_coerce
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    delete,
+    func,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.orm import Session, load_only
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import Budget, SearchState, StopReason
 from elasticnas.service.database import now
 from elasticnas.service.http.paging import newest_page
+from elasticnas.service.http.problems import not_found
+from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluations, events
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.stored_json import readable_budget
 
 
-def page(session: Session, *, limit: int, cursor: str | None) -> tuple[list[SearchRow], str | None]:
+def readable(principal: Principal) -> Select[SearchRow]:
+    """The searches that a principal may read: every statement of a request begins with this one.
+
+    Evaluations, front, events and exports belong to a search: a request finds the search first.
+    """
+    return select(SearchRow).where(principal.may_read(SearchRow))
+
+
+def found(
+    session: Session, principal: Principal, search_id: str, *, lock: bool = False
+) -> SearchRow:
+    """One of the principal's searches as it is now; ``lock`` holds it until the transaction ends.
+
+    Raises:
+        ProblemError: 404, there is none.
+    """
+    query = readable(principal).where(SearchRow.id == search_id)
+    query = query.execution_options(populate_existing=True)
+    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise not_found("search", search_id)
+    return row
+
+
+def page(
+    session: Session, principal: Principal, *, limit: int, cursor: str | None
+) -> tuple[list[SearchRow], str | None]:
     """Searches, the newest first."""
     return newest_page(
-        session, select(SearchRow), SearchRow.created_at, SearchRow.id, limit=limit, cursor=cursor
+        session,
+        readable(principal),
+        SearchRow.created_at,
+        SearchRow.id,
+        limit=limit,
+        cursor=cursor,
     )
+
+
+def add(session: Session, row: SearchRow) -> None:
+    """Queue a search."""
+    session.add(row)
+
+
+def raise_revision(
+    session: Session, principal: Principal, search_id: str, states: Collection[SearchState]
+) -> bool:
+    """Count a change that a request makes; False, and no change, where the state is another."""
+    changed = session.execute(
+        update(SearchRow)
+        .where(
+            principal.may_read(SearchRow), SearchRow.id == search_id, SearchRow.state.in_(states)
+        )
+        .values(revision=SearchRow.revision + 1)
+        .returning(SearchRow.id)
+    )
+    return changed.one_or_none() is not None
+
+
+def by_id(session: Session, search_id: str) -> SearchRow:
+    """A search of any owner, which an export refers to."""
+    return session.get_one(SearchRow, search_id)
 
 
 def locked(session: Session, search_id: str) -> SearchRow | None:
@@ -31,10 +100,16 @@ def locked(session: Session, search_id: str) -> SearchRow | None:
     ).one_or_none()
 
 
-def at_a_glance(session: Session, search_ids: Collection[str]) -> list[tuple[SearchRow, Budget]]:
-    """State, counters and budgets of these searches, without the rest of what was asked for."""
+def at_a_glance(
+    session: Session, search_ids: Collection[str], principal: Principal | None
+) -> list[tuple[SearchRow, Budget]]:
+    """State, counters and budgets of these searches, without the rest of what was asked for.
+
+    None reads the searches of all owners.
+    """
+    searches = select(SearchRow) if principal is None else readable(principal)
     rows = session.execute(
-        select(SearchRow, _budget(session))
+        searches.add_columns(_budget(session))
         .where(SearchRow.id.in_(search_ids))
         .options(
             load_only(
@@ -67,25 +142,36 @@ def _budget(session: Session) -> ColumnElement[Any]:
     return case((is_valid, budget), else_=type_coerce(SearchRow.request, JSON()))
 
 
-def by_idempotency_key(session: Session, key: str) -> SearchRow | None:
-    """The search that was created with this key."""
-    return session.scalars(select(SearchRow).where(SearchRow.idempotency_key == key)).one_or_none()
-
-
-def front_revision(session: Session, search_id: str) -> tuple[str, int] | None:
-    """The task of a search and the revision of its front, without reading the whole row."""
-    found = session.execute(
-        select(SearchRow.task, SearchRow.front_revision).where(SearchRow.id == search_id)
+def by_idempotency_key(session: Session, principal: Principal, key: str) -> SearchRow | None:
+    """The search that its owner created with this key: two owners may use the same."""
+    return session.scalars(
+        select(SearchRow).where(
+            SearchRow.owner == principal.owner, SearchRow.idempotency_key == key
+        )
     ).one_or_none()
-    return None if found is None else (found.task, found.front_revision)
 
 
-def picture_revision(session: Session, search_id: str) -> tuple[int, int] | None:
-    """What grows with every change of the front and with every result."""
-    found = session.execute(
-        select(SearchRow.front_revision, SearchRow.recorded).where(SearchRow.id == search_id)
-    ).one_or_none()
-    return None if found is None else (found.front_revision, found.recorded)
+def front_revision(session: Session, principal: Principal, search_id: str) -> tuple[str, int]:
+    """The task of a search and the revision of its front, without reading the whole row; or 404."""
+    task, revision = _columns(
+        session, principal, search_id, SearchRow.task, SearchRow.front_revision
+    )
+    return task, revision
+
+
+def picture_revision(session: Session, principal: Principal, search_id: str) -> tuple[int, int]:
+    """What grows with every change of the front and with every result; or 404."""
+    front, results = _columns(
+        session, principal, search_id, SearchRow.front_revision, SearchRow.recorded
+    )
+    return front, results
+
+
+def _columns(session: Session, principal: Principal, search_id: str, *columns: Any) -> Any:
+    query = readable(principal).with_only_columns(*columns).where(SearchRow.id == search_id)
+    if (row := session.execute(query).one_or_none()) is None:
+        raise not_found("search", search_id)
+    return row
 
 
 def end(

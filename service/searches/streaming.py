@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.searches import SearchEventKind
 from elasticnas.service.http.problems import not_found
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.streaming.answer import (
     EventStream,
@@ -28,6 +29,7 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"])
 def search_events(
     search_id: Identity,
     service: ServiceDep,
+    principal: PrincipalDep,
     last_event_id: LastEventIdHeader = None,
     last_event_id_in_query: LastEventIdQuery = None,
 ) -> Response:
@@ -38,7 +40,7 @@ def search_events(
     that event's id is answered 204.
     """
     with service.database.read() as session:
-        seen = service.watcher.feed.snapshots(session, [search_id]).get(search_id)
+        seen = service.watcher.feed.snapshots(session, [search_id], principal).get(search_id)
     if seen is None:
         raise not_found("search", search_id)
     return event_stream(service.watcher, search_id, seen, last_event_id, last_event_id_in_query)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
+from elasticnas.service.principal import Owned
 from elasticnas.service.stored_json import StoredRequest
 
 
-class SearchRow(Table):
+class SearchRow(Owned, Table):
     """A search: the request as it was resolved, and counters, so that polling it is one row."""
 
     __tablename__ = "searches"
     __table_args__ = (
-        Index("ix_searches_created_at_id", "created_at", "id"),
+        UniqueConstraint("owner", "idempotency_key"),
+        Index("ix_searches_owner_created_at_id", "owner", "created_at", "id"),
         Index("ix_searches_state", "state"),
         Index("ix_searches_coordinator_id", "coordinator_id"),
         Index("ix_searches_supernet_id", "supernet_id"),
@@ -44,7 +46,7 @@ class SearchRow(Table):
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
     verify_dataset_digest: Mapped[str | None] = mapped_column(String(64))
     reference_point: Mapped[dict[str, Any]]
-    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
     coordinator_id: Mapped[str | None] = mapped_column(String(40))

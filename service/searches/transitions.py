@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.problems import InputError
@@ -19,7 +18,8 @@ from elasticnas.api_schemas.searches import (
     StopReason,
 )
 from elasticnas.service.database import now
-from elasticnas.service.http.problems import not_found, refuse
+from elasticnas.service.http.problems import refuse
+from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import evaluations, repository
 from elasticnas.service.searches.recording import exceeds_failures
@@ -28,32 +28,41 @@ from elasticnas.service.searches.tables import SearchRow
 UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 
 
-def pause(service: Service, search_id: str) -> SearchRow:
+def pause(service: Service, principal: Principal, search_id: str) -> SearchRow:
     """Begin no further evaluation; those that workers are at finish and count."""
     row = _move(
-        service, search_id, "paused", (SearchState.QUEUED, SearchState.RUNNING), SearchState.PAUSED
+        service,
+        principal,
+        search_id,
+        "paused",
+        (SearchState.QUEUED, SearchState.RUNNING),
+        SearchState.PAUSED,
     )
     service.queue.halt(search_id, "paused")
     return row
 
 
-def resume(service: Service, search_id: str) -> SearchRow:
+def resume(service: Service, principal: Principal, search_id: str) -> SearchRow:
     """Let a paused search go on."""
-    return _move(service, search_id, "resumed", (SearchState.PAUSED,), SearchState.QUEUED)
+    return _move(
+        service, principal, search_id, "resumed", (SearchState.PAUSED,), SearchState.QUEUED
+    )
 
 
-def cancel(service: Service, search_id: str) -> SearchRow:
+def cancel(service: Service, principal: Principal, search_id: str) -> SearchRow:
     """End a search now; its evaluations in flight are dropped."""
 
     def end(session: Session, row: SearchRow) -> None:
         repository.end(session, row, SearchState.CANCELLED, StopReason.CANCELLED)
 
-    row = _move(service, search_id, "cancelled", UNFINISHED, SearchState.CANCELLED, end)
+    row = _move(service, principal, search_id, "cancelled", UNFINISHED, SearchState.CANCELLED, end)
     service.queue.halt(search_id, "ended")
     return row
 
 
-def extend(service: Service, search_id: str, more: BudgetExtension) -> SearchRow:
+def extend(
+    service: Service, principal: Principal, search_id: str, more: BudgetExtension
+) -> SearchRow:
     """Add to the budget. A search that has ended goes on from its rows.
 
     One that ended on a plateau goes on without that rule, which would end it again at once.
@@ -78,10 +87,10 @@ def extend(service: Service, search_id: str, more: BudgetExtension) -> SearchRow
         if row.finished_at is not None:
             _reopen(session, row)
 
-    return _move(service, search_id, "extended", tuple(SearchState), None, add)
+    return _move(service, principal, search_id, "extended", tuple(SearchState), None, add)
 
 
-def retry(service: Service, search_id: str) -> SearchRow:
+def retry(service: Service, principal: Principal, search_id: str) -> SearchRow:
     """Evaluate, or verify, what failed once more. A search that has ended goes on."""
 
     def again(session: Session, row: SearchRow) -> None:
@@ -98,13 +107,13 @@ def retry(service: Service, search_id: str) -> SearchRow:
         if row.finished_at is not None:
             _reopen(session, row)
 
-    return _move(service, search_id, "retried", tuple(SearchState), None, again)
+    return _move(service, principal, search_id, "retried", tuple(SearchState), None, again)
 
 
-def delete(service: Service, search_id: str) -> None:
+def delete(service: Service, principal: Principal, search_id: str) -> None:
     """Delete a search that has ended, with everything that belongs to it."""
     with service.database.write() as session:
-        row = _locked(session, search_id)
+        row = repository.found(session, principal, search_id, lock=True)
         if not SearchState(row.state).is_final:
             raise refuse(
                 "illegal-transition",
@@ -153,6 +162,7 @@ def _reopen(session: Session, row: SearchRow) -> None:
 
 def _move(
     service: Service,
+    principal: Principal,
     search_id: str,
     done: str,
     allowed: Collection[SearchState],
@@ -165,19 +175,15 @@ def _move(
     finds it in another. A search that is in the ``target`` state already is left as it is.
     """
     with service.database.write() as session:
-        moved: Any = session.execute(
-            update(SearchRow)
-            .where(SearchRow.id == search_id, SearchRow.state.in_(allowed))
-            .values(revision=SearchRow.revision + 1)
-        )
-        row = _locked(session, search_id)
-        if moved.rowcount == 0 and row.state != target:
+        is_moved = repository.raise_revision(session, principal, search_id, allowed)
+        row = repository.found(session, principal, search_id, lock=True)
+        if not is_moved and row.state != target:
             raise refuse(
                 "illegal-transition",
                 f"a {row.state} search cannot be {done}",
                 search_state=row.state,
             )
-        if moved.rowcount:
+        if is_moved:
             if change is not None:
                 change(session, row)
             elif target is not None:
@@ -185,11 +191,4 @@ def _move(
                 repository.enter(session, row, target)
     if service.coordinator is not None:
         service.coordinator.wake()
-    return row
-
-
-def _locked(session: Session, search_id: str) -> SearchRow:
-    row = repository.locked(session, search_id)
-    if row is None:
-        raise not_found("search", search_id)
     return row

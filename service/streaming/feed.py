@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from elasticnas.service.principal import Principal
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -44,8 +46,13 @@ class Feed(Protocol):
     noun: str
     """What users call a topic."""
 
-    def snapshots(self, session: Session, ids: Collection[str]) -> dict[str, Snapshot]:
-        """By id, the topics as they are now, in one query; what does not exist is left out."""
+    def snapshots(
+        self, session: Session, ids: Collection[str], principal: Principal | None = None
+    ) -> dict[str, Snapshot]:
+        """By id, the topics as they are now, in one query; one that does not exist is left out.
+
+        So is one that the ``principal`` may not read; None reads the topics of all owners.
+        """
         ...
 
     def since(

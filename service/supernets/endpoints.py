@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from elasticnas.api_schemas.costs import CostReport, CostRequest
@@ -26,8 +25,9 @@ from elasticnas.api_schemas.supernets import (
 )
 from elasticnas.service.http.forms import upload_form
 from elasticnas.service.http.paging import Cursor, Limit
-from elasticnas.service.http.problems import ProblemError, documented, not_found, problem, refuse
+from elasticnas.service.http.problems import ProblemError, documented, problem, refuse
 from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.supernets import reading, repository, sources
 from elasticnas.service.supernets.reading import ready
@@ -100,7 +100,11 @@ Prefer = Annotated[str | None, Header(description="of RFC 7240, `wait` is heard"
     },
 )
 async def create_supernet(
-    request: Request, service: ServiceDep, wait: Wait = 0.0, prefer: Prefer = None
+    request: Request,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    wait: Wait = 0.0,
+    prefer: Prefer = None,
 ) -> Response:
     """Store a checkpoint and have a worker read it.
 
@@ -113,13 +117,13 @@ async def create_supernet(
         async with upload_form(request, "archive", "name") as form:
             asked = _name(form.texts.get("name", "")) or form.filename
             upload = partial(sources.from_upload, form.file, settings=service.settings)
-            row = await register(service, upload, asked, patience)
+            row = await register(service, principal, upload, asked, patience)
     elif found == JSON:
         body, source = sources.of_json(
             await request.body(), SupernetFromPath, SupernetFromHub, service.settings
         )
         called = body.hub_id if isinstance(body, SupernetFromHub) else None
-        row = await register(service, source, body.name or called, patience)
+        row = await register(service, principal, source, body.name or called, patience)
     else:
         raise refuse(
             "unsupported-media-type",
@@ -160,22 +164,24 @@ def _answer(service: Service, row: SupernetRow, *, waited: bool) -> Response:
 
 @router.get("", summary="List super-networks")
 def list_supernets(
-    service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[AnySupernet]:
     """The newest first, those that are not ready too: `state` says so."""
     with service.database.read() as session:
-        rows, following = repository.page(session, limit=limit, cursor=cursor)
+        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
     return Page(items=[reading.any_state(row) for row in rows], next_cursor=following)
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
-def read_supernet(supernet_id: Identity, service: ServiceDep) -> AnySupernet:
+def read_supernet(
+    supernet_id: Identity, service: ServiceDep, principal: PrincipalDep
+) -> AnySupernet:
     """Its method, the summary of its space, and what its largest and smallest subnets cost.
 
     While a worker reads the checkpoint its `state` is `reading`; `failed` comes with the problem.
     """
     with service.database.read() as session:
-        row = found(session, supernet_id)
+        row = repository.found(session, principal, supernet_id)
     waits = row.state == SupernetState.READING
     return reading.any_state(row, lacking(service) if waits else None)
 
@@ -185,10 +191,10 @@ def read_supernet(supernet_id: Identity, service: ServiceDep) -> AnySupernet:
     summary="The search space",
     responses=documented("not-found", "supernet-not-ready"),
 )
-def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
+def read_space(supernet_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SpaceRead:
     """Every dimension with its choices."""
     with service.database.read() as session:
-        ready(found(session, supernet_id))
+        ready(repository.found(session, principal, supernet_id))
         return service.known.get(session, supernet_id).space.read()
 
 
@@ -197,10 +203,12 @@ def read_space(supernet_id: Identity, service: ServiceDep) -> SpaceRead:
     summary="What a subnet costs",
     responses=documented("not-found", "supernet-not-ready", "invalid-input"),
 )
-def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) -> CostReport:
+def price_subnet(
+    supernet_id: Identity, body: CostRequest, service: ServiceDep, principal: PrincipalDep
+) -> CostReport:
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
-        ready(found(session, supernet_id))
+        ready(repository.found(session, principal, supernet_id))
         known = service.known.get(session, supernet_id)
     length = body.max_length or known.report.reference_length
     require_length(length, known.report.max_positions)
@@ -213,13 +221,13 @@ def price_subnet(supernet_id: Identity, body: CostRequest, service: ServiceDep) 
     summary="Delete a super-network",
     responses=documented("not-found", "in-use"),
 )
-def delete_supernet(supernet_id: Identity, service: ServiceDep) -> None:
+def delete_supernet(supernet_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
     """Refused while any search refers to it. One that is being read goes, too."""
     with service.database.write() as session:
-        row = found(session, supernet_id)
+        row = repository.found(session, principal, supernet_id)
         if (search_id := repository.search_using(session, supernet_id)) is not None:
             raise refuse("in-use", f"search {search_id} refers to this super-network")
-        session.delete(row)
+        repository.remove(session, row)
 
 
 def require_length(max_length: int, max_positions: int) -> None:
@@ -233,11 +241,3 @@ def require_length(max_length: int, max_positions: int) -> None:
                 errors=[FieldError(pointer="/max_length", detail=detail, value=str(max_length))],
             )
         )
-
-
-def found(session: Session, supernet_id: str) -> SupernetRow:
-    """The row, or 404."""
-    row = session.get(SupernetRow, supernet_id)
-    if row is None:
-        raise not_found("super-network", supernet_id)
-    return row

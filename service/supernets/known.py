@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import CostReport
@@ -16,7 +15,7 @@ from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.service.http.problems import not_found
-from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.service.supernets import repository
 
 CAPACITY = 64
 
@@ -60,10 +59,8 @@ class KnownSupernets:
                     self._known.move_to_end(supernet_id)
                     found[supernet_id] = known
         if missing := [each for each in supernet_ids if each not in found]:
-            stored = session.execute(
-                select(SupernetRow.id, SupernetRow.report).where(SupernetRow.id.in_(missing))
-            )
-            read = {supernet_id: _known(report) for supernet_id, report in stored}
+            stored = repository.reports(session, missing)
+            read = {supernet_id: _known(report) for supernet_id, report in stored.items()}
             self._keep(read)
             found |= read
         return found

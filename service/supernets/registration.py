@@ -22,6 +22,7 @@ from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets import repository
@@ -42,7 +43,7 @@ SENDING = timedelta(seconds=30)
 
 
 async def register(
-    service: Service, source: Source, name: str | None, patience: float
+    service: Service, principal: Principal, source: Source, name: str | None, patience: float
 ) -> SupernetRow:
     """Store a checkpoint, ask a worker to read it, and wait for that as long as the client does.
 
@@ -51,19 +52,20 @@ async def register(
     Raises:
         InputError, ProblemError: the source cannot be used.
     """
-    row = await run_in_threadpool(_store, service, source, name)
+    row = await run_in_threadpool(_store, service, principal, source, name)
     if await run_in_threadpool(_ask_now, service, row):
         await _wait(service, row.id, min(patience, service.settings.inspection_timeout_seconds))
     return await run_in_threadpool(_found, service, row.id)
 
 
-def _store(service: Service, source: Source, name: str | None) -> SupernetRow:
+def _store(service: Service, principal: Principal, source: Source, name: str | None) -> SupernetRow:
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="supernet-") as workspace:
         digest, manifest = store_folder(service.blobs, source(Path(workspace)))
     supernet_id = new_id("supernet")
     row = SupernetRow(
         id=supernet_id,
+        owner=principal.owner,
         name=name or supernet_id,
         state=SupernetState.READING,
         digest=digest,
@@ -71,7 +73,7 @@ def _store(service: Service, source: Source, name: str | None) -> SupernetRow:
         created_at=now(),
     )
     with service.database.write() as session:
-        session.add(row)
+        repository.add(session, row)
     return row
 
 
@@ -164,7 +166,7 @@ def _is_reading(service: Service, supernet_id: str) -> bool:
 
 def _found(service: Service, supernet_id: str) -> SupernetRow:
     with service.database.read() as session:
-        row = session.get(SupernetRow, supernet_id)
+        row = repository.by_id(session, supernet_id)
     if row is None:
         raise refuse("not-found", f"super-network {supernet_id} was deleted meanwhile")
     return row

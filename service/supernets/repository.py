@@ -2,32 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, union, update
+from sqlalchemy import Select, delete, select, union, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.service.http.paging import newest_page
+from elasticnas.service.http.problems import not_found
+from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
+def readable(principal: Principal) -> Select[SupernetRow]:
+    """The super-networks that a principal may read: every statement of a request begins with it."""
+    return select(SupernetRow).where(principal.may_read(SupernetRow))
+
+
+def found(
+    session: Session, principal: Principal, supernet_id: str, *, field: str | None = None
+) -> SupernetRow:
+    """One of the principal's super-networks, whatever its state.
+
+    Raises:
+        ProblemError: 404, there is none; 422 where ``field`` of a body refers to it.
+    """
+    row = session.scalars(readable(principal).where(SupernetRow.id == supernet_id)).one_or_none()
+    if row is None:
+        raise not_found("super-network", supernet_id, field=field)
+    return row
+
+
 def page(
-    session: Session, *, limit: int, cursor: str | None
+    session: Session, principal: Principal, *, limit: int, cursor: str | None
 ) -> tuple[list[SupernetRow], str | None]:
     """Super-networks, the newest first, whatever their state."""
     return newest_page(
         session,
-        select(SupernetRow),
+        readable(principal),
         SupernetRow.created_at,
         SupernetRow.id,
         limit=limit,
         cursor=cursor,
     )
+
+
+def add(session: Session, row: SupernetRow) -> None:
+    """Register a super-network, to be read by a worker."""
+    session.add(row)
+
+
+def by_id(session: Session, supernet_id: str) -> SupernetRow | None:
+    """A super-network of any owner; None when it was deleted meanwhile."""
+    return session.get(SupernetRow, supernet_id)
+
+
+def name(session: Session, supernet_id: str) -> str:
+    """The name of a super-network of any owner, which a search refers to."""
+    return session.scalars(select(SupernetRow.name).where(SupernetRow.id == supernet_id)).one()
+
+
+def remove(session: Session, row: SupernetRow) -> None:
+    """Delete a super-network that no search refers to."""
+    session.delete(row)
+
+
+def reports(session: Session, supernet_ids: Collection[str]) -> dict[str, Any]:
+    """The reports of these super-networks by id."""
+    rows = session.execute(
+        select(SupernetRow.id, SupernetRow.report).where(SupernetRow.id.in_(supernet_ids))
+    )
+    return {row.id: row.report for row in rows}
+
+
+def readable_digests(session: Session, principal: Principal, digests: Collection[str]) -> set[str]:
+    """Those of these digests that are of the principal's super-networks."""
+    if not digests:
+        return set()
+    mine = readable(principal).with_only_columns(SupernetRow.digest)
+    return set(session.scalars(mine.where(SupernetRow.digest.in_(digests))))
 
 
 def reading(session: Session) -> Sequence[SupernetRow]:

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
+from elasticnas.service.principal import Owned
 
 
 class SupernetState(StrEnum):
@@ -20,11 +21,14 @@ class SupernetState(StrEnum):
     FAILED = "failed"
 
 
-class SupernetRow(Table):
+class SupernetRow(Owned, Table):
     """A registered checkpoint, or one that a worker is reading."""
 
     __tablename__ = "supernets"
-    __table_args__ = (Index("ix_supernets_state_created_at_id", "state", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_supernets_owner_created_at_id", "owner", "created_at", "id"),
+        Index("ix_supernets_state_created_at_id", "state", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))

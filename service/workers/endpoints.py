@@ -11,7 +11,9 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.workers import WorkerRead
 from elasticnas.service import presence
 from elasticnas.service.http.paging import Limit
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.workers import repository
 from elasticnas.service.workers.tables import WorkerRow
 
@@ -19,12 +21,17 @@ router = APIRouter(prefix="/v1/workers", tags=["operations"])
 
 
 @router.get("", summary="List workers")
-def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
-    """Those heard from last come first."""
+def list_workers(
+    service: ServiceDep, principal: PrincipalDep, limit: Limit = 100
+) -> Page[WorkerRead]:
+    """The one heard from last comes first. Workers serve all owners: of the super-networks that one
+    keeps warm, only your own are listed."""
     silence = timedelta(seconds=service.settings.worker_silence_seconds)
     with service.database.read() as session:
         rows, moment = repository.latest(session, limit)
         is_heard = presence.coordinators(session) > 0
+        warm = {digest for row in rows for digest in row.warm_supernets}
+        mine = supernets.readable_digests(session, principal, warm)
 
     def is_alive(row: WorkerRow) -> bool | None:
         if row.stopping:
@@ -38,7 +45,7 @@ def list_workers(service: ServiceDep, limit: Limit = 100) -> Page[WorkerRead]:
                 device=row.device,
                 alive=is_alive(row),
                 evaluations=row.evaluations,
-                warm_supernets=row.warm_supernets,
+                warm_supernets=[digest for digest in row.warm_supernets if digest in mine],
                 precision=None if row.precision is None else Precision(row.precision),
                 precisions=None
                 if row.precisions is None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import psycopg
 import pytest
+import sqlalchemy.exc
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -19,7 +20,13 @@ from sqlalchemy import select, text
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.service import tables
 from elasticnas.service.database import Database
+from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.exports.tables import ExportRow
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
+from elasticnas.service.searches import repository as searches
+from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchEventRow
+from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.workers import repository as workers
 from elasticnas.service.workers.tables import WorkerRow
 
@@ -47,7 +54,7 @@ def test_migrating_twice_changes_nothing(database: Database):
     database.migrate()
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
-            ("0009",)
+            ("0013",)
         ]
 
 
@@ -109,6 +116,81 @@ def test_a_database_of_the_version_before_is_brought_up_to_date(database_url: st
         assert (row.precision, row.precisions) == (None, None)
         assert workers.able([row], Precision.FLOAT32) == 0  # it would not say its precision
         assert workers.able([row], Precision.BFLOAT16) == 0
+    opened.close()
+
+
+STORED_BEFORE_OWNERS = (
+    "INSERT INTO supernets (id, name, state, digest, size_bytes, created_at)"
+    " VALUES ('net', 'n', 'ready', 'd', 1, '2026-11-21 00:00:00.000000')",
+    "INSERT INTO datasets (id, name, task, metric, rows, text_columns, label_column, num_labels,"
+    " label_names_given, digest, size_bytes, created_at) VALUES ('data', 'd',"
+    " 'text-classification', 'accuracy', 2, '[]', 'l', 2, false, 'd', 1,"
+    " '2026-11-21 00:00:00.000000')",
+    "INSERT INTO searches (id, state, request, supernet_id, dataset_id, supernet_digest,"
+    " dataset_digest, task, max_length, reference_point, idempotency_key, idempotency_digest,"
+    " created_at, revision, last_event, recorded, completed, given_up, failed, cached, running,"
+    " hypervolume, front_size, front_revision, elapsed_seconds, verify_share) VALUES ('search',"
+    " 'running', '{}', 'net', 'data', 'd', 'd', 'text-classification', 8, '{}', 'key', 'digest',"
+    " '2026-11-21 00:00:00.000000', 0, 1, 1, 1, 0, 0, 0, 0, 0.5, 1, 1, 1.0, 0.0)",
+    "INSERT INTO evaluations (search_id, number, subnet_key, choices, cost, state, origin, cached,"
+    " verify_attempt, attempt, sent_at) VALUES ('search', 0, 'k', '[0]', '{}', 'completed',"
+    " 'maximal', false, 1, 1, '2026-11-21 00:00:00.000000')",
+    "INSERT INTO front_points (search_id, number, entered_sequence, entered_at)"
+    " VALUES ('search', 0, 1, '2026-11-21 00:00:00.000000')",
+    "INSERT INTO search_events (search_id, number, kind, data, at)"
+    " VALUES ('search', 1, 'state', '{}', '2026-11-21 00:00:00.000000')",
+    "INSERT INTO exports (id, search_id, number, format, state, requested_at, sent_at) VALUES"
+    " ('export', 'search', 0, 'peft', 'ready', '2026-11-21 00:00:00.000000',"
+    " '2026-11-21 00:00:00.000000')",
+)
+"""One row of each table that users see, as the version without owners wrote it."""
+BELONGS_TO_A_SEARCH = (EvaluationRow, FrontPointRow, SearchEventRow, ExportRow)
+
+
+def test_what_was_stored_before_there_were_owners_is_the_default_owners(database_url: str):
+    """On SQLite the table of searches is made anew: nothing that belongs to a search goes with the
+    old one, and what belongs to a search goes with the search as before."""
+    opened = Database(database_url)
+    opened.migrate("0009")
+    with opened.write() as session:
+        for statement in STORED_BEFORE_OWNERS:
+            session.execute(text(statement))
+    opened.migrate()
+    default = Principal(DEFAULT_OWNER)
+    with opened.read() as session:
+        assert supernets.found(session, default, "net").name == "n"
+        assert datasets.found(session, default, "data").rows == 2
+        search = searches.by_idempotency_key(session, default, "key")
+        assert search is not None
+        assert (search.id, search.hypervolume) == ("search", 0.5)
+        for table in BELONGS_TO_A_SEARCH:
+            assert len(session.scalars(select(table)).all()) == 1, table
+    with pytest.raises(sqlalchemy.exc.IntegrityError), opened.write() as session:
+        session.execute(text("DELETE FROM supernets"))
+    with opened.write() as session:
+        session.execute(text("DELETE FROM searches"))
+    with opened.read() as session:
+        for table in BELONGS_TO_A_SEARCH:
+            assert session.scalars(select(table)).all() == [], table
+    opened.close()
+
+
+def test_a_table_that_others_refer_to_is_never_replaced_while_references_are_followed(
+    sqlite_url: str,
+):
+    opened = Database(sqlite_url)
+    opened.migrate("0009")
+    with opened.write() as session:
+        for statement in STORED_BEFORE_OWNERS:
+            session.execute(text(statement))
+    config = Config()
+    config.set_main_option("script_location", "service:migrations")
+    with opened.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        with pytest.raises(RuntimeError, match=r"run by Database\.migrate"):
+            command.upgrade(config, "0013")
+    with opened.read() as session:
+        assert session.execute(text("SELECT count(*) FROM evaluations")).scalar() == 1
     opened.close()
 
 

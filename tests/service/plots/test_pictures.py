@@ -13,6 +13,7 @@ from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.service.plots.canvas import written
 from elasticnas.service.plots.registry import PLOTS
 from elasticnas.service.plots.subject import Subject
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from tests.service.running import Running
 from tests.service.searches.driving import done, move, read
 
@@ -139,7 +140,9 @@ def test_the_same_search_gives_the_same_bytes(finished):
     running, url = finished
     service = running.client.app.state.service
     with service.database.read() as session:
-        subject = Subject.read(session, service.known, url.rsplit("/", 1)[1])
+        subject = Subject.read(
+            session, Principal(DEFAULT_OWNER), service.known, url.rsplit("/", 1)[1]
+        )
     for kind in PlotKind:
         for each in PictureFormat:
             sent = running.client.get(f"{url}/plots/{kind}", params={"format": each})

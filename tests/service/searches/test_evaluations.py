@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.orm import Session
 
+from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import evaluations, reading, reports, repository
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
@@ -32,7 +33,7 @@ ASKED: dict[str, Callable[[Session, Service, str], object]] = {
     "a poll of the search": poll,
     "a poll of its front": lambda session, _, search_id: evaluations.front(session, search_id),
     "a poll of its revision": lambda session, _, search_id: repository.front_revision(
-        session, search_id
+        session, Principal(DEFAULT_OWNER), search_id
     ),
     "a page": lambda session, _, search_id: evaluations.page(
         session, search_id, state=None, after=5, limit=10

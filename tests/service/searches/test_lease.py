@@ -27,12 +27,19 @@ def searches(database: Database, count: int, state: SearchState = SearchState.QU
         if session.get(SupernetRow, "net") is None:
             session.add(
                 SupernetRow(
-                    id="net", name="n", state="ready", digest="d", size_bytes=1, created_at=now()
+                    id="net",
+                    owner="o",
+                    name="n",
+                    state="ready",
+                    digest="d",
+                    size_bytes=1,
+                    created_at=now(),
                 )
             )
             session.add(
                 DatasetRow(
                     id="data",
+                    owner="o",
                     name="d",
                     task="text-classification",
                     metric="accuracy",
@@ -50,6 +57,7 @@ def searches(database: Database, count: int, state: SearchState = SearchState.QU
             session.add(
                 SearchRow(
                     id=id_,
+                    owner="o",
                     state=state,
                     request={},
                     supernet_id="net",

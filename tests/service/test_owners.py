@@ -1,0 +1,191 @@
+"""Two owners on one service: neither reads, changes, lists, counts or refers to what is the
+other's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import httpx2
+import pytest
+from fastapi import FastAPI, Header
+
+from elasticnas.service.principal import Principal, principal
+from tests.service.running import Running, tar_of
+
+OWNER = "test-owner"
+VALUES = {"number": "0", "kind": "front"}
+"""What a path needs beside ids."""
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
+    "/v1/searches/{search_id}/extend": {"evaluations": 1},
+}
+REFERENCES = {"/v1/searches": {"supernet_id", "dataset_id", "verify_dataset_id"}}
+"""The fields of a body that refer to something stored."""
+NO_REFERENCES = {"hub_id"}
+SHARED = {"/v1/workers"}
+"""Lists of what serves all owners."""
+
+
+async def named_owner(owner: Annotated[str, Header(alias=OWNER)] = "alice") -> Principal:
+    return Principal(owner)
+
+
+@dataclass
+class Shared:
+    """A service that both use, and what is Alice's: ids by the name that paths give them."""
+
+    running: Running
+    alices: dict[str, str]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return cast(FastAPI, self.running.client.app).openapi()
+
+    def ask(self, owner: str, method: str, path: str, **sent: Any) -> httpx2.Response:
+        headers = {OWNER: owner}
+        return self.running.client.request(method.upper(), path, headers=headers, **sent)
+
+    def operations(self) -> Iterator[tuple[str, str]]:
+        """Method and path of every operation on something that has an id."""
+        for path, methods in self.schema["paths"].items():
+            if "_id}" in path:
+                yield from ((method, path) for method in methods)
+
+    def everything(self) -> dict[str, Any]:
+        """What Alice reads at every address."""
+        reads = [path for method, path in self.operations() if method == "get"]
+        lists = [path for path in self.schema["paths"] if "{" not in path]
+        paths = [filled(path, self.alices) for path in [*reads, *lists] if path.startswith("/v1")]
+        answers = {path: self.ask("alice", "get", path) for path in paths if path not in SHARED}
+        return {path: (each.status_code, each.content) for path, each in answers.items()}
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    """The path with these ids; an id that none is known for fails the test."""
+    return re.sub(r"\{(\w+)\}", lambda found: (ids | VALUES)[found[1]], path)
+
+
+@pytest.fixture
+def shared(light_service: Running) -> Shared:
+    """Alice has a super-network, two datasets, a search that is over, and weights of it."""
+    app = cast(FastAPI, light_service.client.app)
+    app.dependency_overrides[principal] = named_owner
+    ids = {"supernet_id": light_service.supernet(), "dataset_id": light_service.dataset()}
+    ids["search_id"] = light_service.search(**ids)
+    ids["verify_dataset_id"] = light_service.dataset(rows=6)
+    light_service.wait(ids["search_id"])
+    weights = f"/v1/searches/{ids['search_id']}/subnets/{VALUES['number']}/weights"
+    light_service.until(lambda: light_service.client.get(weights).status_code == 200)
+    return Shared(light_service, ids)
+
+
+def test_what_is_anothers_is_not_there(shared: Shared):
+    """At every address of the OpenAPI schema that has an id, as if the id were unknown."""
+    before = shared.everything()
+    unknown = {name: f"{each[:-3]}xyz" for name, each in shared.alices.items()}
+    operations = list(shared.operations())
+    assert len(operations) >= 18
+    for method, path in operations:
+        body = {"json": BODIES[path]} if path in BODIES else {}
+        theirs = shared.ask("bob", method, filled(path, shared.alices), **body)
+        nobodys = shared.ask("bob", method, filled(path, unknown), **body)
+        assert theirs.status_code == nobodys.status_code == 404, (method, path, theirs.text)
+        text = theirs.text
+        for name, each in shared.alices.items():
+            text = text.replace(each, unknown[name])
+        assert text == nobodys.text, (method, path)
+    assert shared.everything() == before
+
+
+def test_the_owner_reads_what_another_does_not(shared: Shared):
+    """Else the test above would hold of a service that answers 404 always."""
+    assert {status for status, _ in shared.everything().values()} == {200}
+
+
+def test_lists_are_of_ones_own(shared: Shared):
+    lists = [
+        path
+        for path, methods in shared.schema["paths"].items()
+        if path.startswith("/v1") and "{" not in path and "get" in methods and path not in SHARED
+    ]
+    assert {"/v1/supernets", "/v1/datasets", "/v1/searches"} <= set(lists)
+    for path in lists:
+        assert shared.ask("bob", "get", path).json() == {"items": [], "next_cursor": None}, path
+        assert shared.ask("alice", "get", path).json()["items"], path
+
+
+def test_every_reference_in_a_body_is_known_to_these_tests(shared: Shared):
+    schemas = shared.schema["components"]["schemas"]
+    found: dict[str, set[str]] = {}
+    for path, methods in shared.schema["paths"].items():
+        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
+        for each in content.values():
+            schema = each["schema"]
+            schema = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+            for member in [schema, *schema.get("oneOf", ())]:
+                fields = {name for name in member.get("properties", ()) if name.endswith("_id")}
+                if fields - NO_REFERENCES:
+                    found[path] = fields
+    assert found == REFERENCES
+
+
+@pytest.mark.parametrize("field", sorted(REFERENCES["/v1/searches"]))
+def test_a_search_cannot_refer_to_what_is_anothers(shared: Shared, field: str):
+    own = {"supernet_id": supernet_of(shared, "bob"), "dataset_id": dataset_of(shared, "bob")}
+    theirs = shared.ask("bob", "post", "/v1/searches", json={**own, field: shared.alices[field]})
+    unknown = shared.ask("bob", "post", "/v1/searches", json={**own, field: "unknown"})
+    assert theirs.status_code == unknown.status_code == 422
+    assert theirs.text == unknown.text.replace("unknown", shared.alices[field])
+    assert shared.ask("bob", "post", "/v1/searches", json=own).status_code == 201
+
+
+def test_an_idempotency_key_is_of_one_owner(shared: Shared):
+    ids = []
+    for owner in ("alice", "bob"):
+        body = {
+            "supernet_id": supernet_of(shared, owner),
+            "dataset_id": dataset_of(shared, owner),
+            "budget": {"evaluations": 4},
+        }
+        headers = {OWNER: owner, "Idempotency-Key": "the same"}
+        client = shared.running.client
+        answers = [client.post("/v1/searches", json=body, headers=headers) for _ in range(2)]
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        ids.append(answers[0].json()["id"])
+    assert len(set(ids)) == 2
+
+
+def test_answers_from_the_database_are_of_ones_own_searches(shared: Shared):
+    """The same checkpoint, rows and seed: only Alice, who measured them, is spared the work."""
+
+    def cached(owner: str) -> int:
+        body = {"supernet_id": supernet_of(shared, owner), "dataset_id": dataset_of(shared, owner)}
+        answer = shared.ask(owner, "post", "/v1/searches", json=body)
+        address = f"/v1/searches/{answer.json()['id']}"
+        shared.running.until(
+            lambda: shared.ask(owner, "get", address).json()["state"] == "completed", timeout=30
+        )
+        return shared.ask(owner, "get", address).json()["progress"]["cached"]
+
+    assert cached("bob") == 0
+    assert cached("alice") > 0
+
+
+def supernet_of(shared: Shared, owner: str) -> str:
+    """The id of an owner's new super-network, of the same content for all."""
+    archive = {"archive": ("net.tar", tar_of({"base/x": "1"}))}
+    answer = shared.ask(owner, "post", "/v1/supernets", files=archive)
+    return answer.json()["id"]
+
+
+def dataset_of(shared: Shared, owner: str) -> str:
+    """The id of an owner's new dataset, of the same content for all."""
+    form = {"task": "text-classification", "text_columns": "sentence", "label_column": "label"}
+    text = "".join(f'{{"sentence": "row {i}", "label": {i % 2}}}\n' for i in range(4))
+    file = {"file": ("d.jsonl", text)}
+    answer = shared.ask(owner, "post", "/v1/datasets", data=form, files=file)
+    return answer.json()["id"]
