@@ -6,8 +6,6 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from elasticnas.api_schemas.metrics import Metric, Task
-
 
 class DatasetRead(BaseModel):
     """A registered dataset.
@@ -20,8 +18,8 @@ class DatasetRead(BaseModel):
 
     id: str
     name: str
-    task: Task
-    metric: Metric
+    task: str
+    metric: str
     rows: int
     text_columns: list[str]
     label_column: str

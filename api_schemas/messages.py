@@ -14,7 +14,6 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
@@ -76,7 +75,7 @@ class EvaluateSubnets(Message):
     revision: int = 0
     supernet_digest: str
     dataset_digest: str
-    task: Task
+    task: str
     max_length: int
     precision: Precision = Precision.FLOAT32
     split: RowSplit | None = None
@@ -137,7 +136,7 @@ class TrainingRows(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     digest: str
-    task: Task
+    task: str
     num_labels: int
     label_names: tuple[str, ...] | None = None
 

@@ -33,8 +33,8 @@ class TrainingSettings(BaseModel):
     is cheaper, too: the last layer computes only what the head sees. With ``group_by_length`` a
     batch has rows of like length, so less padding; which rows share a batch is then less random.
 
-    ``adapted`` are the roles of the layers that get an adapter; ``space`` is the content of a
-    ``search_space.json``, None the default space of the model.
+    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`);
+    ``space`` is the content of a ``search_space.json``, None the default space of the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

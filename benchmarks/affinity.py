@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate, lane_of
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.cli.broker import make_broker
 from elasticnas.service.queue import Queue
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.intake import Intake
 from tests.backing import RedisServer
 
@@ -41,7 +41,7 @@ def batch(digest: str) -> EvaluateSubnets:
         search_id=digest[:8],
         supernet_digest=digest,
         dataset_digest="0" * 64,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION.name,
         max_length=128,
         subnets=(SubnetToEvaluate(number=0, subnet={}),),
     )

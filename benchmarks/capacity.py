@@ -43,7 +43,6 @@ from elasticnas.api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
@@ -62,6 +61,7 @@ from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.supernets.reading import summarise
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.intake import Intake
 
 LAYERS = 12
@@ -168,7 +168,7 @@ def measure_redis(url: str, count: int) -> None:
             search_id="search-capacity",
             supernet_digest=DIGEST,
             dataset_digest=DIGEST,
-            task=Task.CLASSIFICATION,
+            task=TEXT_CLASSIFICATION.name,
             max_length=128,
             subnets=tuple(item),
         )
@@ -352,7 +352,7 @@ def register(service: Service) -> None:
                 id="dataset-capacity",
                 owner=DEFAULT_OWNER,
                 name="capacity",
-                task=Task.CLASSIFICATION,
+                task=TEXT_CLASSIFICATION.name,
                 metric="accuracy",
                 rows=1000,
                 text_columns=["sentence"],

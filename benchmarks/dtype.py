@@ -16,13 +16,13 @@ import time
 import torch
 
 from benchmarks.labelled_rows import add_arguments, read_examples
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.batching import batches_for
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import predict
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.metrics import task_metrics
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
                 rates.append(1 / (time.perf_counter() - start))
             changed = int((found[0].argmax(1) != found[1].argmax(1)).sum())
             accuracies = " / ".join(
-                f"{task_metrics(Task.CLASSIFICATION, logits, examples.labels)['accuracy']:.4f}"
+                f"{task_metrics(TEXT_CLASSIFICATION, logits, examples.labels)['accuracy']:.4f}"
                 for logits in found
             )
             print(

@@ -32,7 +32,6 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.labelled_rows import add_arguments, read_examples
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import evaluate
@@ -41,6 +40,7 @@ from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 class UnmergedLinear(nn.Module):
@@ -88,7 +88,7 @@ def plain_accuracy(
             rows = range(start, min(start + batch_size, len(examples)))
             batch = examples.batch(rows, pad_to=examples.max_length)
             logits.append(model(**batch.inputs).logits)
-    return task_metrics(Task.CLASSIFICATION, torch.cat(logits), examples.labels)["accuracy"]
+    return task_metrics(TEXT_CLASSIFICATION, torch.cat(logits), examples.labels)["accuracy"]
 
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -152,7 +152,7 @@ def main() -> None:
 
     def ours(subnet: SubnetConfig) -> tuple[float, float]:
         start = clock()
-        metrics = evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)
+        metrics = evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
         return clock() - start, metrics["accuracy"]
 
     def plain(subnet: SubnetConfig) -> tuple[float, float]:

@@ -35,7 +35,6 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.cost import extent
 from elasticnas.search.space import SubnetConfig
@@ -50,6 +49,7 @@ from elasticnas.supernet.forward.activation import activate, active_layers
 from elasticnas.supernet.forward.packs import has_kernel
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 LENGTHS = {
     "SST-2": "4 9 10 12 13 14 15 16 17 18 19 20 21 22 23 24 24 25 26 27 28 29 30 31 32 34 35 36 39 "
@@ -221,7 +221,7 @@ class Bench:
         times = []
         for subnet in (subnets[0], *subnets):
             start = time.perf_counter()
-            evaluate(self.supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)
+            evaluate(self.supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
             times.append(time.perf_counter() - start)
         return times[1:]
 

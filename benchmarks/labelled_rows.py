@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet.checkpoint.reader import load_tokenizer
 from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,6 @@ def read_examples(supernet: Supernet, options: argparse.Namespace) -> TokenizedE
         LabelledTexts([r[options.text] for r in rows], None, [r[options.label] for r in rows]),
         load_tokenizer(supernet),
         supernet.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=options.max_length,
     )

@@ -25,7 +25,6 @@ from typing import Any
 
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.costs import Cost, CostModel
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import SearchLoop
@@ -37,6 +36,7 @@ from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "pareto": {"name": "pareto"},
@@ -74,7 +74,7 @@ class Dataset:
 
     def metrics(self, subnet: SubnetConfig, prefixes: Prefixes | None) -> dict[str, float]:
         """One evaluation."""
-        labels, task = self.examples.labels, Task.CLASSIFICATION
+        labels, task = self.examples.labels, TEXT_CLASSIFICATION
         return evaluate(self.supernet, subnet, self.batches, labels, task, lambda: False, prefixes)
 
     def gflops(self, subnet: SubnetConfig, first: int | None = None) -> float:
@@ -97,7 +97,7 @@ def search_loop(dataset: Dataset, settings: dict[str, Any], **request: Any) -> S
         space,
         model,
         max_length=dataset.max_length,
-        objectives=Objectives((Metric.ACCURACY, Cost.GFLOPS), maximal),
+        objectives=Objectives(("accuracy", Cost.GFLOPS), maximal),
         rows=len(dataset.examples),
     )
 

@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from benchmarks.evaluate import plain_accuracy
 from benchmarks.labelled_rows import add_arguments
 from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
 from elasticnas.search.racing import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Bench:
                 proposal.subnet,
                 laps,
                 examples.labels,
-                Task.CLASSIFICATION,
+                TEXT_CLASSIFICATION,
                 racing,
                 course=course,
                 rival=proposal.rival,
@@ -112,7 +112,7 @@ class Bench:
                 proposal.subnet,
                 laps,
                 self.dataset.examples.labels,
-                Task.CLASSIFICATION,
+                TEXT_CLASSIFICATION,
             )
             assert whole.metrics is not None
             assert end.given_up is not None

@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import EvaluationRead
+from elasticnas.tasks import METRICS
 
 Bounds = Mapping[str, float]
 """What was given, by the name of REST's parameter: ``{"max_gflops": 0.6}``."""
@@ -22,7 +22,7 @@ PARAMETER = "bounds"
 def with_bounds(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option for every bound, in place of its parameter ``bounds``."""
     hints = get_type_hints(command, include_extras=True)
-    names = [f"max_{cost}" for cost in Cost] + [f"min_{metric}" for metric in Metric]
+    names = [f"max_{cost}" for cost in Cost] + [each.bound for each in METRICS.values()]
 
     @wraps(command)
     def bounded(**given: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.output import AsJson, err, out, print_json, table
+from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION
 
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 
@@ -21,7 +21,8 @@ TextColumns = Annotated[
     ),
 ]
 LabelColumn = Annotated[str, typer.Option(help="Classes from 0, names of classes, or numbers.")]
-TaskOption = Annotated[Task, typer.Option(help="What the labels are.")]
+TaskOption = Annotated[str, typer.Option(help=f"What the labels are: {', '.join(TASKS)}.")]
+MEASURED_BY = f"Default: the task's first. One of {', '.join(METRICS)}."
 LabelNames = Annotated[
     str | None,
     typer.Option(
@@ -39,8 +40,8 @@ def add(
     ],
     text_columns: TextColumns = "text",
     label_column: LabelColumn = "label",
-    task: TaskOption = Task.CLASSIFICATION,
-    metric: Annotated[Metric | None, typer.Option(help="Default: the task's first.")] = None,
+    task: TaskOption = TEXT_CLASSIFICATION.name,
+    metric: Annotated[str | None, typer.Option(help=MEASURED_BY)] = None,
     label_names: LabelNames = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     as_json: AsJson = False,
@@ -49,12 +50,12 @@ def add(
     """Upload validation data."""
     fields = {
         "name": name or file.stem,
-        "task": task.value,
+        "task": task,
         "text_columns": text_columns,
         "label_column": label_column,
     }
     if metric is not None:
-        fields["metric"] = metric.value
+        fields["metric"] = metric
     if label_names is not None:
         fields["label_names"] = label_names
     with err.status("uploading"):

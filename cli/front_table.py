@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric
-from elasticnas.api_schemas.searches import EvaluationRead, SearchRead
+from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, is_cost
 from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.cli.output import table
 
@@ -26,9 +24,9 @@ def front_table(
     for dimension in space.dimensions:
         if dimension.amounts is not None and dimension.layer is not None:
             amounts[dimension.part].append(dimension.name)
-    names = [objective.value for objective in search.objectives]
-    costs = [o.value for o in search.objectives if isinstance(o, Cost)]
-    metric = next(o.value for o in search.objectives if isinstance(o, Metric))
+    names = search.objectives
+    costs = [name for name in names if is_cost(name)]
+    metric = next(name for name in names if not is_cost(name))
     verified = [f"verified {metric}"] if any(point.verified for point in front) else []
     made = table(
         f"Pareto front: {len(front)} of {_measured(search)} subnets, "

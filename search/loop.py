@@ -246,7 +246,7 @@ class SearchLoop:
         cost = self._cost_of(self._subnets[number]).values()
         if given_up is not None:
             (metric,) = self._objectives.metrics
-            expected = {metric.value: given_up.estimate}
+            expected = {metric: given_up.estimate}
             self._finished[number] = self._objectives.losses(expected, cost)
             return FrontChange(entered=False)
         if metrics is None:

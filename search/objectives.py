@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elasticnas.api_schemas.costs import Cost, CostReport
-from elasticnas.api_schemas.metrics import Metric
-from elasticnas.api_schemas.searches import ObjectiveName
+from elasticnas.api_schemas.searches import is_cost
 from elasticnas.search.pareto import Losses
 
 REFERENCE_MARGIN = 0.1
@@ -30,24 +29,24 @@ class Objectives:
     counted from costs that no subnet of the search may have. None: `search.feasible` is to say.
     """
 
-    names: tuple[ObjectiveName, ...]
+    names: tuple[str, ...]
     maximal_cost: CostReport
     references: Mapping[str, float] | None = None
 
     @property
-    def metrics(self) -> tuple[Metric, ...]:
+    def metrics(self) -> tuple[str, ...]:
         """The objectives that are measured, in order."""
-        return tuple(name for name in self.names if isinstance(name, Metric))
+        return tuple(name for name in self.names if not is_cost(name))
 
     @property
     def costs(self) -> tuple[Cost, ...]:
         """The objectives that are known in advance, in order."""
-        return tuple(name for name in self.names if isinstance(name, Cost))
+        return tuple(Cost(name) for name in self.names if is_cost(name))
 
     @property
     def reference_point(self) -> dict[str, float]:
         """The worst corner of the hypervolume's box, in the objectives' own units."""
-        return {name.value: self._reference(name) for name in self.names}
+        return {str(name): self._reference(name) for name in self.names}
 
     @property
     def reference(self) -> Losses:
@@ -58,16 +57,14 @@ class Objectives:
         """The losses of one evaluation, shape (m,)."""
         return np.array(
             [
-                1.0 - metrics[name.value]
-                if isinstance(name, Metric)
-                else cost[name.value] / self._reference(name)
+                cost[name] / self._reference(name) if is_cost(name) else 1.0 - metrics[name]
                 for name in self.names
             ]
         )
 
     def failure_losses(self, cost: Mapping[str, int | float]) -> Losses:
         """What a strategy is told of a failed evaluation: the cost is real, the metrics worst."""
-        return self.losses({metric.value: 0.0 for metric in self.metrics}, cost)
+        return self.losses(dict.fromkeys(self.metrics, 0.0), cost)
 
     def reachable(self, cheapest: Mapping[str, int | float]) -> float:
         """The box that feasible subnets can fill, as a share of the same box without constraints.
@@ -80,11 +77,11 @@ class Objectives:
             share *= (1.0 - cheapest[name.value] / own) / (1.0 - cheapest[name.value] / whole)
         return share
 
-    def _reference(self, name: ObjectiveName) -> float:
-        if isinstance(name, Metric):
+    def _reference(self, name: str) -> float:
+        if not is_cost(name):
             return 0.0
-        return (self.references or {}).get(name.value) or self._unconstrained(name)
+        return (self.references or {}).get(name) or self._unconstrained(name)
 
-    def _unconstrained(self, name: Cost) -> float:
-        whole = (1.0 + REFERENCE_MARGIN) * float(getattr(self.maximal_cost, name.value))
+    def _unconstrained(self, name: str) -> float:
+        whole = (1.0 + REFERENCE_MARGIN) * float(getattr(self.maximal_cost, name))
         return whole or 1.0  # what no subnet has any of is as good as reached by all

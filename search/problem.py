@@ -13,10 +13,10 @@ from elasticnas.api_schemas.searches import Constraint
 from elasticnas.search.cost_table import CostTable, Indices
 from elasticnas.search.evolution import Choices
 from elasticnas.search.feasible import Feasible, with_references
-from elasticnas.search.noise import standard_error
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import Losses
 from elasticnas.search.space import SearchSpace
+from elasticnas.tasks import METRICS
 
 
 class SearchProblem:
@@ -87,4 +87,4 @@ class SearchProblem:
         if self.rows is None:
             return None
         name = self.objectives.metrics[metric]
-        return float(np.mean(standard_error(name, 1.0 - losses, self.rows) ** 2))
+        return float(np.mean(METRICS[name].standard_error(1.0 - losses, self.rows) ** 2))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.metrics import Metric
-
 Values = NDArray[np.float64]
 Classes = NDArray[np.int64]
 
@@ -62,10 +60,10 @@ class Confusion:
             total**2 - (self.of_class**2).sum(axis=1)
         )
         return {
-            Metric.ACCURACY.value: accuracy,
-            Metric.F1.value: f1,
-            Metric.MATTHEWS.value: _ratio(covariance, np.sqrt(spread)),
-            Metric.COMBINED.value: (accuracy + f1) / 2,
+            "accuracy": accuracy,
+            "f1": f1,
+            "matthews_correlation": _ratio(covariance, np.sqrt(spread)),
+            "combined_score": (accuracy + f1) / 2,
         }
 
 

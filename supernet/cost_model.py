@@ -19,11 +19,15 @@ def cost_model(supernet: Supernet) -> CostModel:
     family = supernet.family
     parameters = dict(supernet.model.named_parameters())
     linears = [_linear(supernet, module) for module in _linear_modules(supernet)]
-    counted = {f"{shape.name}.{part}" for shape in linears for part in ("weight", "bias")}
+    counted = {
+        id(supernet.tensors.get(f"{shape.name}.{part}"))
+        for shape in linears
+        for part in ("weight", "bias")
+    }
     layer_params = [0] * supernet.num_layers
     constant = 0
     for name, parameter in parameters.items():
-        if name in counted:
+        if id(parameter) in counted:  # perhaps under another name: a head may share embeddings
             continue
         layer = family.layer_of(name)
         if layer is not None:

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.forward.prefixes import Prefixes
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import Task
 
 
 class EvaluationUnwantedError(Exception):

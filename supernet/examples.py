@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.packs import Packing
 from elasticnas.supernet.transfer import sent_to
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 CPU_BATCH_COST = 32
 """What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""
@@ -189,7 +189,7 @@ def tokenize(
         token_ids=encoded["input_ids"],
         type_ids=encoded["token_type_ids"] if types else None,
         labels=torch.tensor(
-            rows.labels, dtype=torch.float64 if task is Task.REGRESSION else torch.int64
+            rows.labels, dtype=torch.float64 if task is TEXT_REGRESSION else torch.int64
         ),
         pad_id=int(tokenizer.pad_token_id or 0),
         max_length=max_length,

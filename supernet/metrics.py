@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
 
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.confusion import Confusion
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 
 def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -21,7 +21,7 @@ def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict
     that is undefined because the predictions are constant counts as 0, as scikit-learn does for
     Matthews' coefficient.
     """
-    if task is Task.REGRESSION:
+    if task is TEXT_REGRESSION:
         return _regression(labels.numpy(), logits.squeeze(-1).double().numpy())
     truth, predicted = true_and_predicted(logits, labels)
     confusion = Confusion.of(truth[None], predicted[None], logits.shape[-1])
@@ -54,7 +54,7 @@ def _regression(truth: NDArray[np.generic], predicted: NDArray[np.generic]) -> d
         spearman = float(spearmanr(truth, predicted).statistic)
     pearson, spearman = (0.0 if np.isnan(value) else value for value in (pearson, spearman))
     return {
-        Metric.PEARSON.value: pearson,
-        Metric.SPEARMAN.value: spearman,
-        Metric.COMBINED.value: (pearson + spearman) / 2,
+        "pearson": pearson,
+        "spearman": spearman,
+        "combined_score": (pearson + spearman) / 2,
     }

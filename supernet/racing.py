@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
 from elasticnas.search.racing import Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
@@ -19,6 +18,7 @@ from elasticnas.supernet.examples import Batch, TokenizedExamples
 from elasticnas.supernet.forward.prefixes import PrefixCache, Prefixes
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet.confusion import Confusion, Values
 from elasticnas.supernet.metrics import task_metrics, true_and_predicted
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 CELLS = 2**23
 """Rows, or classes, of how many resamples are in memory at once: 64 MB an array."""
@@ -26,7 +26,7 @@ def resampled_metrics(
     ``logits`` (rows, classes) and ``labels`` (rows,) are of all rows; ``resamples`` has the row
     numbers of each resample, shape (resamples, rows).
     """
-    if task is Task.REGRESSION:
+    if task is TEXT_REGRESSION:
         drawn = [task_metrics(task, logits[rows], labels[rows]) for rows in resamples]
         return {name: np.array([each[name] for each in drawn]) for name in drawn[0]}
     truth, predicted = true_and_predicted(logits, labels)

@@ -107,8 +107,11 @@ class Supernet:
 def named_tensors(
     model: PreTrainedModel, adapters: Mapping[str, LoraAdapter]
 ) -> dict[str, torch.Tensor]:
-    """A model's parameters and its adapters' by the names that a plan uses."""
-    named: dict[str, torch.Tensor] = dict(model.named_parameters())
+    """A model's parameters and its adapters' by the names that a plan uses.
+
+    A tied weight is there under both of its names.
+    """
+    named: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
     for module, adapter in adapters.items():
         named[f"{module}.{LORA_A}"] = adapter.a
         named[f"{module}.{LORA_B}"] = adapter.b

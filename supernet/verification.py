@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.batching import batches_for
@@ -19,6 +18,7 @@ from elasticnas.supernet.examples import Batch, TokenizedExamples
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.resampling import resampled_metrics
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -32,7 +32,7 @@ def rows_of(split: RowSplit, labels: torch.Tensor, task: Task) -> list[int]:
     class has too few rows to be split, of all rows alike.
     """
     numbers = np.arange(len(labels))
-    classes: NDArray[np.generic] | None = None if task is Task.REGRESSION else labels.numpy()
+    classes: NDArray[np.generic] | None = None if task is TEXT_REGRESSION else labels.numpy()
     try:
         parts = train_test_split(
             numbers, test_size=split.share, random_state=SEED, stratify=classes

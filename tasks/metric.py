@@ -33,6 +33,15 @@ class Metric:
         """False for a loss or a perplexity."""
         return self.ideal > self.worst
 
+    @property
+    def bound(self) -> str:
+        """What a filter by this metric is called: ``min_accuracy``, ``max_perplexity``."""
+        return f"{'min' if self.is_better_when_larger else 'max'}_{self.name}"
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether one value surpasses another."""
+        return value > than if self.is_better_when_larger else value < than
+
     def loss(self, value: float) -> float:
         """How far a value is from the ideal, as a share of the way to the worst: 0 is best.
 

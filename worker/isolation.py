@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import Hits, Racing, Rival
@@ -31,6 +30,7 @@ from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Measured, measure
 from elasticnas.supernet.verification import Verification
+from elasticnas.tasks import TASKS
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import CachedDataset, dtype_of
@@ -54,7 +54,7 @@ class Measurement:
 
     checkpoint: Path
     dataset: Path
-    task: Task
+    task: str
     max_length: int
     split: RowSplit | None
     racing: Racing | None
@@ -192,7 +192,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
         measurement.dataset,
         load_tokenizer(read),
         read.family,
-        task=measurement.task,
+        task=TASKS[measurement.task],
         max_length=measurement.max_length,
         split=measurement.split,
     )
@@ -218,7 +218,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
             subnet,
             dataset.laps,
             dataset.labels,
-            measurement.task,
+            TASKS[measurement.task],
             measurement.racing,
             course=course,
             rival=measurement.rival,
@@ -227,7 +227,7 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
         )
 
     def verified(ask: Callable[[], bool], _: bool) -> Verified:
-        verification = Verification(supernet, dataset.labels, measurement.task)
+        verification = Verification(supernet, dataset.labels, TASKS[measurement.task])
         maximal = verification.score(supernet.space.maximal, dataset.laps[0].batches, ask)
         found = verification.score(subnet, dataset.laps[0].batches, ask)
         return verification.compare(found, maximal)

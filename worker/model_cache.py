@@ -22,6 +22,7 @@ from elasticnas.supernet.examples import TokenizedExamples
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, laps_of
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TASKS
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.rows import read_rows
@@ -183,7 +184,7 @@ class ModelCache:
                 path,
                 warm.tokenizer,
                 warm.supernet.family,
-                task=message.task,
+                task=TASKS[message.task],
                 max_length=message.max_length,
                 split=message.split,
             )

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.supernet.examples import TokenizedExamples, read_canonical, tokenize
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.verification import rows_of
+from elasticnas.tasks import Task
 
 
 def count_rows(path: Path) -> int:

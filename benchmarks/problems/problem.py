@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elasticnas.api_schemas.costs import Cost, CostModel
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import Constraint
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_table import CostTable
@@ -45,7 +44,7 @@ class Problem:
     def objectives(self) -> Objectives:
         """As a search over this space has them."""
         maximal = cost_report(self.cost_model, self.space.maximal, self.max_length)
-        return Objectives((Metric.ACCURACY, Cost.GFLOPS), maximal)
+        return Objectives(("accuracy", Cost.GFLOPS), maximal)
 
     @property
     def reference(self) -> Losses:

@@ -26,7 +26,6 @@ from torch import nn
 from torch.func import functional_call
 
 from benchmarks.labelled_rows import add_arguments, read_examples
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.spaces import Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.checkpoint.reader import read_supernet
@@ -35,6 +34,7 @@ from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import active_tensors
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def main() -> None:
     everything = list(itertools.islice(space.enumerate(), space.size))
     for index in random.Random(0).sample(range(space.size), options.check):
         subnet = supernet.space.subnet(dict(everything[index]))
-        full = evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)
+        full = evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
         difference = correct[index] - full["accuracy"] * len(examples)
         print(f"subnet {index}: {correct[index]} right, {difference:+.0f} against in full")
 

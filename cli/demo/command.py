@@ -15,10 +15,10 @@ from typing import Annotated
 
 import typer
 
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.plots import PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
+from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.api_schemas.weights import WeightsFormat
 from elasticnas.cli.demo import reproduce
 from elasticnas.cli.demo.task import LIBRARIES, DocstringTask, write_task
@@ -29,6 +29,7 @@ from elasticnas.cli.output import out
 from elasticnas.cli.packing import packed
 from elasticnas.cli.picking import download, draw
 from elasticnas.client import Client, ServerUnreachableError
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
@@ -109,18 +110,23 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
     from elasticnas.cli.training import train_with_progress
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.supernet.examples import LabelledTexts
-    from elasticnas.supernet.training import Sampling, TrainingSettings
+    from elasticnas.supernet.methods.step import TrainingData
 
     rows = read_rows(
         task.train,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         text_columns=["sentence"],
         label_column="library",
         label_names=LIBRARIES,
     )
     train_with_progress(
         _minilm(),
-        LabelledTexts(rows.text_a, None, rows.labels),
+        TrainingData(
+            LabelledTexts(rows.text_a, None, rows.labels),
+            TEXT_CLASSIFICATION,
+            len(LIBRARIES),
+            LIBRARIES,
+        ),
         output,
         # Few steps, so a higher rate than LoNAS's 5e-4 over epochs, and cheap ones. The maximal
         # subnet in every other: random ones alone would leave it behind those of half its cost.
@@ -133,9 +139,6 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
             group_by_length=True,
         ),
         console=out,
-        task=Task.CLASSIFICATION,
-        labels=len(LIBRARIES),
-        label_names=LIBRARIES,
     )
 
 
@@ -192,7 +195,7 @@ def _register(client: Client, checkpoint: Path, task: DocstringTask) -> tuple[st
         task.validation,
         {
             "name": "docstrings",
-            "task": Task.CLASSIFICATION.value,
+            "task": TEXT_CLASSIFICATION.name,
             "text_columns": "sentence",
             "label_column": "library",
             "label_names": ",".join(LIBRARIES),
@@ -232,7 +235,7 @@ def _check(weights: Path, task: DocstringTask, chosen: EvaluationRead) -> None:
     if finished.returncode != 0:
         raise DemoFailedError(f"the weights do not load:\n{finished.stderr}")
     found = float(finished.stdout.split()[-1])
-    reported = (chosen.metrics or {})[Metric.ACCURACY.value]
+    reported = (chosen.metrics or {})["accuracy"]
     out.print(f"  reported accuracy   {reported:.4f}")
     out.print(f"  reproduced accuracy {found:.4f}")
     if abs(found - reported) * task.validation_rows > 1.0001:

@@ -11,14 +11,13 @@ from fastapi import APIRouter, Form, UploadFile
 
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
 from elasticnas.service.datasets.names import names_given, require_names
 from elasticnas.service.datasets.reading import read_rows
-from elasticnas.service.datasets.rows import metric_of, write_canonical
+from elasticnas.service.datasets.rows import write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import input_problem
 from elasticnas.service.http.paging import Cursor, Limit
@@ -27,6 +26,7 @@ from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.identity import new_id
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
+from elasticnas.tasks import METRICS, TASKS
 
 SEVERAL = (
     "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "
@@ -46,13 +46,16 @@ def create_dataset(
     service: ServiceDep,
     principal: PrincipalDep,
     file: UploadFile,
-    task: Annotated[Task, Form()],
+    task: Annotated[str, Form(json_schema_extra={"enum": list(TASKS)})],
     text_columns: Annotated[
         list[SeveralNames], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
     ],
     label_column: Annotated[Name, Form()],
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
-    metric: Annotated[Metric | None, Form(description="default: the task's first")] = None,
+    metric: Annotated[
+        str | None,
+        Form(description="default: the task's first", json_schema_extra={"enum": list(METRICS)}),
+    ] = None,
     label_names: Annotated[
         list[SeveralNames] | None,
         Form(description=f"text labels in the order of the super-network's classes; {SEVERAL}"),
@@ -63,11 +66,12 @@ def create_dataset(
     A problem names the line or row, the column and the value at fault.
     """
     try:
+        found = TASKS.find(task, field="task")
+        chosen = found.metric(metric)
         texts = names_given(text_columns, "text_columns")
         (label,) = require_names([label_column], "label_column")
         given = [text for text in label_names or () if text]
         named = names_given(given, "label_names") if given else None
-        chosen = metric_of(task, metric)
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
         ) as folder:
@@ -76,7 +80,7 @@ def create_dataset(
                 shutil.copyfileobj(file.file, sink)
             rows = read_rows(
                 received,
-                task=task,
+                task=found,
                 text_columns=texts,
                 label_column=label,
                 label_names=named,
@@ -92,7 +96,7 @@ def create_dataset(
         owner=principal.owner,
         name=(name or storable(file.filename or "") or dataset_id)[:MAX_NAME],
         task=task,
-        metric=chosen,
+        metric=chosen.name,
         rows=len(rows),
         text_columns=texts,
         label_column=label,
@@ -145,8 +149,8 @@ def read(row: DatasetRow) -> DatasetRead:
     return DatasetRead(
         id=row.id,
         name=row.name,
-        task=Task(row.task),
-        metric=Metric(row.metric),
+        task=row.task,
+        metric=row.metric,
         rows=row.rows,
         text_columns=row.text_columns,
         label_column=row.label_column,

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elasticnas.api_schemas.fields import is_whole
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.datasets.columns import Columns
 from elasticnas.service.datasets.files import read_columns
 from elasticnas.service.datasets.labels import read_classes, read_targets
 from elasticnas.service.datasets.names import HALVED
 from elasticnas.service.datasets.rows import DatasetRows
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 
 def read_rows(
@@ -39,7 +39,7 @@ def read_rows(
             field="text_columns",
             value=",".join(text_columns)[:200],
         )
-    if task is Task.REGRESSION and label_names is not None:
+    if task is TEXT_REGRESSION and label_names is not None:
         raise InputError(
             "the labels of a regression are numbers and have no names",
             field="label_names",
@@ -51,7 +51,7 @@ def read_rows(
     if not texts[0]:
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
     text_b = texts[1] if len(texts) == 2 else None
-    if task is Task.REGRESSION:
+    if task is TEXT_REGRESSION:
         return DatasetRows(task, texts[0], text_b, read_targets(columns, label_column))
     labels, names = read_classes(columns, label_column, label_names)
     return DatasetRows(task, texts[0], text_b, labels, names)

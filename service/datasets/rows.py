@@ -9,8 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
-from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class DatasetRows:
     @property
     def num_labels(self) -> int:
         """One more than the largest class, or 1 for regression."""
-        return 1 if self.task is Task.REGRESSION else int(max(self.labels)) + 1
+        return 1 if self.task is TEXT_REGRESSION else int(max(self.labels)) + 1
 
 
 def write_canonical(rows: DatasetRows, path: Path) -> None:
@@ -42,7 +41,7 @@ def write_canonical(rows: DatasetRows, path: Path) -> None:
     The same rows make the same bytes, so that they have one digest however they were sent.
     """
     pairs: list[str] | list[None] = rows.text_b or [None] * len(rows)
-    label_type = pa.float64() if rows.task is Task.REGRESSION else pa.int64()
+    label_type = pa.float64() if rows.task is TEXT_REGRESSION else pa.int64()
     table = pa.table(
         {
             "text_a": pa.array(rows.text_a, pa.string()),
@@ -66,22 +65,3 @@ def relabel(stored: Path, classes: Sequence[int], path: Path) -> None:
 
 def _write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
-
-
-def metric_of(task: Task, metric: Metric | None) -> Metric:
-    """``metric``, or the task's default.
-
-    Raises:
-        InputError: the task is not measured by it.
-    """
-    valid = TASK_METRICS[task]
-    if metric is None:
-        return valid[0]
-    if metric not in valid:
-        raise InputError(
-            f"{task.value} is not measured by this metric",
-            field="metric",
-            value=metric.value,
-            remedy=f"choose one of {', '.join(valid)}",
-        )
-    return metric

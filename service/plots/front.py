@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.searches import is_cost
 from elasticnas.service.plots.canvas import BLUE, GREEN, GREY, VERMILION, canvas, titled, words
 from elasticnas.service.plots.nothing import nothing_to_draw
 from elasticnas.service.plots.subject import Measured, Subject
@@ -26,9 +27,9 @@ def draw_front(subject: Subject) -> Figure:
     if not subject.front:
         raise nothing_to_draw("no subnet has been measured yet")
     y = subject.metric
-    others = [o for o in subject.request.objectives or () if o.value != y]
-    chosen = next((o for o in others if isinstance(o, Cost)), others[0])
-    x, x_is_cost = chosen.value, isinstance(chosen, Cost)
+    others = [o for o in subject.request.objectives or () if o != y]
+    chosen = next((o for o in others if is_cost(o)), others[0])
+    x, x_is_cost = chosen, is_cost(chosen)
     figure, axes = canvas()
     members = {point.number for point in subject.front}
     rest = [point for point in subject.measured if point.number not in members]

@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.racing import GivenUp
-from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.searches import SearchCreate, is_cost
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
@@ -21,6 +20,9 @@ from elasticnas.service.supernets.known import KnownSupernets
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
 every second, third, ... is taken."""
+
+RACED = "accuracy"
+"""The metric that is estimated where a subnet is given up."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Subject:
     @property
     def metric(self) -> str:
         """The first metric among the objectives."""
-        return next(o.value for o in self.request.objectives or () if isinstance(o, Metric))
+        return next(name for name in self.request.objectives or () if not is_cost(name))
 
     @property
     def is_thinned(self) -> bool:
@@ -89,7 +91,7 @@ def _measured(row: Row[Any]) -> Measured:
     found = dict(row._mapping)
     given_up = found.pop("given_up")
     if given_up is not None:
-        found["metrics"] = {Metric.ACCURACY.value: GivenUp.model_validate(given_up).estimate}
+        found["metrics"] = {RACED: GivenUp.model_validate(given_up).estimate}
     return Measured(**found, is_given_up=given_up is not None)
 
 

@@ -16,7 +16,6 @@ from elasticnas.api_schemas.messages import (
     SubnetToEvaluate,
     VerifySubnets,
 )
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits
@@ -30,6 +29,7 @@ from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.searches import evaluations
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.known import KnownSupernet
+from elasticnas.tasks import TASKS, Task
 
 MESSAGE_SECONDS = 2.0
 """How long a worker should take over one message: long enough for the queue's cost not to show,
@@ -191,7 +191,7 @@ class ActiveSearch:
             revision=self.revision,
             supernet_digest=self.supernet_digest,
             dataset_digest=self.dataset_digest,
-            task=self.task,
+            task=self.task.name,
             max_length=self.max_length,
             precision=self.precision,
             split=self.request.search_split,
@@ -258,7 +258,7 @@ class ActiveSearch:
                 revision=self.revision,
                 supernet_digest=self.supernet_digest,
                 dataset_digest=self.verify_dataset_digest or self.dataset_digest,
-                task=self.task,
+                task=self.task.name,
                 max_length=self.max_length,
                 precision=self.precision,
                 split=self.request.verification_split,
@@ -325,7 +325,7 @@ def restore(
         supernet_digest=row.supernet_digest,
         dataset_digest=row.dataset_digest,
         verify_dataset_digest=row.verify_dataset_digest,
-        task=Task(row.task),
+        task=TASKS[row.task],
         max_length=row.max_length,
         precision=Precision(row.precision or Precision.FLOAT32),
         elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,

@@ -9,9 +9,8 @@ import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.api_schemas.searches import SearchCreate, SearchState, is_cost
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.loop import require_possible
 from elasticnas.service.database import now
@@ -28,6 +27,7 @@ from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.tasks import TASKS, TEXT_REGRESSION, Task
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _resolve(
     supernet, dataset = _references(session, principal, body)
     known = service.known.get(session, supernet.id)
     classes = _require_fit(known.report, dataset)
-    task = Task(dataset.task)
+    task = TASKS[dataset.task]
     length = body.max_length or known.report.reference_length
     if length > known.report.max_positions:
         raise InputError(
@@ -129,7 +129,7 @@ def _resolve(
     request = body.model_copy(
         update={
             "max_length": length,
-            "objectives": body.objectives or [Metric(dataset.metric), Cost.GFLOPS],
+            "objectives": body.objectives or [dataset.metric, Cost.GFLOPS],
         }
     )
     _require_metrics(request, task)
@@ -151,7 +151,7 @@ def _resolve(
         dataset_id=dataset.id,
         supernet_digest=supernet.digest,
         dataset_digest=dataset.digest,
-        task=task,
+        task=task.name,
         max_length=length,
         precision=None if request.precision == "auto" else request.precision,
         verify_share=request.verify or 0.0,
@@ -213,20 +213,21 @@ def _verifying(
 
 
 def _require_metrics(request: SearchCreate, task: Task) -> None:
+    metrics = [metric.name for metric in task.metrics]
     for index, name in enumerate(request.objectives or ()):
-        if isinstance(name, Metric) and name not in TASK_METRICS[task]:
+        if not is_cost(name) and name not in metrics:
             raise InputError(
-                f"the dataset's task, {task.value}, is not measured by this metric",
+                f"the dataset's task, {task.name}, is not measured by this metric",
                 field=f"objectives/{index}",
-                value=name.value,
-                remedy=f"choose from {', '.join(TASK_METRICS[task])} and {', '.join(Cost)}",
+                value=name,
+                remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
             )
 
 
 def _require_raceable(request: SearchCreate) -> None:
     """Races compare rows that are right or wrong, and no other metric is a count of those."""
-    metrics = [name.value for name in request.objectives or () if isinstance(name, Metric)]
-    if request.racing is not None and metrics != [Metric.ACCURACY]:
+    metrics = [name for name in request.objectives or () if not is_cost(name)]
+    if request.racing is not None and metrics != ["accuracy"]:
         raise InputError(
             f"a search races by accuracy alone, and this one's metrics are {', '.join(metrics)}",
             field="racing",
@@ -244,7 +245,7 @@ def _require_fit(
         InputError: the head predicts something else, or a label is none of its classes.
     """
     regression_head = report.num_labels == 1
-    if regression_head != (dataset.task == Task.REGRESSION):
+    if regression_head != (dataset.task == TEXT_REGRESSION.name):
         head = "one value" if regression_head else f"{report.num_labels} classes"
         raise InputError(
             f"the super-network predicts {head}, and the dataset's task does not fit that",

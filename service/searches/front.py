@@ -16,15 +16,15 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity
-from elasticnas.api_schemas.metrics import TASK_METRICS, Metric, Task
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, ObjectiveName, SearchCreate
+from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchCreate, is_cost
 from elasticnas.search.knee import knee
 from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import evaluations, reading, repository
+from elasticnas.tasks import METRICS, TASKS, Task
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 
@@ -42,16 +42,17 @@ def _parameter(name: str, description: str) -> dict[str, Any]:
 
 
 BOUNDS = [_parameter(f"max_{cost}", f"only points of at most this {cost}") for cost in Cost] + [
-    _parameter(f"min_{metric}", f"only points of at least this {metric}") for metric in Metric
+    _parameter(each.bound, f"only points no worse than this {each.name}")
+    for each in METRICS.values()
 ]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Upper bounds on costs, lower bounds on metrics."""
+    """Upper and lower bounds on costs and metrics: a point is no worse than any of them."""
 
-    costs: Mapping[str, float]
-    metrics: Mapping[str, float]
+    upper: Mapping[str, float]
+    lower: Mapping[str, float]
 
     @classmethod
     def of(cls, query: Mapping[str, str], task: Task) -> Bounds:
@@ -61,9 +62,9 @@ class Bounds:
             InputError: a parameter does not exist, is of another task, or is not a number.
         """
         valid = {f"max_{cost}": cost.value for cost in Cost}
-        valid |= {f"min_{metric}": metric.value for metric in TASK_METRICS[task]}
-        costs: dict[str, float] = {}
-        metrics: dict[str, float] = {}
+        valid |= {metric.bound: metric.name for metric in task.metrics}
+        upper: dict[str, float] = {}
+        lower: dict[str, float] = {}
         for name, text in query.items():
             if name == "format":
                 continue
@@ -78,15 +79,15 @@ class Bounds:
                 bound = FINITE.validate_python(text)
             except ValidationError as error:
                 raise InputError("this is not a finite number", field=name, value=text) from error
-            (costs if name.startswith("max_") else metrics)[valid[name]] = bound
-        return cls(costs, metrics)
+            (upper if name.startswith("max_") else lower)[valid[name]] = bound
+        return cls(upper, lower)
 
     def admit(self, point: EvaluationRead) -> bool:
         """True when the point lies within every bound."""
-        metrics = point.metrics or {}
-        return all(point.cost[name] <= bound for name, bound in self.costs.items()) and all(
-            name in metrics and metrics[name] >= bound for name, bound in self.metrics.items()
-        )
+        values = dict(point.cost) | (point.metrics or {})
+        return all(
+            name in values and values[name] <= bound for name, bound in self.upper.items()
+        ) and all(name in values and values[name] >= bound for name, bound in self.lower.items())
 
 
 @router.get(
@@ -136,7 +137,7 @@ def read_front(
 def _revision(session: Session, principal: Principal, search_id: str) -> tuple[Task, int]:
     """The task of a search and the revision of its front: all that an unchanged answer needs."""
     task, revision = repository.front_revision(session, principal, search_id)
-    return Task(task), revision
+    return TASKS[task], revision
 
 
 def _render(
@@ -167,32 +168,35 @@ def _render(
     ).model_dump_json()
 
 
-def _ordered(
-    items: list[EvaluationRead], objectives: Sequence[ObjectiveName]
-) -> list[EvaluationRead]:
+def _ordered(items: list[EvaluationRead], objectives: Sequence[str]) -> list[EvaluationRead]:
     """By rising cost: the first cost among the objectives, or GFLOPs."""
-    cost = next((name for name in objectives if isinstance(name, Cost)), Cost.GFLOPS)
-    return sorted(items, key=lambda point: (point.cost[cost.value], point.number))
+    cost = next((name for name in objectives if is_cost(name)), Cost.GFLOPS)
+    return sorted(items, key=lambda point: (point.cost[cost], point.number))
 
 
-def _best(items: Sequence[EvaluationRead], objectives: Sequence[ObjectiveName]) -> int | None:
+def _best(items: Sequence[EvaluationRead], objectives: Sequence[str]) -> int | None:
     """The number of the first of the items, which come by rising cost, that none surpasses."""
     if not items:
         return None
-    metric = next(name for name in objectives if isinstance(name, Metric))
-    return max(items, key=lambda point: (point.metrics or {})[metric.value]).number
+    metric = next(name for name in objectives if not is_cost(name))
+    choose = max if METRICS[metric].is_better_when_larger else min
+    return choose(items, key=lambda point: (point.metrics or {})[metric]).number
 
 
-def _knee(items: Sequence[EvaluationRead], objectives: Sequence[ObjectiveName]) -> int | None:
+def _knee(items: Sequence[EvaluationRead], objectives: Sequence[str]) -> int | None:
     """The number of the item at the knee: see `search.knee.knee`."""
     losses = [[_loss(point, name) for name in objectives] for point in items]
     row = knee(np.array(losses).reshape(len(items), len(objectives)))
     return None if row is None else items[row].number
 
 
-def _loss(point: EvaluationRead, name: ObjectiveName) -> float:
+def _loss(point: EvaluationRead, name: str) -> float:
     """What is minimised, up to the scale of the objective."""
-    return -(point.metrics or {})[name] if isinstance(name, Metric) else float(point.cost[name])
+    return (
+        float(point.cost[name])
+        if is_cost(name)
+        else METRICS[name].loss((point.metrics or {})[name])
+    )
 
 
 def _csv(items: Sequence[EvaluationRead]) -> str:

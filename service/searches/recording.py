@@ -26,6 +26,7 @@ from elasticnas.service.http.problems import KINDS, problem
 from elasticnas.service.searches import evaluations, events, reports, repository
 from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.tasks import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -249,9 +250,9 @@ def _checked(
         unexplained = problem("evaluation-failed", "the worker gave no reason")
         return None, outcome.problem or unexplained
     for metric in active.objectives.metrics:
-        value = outcome.metrics.get(metric.value)
+        value = outcome.metrics.get(metric)
         if value is None or not math.isfinite(value):
-            detail = f"the worker measured {metric.value} = {value}, which is not a finite number"
+            detail = f"the worker measured {metric} = {value}, which is not a finite number"
             return None, problem("evaluation-failed", detail)
     return outcome.metrics, None
 
@@ -259,8 +260,9 @@ def _checked(
 def _keep_best(
     row: SearchRow, active: ActiveSearch, number: int, metrics: Mapping[str, float]
 ) -> None:
-    value = metrics[active.objectives.metrics[0].value]
-    if row.best_metric is None or value > row.best_metric:
+    metric = METRICS[active.objectives.metrics[0]]
+    value = metrics[metric.name]
+    if row.best_metric is None or metric.is_better(value, than=row.best_metric):
         row.best_metric, row.best_number = value, number
 
 
@@ -336,7 +338,7 @@ def _answer_known(
 
     A search that races needs to know the rows behind them, too.
     """
-    needed = {metric.value for metric in active.objectives.metrics}
+    needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     known = evaluations.measured(session, row, keys, with_hits=racing)

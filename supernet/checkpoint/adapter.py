@@ -39,6 +39,7 @@ class _AdapterConfig(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     base_model_name_or_path: FileText | None = None
+    task_type: str | None = None
     peft_type: Literal["LORA"]
     r: int = Field(gt=0)
     lora_alpha: float = Field(gt=0)
@@ -64,6 +65,7 @@ class AdapterFolder:
     head: dict[str, torch.Tensor]
     base_name: str | None = None
     saved_modules: tuple[str, ...] = ()
+    task_type: str | None = None
 
 
 def read_adapter(folder: Path) -> AdapterFolder:
@@ -103,8 +105,13 @@ def read_adapter(folder: Path) -> AdapterFolder:
                 remedy="put the layer's own weights into base/",
             )
     adapters = {module: _adapter(module, pair, config) for module, pair in pairs.items()}
-    saved = tuple(config.modules_to_save or ())
-    return AdapterFolder(adapters, head, config.base_model_name_or_path, saved)
+    return AdapterFolder(
+        adapters,
+        head,
+        config.base_model_name_or_path,
+        tuple(config.modules_to_save or ()),
+        None if config.task_type is None else config.task_type.upper(),
+    )
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:

@@ -30,6 +30,7 @@ class BaseModel:
 
     family: Family
     model: PreTrainedModel
+    task_head: TaskHead
     label_names: tuple[str, ...] | None
     new_tensors: tuple[str, ...] = ()
 
@@ -66,7 +67,7 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
         if name not in expected:
             raise InputError("the model has no such tensor", field=f"adapter/{name}")
     _load(model, state, head)
-    return BaseModel(family, model, label_names)
+    return BaseModel(family, model, task_head, label_names)
 
 
 def _count_labels(
@@ -108,7 +109,7 @@ def classifier_for_training(
         if name.startswith(trained) or (name.startswith(heads) and name not in state)
     }
     _load(model, state | new, head={})
-    return BaseModel(family, model, label_names, tuple(new))
+    return BaseModel(family, model, task_head, label_names, tuple(new))
 
 
 def _encoder_state(

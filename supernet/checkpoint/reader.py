@@ -14,11 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import Method
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
-from elasticnas.supernet.checkpoint.base_model import read_base_model
+from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
+from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
 from elasticnas.supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
 from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, read_space_file
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
@@ -47,6 +49,7 @@ def read_supernet(folder: Path) -> Supernet:
         else AdapterFolder(adapters={}, head={})
     )
     base = read_base_model(folder / "base", found.head)
+    _check_task_type(found.task_type, base)
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
     tensors = named_tensors(base.model, found.adapters)
@@ -80,6 +83,16 @@ def read_supernet(folder: Path) -> Supernet:
     elastic.plan.validate(elastic.space, shapes)
     read_tokenizer(folder / "base")
     return supernet
+
+
+def _check_task_type(task_type: str | None, base: BaseModel) -> None:
+    """An adapter of a language model is for a language model, any other for a classifier."""
+    is_of_lm = task_type == TASK_TYPES[HeadKind.CAUSAL_LM]
+    kind = base.task_head.kind
+    if task_type is not None and is_of_lm is not (kind is HeadKind.CAUSAL_LM):
+        raise ADAPTER_OPTIONS["task_type"].refusal(
+            task_type, field="adapter/adapter_config.json/task_type"
+        )
 
 
 def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) -> None:

@@ -80,14 +80,14 @@ class TaskHead:
     @property
     def task_type(self) -> str:
         """What PEFT calls the task of an adapter for such a model."""
-        return _TASK_TYPES[self.kind]
+        return TASK_TYPES[self.kind]
 
 
 _AUTO_CLASSES = {
     HeadKind.CLASSIFIER: "AutoModelForSequenceClassification",
     HeadKind.CAUSAL_LM: "AutoModelForCausalLM",
 }
-_TASK_TYPES = {HeadKind.CLASSIFIER: "SEQ_CLS", HeadKind.CAUSAL_LM: "CAUSAL_LM"}
+TASK_TYPES = {HeadKind.CLASSIFIER: "SEQ_CLS", HeadKind.CAUSAL_LM: "CAUSAL_LM"}
 
 AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """A block's output from the block, what attention gave (..., heads * head size) before its output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,7 +64,7 @@ def run_recipe(
                 saved=_latest(output / WORK, name),
                 device=device or torch.device("cpu"),
                 tell=on_progress,
-                keep=lambda done, save, made=made: _keep(made, done, save),
+                keep=partial(_keep, made),
                 must_stop=lambda: False,
             )
             find_step(path)(run)

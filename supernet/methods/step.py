@@ -11,8 +11,8 @@ from typing import Any, cast
 import torch
 
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet.examples import LabelledTexts
+from elasticnas.tasks import Task
 
 
 class StepStoppedError(Exception):

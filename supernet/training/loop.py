@@ -11,7 +11,6 @@ import random
 import torch
 from torch.nn import functional
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.examples import TokenizedExamples
@@ -19,6 +18,7 @@ from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training import state
+from elasticnas.tasks import TEXT_REGRESSION, Task
 
 GROUP = 16
 """Of how many batches' rows `TrainingSettings.group_by_length` makes batches of like length."""
@@ -84,7 +84,7 @@ def _step(
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
     """Squared error or cross-entropy of ``logits`` (rows, outputs) against labels (rows)."""
-    if task is Task.REGRESSION:
+    if task is TEXT_REGRESSION:
         return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
     return functional.cross_entropy(logits, labels)
 

@@ -6,7 +6,6 @@ from collections import deque
 import pytest
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import Budget, Constraint, SearchCreate, StopReason
 from elasticnas.search.cost import cost_report
@@ -34,7 +33,7 @@ def request(**fields) -> SearchCreate:
 def loop(create: SearchCreate, recorded=(), layers=4, pilots=None) -> SearchLoop:
     model = cost_model(layers)
     maximal = cost_report(model, space(layers).maximal, 64)
-    names = create.objectives or [Metric.ACCURACY, Cost.GFLOPS]
+    names = create.objectives or ["accuracy", Cost.GFLOPS]
     return SearchLoop(
         create,
         space(layers),

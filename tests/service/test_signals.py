@@ -12,9 +12,9 @@ from dramatiq.brokers.stub import StubBroker
 from redis import Redis
 
 from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.signals import LocalSignals, RedisSignals, Signals
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.backing import RedisServer
 
 Pair = tuple[dramatiq.Broker, Signals]
@@ -43,7 +43,7 @@ def batch(digest: str = "a" * 64, *numbers: int) -> EvaluateSubnets:
         search_id="search-1",
         supernet_digest=digest,
         dataset_digest="b" * 64,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION.name,
         max_length=8,
         subnets=tuple(SubnetToEvaluate(number=n, subnet={}) for n in numbers or (0,)),
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet import batching
 from elasticnas.supernet.batching import batches_for, packs
 from elasticnas.supernet.checkpoint.reader import read_supernet
@@ -17,6 +16,7 @@ from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet import tiny
 from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
@@ -114,7 +114,7 @@ def test_a_processor_is_given_padded_rows_and_a_kernel_for_packs_packs(tmp_path,
     assert asked == [(torch.device("cpu"), torch.float32, 6)]
     assert all("packing" in batch.inputs for batch in batches)
     padded, packed = (
-        evaluate(supernet, supernet.space.heuristic, batches, rows.labels, Task.CLASSIFICATION)
+        evaluate(supernet, supernet.space.heuristic, batches, rows.labels, TEXT_CLASSIFICATION)
         for batches in (rows.batches(200), batches)
     )
     assert packed == padded

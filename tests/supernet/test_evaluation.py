@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.evaluation import evaluate, predict
 from elasticnas.supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, write_checkpoint
 
@@ -26,7 +26,7 @@ def examples(supernet: Supernet, *, pairs: bool = False, max_length: int = 48) -
         rows,
         tokenizer,
         supernet.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=max_length,
     )
 
@@ -96,7 +96,7 @@ def test_the_metrics_of_a_classifier_are_those_of_its_predictions(tmp_path: Path
     subnet = supernet.space.heuristic
     with torch.inference_mode():
         logits = predict(activate(supernet, subnet), rows.batches(500), rows=60)
-    metrics = evaluate(supernet, subnet, rows.batches(500), rows.labels, Task.CLASSIFICATION)
+    metrics = evaluate(supernet, subnet, rows.batches(500), rows.labels, TEXT_CLASSIFICATION)
     right = (logits.argmax(1) == rows.labels).float().mean().item()
     assert metrics["accuracy"] == pytest.approx(right)
     assert set(metrics) == {"accuracy", "f1", "matthews_correlation", "combined_score"}

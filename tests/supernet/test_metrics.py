@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from elasticnas.api_schemas.metrics import TASK_METRICS, Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.metrics import task_metrics
+from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, TEXT_REGRESSION
 
 
 def logits_of(classes: list[int], labels: int) -> torch.Tensor:
@@ -18,7 +18,7 @@ def test_binary_metrics_follow_glue():
     # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives
     truth = torch.tensor([1, 1, 1, 0, 1, 1, 0, 0, 0, 0])
     found = logits_of([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], 2)
-    metrics = task_metrics(Task.CLASSIFICATION, found, truth)
+    metrics = task_metrics(TEXT_CLASSIFICATION, found, truth)
     assert metrics["accuracy"] == pytest.approx(0.7)
     assert metrics["f1"] == pytest.approx(6 / 9)
     assert metrics["combined_score"] == pytest.approx((0.7 + 6 / 9) / 2)
@@ -28,7 +28,7 @@ def test_binary_metrics_follow_glue():
 
 def test_f1_is_macro_averaged_for_more_than_two_classes():
     truth = torch.tensor([0, 0, 1, 2])
-    metrics = task_metrics(Task.CLASSIFICATION, logits_of([0, 1, 1, 2], 3), truth)
+    metrics = task_metrics(TEXT_CLASSIFICATION, logits_of([0, 1, 1, 2], 3), truth)
     assert metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
 
 
@@ -45,7 +45,7 @@ def test_classification_metrics_are_scikit_learns(
         truth = rng.integers(min(head, true_classes), size=30)
         called = rng.integers(min(head, called_classes), size=30)
         metrics = task_metrics(
-            Task.CLASSIFICATION, logits_of(called.tolist(), head), torch.from_numpy(truth)
+            TEXT_CLASSIFICATION, logits_of(called.tolist(), head), torch.from_numpy(truth)
         )
         average = "binary" if head == 2 else "macro"
         f1 = f1_score(truth, called, average=average, zero_division=0.0)
@@ -57,21 +57,21 @@ def test_classification_metrics_are_scikit_learns(
 
 def test_f1_of_three_classes_stays_macro_when_a_subnet_predicts_but_two():
     truth = torch.tensor([0, 0, 0, 1])
-    metrics = task_metrics(Task.CLASSIFICATION, logits_of([0, 0, 0, 0], 3), truth)
+    metrics = task_metrics(TEXT_CLASSIFICATION, logits_of([0, 0, 0, 0], 3), truth)
     assert metrics["f1"] == pytest.approx((6 / 7 + 0) / 2)  # class 1's alone would be 0
-    one_more = task_metrics(Task.CLASSIFICATION, logits_of([0, 0, 2, 1], 3), truth)
+    one_more = task_metrics(TEXT_CLASSIFICATION, logits_of([0, 0, 2, 1], 3), truth)
     assert one_more["f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
 
 
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_that_the_head_does_not_have_is_refused(label: int):
     with pytest.raises(InputError, match=f"2 classes, 0 to 1.*{label}"):
-        task_metrics(Task.CLASSIFICATION, logits_of([0, 1], 2), torch.tensor([0, label]))
+        task_metrics(TEXT_CLASSIFICATION, logits_of([0, 1], 2), torch.tensor([0, label]))
 
 
 def test_correlations_of_a_regression():
     truth = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
-    metrics = task_metrics(Task.REGRESSION, torch.tensor([[1.0], [2.0], [3.0], [10.0]]), truth)
+    metrics = task_metrics(TEXT_REGRESSION, torch.tensor([[1.0], [2.0], [3.0], [10.0]]), truth)
     assert metrics["spearman"] == pytest.approx(1.0)
     assert metrics["pearson"] == pytest.approx(14 / (5 * 50) ** 0.5)
     combined = (metrics["pearson"] + metrics["spearman"]) / 2
@@ -80,15 +80,15 @@ def test_correlations_of_a_regression():
 
 def test_a_constant_prediction_counts_as_no_correlation():
     truth = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    metrics = task_metrics(Task.REGRESSION, torch.zeros(3, 1), truth)
+    metrics = task_metrics(TEXT_REGRESSION, torch.zeros(3, 1), truth)
     assert set(metrics.values()) == {0.0}
-    classes = task_metrics(Task.CLASSIFICATION, logits_of([0, 0], 2), torch.tensor([0, 1]))
+    classes = task_metrics(TEXT_CLASSIFICATION, logits_of([0, 0], 2), torch.tensor([0, 1]))
     assert classes["matthews_correlation"] == 0.0
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", TASKS.values())
 def test_every_metric_that_a_task_promises_is_computed(task):
-    labels = torch.tensor([0, 1, 1]) if task is Task.CLASSIFICATION else torch.rand(3).double()
-    columns = 2 if task is Task.CLASSIFICATION else 1
+    labels = torch.tensor([0, 1, 1]) if task is TEXT_CLASSIFICATION else torch.rand(3).double()
+    columns = 2 if task is TEXT_CLASSIFICATION else 1
     metrics = task_metrics(task, torch.rand(3, columns), labels)
-    assert list(metrics) == [metric.value for metric in TASK_METRICS[task]]
+    assert list(metrics) == [metric.name for metric in task.metrics]

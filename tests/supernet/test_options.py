@@ -25,6 +25,7 @@ from elasticnas.supernet.checkpoint.options import Option, Treatment, check_opti
 from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family
+from tests.supernet.test_activation import FAMILY_NAMES
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 
@@ -44,7 +45,7 @@ def test_every_option_of_a_lora_config_is_known():
     assert unknown(written | set(peft.LoraConfig().to_dict()), ADAPTER_OPTIONS) == []
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+@pytest.mark.parametrize("family", [FAMILIES[name] for name in FAMILY_NAMES], ids=FAMILY_NAMES)
 def test_every_option_of_a_model_config_is_known(family: Family):
     fields = {field.name for field in dataclasses.fields(family.config_class)}
     written = fields | set(family.config_class().to_dict())
@@ -71,7 +72,7 @@ def test_what_stock_peft_writes_by_default_is_read(config: peft.LoraConfig):
     check_options(written, ADAPTER_OPTIONS, field="adapter_config.json")
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+@pytest.mark.parametrize("family", [FAMILIES[name] for name in FAMILY_NAMES], ids=FAMILY_NAMES)
 def test_what_stock_transformers_writes_by_default_is_read(family: Family):
     written = json.loads(family.config_class().to_json_string(use_diff=False))
     check_options(written, family.options, field="config.json")
@@ -87,7 +88,7 @@ def test_an_option_that_nobody_knows_is_refused_by_name_unless_it_is_off():
 
 def test_an_option_that_is_refused_may_be_off_in_any_way():
     empty = {"adapters": {}, "config_map": {}, "fusion_config_map": {}, "fusions": {}}
-    for table in (family.options for family in FAMILIES.values()):
+    for table in (FAMILIES[name].options for name in FAMILY_NAMES):
         check_options({"adapters": empty, "pruned_heads": {}}, table, field="config.json")
         check_options({"add_cross_attention": 0, "rope_theta": 0.0}, table, field="config.json")
         for value in (1, {"adapters": {"a": "b"}, "fusions": {}}, [0]):
@@ -101,14 +102,14 @@ def test_what_other_libraries_add_to_a_config_is_read():
         "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
         "sentence_transformers": {"version": "4.0", "activation_fn": "torch.nn.Sigmoid"},
     }
-    for table in (family.options for family in FAMILIES.values()):
+    for table in (FAMILIES[name].options for name in FAMILY_NAMES):
         check_options(added, table, field="config.json")
 
 
 def all_tables() -> dict[str, dict[str, Option]]:
     return {
         "adapter_config.json": ADAPTER_OPTIONS,
-        **{f"config.json ({name})": FAMILIES[name].options for name in FAMILIES},
+        **{f"config.json ({name})": FAMILIES[name].options for name in FAMILY_NAMES},
         "tokenizer_config.json": TOKENIZER_OPTIONS,
     }
 

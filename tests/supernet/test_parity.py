@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
@@ -16,6 +15,7 @@ from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.evaluation import evaluate
 from elasticnas.supernet.examples import LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,10 @@ def test_accuracies_equal_the_originals_within_one_row(
         LabelledTexts([r["sentence"] for r in rows], None, [r["label"] for r in rows]),
         load_tokenizer(lonas),
         lonas.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=64,
     )
     batches = examples.batches(4096)
     for subnet, entry in references:
-        metrics = evaluate(lonas, subnet, batches, examples.labels, Task.CLASSIFICATION)
+        metrics = evaluate(lonas, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
         assert abs(metrics["accuracy"] - entry["accuracy"]) * len(rows) <= 1.0001

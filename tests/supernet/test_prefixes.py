@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, predict
@@ -18,6 +17,7 @@ from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint
@@ -299,7 +299,7 @@ def test_an_evaluation_that_breaks_off_leaves_what_was_kept_before(tmp_path: Pat
 
     other = space.subnet({"layer.1.ffn.width": 7})
     with pytest.raises(error):
-        evaluate(supernet, other, batches, rows.labels, Task.CLASSIFICATION, is_unwanted, prefixes)
+        evaluate(supernet, other, batches, rows.labels, TEXT_CLASSIFICATION, is_unwanted, prefixes)
     assert cache.held_bytes == before
     assert starts(prefixes, space.subnet({"layer.2.ffn.width": 7})) == [2]
     expected = plain_logits(supernet, other, batches)
@@ -318,7 +318,7 @@ def test_prefixes_are_of_one_supernet_and_one_list_of_batches(tmp_path: Path):
                 wrong[0].space.maximal,
                 wrong[1],
                 rows.labels,
-                Task.CLASSIFICATION,
+                TEXT_CLASSIFICATION,
                 prefixes=prefixes,
             )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.search.racing import PILOTS, Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
@@ -18,6 +17,7 @@ from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
 from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.tiny import sentences, write_checkpoint
 
@@ -32,7 +32,7 @@ def opened(folder: Path, *options: str) -> tuple[Supernet, TokenizedExamples]:
         texts,
         load_tokenizer(supernet),
         supernet.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=48,
     )
 
@@ -59,7 +59,7 @@ def race(
     course: Course,
     rival: Rival | None,
 ) -> Measured:
-    task = Task.CLASSIFICATION
+    task = TEXT_CLASSIFICATION
     return measure(supernet, subnet, run, rows.labels, task, RACING, course=course, rival=rival)
 
 
@@ -70,15 +70,15 @@ def test_laps_give_the_metrics_and_hits_of_all_rows_at_once(tmp_path: Path, mode
     run = laps(supernet, rows, laid)
     assert len(run) == len(laid.laps) > 2
     assert np.concatenate([lap.rows for lap in run]).tolist() == laid.order.tolist()
-    by_laps = measure(supernet, subnet, run, rows.labels, Task.CLASSIFICATION, RACING, course=laid)
+    by_laps = measure(supernet, subnet, run, rows.labels, TEXT_CLASSIFICATION, RACING, course=laid)
     [whole] = laps(supernet, rows, None)
-    at_once = measure(supernet, subnet, [whole], rows.labels, Task.CLASSIFICATION, RACING)
-    plain = evaluate(supernet, subnet, whole.batches, rows.labels, Task.CLASSIFICATION)
+    at_once = measure(supernet, subnet, [whole], rows.labels, TEXT_CLASSIFICATION, RACING)
+    plain = evaluate(supernet, subnet, whole.batches, rows.labels, TEXT_CLASSIFICATION)
     assert by_laps == at_once
     assert by_laps.metrics == pytest.approx(plain)
     assert by_laps.hits is not None
     assert np.mean(unpack(by_laps.hits)) == pytest.approx(plain["accuracy"])
-    without = measure(supernet, subnet, [whole], rows.labels, Task.CLASSIFICATION)
+    without = measure(supernet, subnet, [whole], rows.labels, TEXT_CLASSIFICATION)
     assert without.metrics == plain
     assert without.hits is None
 
@@ -159,7 +159,7 @@ def test_nobody_waits_for_a_race_any_more(tmp_path: Path):
             supernet.space.minimal,
             laps(supernet, rows, course()),
             rows.labels,
-            Task.CLASSIFICATION,
+            TEXT_CLASSIFICATION,
             RACING,
             is_unwanted=is_unwanted,
         )

@@ -15,13 +15,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.examples import LabelledTexts, tokenize
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
-from elasticnas.supernet.families import FAMILIES
+from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.test_export import card
 from tests.supernet.tiny import tiny_model, write_checkpoint
 
@@ -112,7 +112,7 @@ ROBERTA_OPTIONS: list[dict[str, Any]] = [
 def folders(tmp_path: Path) -> list[tuple[str, Path]]:
     """Every combination of architecture, files and options: base folders without their weights."""
     made = []
-    configs = {model_type: tiny_config(model_type) for model_type in FAMILIES}
+    configs = {model_type: tiny_config(model_type) for model_type in FAMILY_NAMES}
     files = (("json",), ("vocabulary",), ("json", "vocabulary"))
     grid = [
         *product(("bert", "distilbert"), files, (True, False), [None, *BERT_OPTIONS]),
@@ -205,7 +205,7 @@ def test_an_exported_folder_gives_the_ids_that_were_measured(tmp_path: Path, mod
         LabelledTexts([PAIR[0]], [PAIR[1]], [0]),
         ours,
         supernet.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=6,
     )
     expected = stock(out)(*PAIR, truncation=True, max_length=6)

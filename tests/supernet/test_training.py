@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
@@ -21,6 +20,7 @@ from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.loop import batch_rows
 from elasticnas.supernet.training.state import STATE_FILE
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
@@ -52,12 +52,12 @@ def accuracy(supernet: Supernet, which: str) -> float:
         rows(),
         load_tokenizer(supernet),
         supernet.family,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION,
         max_length=24,
     )
     subnet = getattr(supernet.space, which)
     batches = examples.batches(2000)
-    return evaluate(supernet, subnet, batches, examples.labels, Task.CLASSIFICATION)["accuracy"]
+    return evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)["accuracy"]
 
 
 def replace(settings: TrainingSettings, **changes) -> TrainingSettings:
@@ -65,7 +65,7 @@ def replace(settings: TrainingSettings, **changes) -> TrainingSettings:
 
 
 def fine_tune(base: Path, output: Path, settings=SETTINGS, data=None, **options) -> Path:
-    data = data or TrainingData(rows(), Task.CLASSIFICATION, 2)
+    data = data or TrainingData(rows(), TEXT_CLASSIFICATION, 2)
     return run_recipe("lonas", base, data, output, settings, **options)
 
 
@@ -183,7 +183,7 @@ def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: P
 def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding(
     base: Path,
 ):
-    examples = tokenize(rows(), read_tokenizer(base), BERT, task=Task.CLASSIFICATION, max_length=24)
+    examples = tokenize(rows(), read_tokenizer(base), BERT, task=TEXT_CLASSIFICATION, max_length=24)
     lengths = [len(tokens) for tokens in examples.token_ids]
 
     def epoch(settings: TrainingSettings, number: int) -> list[list[int]]:
@@ -209,14 +209,14 @@ def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding
 
 def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
     scores = [float(len(text.split())) / 20 for text in rows().texts]
-    data = TrainingData(LabelledTexts(rows().texts, None, scores), Task.REGRESSION, 1)
+    data = TrainingData(LabelledTexts(rows().texts, None, scores), TEXT_REGRESSION, 1)
     settings = replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE)
     output = fine_tune(base, tmp_path / "out", settings, data)
     assert read_supernet(output).num_labels == 1
 
 
 def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
-    data = TrainingData(rows(), Task.CLASSIFICATION, 2, ("other", "good"))
+    data = TrainingData(rows(), TEXT_CLASSIFICATION, 2, ("other", "good"))
     output = fine_tune(base, tmp_path / "out", replace(SETTINGS, steps=2), data)
     supernet = read_supernet(output)
     assert supernet.label_names == ("other", "good")
@@ -225,7 +225,7 @@ def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
 
 def test_rows_longer_than_the_models_positions_are_refused(base: Path, tmp_path: Path):
     long = LabelledTexts(["good " * 99] * 4, None, [0, 1, 0, 1])
-    data = TrainingData(long, Task.CLASSIFICATION, 2)
+    data = TrainingData(long, TEXT_CLASSIFICATION, 2)
     with pytest.raises(InputError, match=r"max_length.*90 tokens.*64 positions.*at most 64"):
         fine_tune(base, tmp_path / "out", replace(SETTINGS, max_length=90), data)
 

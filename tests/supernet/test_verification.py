@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.supernet import resampling
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.metrics import task_metrics
 from elasticnas.supernet.resampling import resampled_metrics
 from elasticnas.supernet.verification import rows_of, verify
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 
@@ -26,7 +26,7 @@ def split(part: str, share: float = 0.5) -> RowSplit:
 def test_the_two_parts_share_no_row_and_miss_none():
     labels = torch.tensor([0, 1] * 50)
     search, verification = (
-        rows_of(split(part, 0.3), labels, Task.CLASSIFICATION)
+        rows_of(split(part, 0.3), labels, TEXT_CLASSIFICATION)
         for part in ("search", "verification")
     )
     assert sorted(search + verification) == list(range(100))
@@ -35,13 +35,13 @@ def test_the_two_parts_share_no_row_and_miss_none():
 
 def test_each_part_has_its_share_of_every_class():
     labels = torch.tensor([0] * 90 + [1] * 10)
-    rows = rows_of(split("verification"), labels, Task.CLASSIFICATION)
+    rows = rows_of(split("verification"), labels, TEXT_CLASSIFICATION)
     assert sum(int(labels[row]) for row in rows) == 5
 
 
 def test_a_class_of_one_row_is_no_obstacle():
     labels = torch.tensor([0] * 9 + [1])
-    assert len(rows_of(split("search"), labels, Task.CLASSIFICATION)) == 5
+    assert len(rows_of(split("search"), labels, TEXT_CLASSIFICATION)) == 5
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -55,10 +55,10 @@ def test_resampled_metrics_are_those_of_each_resample(
     logits = torch.from_numpy(rng.normal(size=(60, classes)))
     labels = torch.from_numpy(rng.integers(min(used, classes), size=60))
     resamples = rng.integers(60, size=(20, 60))
-    drawn = resampled_metrics(Task.CLASSIFICATION, logits, labels, resamples)
+    drawn = resampled_metrics(TEXT_CLASSIFICATION, logits, labels, resamples)
     assert all(len(values) == 20 for values in drawn.values())
     for index, rows in enumerate(resamples):
-        expected = task_metrics(Task.CLASSIFICATION, logits[rows], labels[rows])
+        expected = task_metrics(TEXT_CLASSIFICATION, logits[rows], labels[rows])
         assert {name: values[index] for name, values in drawn.items()} == pytest.approx(expected)
 
 
@@ -66,7 +66,7 @@ def test_predictions_without_spread_have_metrics_too():
     logits = torch.tensor([[1.0, 0.0]] * 6)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
     resamples = np.array([[0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 0, 0]])
-    drawn = resampled_metrics(Task.CLASSIFICATION, logits, labels, resamples)
+    drawn = resampled_metrics(TEXT_CLASSIFICATION, logits, labels, resamples)
     assert drawn["matthews_correlation"].tolist() == [0.0, 0.0]
     assert drawn["accuracy"].tolist() == [0.5, 1.0]
 
@@ -74,7 +74,7 @@ def test_predictions_without_spread_have_metrics_too():
 def test_regression_is_resampled_too():
     values = torch.linspace(0, 1, 30, dtype=torch.float64)
     resamples = np.random.default_rng(0).integers(30, size=(5, 30))
-    drawn = resampled_metrics(Task.REGRESSION, values[:, None], values, resamples)
+    drawn = resampled_metrics(TEXT_REGRESSION, values[:, None], values, resamples)
     assert drawn["pearson"] == pytest.approx(np.ones(5))
 
 
@@ -87,7 +87,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         wrong = torch.from_numpy(rng.random(200) > 0.8).double()
         logits = torch.stack([1 - wrong, wrong], dim=1)
         resamples = rng.integers(200, size=(400, 200))
-        drawn = resampled_metrics(Task.CLASSIFICATION, logits, labels, resamples)["accuracy"]
+        drawn = resampled_metrics(TEXT_CLASSIFICATION, logits, labels, resamples)["accuracy"]
         low, high = np.quantile(drawn, [0.025, 0.975])
         covered += low <= 0.8 <= high
     assert 0.9 <= covered / 300 <= 0.985
@@ -100,7 +100,7 @@ def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
         supernet,
         subnets,
         examples(supernet),
-        Task.CLASSIFICATION,
+        TEXT_CLASSIFICATION,
         token_budget=512,
     )
     assert largest.rows == 60
@@ -117,5 +117,5 @@ def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
 def test_how_many_rows_a_part_has_is_known_without_splitting(share, count):
     labels = torch.tensor([0, 1] * count)[:count]
     for part in ("search", "verification"):
-        found = rows_of(split(part, share), labels, Task.CLASSIFICATION)
+        found = rows_of(split(part, share), labels, TEXT_CLASSIFICATION)
         assert split(part, share).count(count) == len(found)

@@ -33,15 +33,15 @@ def hang(*_):
 evaluation.activate = hang
 
 if __name__ == "__main__":
-    from elasticnas.api_schemas.metrics import Task
     from elasticnas.api_schemas.precision import Precision
+    from elasticnas.tasks import TEXT_CLASSIFICATION
     from elasticnas.worker.isolation import Measurement, measure_apart
 
     found = measure_apart(
         Measurement(
             checkpoint=Path(sys.argv[1]),
             dataset=Path(sys.argv[2]),
-            task=Task.CLASSIFICATION,
+            task=TEXT_CLASSIFICATION.name,
             max_length=32,
             split=None,
             racing=None,

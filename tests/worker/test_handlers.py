@@ -30,10 +30,10 @@ from elasticnas.api_schemas.messages import (
     WorkerAlive,
     WorkerResult,
 )
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.service.signals import LocalSignals
 from elasticnas.supernet import evaluation as evaluating
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.runtime import WorkerRuntime
 from elasticnas.worker.settings import WorkerSettings
 from tests.supernet.tiny import sentences, write_checkpoint
@@ -154,7 +154,7 @@ def evaluation(supernet: str, dataset: str, *subnets: dict[str, int]) -> Evaluat
         search_id="s1",
         supernet_digest=supernet,
         dataset_digest=dataset,
-        task=Task.CLASSIFICATION,
+        task=TEXT_CLASSIFICATION.name,
         max_length=32,
         subnets=tuple(
             SubnetToEvaluate(number=number, subnet=subnet) for number, subnet in enumerate(subnets)

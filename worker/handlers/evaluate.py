@@ -17,6 +17,7 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.racing import Measured, measure
+from elasticnas.tasks import TASKS
 from elasticnas.worker.deliveries import ATTEMPTS
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.handler import Tools, handles
@@ -98,7 +99,7 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
                 subnet,
                 dataset.laps,
                 dataset.labels,
-                self.message.task,
+                TASKS[self.message.task],
                 self.message.racing,
                 course=dataset.course,
                 rival=self.message.rival(item),

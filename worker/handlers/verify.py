@@ -11,6 +11,7 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.racing import Measured
 from elasticnas.supernet.verification import Scores, Verification
+from elasticnas.tasks import TASKS
 from elasticnas.worker.deliveries import ATTEMPTS
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.handler import Tools, handles
@@ -64,7 +65,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
             return apart
         held, dataset = self._loaded
         space = held.supernet.space
-        verification = Verification(held.supernet, dataset.labels, self.message.task)
+        verification = Verification(held.supernet, dataset.labels, TASKS[self.message.task])
         if self._maximal is None:
             self._maximal = self._scores(space.maximal, verification, dataset)
         if isinstance(self._maximal, Problem):

@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks.problems.analytic import MAX_LENGTH, _instance
 from elasticnas.api_schemas.costs import Cost, CostModel
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.spaces import BLOCKS, Dimension
 from elasticnas.search.cost import cost_report
@@ -138,7 +137,7 @@ def run(case: Case) -> dict[str, Any]:
             **case.fields,
         }
     )
-    names = request.objectives or [Metric.ACCURACY, Cost.GFLOPS]
+    names = request.objectives or ["accuracy", Cost.GFLOPS]
     search = SearchLoop(
         request,
         space,

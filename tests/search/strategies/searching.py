@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from optuna.trial import FrozenTrial
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import Proposal, Recorded, SearchLoop
@@ -35,7 +34,7 @@ def loop(
         }
     )
     model = cost_model(layers)
-    names = create.objectives or [Metric.ACCURACY, Cost.GFLOPS]
+    names = create.objectives or ["accuracy", Cost.GFLOPS]
     return SearchLoop(
         create,
         space(layers),

@@ -8,7 +8,6 @@ import pytest
 from optuna.samplers import NSGAIIISampler, NSGAIISampler
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.metrics import Metric
 from elasticnas.api_schemas.strategies import Nsga2Settings, Nsga3Settings
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import Recorded
@@ -32,7 +31,7 @@ from tests.search.strategies.searching import loop, resumed, run, trials_in_memo
 )
 def test_breeds_what_optuna_breeds_in_a_study_of_all_trials(settings, sampler):
     model = cost_model()
-    objectives = Objectives((Metric.ACCURACY, Cost.GFLOPS), cost_report(model, space().maximal, 64))
+    objectives = Objectives(("accuracy", Cost.GFLOPS), cost_report(model, space().maximal, 64))
     strategy = GeneticStrategy(settings, SearchProblem(space(), model, 64, objectives), seed=5)
     study = optuna.create_study(directions=["minimize", "minimize"])
     ranges = choice_ranges(space())

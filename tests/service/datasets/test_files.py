@@ -18,8 +18,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from elasticnas.api_schemas.metrics import Task
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks import TEXT_REGRESSION
 from tests.service.datasets.test_reading import csv, jsonl, parquet, read, refused
 
 TEXTS = [
@@ -460,7 +460,7 @@ def test_a_number_of_more_digits_than_python_reads(file):
 @pytest.mark.parametrize("target", ["1" + "0" * 400, "Infinity", "NaN", "true", '"1_0"', "1e999"])
 def test_a_target_beyond_all_floats_is_named(file, target):
     path = csv(file, f'{{"text": "t", "label": {target}}}\n')
-    assert "line 1 is not a finite number" in refused(path, task=Task.REGRESSION).detail
+    assert "line 1 is not a finite number" in refused(path, task=TEXT_REGRESSION).detail
 
 
 def test_half_an_emoji_in_a_text_is_named_with_its_line_and_column(file):

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from elasticnas.api_schemas.metrics import Metric, Task
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.datasets.reading import read_rows
-from elasticnas.service.datasets.rows import DatasetRows, metric_of, write_canonical
+from elasticnas.service.datasets.rows import DatasetRows, write_canonical
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION, Task
 
 
 def jsonl(path: Path, *rows: object) -> Path:
@@ -31,7 +31,7 @@ def parquet(path: Path, **columns: list[object]) -> Path:
     return path
 
 
-def read(path: Path, task: Task = Task.CLASSIFICATION, **options: object) -> DatasetRows:
+def read(path: Path, task: Task = TEXT_CLASSIFICATION, **options: object) -> DatasetRows:
     settings = {"text_columns": ["text"], "label_column": "label", **options}
     return read_rows(path, task=task, **settings)
 
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_jsonl_csv_tsv_and_parquet_read_the_same(file):
     texts, labels = ["one, two", 'he said "no"', "drei"], [0, 1, 2]
-    expected = DatasetRows(Task.CLASSIFICATION, texts, None, labels)
+    expected = DatasetRows(TEXT_CLASSIFICATION, texts, None, labels)
     rows = [{"text": t, "label": n, "extra": None} for t, n in zip(texts, labels, strict=True)]
     assert read(jsonl(file, *rows)) == expected
     assert read(csv(file, 'label,text\n0,"one, two"\n1,"he said ""no"""\n2,drei\n')) == expected
@@ -85,14 +85,14 @@ def test_label_names_give_the_order_of_classes(file):
 
 
 def test_targets_are_floats(file):
-    rows = read(csv(file, "text,label\na,1\nb,2.5\n"), task=Task.REGRESSION)
+    rows = read(csv(file, "text,label\na,1\nb,2.5\n"), task=TEXT_REGRESSION)
     assert rows.labels == [1.0, 2.5]
     assert rows.num_labels == 1
 
 
 def test_a_regression_has_no_label_names(file):
     path = csv(file, "text,label\na,1\n")
-    assert refused(path, task=Task.REGRESSION, label_names=["one"]).field == "label_names"
+    assert refused(path, task=TEXT_REGRESSION, label_names=["one"]).field == "label_names"
 
 
 def test_classes_are_one_more_than_the_largest_label(file):
@@ -125,7 +125,7 @@ def test_blank_lines_do_not_shift_line_numbers(file):
 
 @pytest.mark.parametrize("label", ["", "many", "nan", "inf"])
 def test_a_bad_target_is_named_with_its_row(file, label):
-    error = refused(csv(file, f"text,label\na,1\nb,{label}\n"), task=Task.REGRESSION)
+    error = refused(csv(file, f"text,label\na,1\nb,{label}\n"), task=TEXT_REGRESSION)
     assert "row 2 is not a finite number" in error.detail
 
 
@@ -198,7 +198,7 @@ def test_one_or_two_different_text_columns_are_needed(file, columns):
 
 
 def test_the_canonical_file_is_the_same_for_the_same_rows(tmp_path):
-    rows = DatasetRows(Task.CLASSIFICATION, ["a", "b"], None, [0, 1])
+    rows = DatasetRows(TEXT_CLASSIFICATION, ["a", "b"], None, [0, 1])
     for name in ("one", "two"):
         write_canonical(rows, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -206,7 +206,7 @@ def test_the_canonical_file_is_the_same_for_the_same_rows(tmp_path):
 
 @pytest.mark.parametrize(
     ("task", "labels", "kind"),
-    [(Task.CLASSIFICATION, [0, 1], pa.int64()), (Task.REGRESSION, [0.5, 1.0], pa.float64())],
+    [(TEXT_CLASSIFICATION, [0, 1], pa.int64()), (TEXT_REGRESSION, [0.5, 1.0], pa.float64())],
 )
 def test_the_canonical_file_has_three_typed_columns(tmp_path, task, labels, kind):
     write_canonical(DatasetRows(task, ["a", "b"], None, labels), tmp_path / "file")
@@ -217,7 +217,7 @@ def test_the_canonical_file_has_three_typed_columns(tmp_path, task, labels, kind
 
 
 def test_a_metric_belongs_to_its_task():
-    assert metric_of(Task.CLASSIFICATION, None) is Metric.ACCURACY
-    assert metric_of(Task.REGRESSION, Metric.SPEARMAN) is Metric.SPEARMAN
+    assert TEXT_CLASSIFICATION.metric(None).name == "accuracy"
+    assert TEXT_REGRESSION.metric("spearman").name == "spearman"
     with pytest.raises(InputError, match="choose one of pearson, spearman"):
-        metric_of(Task.REGRESSION, Metric.ACCURACY)
+        TEXT_REGRESSION.metric("accuracy")

@@ -3,26 +3,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.metrics import Metric
-from elasticnas.search.noise import standard_error
+from elasticnas.tasks import METRICS
 
 
 def test_the_error_of_an_accuracy_is_binomial():
-    assert standard_error(Metric.ACCURACY, np.array([0.8]), 872)[0] == pytest.approx(
+    assert METRICS["accuracy"].standard_error(np.array([0.8]), 872)[0] == pytest.approx(
         (0.8 * 0.2 / 872) ** 0.5, rel=0.01
     )
 
 
 def test_a_perfect_score_on_few_rows_is_not_certain():
-    assert standard_error(Metric.ACCURACY, np.array([1.0]), 20)[0] > 0.02
-    assert standard_error(Metric.PEARSON, np.array([1.0]), 20)[0] > 0
+    assert METRICS["accuracy"].standard_error(np.array([1.0]), 20)[0] > 0.02
+    assert METRICS["pearson"].standard_error(np.array([1.0]), 20)[0] > 0
 
 
-@pytest.mark.parametrize("metric", [Metric.MATTHEWS, Metric.PEARSON])
+@pytest.mark.parametrize("metric", ["matthews_correlation", "pearson"])
 def test_the_error_of_a_correlation_is_that_of_drawn_ones(metric):
     rng = np.random.default_rng(0)
     left = rng.normal(size=(2000, 200))
     right = 0.6 * left + 0.8 * rng.normal(size=(2000, 200))
     drawn = [np.corrcoef(a, b)[0, 1] for a, b in zip(left, right, strict=True)]
-    found = standard_error(metric, np.array([0.6]), 200)[0]
+    found = METRICS[metric].standard_error(np.array([0.6]), 200)[0]
     assert found == pytest.approx(np.std(drawn), rel=0.1)

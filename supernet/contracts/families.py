@@ -1,0 +1,221 @@
+"""What every family of models is held to, against Transformers' own model of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
+from elasticnas.api_schemas.weights import SubnetCard
+from elasticnas.search.cost import cost_report
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.options import check_options
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.contracts.checkpoints import VOCABULARY, some_subnets, write_checkpoint
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.examples import Batch, Inputs
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
+from elasticnas.supernet.families import FAMILIES
+from elasticnas.supernet.families.family import Family, Role
+from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.supernet import Supernet
+
+ROWS, TOKENS = 4, 11
+
+
+class FamilyContract:
+    """Subclass it, name the ``family``, and have its methods run by pytest or by hand.
+
+    ``options`` are further fields of a config that is small enough to run in no time.
+    """
+
+    family: ClassVar[Family]
+    options: ClassVar[dict[str, Any]] = {}
+
+    def test_it_is_registered_under_its_model_type(self) -> None:
+        """A checkpoint's ``model_type`` finds it."""
+        assert FAMILIES[self.family.model_type] is self.family
+
+    def test_every_linear_layer_of_a_block_is_there_and_has_one_role(self) -> None:
+        """`Family.module` and `Family.role_of` are inverses, and miss nothing in a block."""
+        with self.supernet() as supernet:
+            for layer in range(supernet.num_layers):
+                prefix = f"{self.family.layers}.{layer}."
+                linears = {
+                    name
+                    for name, module in supernet.model.named_modules()
+                    if name.startswith(prefix) and isinstance(module, nn.Linear)
+                }
+                roles = {role: self.family.module(layer, role) for role in self.family.linears}
+                assert set(roles.values()) == linears
+                for role, module in roles.items():
+                    assert self.family.role_of(module) == (layer, role)
+
+    def test_what_transformers_writes_by_default_is_read(self) -> None:
+        """No option of a stock ``config.json`` is unknown."""
+        written = json.loads(self.family.config_class().to_json_string(use_diff=False))
+        check_options(written, self.family.options, field="config.json")
+
+    def test_the_maximal_subnet_gives_the_stock_models_bits(self) -> None:
+        """Blocks as Transformers runs them, on float32."""
+        with self.supernet(adapted=False) as supernet:
+            stock = stock_model(supernet, supernet.folder / "base")
+            found = logits(stock_blocks(supernet), supernet.space.maximal, padded())
+            assert torch.equal(found, stock_logits(stock, padded()))
+
+    def test_subnets_give_the_logits_of_the_masked_full_model(self) -> None:
+        """Missing heads and neurons read as zero, adapters merged at the active rank."""
+        with self.supernet() as supernet:
+            for subnet in some_subnets(supernet.space):
+                expected = stock_logits(masked_model(supernet, subnet), padded())
+                close(logits(supernet, subnet, padded()), expected)
+
+    def test_a_prefix_gives_the_very_bits(self) -> None:
+        """A subnet that starts from another's first blocks computes what it would alone."""
+        with self.supernet() as supernet:
+            batches = [padded()]
+            prefixes = PrefixCache(2**30).of(supernet, batches)
+            spared = 0
+            for subnet in some_subnets(supernet.space) * 2:
+                with torch.inference_mode(), prefixes.shared(subnet) as splice:
+                    spared += splice.first
+                    shared = activate(supernet, subnet, splice).logits(batches[0].inputs)
+                assert torch.equal(shared, logits(supernet, subnet, batches[0]))
+            assert spared > 0
+
+    def test_activating_leaves_the_super_network_as_it_was(self) -> None:
+        """Subnets share the weights of the model, and change none."""
+        with self.supernet() as supernet:
+            before = logits(supernet, supernet.space.maximal, padded())
+            logits(supernet, supernet.space.minimal, padded())
+            assert torch.equal(logits(supernet, supernet.space.maximal, padded()), before)
+
+    def test_costs_are_what_torch_counts(self) -> None:
+        """``torch_flops`` as torch's counter has them, ``params`` those of the exported file."""
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            supernet.model.set_attn_implementation("eager")  # the counter sees both products
+            model = cost_model(supernet)
+            inputs: Inputs = {"input_ids": padded().inputs["input_ids"][:1]}
+            for number, subnet in enumerate(some_subnets(supernet.space)):
+                active = activate(stock_blocks(supernet), subnet)
+                with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+                    active.logits(inputs)
+                cost = cost_report(model, subnet, TOKENS)
+                assert cost.torch_flops == counter.get_total_flops()
+                folder = exported(supernet, subnet, Path(written) / f"costs{number}")
+                file = transformers.modeling_utils.load_state_dict(folder / "model.safetensors")
+                assert cost.params == sum(tensor.numel() for tensor in file.values())
+
+    def test_an_exported_subnet_is_a_stock_model(self) -> None:
+        """One that a config can say, without code; any other with the code in its folder."""
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            for number, subnet in enumerate((*some_subnets(supernet.space, 2),)):
+                name = f"{self.family.model_type}_{number}"
+                folder = exported(supernet, subnet, Path(written) / name)
+                loaded = stock_model(supernet, folder)
+                close(stock_logits(loaded, padded()), logits(supernet, subnet, padded()))
+            assert not list((Path(written) / f"{self.family.model_type}_0").glob("*.py"))
+
+    @contextmanager
+    def supernet(self, *, adapted: bool = True) -> Iterator[Supernet]:
+        """A small super-network of the family, read from a folder that lives as long."""
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = write_checkpoint(
+                Path(folder), self.family, adapted=adapted, **self.options
+            )
+            yield read_supernet(checkpoint)
+
+
+def padded() -> Batch:
+    """Rows of random tokens, each one token shorter than the one before."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, VOCABULARY, (ROWS, TOKENS), generator=generator)
+    is_token = torch.arange(TOKENS) < TOKENS - torch.arange(ROWS)[:, None]
+    inputs: Inputs = {"input_ids": ids * is_token, "attention_mask": is_token[:, None, None]}
+    return Batch(inputs, torch.arange(ROWS))
+
+
+def stock_blocks(supernet: Supernet) -> Supernet:
+    """The super-network with blocks run as Transformers runs them, whatever the family can do."""
+    return replace(supernet, family=replace(supernet.family, after_attention=None))
+
+
+def logits(supernet: Supernet, subnet: SubnetConfig, batch: Batch) -> torch.Tensor:
+    """What a subnet gives for a batch."""
+    with torch.inference_mode():
+        return activate(supernet, subnet).logits(batch.inputs)
+
+
+def stock_model(supernet: Supernet, folder: Path) -> PreTrainedModel:
+    """What Transformers itself loads from a folder."""
+    auto_class = getattr(transformers, supernet.task_head.auto_class)
+    model: PreTrainedModel = auto_class.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=True
+    )
+    return model
+
+
+def stock_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """What a model of Transformers gives for a batch, called as its users call it."""
+    mask = batch.inputs["attention_mask"].flatten(1).long()
+    with torch.inference_mode():
+        found: torch.Tensor = model(input_ids=batch.inputs["input_ids"], attention_mask=mask).logits
+    return found
+
+
+def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
+    """The full model with adapters merged, zeros where a subnet reads nothing, and fewer blocks."""
+    family, model = supernet.family, copy.deepcopy(supernet.model)
+    for layer in range(supernet.num_layers):
+        chosen = {d.part: subnet[d.name] for d in supernet.space.dimensions if d.layer == layer}
+        with torch.no_grad():
+            for module in family.modules(layer, list(Role)):
+                if (adapter := supernet.adapters.get(module)) is not None:
+                    rank = chosen.get(RANK, len(adapter.a))
+                    branch = adapter.b[:, :rank] @ adapter.a[:rank]
+                    model.get_parameter(f"{module}.weight").add_(adapter.scaling * branch)
+            channels = family.head_channels(Role.ATTENTION_OUTPUT, supernet.config)
+            for role, width in (
+                (Role.ATTENTION_OUTPUT, chosen[HEADS] * channels),
+                (Role.FFN_OUT, chosen[FFN]),
+            ):
+                model.get_parameter(f"{family.module(layer, role)}.weight")[:, width:] = 0
+    blocks = model.get_submodule(family.layers)
+    for dropped in range(active_layers(supernet, subnet), supernet.num_layers):
+        del blocks._modules[str(dropped)]
+    return model
+
+
+def exported(supernet: Supernet, subnet: SubnetConfig, folder: Path) -> Path:
+    """The folder of a subnet's weights."""
+    folder.mkdir()
+    card = SubnetCard(
+        supernet_name="tiny",
+        dataset_name="words",
+        dataset_rows=ROWS,
+        search_id="s",
+        number=1,
+        metrics={},
+        cost={},
+        max_length=TOKENS,
+    )
+    write_transformers_folder(supernet, subnet, card, folder)
+    return folder
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal but for the last bits, in which sums of another order differ."""
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
