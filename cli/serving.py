@@ -255,6 +255,14 @@ def work(
     data_dir: DataDir = None,
     device: Device = None,
     dtype: Dtype = None,
+    take: Annotated[
+        str | None,
+        typer.Option(
+            help="Of inspections, evaluations, exports and jobs, separated by commas "
+            "[ELASTICNAS_WORKER_TAKE].",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
     """Take work off a Redis queue; one process for each device.
 
@@ -269,7 +277,7 @@ def work(
     _demand(process.redis_url, "redis_url", "where the servers have their queue")
     storage = configuration.read(BlobSettings, {"data_dir": data_dir})
     settings = read_worker_settings(
-        configuration, storage.data_dir, {"device": device, "dtype": dtype}
+        configuration, storage.data_dir, {"device": device, "dtype": dtype, "take": take}
     )
     _demand_folder(storage.data_dir)
     load_plugins(process.plugins)

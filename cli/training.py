@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.registry import load_plugins
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
+from elasticnas.cli.configuration import Configuration
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
 from elasticnas.cli.output import err, out
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION
@@ -68,11 +71,13 @@ def train(
     """
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
+    from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.checkpoint.space_file import read_space
     from elasticnas.supernet.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
     from elasticnas.worker.settings import WorkerSettings
 
+    load_plugins(Configuration.find().read(ProcessSettings).plugins)
     chosen = TASKS.find(task, field="--task")
     rows = read_rows(
         data,
@@ -137,7 +142,7 @@ def train_with_progress(
 
         def show(progress: StepProgress) -> None:
             nonlocal smoothed
-            loss = progress.scalars["loss"]
+            loss = progress.scalars.get("loss", math.nan)
             smoothed = loss if smoothed is None else 0.95 * smoothed + 0.05 * loss
             bar.update(task, total=progress.total, completed=progress.done, loss=f"{smoothed:.3f}")
 

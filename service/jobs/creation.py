@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
+from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.recipes import RECIPES, Recipe
-from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.http.errors import validation_problem

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
+from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.messages import InspectSupernet
 from elasticnas.service import presence
-from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -63,7 +64,8 @@ class StepRun:
         Raises:
             StepStoppedError: the step must stop now; it is saved.
         """
-        self.tell(StepProgress(done=done, total=total, scalars=dict(scalars)))
+        finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
+        self.tell(StepProgress(done=done, total=total, scalars=finite))
         stops = done < total and self.must_stop()
         if stops or (done < total and done % save_every == 0):
             self.keep(done, save)

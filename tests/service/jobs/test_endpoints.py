@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.messages import RunStep, StepReported
 from elasticnas.api_schemas.recipes import RECIPES, Recipe
 from elasticnas.api_schemas.training import TrainingSettings
-from elasticnas.service.blobs.folder import store_folder
 from elasticnas.service.http.problems import problem
 from tests.event_stream import kept, parse
 from tests.service.running import Running, running_service, tar_of
