@@ -59,7 +59,7 @@ def every_step_tells_how_far_it_is(trial: Trial, folder: Path) -> None:
 
 
 def a_step_that_must_stop_saves_and_goes_on_to_the_same_result(trial: Trial, folder: Path) -> None:
-    """Stopped after every unit, each time in a new run, the result is that of an undisturbed one."""
+    """Stopped after every unit, each time in a new run, it ends as an undisturbed one."""
     undisturbed, _ = _run_all(trial, folder / "whole")
     source = trial.base
     for name in RECIPES[trial.recipe].steps:
