@@ -32,7 +32,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 lock: $(INSTALLED)
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --universal \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra all --quiet --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --output-file docker/requirements.lock
 
 # PyTorch's own index has a torch without CUDA under the same version.

@@ -22,6 +22,11 @@ class WorkerRead(BaseModel):
         description="whether it was heard from within the last 30 seconds and has not said "
         "goodbye; null when no coordinator is running, because nobody hears workers then"
     )
+    loading: bool = Field(
+        default=False,
+        description="true of the worker inside a server until it can take work; its name, device "
+        "and precisions are known then",
+    )
     evaluations: int
     warm_supernets: list[str]
     precision: Precision | None

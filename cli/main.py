@@ -11,21 +11,24 @@ from typing import Annotated
 
 import typer
 
-from elasticnas.cli import datasets, picking, searches, serving, storage, supernets
+from elasticnas.cli import datasets, picking, searches, storage, supernets
 from elasticnas.cli.bucket import create_bucket
+from elasticnas.cli.coordinating import coordinate
 from elasticnas.cli.demo.command import demo
 from elasticnas.cli.failures import Tracebacks, failures_in_one_line
+from elasticnas.cli.serving import serve
 from elasticnas.cli.settings import settings
 from elasticnas.cli.training import train
+from elasticnas.cli.working import work
 
 app = typer.Typer(
     name="elasticnas",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("serve")(serving.serve)
-app.command("coordinate")(serving.coordinate)
-app.command("worker")(serving.work)
+app.command("serve")(serve)
+app.command("coordinate")(coordinate)
+app.command("worker")(work)
 app.command("create-bucket")(create_bucket)
 app.add_typer(storage.app, name="storage")
 app.command("demo")(demo)

@@ -1,44 +1,13 @@
-"""``elasticnas settings``: what each process reads, from where, and what it means."""
+"""``elasticnas settings``: the list of all settings."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
-from pydantic_settings import BaseSettings
 
-from elasticnas.cli.configuration import Configuration, read_worker_settings, variable
+from elasticnas.cli.extras import demand_extras, has_extras
 from elasticnas.cli.output import AsJson, json_text, out, table
-from elasticnas.client.passwords import masked
-from elasticnas.service.blobs.settings import BlobSettings
-from elasticnas.service.settings import ProcessSettings, ServiceSettings
-
-SERVERS = "server, coordinator"
-WORKERS = "worker"
-EVERYBODY = f"{SERVERS}, {WORKERS}"
-
-SERVER_ALONE = frozenset(
-    {
-        *("coordinate", "max_upload_bytes", "max_unpacked_bytes", "max_archive_files"),
-        *("max_dataset_bytes", "max_dataset_rows", "max_json_bytes", "server_paths", "allow_hub"),
-        *("inspection_timeout_seconds", "orphan_grace_seconds", "orphan_interval_seconds"),
-        "stop_grace_seconds",
-    }
-)
-"""What only a process that answers requests reads."""
-
-WITHOUT_A_PORT = frozenset({"alive_file", "niceness"})
-"""What only a process that answers no requests reads."""
-
-
-class Setting(NamedTuple):
-    """One line of the listing."""
-
-    variable: str
-    value: Any
-    origin: str
-    read_by: str
-    meaning: str
 
 
 def settings(
@@ -49,20 +18,20 @@ def settings(
 
     Options of `serve`, `coordinate` and `worker` win over what is shown; passwords are not.
     """
+    if not has_extras("worker"):  # either has what this takes
+        demand_extras("server")
+    from elasticnas.cli.configuration import Configuration
+    from elasticnas.cli.setting_list import WORKERS, every_setting
+
     configuration = Configuration.find()
-    service = configuration.read(ServiceSettings)
-    shown = _listed(configuration, service)
-    for each in _listed(configuration, read_worker_settings(configuration, service.data_dir)):
-        names = [other.variable for other in shown]
-        if each.variable in names:
-            index = names.index(each.variable)
-            shown[index] = shown[index]._replace(read_by=EVERYBODY)
-        else:
-            shown.append(each)
+    shown = every_setting(configuration)
     if worker:
         shown = [setting for setting in shown if WORKERS in setting.read_by]
     if as_json:
-        print(json_text({each.variable: _rest(each) for each in shown}, indent=2))
+        described = {each.variable: each._asdict() for each in shown}
+        for rest in described.values():
+            del rest["variable"]
+        print(json_text(described, indent=2))
         return
     title = f"configuration file: {configuration.path or 'none'}"
     rows = table(title, "variable", "value", "origin", "read by", "meaning")
@@ -74,34 +43,3 @@ def settings(
         value = "" if each.value is None else str(each.value)
         rows.add_row(each.variable, value, each.origin, each.read_by, each.meaning)
     out.print(rows)
-
-
-def _listed(configuration: Configuration, current: BaseSettings) -> list[Setting]:
-    kind = type(current)
-    origins = configuration.origins(kind)
-    found = []
-    for name, value in current.model_dump(mode="json").items():
-        found.append(
-            Setting(
-                variable(kind, name),
-                masked(value) if isinstance(value, str) else value,
-                origins[name],
-                _readers(name) if isinstance(current, ServiceSettings) else WORKERS,
-                kind.model_fields[name].description or "",
-            )
-        )
-    return found
-
-
-def _readers(name: str) -> str:
-    """Which processes read a field of `ServiceSettings`."""
-    if name in SERVER_ALONE:
-        return "server"
-    if name in WITHOUT_A_PORT:
-        return f"coordinator, {WORKERS}"
-    everybody = name in BlobSettings.model_fields or name in ProcessSettings.model_fields
-    return EVERYBODY if everybody else SERVERS
-
-
-def _rest(setting: Setting) -> dict[str, Any]:
-    return {name: value for name, value in setting._asdict().items() if name != "variable"}

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.cli.configuration import Configuration
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import AsJson
-from elasticnas.service.blobs import BlobStore, make_blobs
-from elasticnas.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
+    from elasticnas.service.blobs import BlobStore
     from elasticnas.service.database import Database
     from elasticnas.service.orphans.collection import Review
+    from elasticnas.service.settings import ServiceSettings
 
 app = typer.Typer(
-    help="Look after the blob store of an installation; for operators.", no_args_is_help=True
+    help="Look after the blob store of an installation; for operators.",
+    no_args_is_help=True,
+    callback=lambda: demand_extras("server"),
 )
 
 SHOWN = 10
@@ -98,7 +100,10 @@ def claim(
 
 @contextmanager
 def _opened() -> Iterator[tuple[ServiceSettings, Database, BlobStore]]:
+    from elasticnas.cli.configuration import Configuration
+    from elasticnas.service.blobs import make_blobs
     from elasticnas.service.database import Database
+    from elasticnas.service.settings import ServiceSettings
 
     settings = Configuration.find().read(ServiceSettings)
     database = Database(settings.resolved_database_url)

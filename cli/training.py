@@ -15,6 +15,7 @@ from elasticnas.api_schemas.registry import load_plugins
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.cli.configuration import Configuration
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION
 
@@ -69,6 +70,7 @@ def train(
     runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
     interrupted goes on with --resume, to the very same result.
     """
+    demand_extras("worker")
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings

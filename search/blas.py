@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import cache
 
-import scipy.linalg  # noqa: F401 - only a BLAS that is loaded can be limited, and SciPy has its own
 from threadpoolctl import ThreadpoolController
 
 
@@ -22,4 +21,6 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 @cache
 def _loaded() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 - only a BLAS that is loaded can be limited, and SciPy has its own
+
     return ThreadpoolController()

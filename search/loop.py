@@ -20,7 +20,6 @@ from elasticnas.search.plateau import PlateauWatch
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.races import Races
 from elasticnas.search.space import SearchSpace, SubnetConfig
-from elasticnas.search.strategies import make_strategy
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
 
@@ -147,6 +146,9 @@ class SearchLoop:
             space, cost_model, max_length, objectives, request.constraints, rows
         )
         self._objectives = objectives = problem.objectives
+        # With scikit-learn and Optuna: seconds that a server which starts need not wait for.
+        from elasticnas.search.strategies import make_strategy
+
         self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
         cheapest = self._cost_of(space.minimal).values()

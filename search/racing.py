@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import nbinom
 
 from elasticnas.api_schemas.racing import GivenUp, Hits
 
@@ -186,10 +185,14 @@ class _Ahead:
     @property
     def chances(self) -> NDArray[np.float64]:
         """The probabilities that 0, 1, ..., ``most`` are to come: shape (most + 1,)."""
+        from scipy.stats import nbinom  # half a second that no server waits for at its start
+
         chances = nbinom.pmf(np.arange(self.most + 1), self.shape, self.probability)
         return np.asarray(chances / np.sum(chances))
 
     def at_most(self, counts: NDArray[np.int_]) -> NDArray[np.float64]:
         """The probabilities that no more than ``counts`` (n,) are to come."""
+        from scipy.stats import nbinom
+
         below = nbinom.cdf(np.minimum(counts, self.most), self.shape, self.probability)
         return np.asarray(below / nbinom.cdf(self.most, self.shape, self.probability))

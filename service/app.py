@@ -35,6 +35,7 @@ from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
 from elasticnas.service.workers import endpoints as workers
+from elasticnas.service.workers.inside import WorkerInside
 
 DESCRIPTION = """Neural architecture search over fine-tuned transformer super-networks.
 
@@ -51,12 +52,13 @@ def create_app(
     broker: dramatiq.Broker,
     signals: Signals,
     blobs: BlobStore | None = None,
+    worker_inside: WorkerInside | None = None,
 ) -> FastAPI:
     """The application: everything starts and stops with its lifespan.
 
     ``broker`` is the queue to the workers, ``signals`` what goes beside it; embedded, the worker
     in this process uses the same two. ``blobs`` is the store when the process has opened it
-    already; None is the one of the settings.
+    already; None is the one of the settings. ``worker_inside`` is the worker that loads beside it.
     """
 
     @asynccontextmanager
@@ -64,7 +66,9 @@ def create_app(
         # Uploads spool on the data volume: /tmp may be small, and storing is then a rename.
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
         previous, tempfile.tempdir = tempfile.tempdir, str(settings.incoming_dir.resolve())
-        service = await run_in_threadpool(open_service, settings, broker, signals, blobs)
+        service = await run_in_threadpool(
+            open_service, settings, broker, signals, blobs, worker_inside
+        )
         app.state.service = service
         app.state.readiness = Readiness(checks_of(service))
         orphans = OrphanCollector(settings, service.database.patient, service.blobs)

@@ -24,6 +24,7 @@ from elasticnas.service.signals import LocalSignals, Signals
 from elasticnas.service.streaming.watcher import Watcher
 from elasticnas.service.supernets.known import KnownSupernets
 from elasticnas.service.supernets.registration import ask_again
+from elasticnas.service.workers.inside import WorkerInside
 
 CLOSE_SECONDS = 3.0
 """How long results and transactions in hand may take at the end."""
@@ -34,6 +35,7 @@ def open_service(
     broker: dramatiq.Broker,
     signals: Signals,
     blobs: BlobStore | None = None,
+    worker_inside: WorkerInside | None = None,
 ) -> Service:
     """Connect, migrate, and begin to coordinate if asked.
 
@@ -61,7 +63,9 @@ def open_service(
             errands=lambda: errands.run(),
         )
     watchers = Watcher(database, SearchFeed()), Watcher(database, JobFeed())
-    service = Service(settings, database, blobs, queue, known, coordinator, *watchers)
+    service = Service(
+        settings, database, blobs, queue, known, coordinator, *watchers, worker_inside
+    )
     errands = Errands(service)
     if coordinator is not None:
         queue.start(Recorder(database, coordinator.wake, queue.halt).record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from elasticnas.api_schemas.fields import Identity
 from elasticnas.service.http.problems import KINDS, documented, not_found, refuse
 from elasticnas.service.readiness import Readiness
+from elasticnas.service.runtime import Service
 
 router = APIRouter(tags=["operations"])
 
@@ -18,6 +20,12 @@ class Health(BaseModel):
     """The process answers."""
 
     status: str = "ok"
+
+
+class Ready(Health):
+    """It can take work; ``worker`` is the one inside the server, null where there is none."""
+
+    worker: Literal["loading", "ready"] | None = None
 
 
 class ProblemType(BaseModel):
@@ -37,8 +45,10 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it take work?", responses=documented("not-ready"))
-async def readyz(request: Request) -> Health:
+async def readyz(request: Request) -> Ready:
     """200 while the database answers, has room, and searches are being driven; 503 otherwise.
+
+    A worker inside the server may still be loading: what it is asked for then waits for it.
 
     The problem's ``missing`` names each part that is not as it should be, and says why.
     """
@@ -50,7 +60,10 @@ async def readyz(request: Request) -> Health:
             "; ".join(each.reason for each in missing),
             missing=[asdict(each) for each in missing],
         )
-    return Health()
+    service: Service = request.app.state.service
+    if service.worker_inside is None:
+        return Ready()
+    return Ready(worker="loading" if service.worker_inside.is_loading else "ready")
 
 
 @router.get("/problems", summary="Every type of problem document")

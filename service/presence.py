@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.precision import Precision
-from elasticnas.service.database import clock
-from elasticnas.service.searches.tables import CoordinatorRow
+from elasticnas.service.searches.coordinator_repository import count_alive
 from elasticnas.service.workers import repository as workers
 from elasticnas.service.workers.tables import WorkerRow
 
@@ -30,6 +28,8 @@ class Presence:
 
     coordinators: int
     workers: Sequence[WorkerRow]
+    loads: bool
+    """Whether a worker inside this process is loading."""
 
     def lacking(self, precision: Precision | None = None, *, queue: str) -> str | None:
         """What must be there before a message of a ``queue`` is taken, in words; None when nothing
@@ -39,6 +39,8 @@ class Presence:
         """
         if not self.coordinators:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
+        if not self.workers and self.loads:
+            return "the worker inside the server, which is loading"
         if not self.workers:
             return "a worker: none is alive; start `elasticnas worker`"
         if not (takers := workers.taking(self.workers, queue)):
@@ -60,15 +62,9 @@ class Presence:
         )
 
 
-def look(session: Session, silence: timedelta) -> Presence:
-    """Who is there; a worker that was not heard from for as long as ``silence`` is gone."""
-    return Presence(coordinators(session), workers.alive(session, silence))
+def look(session: Session, silence: timedelta, *, loads: bool) -> Presence:
+    """Who is there; a worker that was not heard from for as long as ``silence`` is gone.
 
-
-def coordinators(session: Session) -> int:
-    """How many coordinators are alive."""
-    return session.scalars(
-        select(func.count())
-        .select_from(CoordinatorRow)
-        .where(CoordinatorRow.expires_at >= clock(session))
-    ).one()
+    ``loads`` says that a worker inside this process is loading.
+    """
+    return Presence(count_alive(session), workers.alive(session, silence), loads)

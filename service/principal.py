@@ -7,7 +7,8 @@ the endpoints take what it returns, and the repositories ask it which rows are t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, ClassVar
 
 from fastapi import Depends
 from sqlalchemy import ColumnElement, String
@@ -19,9 +20,16 @@ MAX_OWNER = 100
 
 
 class Owned:
-    """A table whose rows have an owner. There is no default: a row without one is a fault."""
+    """A table whose rows have an id and an owner, without a default: a row of nobody's is a fault.
 
+    ``called`` is what a problem document calls one of them.
+    """
+
+    called: ClassVar[str]
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(MAX_OWNER))
+    created_at: Mapped[datetime]
 
 
 @dataclass(frozen=True)

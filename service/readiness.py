@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from elasticnas.service import presence
 from elasticnas.service.database_errors import DATABASE_ERRORS
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches.coordinator_repository import count_alive
 
 PATIENCE_SECONDS = 0.7
 """How long a probe waits for a check: probes give up after a second."""
@@ -53,7 +54,7 @@ def _coordinator(service: Service) -> str | None:
     if coordinator is None:
         try:
             with service.database.read() as session:
-                return None if presence.coordinators(session) else presence.NO_COORDINATOR
+                return None if count_alive(session) else presence.NO_COORDINATOR
         except DATABASE_ERRORS:
             return None  # nobody knows; that the database does not answer is said by itself
     if not coordinator.is_alive:

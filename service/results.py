@@ -24,7 +24,7 @@ from elasticnas.service.http.errors import input_problem
 from elasticnas.service.http.problems import problem
 from elasticnas.service.jobs import recording as jobs
 from elasticnas.service.queue import NotRecordedError
-from elasticnas.service.searches import reports
+from elasticnas.service.searches import inbox
 from elasticnas.service.signals import Halt
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import summarise
@@ -66,18 +66,18 @@ class Recorder:
         match result:
             case SubnetsStarted():
                 with self._database.write() as session:
-                    reports.started(session, result)
+                    inbox.started(session, result)
             case SubnetsEvaluated():
                 with self._database.write() as session:
-                    reports.evaluated(session, result)
+                    inbox.evaluated(session, result)
                 self._wake()
             case SubnetsVerified():
                 with self._database.write() as session:
-                    reports.verified(session, result)
+                    inbox.verified(session, result)
                 self._wake()
             case SubnetsDeclined():
                 with self._database.write() as session:
-                    reports.declined(session, result)
+                    inbox.declined(session, result)
                 self._wake()
             case SupernetInspected():
                 self._inspected(result)

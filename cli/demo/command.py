@@ -22,6 +22,7 @@ from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.api_schemas.weights import WeightsFormat
 from elasticnas.cli.demo import reproduce
 from elasticnas.cli.demo.task import LIBRARIES, DocstringTask, write_task
+from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.failures import DemoFailedError
 from elasticnas.cli.front_table import front_table
 from elasticnas.cli.live import follow
@@ -49,6 +50,7 @@ def demo(
     docstring sentence come from?), starts a server, searches, draws the front, downloads a subnet
     and shows that stock transformers reproduces its accuracy. No hub, no Redis, no Docker.
     """
+    demand_extras("server", "worker", "demo")
     if folder.exists() and any(folder.iterdir()) and not (folder / ".elasticnas-demo").exists():
         raise InputError(
             "the folder holds something else",

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, select, union
+from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
+from elasticnas.service import repository
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.http.paging import newest_page
-from elasticnas.service.http.problems import not_found
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 
 
-def readable(principal: Principal) -> Select[DatasetRow]:
-    """The datasets that a principal may read: every statement of a request begins with this one."""
-    return select(DatasetRow).where(principal.may_read(DatasetRow))
-
-
 def found(
     session: Session, principal: Principal, dataset_id: str, *, field: str | None = None
 ) -> DatasetRow:
-    """One of the principal's datasets.
-
-    Raises:
-        ProblemError: 404, there is none; 422 where ``field`` of a body refers to it.
-    """
-    row = session.scalars(readable(principal).where(DatasetRow.id == dataset_id)).one_or_none()
-    if row is None:
-        raise not_found("dataset", dataset_id, field=field)
-    return row
+    """One of the principal's datasets, or the problem of `repository.found`."""
+    return repository.found(session, principal, DatasetRow, dataset_id, field=field)
 
 
 def page(
     session: Session, principal: Principal, *, limit: int, cursor: str | None
 ) -> tuple[list[DatasetRow], str | None]:
     """Datasets, the newest first."""
-    return newest_page(
-        session,
-        readable(principal),
-        DatasetRow.created_at,
-        DatasetRow.id,
-        limit=limit,
-        cursor=cursor,
-    )
+    return repository.newest_page(session, principal, DatasetRow, limit=limit, cursor=cursor)
 
 
 def add(session: Session, row: DatasetRow) -> None:

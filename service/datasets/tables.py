@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Index, String
@@ -15,10 +14,10 @@ from elasticnas.service.principal import Owned
 class DatasetRow(Owned, Table):
     """Registered validation data; the rows themselves are the blob ``digest``."""
 
+    called = "dataset"
     __tablename__ = "datasets"
     __table_args__ = (Index("ix_datasets_owner_created_at_id", "owner", "created_at", "id"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     task: Mapped[str] = mapped_column(String(40))
     metric: Mapped[str] = mapped_column(String(40))
@@ -31,4 +30,3 @@ class DatasetRow(Owned, Table):
     """Whether the user gave the names in the order of classes; else they are the labels, sorted."""
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    created_at: Mapped[datetime]

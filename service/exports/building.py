@@ -24,7 +24,7 @@ from elasticnas.service.identity import new_id
 from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches import evaluations
+from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets import repository as supernets

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Query
 from pydantic import AwareDatetime, TypeAdapter
-from sqlalchemy import Select, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from elasticnas.api_schemas.fields import CursorText, Identity, Number
 from elasticnas.api_schemas.problems import InputError
@@ -38,28 +36,12 @@ def number_of(cursor: str) -> int:
     return _decoded(cursor, _NUMBERED)[0]
 
 
-def newest_page(
-    session: Session,
-    query: Select[Any],
-    created_at: InstrumentedAttribute[datetime],
-    identity: InstrumentedAttribute[str],
-    *,
-    limit: int,
-    cursor: str | None,
-) -> tuple[list[Any], str | None]:
-    """One page of ``query``, the newest first, and the cursor of the next."""
-    if cursor is not None:
-        query = query.where(tuple_(created_at, identity) < tuple_(*_moment_and_id(cursor)))
-    query = query.order_by(created_at.desc(), identity.desc()).limit(limit + 1)
-    rows = list(session.scalars(query))
-    if len(rows) <= limit:
-        return rows, None
-    last_row = rows[limit - 1]
-    moment = getattr(last_row, created_at.key)
-    return rows[:limit], encode_cursor(moment.isoformat(), getattr(last_row, identity.key))
+def moment_and_id(cursor: str) -> tuple[datetime, str]:
+    """The position after which a page of a list by age begins.
 
-
-def _moment_and_id(cursor: str) -> tuple[datetime, str]:
+    Raises:
+        InputError: it is not a cursor of such a list.
+    """
     moment, identity = _decoded(cursor, _NEWEST)
     try:
         return moment.astimezone(UTC), identity

@@ -38,7 +38,7 @@ def list_jobs(
         rows, following = repository.page(
             session, principal, state=state, kind=kind, limit=limit, cursor=cursor
         )
-        items = reading.read_jobs(session, rows, service.silence)
+        items = reading.read_jobs(session, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -47,7 +47,7 @@ def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> 
     """Its state, its steps, and the super-network that it made or the problem it ended with."""
     with service.database.read() as session:
         row = repository.found(session, principal, job_id)
-        return reading.read_jobs(session, [row], service.silence)[0]
+        return reading.read_jobs(session, [row], service.present)[0]
 
 
 @router.post(
@@ -110,4 +110,4 @@ def job_events(
 def read(service: Service, row: JobRow) -> JobRead:
     """A job as REST shows it."""
     with service.database.read() as session:
-        return reading.read_jobs(session, [row], service.silence)[0]
+        return reading.read_jobs(session, [row], service.present)[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -16,17 +15,19 @@ from elasticnas.api_schemas.jobs import (
 )
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.service import presence
 from elasticnas.service.jobs import repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
+from elasticnas.service.presence import Presence
 
 
-def read_jobs(session: Session, rows: Sequence[JobRow], silence: timedelta) -> list[JobRead]:
-    """Jobs with their steps."""
+def read_jobs(
+    session: Session, rows: Sequence[JobRow], look: Callable[[Session], Presence]
+) -> list[JobRead]:
+    """Jobs with their steps; ``look`` finds which processes are there."""
     steps = repository.steps(session, [row.id for row in rows])
     lacking = None
     if any(row.state in repository.UNFINISHED for row in rows):
-        lacking = presence.look(session, silence).lacking(queue=RunStep.queue)
+        lacking = look(session).lacking(queue=RunStep.queue)
     return [_read(row, steps[row.id], lacking) for row in rows]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.messages import RunStep
-from elasticnas.service.http.paging import newest_page
-from elasticnas.service.http.problems import not_found
+from elasticnas.service import repository
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.principal import Principal
 
@@ -18,11 +17,6 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 _WITH_STEP = select(JobRow, StepRow).join(
     StepRow, and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
 )
-
-
-def readable(principal: Principal) -> Select[JobRow]:
-    """The jobs that a principal may read: what every request about jobs begins with."""
-    return select(JobRow).where(principal.may_read(JobRow))
 
 
 def page(
@@ -35,25 +29,16 @@ def page(
     cursor: str | None,
 ) -> tuple[list[JobRow], str | None]:
     """Jobs, the newest first."""
-    query = readable(principal)
-    if state is not None:
-        query = query.where(JobRow.state == state)
-    if kind is not None:
-        query = query.where(JobRow.kind == kind)
-    return newest_page(session, query, JobRow.created_at, JobRow.id, limit=limit, cursor=cursor)
+    asked = {JobRow.state: state, JobRow.kind: kind}
+    conditions = [column == value for column, value in asked.items() if value is not None]
+    return repository.newest_page(
+        session, principal, JobRow, *conditions, limit=limit, cursor=cursor
+    )
 
 
 def found(session: Session, principal: Principal, job_id: str, *, lock: bool = False) -> JobRow:
-    """One of the principal's jobs; ``lock`` holds it as `locked` does.
-
-    Raises:
-        ProblemError: 404, there is none.
-    """
-    query = readable(principal).where(JobRow.id == job_id)
-    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
-        raise not_found("job", job_id)
-    return row
+    """One of the principal's jobs, or the problem of `repository.found`."""
+    return repository.found(session, principal, JobRow, job_id, lock=lock)
 
 
 def locked(session: Session, job_id: str) -> JobRow | None:

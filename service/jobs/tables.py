@@ -22,7 +22,8 @@ class JobRow(Owned, Table):
         Index("ix_jobs_dataset_id", "dataset_id"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    called = "job"
+
     kind: Mapped[str] = mapped_column(String(20))
     name: Mapped[str] = mapped_column(String(200))
     recipe: Mapped[str] = mapped_column(String(100))
@@ -38,7 +39,6 @@ class JobRow(Owned, Table):
     """The super-network that the last step's output is registered as."""
     problem: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

@@ -12,8 +12,6 @@ from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import documented
-from elasticnas.service.plots.canvas import written
-from elasticnas.service.plots.registry import PLOTS
 from elasticnas.service.plots.subject import Subject
 from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
@@ -76,6 +74,9 @@ def _body(
     picture_format: PictureFormat,
 ) -> tuple[bytes, str | None]:
     """A picture with its ETag; without one if the search changes faster than it can be read."""
+    from elasticnas.service.plots.canvas import written  # Matplotlib: not before it is asked for
+    from elasticnas.service.plots.registry import PLOTS
+
     for _ in range(TRIES):
         before = _revision(service, principal, search_id)
         etag = etag_of(search_id, kind, picture_format, before)

@@ -14,7 +14,8 @@ from elasticnas.api_schemas.searches import SearchCreate, is_cost
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
-from elasticnas.service.searches import evaluations, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository
 from elasticnas.service.supernets.known import KnownSupernets
 
 MOST = 5000

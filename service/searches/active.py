@@ -25,8 +25,8 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import clock
-from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.searches import evaluations
+from elasticnas.service.datasets import repository as datasets
+from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.known import KnownSupernet
 from elasticnas.tasks import TASKS, Task
@@ -284,7 +284,7 @@ def restore(
     request = SearchCreate.model_validate(row.request)
     objectives = objectives_of(request, known, row.max_length, row.reference_point)
     rows = evaluations.of_search(session, row.id, with_hits=request.racing is not None)
-    dataset = session.get(DatasetRow, row.dataset_id)
+    dataset = datasets.by_id(session, row.dataset_id)
     subnets = {each.number: known.space.decode(each.choices) for each in rows}
     loop = SearchLoop(
         request,
@@ -304,7 +304,7 @@ def restore(
             )
             for each in rows
         ],
-        rows=None if dataset is None else request.searched_rows(dataset.rows),
+        rows=request.searched_rows(dataset.rows),
         pilots=row.pilots,
     )
     mean = evaluations.mean_seconds(session, row.id)

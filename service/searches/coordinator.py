@@ -26,7 +26,8 @@ from elasticnas.service.http.problems import problem
 from elasticnas.service.outage import Outage
 from elasticnas.service.postgresql import concerns_one_transaction
 from elasticnas.service.queue import Queue, QueueUnavailableError
-from elasticnas.service.searches import evaluations, recording, reports, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository, transaction
 from elasticnas.service.searches.active import ActiveSearch, Batch, restore
 from elasticnas.service.searches.dispatch import FairShare
 from elasticnas.service.searches.lease import Lease
@@ -180,9 +181,9 @@ class Coordinator:
                 self._change(search_id, lambda *_: None)
         self._glance()
         with self._database.read() as session:
-            reported = reports.waiting(session, list(self._active))
+            reported = evaluations.waiting(session, list(self._active))
         for search_id, found in reported.items():
-            self._change(search_id, partial(recording.take_up, reported=found))
+            self._change(search_id, partial(transaction.take_up, reported=found))
             if any(outcome is None for _, _, outcome in found):
                 self._release(search_id)
         for search_id in list(self._active):
@@ -195,13 +196,13 @@ class Coordinator:
         if active.has_answers:
             count = min(len(active.answered), ANSWERS_AT_ONCE)
             answers = [active.answered.popleft() for _ in range(count)]
-            self._change(active.id, partial(recording.record, outcomes=answers))
+            self._change(active.id, partial(transaction.record, outcomes=answers))
         elif active.out_of_time and active.loop.stop_reason is None:
             active.loop.stop(StopReason.SECONDS)
-            self._change(active.id, recording.settle)
+            self._change(active.id, transaction.settle)
         elif active.to_verify and time.monotonic() - self._clocks.get(active.id, 0.0) > 1.0:
             self._clocks[active.id] = time.monotonic()
-            self._change(active.id, recording.settle)
+            self._change(active.id, transaction.settle)
         elif time.monotonic() - self._clocks.get(active.id, 0.0) > self._keep_seconds:
             self._clocks[active.id] = time.monotonic()
             self._change(active.id, self._keep)
@@ -212,7 +213,7 @@ class Coordinator:
         Dramatiq hands the messages of a dead worker to another, and a wiped queue is noticed by
         its generation; this is for whatever else can lose a message.
         """
-        recording.settle(session, row, active)
+        transaction.settle(session, row, active)
         overdue = active.overdue(self._settings.evaluation_lease_seconds)
         abandoned = [n for n in overdue if f"{row.id}/{n}" not in self._evaluating]
         if row.state == SearchState.RUNNING and abandoned and self._able_to_measure(active):
@@ -222,7 +223,7 @@ class Coordinator:
         self, session: Session, row: SearchRow, active: ActiveSearch, numbers: list[int]
     ) -> None:
         log.warning("search %s: the messages of %s are lost, sent again", row.id, numbers)
-        recording.resend(session, row, active, numbers)
+        transaction.resend(session, row, active, numbers)
         if row.state == SearchState.RUNNING:
             self._queue.release(row.id)
 
@@ -296,8 +297,7 @@ class Coordinator:
                         if row.precision is None:
                             return False
                     active = restore(session, row, known, before=active)
-                    recording.begin(session, row, active)
-                    session.flush()
+                    transaction.begin(session, row, active)
                     restored = True
                 if not SearchState(row.state).is_final:
                     change(session, row, active)
@@ -444,7 +444,7 @@ class Coordinator:
         """Pause the searches that met a full disk, as soon as even that can be written down."""
         reason = problem("storage-full", "the database's disk was full; make room, then resume")
         for search_id in list(self.without_room):
-            if self._change(search_id, partial(recording.pause, reason=reason)):
+            if self._change(search_id, partial(transaction.pause, reason=reason)):
                 self.without_room.discard(search_id)
 
     def _forget(self, search_id: str) -> None:

@@ -20,7 +20,8 @@ from elasticnas.service.http.problems import documented
 from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
-from elasticnas.service.searches import evaluations, reading, repository, transitions
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository, transitions, views
 from elasticnas.service.searches.creation import KeyOfRequest, create
 from elasticnas.service.searches.tables import SearchRow
 
@@ -62,7 +63,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
-        items = reading.read_searches(session, service.known, rows, service.silence)
+        items = views.read_searches(session, service.known, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -71,7 +72,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = repository.found(session, principal, search_id)
-        return reading.read_searches(session, service.known, [row], service.silence)[0]
+        return views.read_searches(session, service.known, [row], service.present)[0]
 
 
 @router.post(
@@ -156,11 +157,11 @@ def list_evaluations(
         rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
         front = evaluations.front_numbers(session, search_id)
         space = service.known.get(session, search.supernet_id).space
-    items = [reading.read_evaluation(row, space, front) for row in rows[:limit]]
+    items = [views.read_evaluation(row, space, front) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
 
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return reading.read_searches(session, service.known, [row], service.silence)[0]
+        return views.read_searches(session, service.known, [row], service.present)[0]

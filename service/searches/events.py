@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from pydantic import BaseModel
-from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.problems import Problem
@@ -17,6 +14,7 @@ from elasticnas.api_schemas.searches import (
     StopReason,
 )
 from elasticnas.service.database import now
+from elasticnas.service.searches import event_repository
 from elasticnas.service.searches.tables import SearchEventRow, SearchRow
 
 
@@ -35,25 +33,6 @@ def front_changed(session: Session, row: SearchRow, event: FrontEvent) -> None:
     _add(session, row, SearchEventKind.FRONT, event)
 
 
-def since(session: Session, numbers: Mapping[str, int], *, limit: int) -> Sequence[SearchEventRow]:
-    """At most ``limit`` events of several searches, of each those beyond the number given."""
-    if not numbers:
-        return []
-    return session.scalars(
-        select(SearchEventRow)
-        .where(
-            or_(
-                *(
-                    and_(SearchEventRow.search_id == search_id, SearchEventRow.number > number)
-                    for search_id, number in numbers.items()
-                )
-            )
-        )
-        .order_by(SearchEventRow.search_id, SearchEventRow.number)
-        .limit(limit)
-    ).all()
-
-
 def shown_error(row: SearchRow) -> Problem | None:
     """The problem that a search failed with, or for which the service paused it."""
     if row.error is None or row.state not in (SearchState.FAILED, SearchState.PAUSED):
@@ -63,12 +42,13 @@ def shown_error(row: SearchRow) -> Problem | None:
 
 def _add(session: Session, row: SearchRow, kind: SearchEventKind, event: BaseModel) -> None:
     row.last_event += 1
-    session.add(
+    event_repository.add(
+        session,
         SearchEventRow(
             search_id=row.id,
             number=row.last_event,
             kind=kind,
             data=event.model_dump(mode="json"),
             at=now(),
-        )
+        ),
     )

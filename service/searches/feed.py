@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.searches import ProgressEvent, SearchState
 from elasticnas.service.principal import Principal
-from elasticnas.service.searches import events, reading, repository
+from elasticnas.service.searches import event_repository, repository, views
 from elasticnas.service.searches.tables import SearchEventRow
 from elasticnas.service.streaming.feed import Snapshot
 
@@ -29,7 +29,7 @@ class SearchFeed:
                 last_event=row.last_event,
                 progress=ProgressEvent(
                     state=SearchState(row.state),
-                    progress=reading.progress(row, budget),
+                    progress=views.progress(row, budget),
                     hypervolume=row.hypervolume,
                     front_size=row.front_size,
                 ),
@@ -42,6 +42,6 @@ class SearchFeed:
     ) -> Mapping[str, Sequence[SearchEventRow]]:
         """State and front changes."""
         found: dict[str, list[SearchEventRow]] = defaultdict(list)
-        for row in events.since(session, numbers, limit=limit):
+        for row in event_repository.since(session, numbers, limit=limit):
             found[row.search_id].append(row)
         return found

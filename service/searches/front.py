@@ -23,7 +23,8 @@ from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
-from elasticnas.service.searches import evaluations, reading, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository, views
 from elasticnas.tasks import METRICS, TASKS, Task
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
@@ -154,7 +155,7 @@ def _render(
     rows = evaluations.front(session, search_id)
     space = service.known.get(session, search.supernet_id).space
     numbers = {row.number for row in rows}
-    points = [reading.read_evaluation(row, space, numbers) for row in rows]
+    points = [views.read_evaluation(row, space, numbers) for row in rows]
     objectives = SearchCreate.model_validate(search.request).objectives or []
     items = _ordered([point for point in points if bounds.admit(point)], objectives)
     if as_csv:

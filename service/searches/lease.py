@@ -6,30 +6,20 @@ import logging
 import math
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.orm import Session
-
-from elasticnas.api_schemas.searches import SearchState
-from elasticnas.service import presence
-from elasticnas.service.database import Database, clock, now
+from elasticnas.service.database import Database, now
 from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient, summary
 from elasticnas.service.identity import new_id
 from elasticnas.service.outage import Outage
-from elasticnas.service.searches.tables import CoordinatorRow, SearchRow
+from elasticnas.service.searches import coordinator_repository
+from elasticnas.service.searches.tables import CoordinatorRow
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 1.0
 """How long a renewal in progress is waited for at the end: it is a statement on one row."""
-
-DRIVEN: ColumnElement[bool] = or_(
-    SearchRow.state.in_((SearchState.QUEUED, SearchState.RUNNING)),
-    # A paused search has a coordinator until the last of its running evaluations is recorded.
-    and_(SearchRow.state == SearchState.PAUSED, SearchRow.running > 0),
-)
 
 
 class Lease:
@@ -70,12 +60,7 @@ class Lease:
             self._thread.join(STOP_SECONDS)
         try:
             with self._database.write() as session:
-                session.execute(
-                    update(SearchRow)
-                    .where(SearchRow.coordinator_id == self.id)
-                    .values(coordinator_id=None)
-                )
-                session.execute(delete(CoordinatorRow).where(CoordinatorRow.id == self.id))
+                coordinator_repository.leave(session, self.id)
         except DATABASE_ERRORS as error:
             log.warning(
                 "the searches could not be given back; their lease will expire: %s", summary(error)
@@ -84,18 +69,8 @@ class Lease:
     def renew(self) -> None:
         """Live on for another ``seconds``; forget coordinators that died a day ago."""
         with self._database.write() as session:
-            moment = clock(session)
-            session.merge(
-                CoordinatorRow(
-                    id=self.id,
-                    host=socket.gethostname(),
-                    started_at=self._started_at,
-                    expires_at=moment + timedelta(seconds=self._seconds),
-                )
-            )
-            session.execute(
-                delete(CoordinatorRow).where(CoordinatorRow.expires_at < moment - timedelta(days=1))
-            )
+            row = CoordinatorRow(id=self.id, host=socket.gethostname(), started_at=self._started_at)
+            coordinator_repository.keep_alive(session, row, timedelta(seconds=self._seconds))
 
     def claim(self) -> Mapping[str, int]:
         """The searches to drive, the oldest first, with the revision of each; those nobody drives
@@ -104,43 +79,14 @@ class Lease:
         Of those that are free, a share for each coordinator alive: the others take theirs.
         """
         with self._database.read() as session:
-            free = self._free(session)
+            free = coordinator_repository.free(session, self.id, exclusive=self._exclusive)
             if not free:
-                return self._mine(session)
-            alive = presence.coordinators(session)
+                return coordinator_repository.driven_by(session, self.id)
+            alive = coordinator_repository.count_alive(session)
         share = len(free) if self._exclusive else math.ceil(len(free) / max(alive, 1))
         with self._database.write() as session:
-            # One that is locked, if only by a session whose client is gone, holds up no other.
-            taken = (
-                select(SearchRow.id)
-                .where(SearchRow.id.in_(free[:share]), self._is_free(session))
-                .with_for_update(skip_locked=True)
-            )
-            session.execute(
-                update(SearchRow).where(SearchRow.id.in_(taken)).values(coordinator_id=self.id)
-            )
-            return self._mine(session)
-
-    def _mine(self, session: Session) -> Mapping[str, int]:
-        rows = session.execute(
-            select(SearchRow.id, SearchRow.revision)
-            .where(SearchRow.coordinator_id == self.id, DRIVEN)
-            .order_by(SearchRow.created_at, SearchRow.id)
-        )
-        return {row.id: row.revision for row in rows}
-
-    def _free(self, session: Session) -> Sequence[str]:
-        return session.scalars(
-            select(SearchRow.id)
-            .where(DRIVEN, self._is_free(session))
-            .order_by(SearchRow.created_at, SearchRow.id)
-        ).all()
-
-    def _is_free(self, session: Session) -> ColumnElement[bool]:
-        if self._exclusive:
-            return or_(SearchRow.coordinator_id.is_(None), SearchRow.coordinator_id != self.id)
-        alive = select(CoordinatorRow.id).where(CoordinatorRow.expires_at >= clock(session))
-        return or_(SearchRow.coordinator_id.is_(None), SearchRow.coordinator_id.not_in(alive))
+            coordinator_repository.take(session, self.id, free[:share], exclusive=self._exclusive)
+            return coordinator_repository.driven_by(session, self.id)
 
     def _renew_for_ever(self) -> None:
         outage = Outage(log, "renewing the lease on searches")

@@ -1,4 +1,7 @@
-"""All SQL about searches."""
+"""All SQL about the rows of searches.
+
+Evaluations, front, events and exports belong to a search: a request finds the search first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     ColumnElement,
-    Select,
     Text,
     case,
     delete,
@@ -21,51 +23,28 @@ from sqlalchemy.orm import Session, load_only
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import Budget, SearchState, StopReason
+from elasticnas.service import repository
 from elasticnas.service.database import now
-from elasticnas.service.http.paging import newest_page
 from elasticnas.service.http.problems import not_found
 from elasticnas.service.principal import Principal
-from elasticnas.service.searches import evaluations, events
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.stored_json import readable_budget
-
-
-def readable(principal: Principal) -> Select[SearchRow]:
-    """The searches that a principal may read: every statement of a request begins with this one.
-
-    Evaluations, front, events and exports belong to a search: a request finds the search first.
-    """
-    return select(SearchRow).where(principal.may_read(SearchRow))
 
 
 def found(
     session: Session, principal: Principal, search_id: str, *, lock: bool = False
 ) -> SearchRow:
-    """One of the principal's searches as it is now; ``lock`` holds it until the transaction ends.
-
-    Raises:
-        ProblemError: 404, there is none.
-    """
-    query = readable(principal).where(SearchRow.id == search_id)
-    query = query.execution_options(populate_existing=True)
-    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
-        raise not_found("search", search_id)
-    return row
+    """One of the principal's searches, or the problem of `repository.found`."""
+    return repository.found(session, principal, SearchRow, search_id, lock=lock)
 
 
 def page(
     session: Session, principal: Principal, *, limit: int, cursor: str | None
 ) -> tuple[list[SearchRow], str | None]:
     """Searches, the newest first."""
-    return newest_page(
-        session,
-        readable(principal),
-        SearchRow.created_at,
-        SearchRow.id,
-        limit=limit,
-        cursor=cursor,
-    )
+    return repository.newest_page(session, principal, SearchRow, limit=limit, cursor=cursor)
 
 
 def add(session: Session, row: SearchRow) -> None:
@@ -107,7 +86,7 @@ def at_a_glance(
 
     None reads the searches of all owners.
     """
-    searches = select(SearchRow) if principal is None else readable(principal)
+    searches = select(SearchRow) if principal is None else repository.readable(principal, SearchRow)
     rows = session.execute(
         searches.add_columns(_budget(session))
         .where(SearchRow.id.in_(search_ids))
@@ -168,7 +147,11 @@ def picture_revision(session: Session, principal: Principal, search_id: str) -> 
 
 
 def _columns(session: Session, principal: Principal, search_id: str, *columns: Any) -> Any:
-    query = readable(principal).with_only_columns(*columns).where(SearchRow.id == search_id)
+    query = (
+        repository.readable(principal, SearchRow)
+        .with_only_columns(*columns)
+        .where(SearchRow.id == search_id)
+    )
     if (row := session.execute(query).one_or_none()) is None:
         raise not_found("search", search_id)
     return row

@@ -16,6 +16,7 @@ from elasticnas.service.stored_json import StoredRequest
 class SearchRow(Owned, Table):
     """A search: the request as it was resolved, and counters, so that polling it is one row."""
 
+    called = "search"
     __tablename__ = "searches"
     __table_args__ = (
         UniqueConstraint("owner", "idempotency_key"),
@@ -28,7 +29,6 @@ class SearchRow(Owned, Table):
         Index("ix_searches_measurement", "supernet_digest", "dataset_digest", "task", "max_length"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str | None] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(16))
     request: Mapped[dict[str, Any]] = mapped_column(StoredRequest)
@@ -74,7 +74,6 @@ class SearchRow(Owned, Table):
     """Time spent running, written every second or so; the time between processes is not in it."""
     stop_reason: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

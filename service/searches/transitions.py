@@ -21,9 +21,10 @@ from elasticnas.service.database import now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches import evaluations, repository
-from elasticnas.service.searches.recording import exceeds_failures
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository
 from elasticnas.service.searches.tables import SearchRow
+from elasticnas.service.searches.transaction import exceeds_failures
 
 UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 

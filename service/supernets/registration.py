@@ -18,7 +18,6 @@ from starlette.concurrency import run_in_threadpool
 
 from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.messages import InspectSupernet
-from elasticnas.service import presence
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
@@ -116,7 +115,7 @@ def ask_again(service: Service) -> None:
         if not (rows := repository.reading(session)):
             return
         moment = clock(session)
-        alive = presence.look(session, service.silence).workers
+        alive = service.present(session).workers
     generation = service.queue.generation()
     held = {job for worker in alive for job in worker.evaluating}
     for row in rows:
@@ -156,7 +155,7 @@ async def _wait(service: Service, supernet_id: str, patience: float) -> None:
 def lacking(service: Service) -> str | None:
     """What a reading waits for, in words; None when nothing."""
     with service.database.read() as session:
-        return presence.look(session, service.silence).lacking(queue=InspectSupernet.queue)
+        return service.present(session).lacking(queue=InspectSupernet.queue)
 
 
 def _is_reading(service: Service, supernet_id: str) -> bool:

@@ -6,49 +6,29 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select, union, update
+from sqlalchemy import delete, select, union, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.service.http.paging import newest_page
-from elasticnas.service.http.problems import not_found
+from elasticnas.service import repository
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
-def readable(principal: Principal) -> Select[SupernetRow]:
-    """The super-networks that a principal may read: every statement of a request begins with it."""
-    return select(SupernetRow).where(principal.may_read(SupernetRow))
-
-
 def found(
     session: Session, principal: Principal, supernet_id: str, *, field: str | None = None
 ) -> SupernetRow:
-    """One of the principal's super-networks, whatever its state.
-
-    Raises:
-        ProblemError: 404, there is none; 422 where ``field`` of a body refers to it.
-    """
-    row = session.scalars(readable(principal).where(SupernetRow.id == supernet_id)).one_or_none()
-    if row is None:
-        raise not_found("super-network", supernet_id, field=field)
-    return row
+    """One of the principal's super-networks, or the problem of `repository.found`."""
+    return repository.found(session, principal, SupernetRow, supernet_id, field=field)
 
 
 def page(
     session: Session, principal: Principal, *, limit: int, cursor: str | None
 ) -> tuple[list[SupernetRow], str | None]:
-    """Super-networks, the newest first, whatever their state."""
-    return newest_page(
-        session,
-        readable(principal),
-        SupernetRow.created_at,
-        SupernetRow.id,
-        limit=limit,
-        cursor=cursor,
-    )
+    """Super-networks, the newest first, in every state."""
+    return repository.newest_page(session, principal, SupernetRow, limit=limit, cursor=cursor)
 
 
 def add(session: Session, row: SupernetRow) -> None:
@@ -83,7 +63,7 @@ def readable_digests(session: Session, principal: Principal, digests: Collection
     """Those of these digests that are of the principal's super-networks."""
     if not digests:
         return set()
-    mine = readable(principal).with_only_columns(SupernetRow.digest)
+    mine = repository.readable(principal, SupernetRow).with_only_columns(SupernetRow.digest)
     return set(session.scalars(mine.where(SupernetRow.digest.in_(digests))))
 
 

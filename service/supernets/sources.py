@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from pydantic import BaseModel, ValidationError
 
 from elasticnas.api_schemas.jobs import TrainingFromHub, TrainingFromPath
@@ -115,6 +113,13 @@ def from_hub(
             "hub_id: this server takes nothing from the hub; its operator allows it with "
             "ELASTICNAS_ALLOW_HUB",
         )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     download = workspace / "download"
     named = f"{source.hub_id}@{source.revision}"
     try:

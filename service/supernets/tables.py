@@ -24,18 +24,17 @@ class SupernetState(StrEnum):
 class SupernetRow(Owned, Table):
     """A registered checkpoint, or one that a worker is reading."""
 
+    called = "super-network"
     __tablename__ = "supernets"
     __table_args__ = (
         Index("ix_supernets_owner_created_at_id", "owner", "created_at", "id"),
         Index("ix_supernets_state_created_at_id", "state", "created_at", "id"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    created_at: Mapped[datetime]
     summary: Mapped[dict[str, Any] | None]
     """A `SupernetSummary`: all that a list shows, so that the report is not loaded for it."""
     report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)

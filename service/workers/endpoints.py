@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.workers import WorkerRead
-from elasticnas.service import presence
 from elasticnas.service.http.paging import Limit
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.searches.coordinator_repository import count_alive
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.workers import repository
 from elasticnas.service.workers.tables import WorkerRow
@@ -29,7 +29,7 @@ def list_workers(
     silence = timedelta(seconds=service.settings.worker_silence_seconds)
     with service.database.read() as session:
         rows, moment = repository.latest(session, limit)
-        is_heard = presence.coordinators(session) > 0
+        is_heard = count_alive(session) > 0
         warm = {digest for row in rows for digest in row.warm_supernets}
         mine = supernets.readable_digests(session, principal, warm)
 
@@ -38,8 +38,11 @@ def list_workers(
             return False
         return moment - row.last_seen_at < silence if is_heard else None
 
+    inside = service.worker_inside
+    loading = [inside.read()] if inside is not None and inside.is_loading else []
     return Page(
-        items=[
+        items=loading
+        + [
             WorkerRead(
                 name=row.name,
                 device=row.device,

@@ -13,6 +13,7 @@ import pytest
 
 from tests.backing import free_port
 from tests.end_to_end.server import Server, write_rows
+from tests.packaging.fresh import Fresh, build_wheel
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint, write_tokenizer
 
@@ -137,6 +138,23 @@ def test_weights_are_unpacked_into_a_folder(server, search, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["subnet"]
     again = elasticnas("weights", search["id"], 0, "--output", target, server=server)
     assert again.returncode == 2
+
+
+def test_a_base_install_does_all_that_a_client_does(server, search, ids, tmp_path: Path):
+    base = Fresh(tmp_path / "venv", build_wheel(tmp_path / "wheel"))
+    address = f"http://127.0.0.1:{server.port}"
+    for command, expected in (
+        (("search", "list"), search["id"]),
+        (("supernet", "list"), ids[0]),
+        (("dataset", "list"), ids[1]),
+        (("search", "events", search["id"]), "state completed"),
+        (("front", search["id"]), "Pareto front"),
+        (("weights", search["id"], 0, "--output", "subnet"), "subnet"),
+    ):
+        done = base.run("elasticnas", *command, cwd=tmp_path, ELASTICNAS_SERVER=address)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+    assert (tmp_path / "subnet" / "config.json").is_file()
 
 
 def test_the_subnet_within_a_bound_or_at_the_knee_is_picked(server, search, tmp_path: Path):

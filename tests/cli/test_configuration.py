@@ -9,7 +9,7 @@ import pytest
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.configuration import Configuration, Origin, read_worker_settings
-from elasticnas.cli.settings import SERVER_ALONE, WITHOUT_A_PORT
+from elasticnas.cli.setting_list import SERVER_ALONE, WITHOUT_A_PORT
 from elasticnas.client.passwords import masked
 from elasticnas.service.settings import ProcessSettings, ServiceSettings
 from elasticnas.worker.settings import WorkerSettings

@@ -255,6 +255,11 @@ def test_a_locale_that_is_not_utf_8_takes_every_name(tmp_path: Path, options):
         assert json.loads(ended.stdout)[0]["name"] == dataset()["name"]
 
 
+def heed_ctrl_c() -> None:
+    """In a process that begins: a shell has what it runs in the background ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_a_watched_search_with_130_and_says_that_it_goes_on():
     with StubServer(lambda _: Answer(200, search_read(state="running"))) as stub:
         process = subprocess.Popen(
@@ -262,6 +267,7 @@ def test_ctrl_c_ends_a_watched_search_with_130_and_says_that_it_goes_on():
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            preexec_fn=heed_ctrl_c,
         )
         while len(stub.requests) < 2:
             assert process.poll() is None
@@ -282,6 +288,7 @@ def test_ctrl_c_elsewhere_ends_with_130_and_no_traceback(tmp_path: Path):
             text=True,
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=heed_ctrl_c,
         )
         while len(stub.requests) < 2:
             assert process.poll() is None

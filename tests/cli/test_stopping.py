@@ -14,9 +14,9 @@ from elasticnas.cli.stopping import LEFT_BEHIND
 
 HANGS = """
 import signal, threading, time
-from elasticnas.cli.serving import _termination
+from elasticnas.cli.processes import termination
 
-with _termination(1.0) as told:
+with termination(1.0) as told:
     threading.Thread(target=time.sleep, args=(3600,)).start()  # Python waits for it at its end
     print("ready", flush=True)
     told.wait()

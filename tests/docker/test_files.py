@@ -208,7 +208,8 @@ def test_the_lock_holds_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = (ROOT / "docker" / "requirements.lock").read_text()
     pinned = dict(re.findall(r"^([a-z0-9.-]+)==([^ \\]+)", lock, re.MULTILINE))
-    for asked in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    for asked in project["dependencies"] + extras["server"] + extras["worker"]:
         name, version = re.sub(r"\[.*\]", "", asked).lower().replace("_", "-").split("==")
         assert pinned[name] == version, f"{name}: run `make lock`"
     torch = (ROOT / "docker" / "torch-cpu.lock").read_text()

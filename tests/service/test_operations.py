@@ -11,7 +11,7 @@ from tests.service.running import running_service, tar_of
 
 def test_a_running_service_is_healthy_and_ready(service):
     assert service.get("/healthz") == {"status": "ok"}
-    assert service.get("/readyz") == {"status": "ok"}
+    assert service.get("/readyz") == {"status": "ok", "worker": None}
 
 
 def test_without_its_database_it_is_alive_but_not_ready(light_service, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy.exc
 
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.service.searches import recording
+from elasticnas.service.searches import transaction
 from tests.service.running import Running, running_service
 from tests.service.stand_in import accuracy_of
 
@@ -280,14 +280,14 @@ def test_a_result_that_comes_twice_counts_once(service):
 def test_an_error_in_one_search_fails_it_and_no_other(light_service, monkeypatch):
     bad = light_service.body(name="bad")
     good = light_service.body()
-    real = recording.begin
+    real = transaction.begin
 
     def begin(session, row, active):
         if row.name == "bad":
             raise RuntimeError("a bug")
         real(session, row, active)
 
-    monkeypatch.setattr(recording, "begin", begin)
+    monkeypatch.setattr(transaction, "begin", begin)
     bad_id = light_service.client.post("/v1/searches", json=bad).json()["id"]
     good_id = light_service.client.post("/v1/searches", json=good).json()["id"]
     failed = light_service.wait(bad_id, "failed")
@@ -296,7 +296,7 @@ def test_an_error_in_one_search_fails_it_and_no_other(light_service, monkeypatch
 
 
 def test_a_transaction_that_fails_loses_nothing(light_service, monkeypatch):
-    real, left = recording.record, [3]
+    real, left = transaction.record, [3]
 
     def record(session, row, active, outcomes):
         real(session, row, active, outcomes)
@@ -304,7 +304,7 @@ def test_a_transaction_that_fails_loses_nothing(light_service, monkeypatch):
             left[0] -= 1
             raise sqlalchemy.exc.OperationalError("commit", None, Exception("disk I/O error"))
 
-    monkeypatch.setattr(recording, "record", record)
+    monkeypatch.setattr(transaction, "record", record)
     search = light_service.wait(light_service.search())
     assert left == [0]
     assert search["progress"]["completed"] == 24

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches import evaluations, reading, reports, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository, views
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from tests.service.running import Running
 
@@ -20,7 +21,7 @@ GROWN = 3000
 
 def poll(session: Session, service: Service, search_id: str) -> None:
     row = session.get_one(SearchRow, search_id)
-    reading.read_searches(session, service.known, [row], service.silence)
+    views.read_searches(session, service.known, [row], service.silence)
 
 
 def answers(session: Session, search_id: str) -> None:
@@ -38,9 +39,11 @@ ASKED: dict[str, Callable[[Session, Service, str], object]] = {
     "a page": lambda session, _, search_id: evaluations.page(
         session, search_id, state=None, after=5, limit=10
     ),
-    "a look for results": lambda session, _, search_id: reports.waiting(session, [search_id]),
+    "a look for results": lambda session, _, search_id: evaluations.waiting(session, [search_id]),
     "a look for answers": lambda session, _, search_id: answers(session, search_id),
-    "a count of what runs": lambda session, _, search_id: reports.count_running(session, search_id),
+    "a count of what runs": lambda session, _, search_id: evaluations.count_running(
+        session, search_id
+    ),
 }
 
 
@@ -100,12 +103,12 @@ def test_pages_and_fronts_agree_on_every_evaluation(searched: tuple[Service, str
         everything = evaluations.of_search(session, search_id)
         space = service.known.get(session, session.get_one(SearchRow, search_id).supernet_id).space
         expected = [
-            reading.read_evaluation(row, space, numbers)
+            views.read_evaluation(row, space, numbers)
             for row in everything
             if row.number in numbers
         ]
         found = [
-            reading.read_evaluation(row, space, numbers)
+            views.read_evaluation(row, space, numbers)
             for row in evaluations.front(session, search_id)
         ]
     assert expected

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from elasticnas.service.searches import recording
+from elasticnas.service.searches import transaction
 from tests.service.running import running_service
 from tests.service.searches.driving import (
     ask,
@@ -56,14 +56,14 @@ class TestExtend:
         assert essence(service, search_id) == essence(service, again)
 
     def test_a_search_that_failed_on_an_error_goes_on(self, service, monkeypatch):
-        real, broken = recording.record, [True]
+        real, broken = transaction.record, [True]
 
         def record(session, row, active, outcomes):
             if broken[0] and row.completed > 6:
                 raise RuntimeError("a bug")
             real(session, row, active, outcomes)
 
-        monkeypatch.setattr(recording, "record", record)
+        monkeypatch.setattr(transaction, "record", record)
         search_id = service.search(budget={"evaluations": 20}, seed=4)
         assert service.wait(search_id, "failed")["error"]["type"] == "/problems/search-error"
         broken[0] = False

@@ -300,7 +300,7 @@ def test_an_allowed_hub_repository_is_downloaded_at_its_revision(sqlite_url, tmp
         (local_dir / "base").mkdir(parents=True)
         (local_dir / "base" / "config.json").write_text("{}")
 
-    monkeypatch.setattr("elasticnas.service.supernets.sources.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     with running_service(sqlite_url, tmp_path, allow_hub=True) as running:
         body = {"hub_id": "org/name", "revision": "a" * 40}
         answer = running.client.post(WAITING, json=body)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -25,9 +24,9 @@ from elasticnas.api_schemas.searches import (
 )
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
-from elasticnas.service import presence
 from elasticnas.service.presence import Presence
-from elasticnas.service.searches import evaluations, events
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
 
@@ -35,15 +34,18 @@ GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
 
 
 def read_searches(
-    session: Session, known: KnownSupernets, rows: Sequence[SearchRow], silence: timedelta
+    session: Session,
+    known: KnownSupernets,
+    rows: Sequence[SearchRow],
+    look: Callable[[Session], Presence],
 ) -> list[SearchRead]:
     """Searches as REST shows them, in as many statements for a thousand as for one.
 
-    Reads one evaluation of each, its best. A worker not heard from for as long as ``silence``
-    counts as gone.
+    Reads one evaluation of each, its best. ``look`` says who is there to go
+    on with them.
     """
     goes_on = any(row.state in GOING_ON for row in rows)
-    present = presence.look(session, silence) if goes_on else None
+    present = look(session) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     on_front = evaluations.best_on_front(session, list(best))
     supernets = known.get_all(session, {row.supernet_id for row in rows})

@@ -23,7 +23,8 @@ from elasticnas.search.pareto import FrontChange
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import KINDS, problem
-from elasticnas.service.searches import evaluations, events, reports, repository
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import events, inbox, repository
 from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from elasticnas.tasks import METRICS
@@ -64,8 +65,7 @@ def resend(
     for number in numbers:
         active.in_flight[number].attempt += 1
         active.in_flight[number].batch = None
-    session.flush()
-    reports.count_running(session, row.id)
+    evaluations.count_running(session, row.id)
 
 
 def take_up(
@@ -86,7 +86,7 @@ def take_up(
             continue
         if outcome is None:
             back.append(number)
-        elif outcome.problem is not None and outcome.problem.type == reports.STORAGE_FULL:
+        elif outcome.problem is not None and outcome.problem.type == inbox.STORAGE_FULL:
             back.append(number)
             full = outcome.problem
         elif _is_of_another_precision(outcome, active):
@@ -151,8 +151,7 @@ def record(
             _record_one(session, row, active, outcome)
         if SearchState(row.state).is_final:
             return
-    session.flush()
-    reports.count_running(session, row.id)
+    evaluations.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
@@ -206,7 +205,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         row.pilots = list(active.loop.pilots)
     del active.in_flight[outcome.number]
     moment = now()
-    evaluation = session.get_one(EvaluationRow, (row.id, outcome.number))
+    evaluation = evaluations.placed(session, row.id, outcome.number)
     evaluation.worker = outcome.worker
     evaluation.cached = outcome.cached
     evaluation.started_at = outcome.started_at
@@ -278,16 +277,16 @@ def _move_front(
     assert evaluation.sequence is not None
     assert evaluation.finished_at is not None
     sequence, moment = evaluation.sequence, evaluation.finished_at
-    session.add(
+    evaluations.enter_front(
+        session,
         FrontPointRow(
             search_id=row.id,
             number=evaluation.number,
             entered_sequence=sequence,
             entered_at=moment,
-        )
+        ),
     )
     if change.left:
-        session.flush()
         evaluations.leave_front(session, row.id, change.left, sequence, moment)
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
@@ -313,7 +312,8 @@ def _place(
     """Give each proposal its row, and look whether it was measured before."""
     placed: dict[int, SubnetConfig] = {}
     for proposal in proposals:
-        session.add(
+        evaluations.add(
+            session,
             EvaluationRow(
                 search_id=row.id,
                 number=proposal.number,
@@ -324,7 +324,7 @@ def _place(
                 origin=proposal.origin,
                 rival=None if proposal.rival is None else proposal.rival.number,
                 sent_at=now(),
-            )
+            ),
         )
         placed[proposal.number] = proposal.subnet
         active.in_flight[proposal.number] = InFlight(proposal.subnet)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, inspect, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    inspect,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, undefer
 
+from elasticnas.api_schemas.messages import SubnetOutcome
 from elasticnas.api_schemas.searches import EvaluationState
 from elasticnas.service.database import clock_in_sql
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
@@ -25,6 +38,11 @@ def of_search(
     if with_hits:
         query = query.options(undefer(EvaluationRow.hits))
     return session.scalars(query.order_by(EvaluationRow.number)).all()
+
+
+def placed(session: Session, search_id: str, number: int) -> EvaluationRow:
+    """An evaluation that the caller knows to be there."""
+    return session.get_one(EvaluationRow, (search_id, number))
 
 
 def of_number(session: Session, search_id: str, number: int) -> EvaluationRow | None:
@@ -152,6 +170,102 @@ def mark_resent(
     )
 
 
+def mark_running(
+    session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
+) -> None:
+    """A worker has begun these, but for those that are over."""
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.number.in_(numbers),
+            EvaluationRow.state == EvaluationState.QUEUED,
+            EvaluationRow.report.is_(None),
+        )
+        .values(state=EvaluationState.RUNNING, worker=worker, started_at=moment)
+    )
+
+
+def keep_report(session: Session, search_id: str, outcome: SubnetOutcome, worker: str) -> None:
+    """Keep what a worker says of an evaluation; the first report of each wins."""
+    session.execute(
+        update(EvaluationRow)
+        .where(_unreported(search_id, outcome.number))
+        .values(worker=worker, report=outcome.model_dump(mode="json"))
+    )
+
+
+def decline(session: Session, search_id: str, number: int, attempt: int) -> None:
+    """Note that the message of this attempt was not heeded."""
+    session.execute(
+        update(EvaluationRow)
+        .where(_unreported(search_id, number), EvaluationRow.attempt == attempt)
+        .values(state=EvaluationState.QUEUED, worker=None, report={})
+    )
+
+
+def decline_verification(session: Session, search_id: str, number: int, attempt: int) -> None:
+    """Note that a message that was to verify this front member did not."""
+    session.execute(
+        update(EvaluationRow)
+        .where(
+            EvaluationRow.search_id == search_id,
+            EvaluationRow.number == number,
+            EvaluationRow.finished_at.is_not(None),
+            EvaluationRow.verified.is_(None),
+            EvaluationRow.verify_attempt == attempt,
+        )
+        .values(report={})
+    )
+
+
+def _unreported(search_id: str, number: int) -> ColumnElement[bool]:
+    return and_(
+        EvaluationRow.search_id == search_id,
+        EvaluationRow.number == number,
+        EvaluationRow.finished_at.is_(None),
+        EvaluationRow.report.is_(None),
+    )
+
+
+def waiting(
+    session: Session, search_ids: Collection[str]
+) -> Mapping[str, list[tuple[int, str | None, SubnetOutcome | None]]]:
+    """By search: number, worker and outcome of what was reported and not yet taken up.
+
+    An outcome of None was declined. Sorted here, not by the database: asked for this order, SQLite
+    reads all evaluations of a search in it, of which no more than a window can be unfinished.
+    """
+    found: dict[str, list[tuple[int, str | None, SubnetOutcome | None]]] = defaultdict(list)
+    rows: Sequence[Any] = session.execute(
+        select(
+            EvaluationRow.search_id,
+            EvaluationRow.number,
+            EvaluationRow.worker,
+            EvaluationRow.report,
+        ).where(
+            EvaluationRow.search_id.in_(search_ids),
+            EvaluationRow.state.in_((EvaluationState.QUEUED, EvaluationState.RUNNING)),
+            EvaluationRow.report.is_not(None),
+        )
+    ).all()
+    for search_id, number, worker, report in sorted(rows, key=lambda row: (row[0], row[1])):
+        outcome = SubnetOutcome.model_validate(report) if report else None
+        found[search_id].append((number, worker, outcome))
+    return found
+
+
+def count_running(session: Session, search_id: str) -> None:
+    """Write down how many evaluations of a search are on workers: at most its window."""
+    running = (
+        select(func.count())
+        .select_from(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
+        .scalar_subquery()
+    )
+    session.execute(update(SearchRow).where(SearchRow.id == search_id).values(running=running))
+
+
 def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
     """What a worker said of these is no result."""
     session.execute(
@@ -267,6 +381,16 @@ def front(session: Session, search_id: str) -> Sequence[Row[Any]]:
 def unverified(session: Session, search_id: str) -> Sequence[Row[Any]]:
     """The evaluations on the Pareto front that were not measured once more yet, by number."""
     return [row for row in front(session, search_id) if row.verified is None]
+
+
+def add(session: Session, row: EvaluationRow) -> None:
+    """Place an evaluation."""
+    session.add(row)
+
+
+def enter_front(session: Session, row: FrontPointRow) -> None:
+    """An evaluation is on the front from now on."""
+    session.add(row)
 
 
 def leave_front(

@@ -10,23 +10,19 @@ its evaluations in different orders would wait for each other for ever.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.messages import (
-    SubnetOutcome,
     SubnetsDeclined,
     SubnetsEvaluated,
     SubnetsStarted,
     SubnetsVerified,
 )
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.searches import EvaluationState, SearchState
+from elasticnas.api_schemas.searches import SearchState
 from elasticnas.service.database import now
+from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 
@@ -41,17 +37,8 @@ TIMEOUT = "/problems/evaluation-timeout"
 def started(session: Session, result: SubnetsStarted) -> None:
     """A worker has begun these; those that are over meanwhile stay as they are."""
     repository.locked(session, result.search_id)
-    session.execute(
-        update(EvaluationRow)
-        .where(
-            EvaluationRow.search_id == result.search_id,
-            EvaluationRow.number.in_(result.numbers),
-            EvaluationRow.state == EvaluationState.QUEUED,
-            EvaluationRow.report.is_(None),
-        )
-        .values(state=EvaluationState.RUNNING, worker=result.worker, started_at=now())
-    )
-    count_running(session, result.search_id)
+    evaluations.mark_running(session, result.search_id, result.numbers, result.worker, now())
+    evaluations.count_running(session, result.search_id)
 
 
 def evaluated(session: Session, result: SubnetsEvaluated) -> None:
@@ -59,11 +46,7 @@ def evaluated(session: Session, result: SubnetsEvaluated) -> None:
     so are those of a search that is over, which has no unfinished rows."""
     repository.locked(session, result.search_id)
     for outcome in result.outcomes:
-        session.execute(
-            update(EvaluationRow)
-            .where(_unreported(result.search_id, outcome.number))
-            .values(worker=result.worker, report=outcome.model_dump(mode="json"))
-        )
+        evaluations.keep_report(session, result.search_id, outcome, result.worker)
 
 
 def declined(session: Session, result: SubnetsDeclined) -> None:
@@ -71,32 +54,11 @@ def declined(session: Session, result: SubnetsDeclined) -> None:
     repository.locked(session, result.search_id)
     if result.verifies:
         for item in result.subnets:
-            _verify_again(session, result.search_id, item.number, item.attempt)
+            evaluations.decline_verification(session, result.search_id, item.number, item.attempt)
         return
     for item in result.subnets:
-        session.execute(
-            update(EvaluationRow)
-            .where(
-                _unreported(result.search_id, item.number), EvaluationRow.attempt == item.attempt
-            )
-            .values(state=EvaluationState.QUEUED, worker=None, report={})
-        )
-    count_running(session, result.search_id)
-
-
-def _verify_again(session: Session, search_id: str, number: int, attempt: int) -> None:
-    """Note that a message that was to verify this front member did not."""
-    session.execute(
-        update(EvaluationRow)
-        .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number == number,
-            EvaluationRow.finished_at.is_not(None),
-            EvaluationRow.verified.is_(None),
-            EvaluationRow.verify_attempt == attempt,
-        )
-        .values(report={})
-    )
+        evaluations.decline(session, result.search_id, item.number, item.attempt)
+    evaluations.count_running(session, result.search_id)
 
 
 def verified(session: Session, result: SubnetsVerified) -> None:
@@ -112,7 +74,7 @@ def verified(session: Session, result: SubnetsVerified) -> None:
         return
     found = result.verified or [None] * len(result.numbers)
     for number, each in zip(result.numbers, found, strict=True):
-        row = session.get(EvaluationRow, (result.search_id, number))
+        row = evaluations.of_number(session, result.search_id, number)
         if row is None or (row.verified is not None and "problem" not in row.verified):
             continue
         if each is not None and result.precision != search.precision:
@@ -124,7 +86,7 @@ def verified(session: Session, result: SubnetsVerified) -> None:
                 found_in,
                 search.precision,
             )
-            _verify_again(session, search.id, number, result.attempt)
+            evaluations.decline_verification(session, search.id, number, result.attempt)
         elif each is not None:
             row.verified = each.model_dump(mode="json")
         elif row.verified is None and row.verify_attempt == result.attempt:
@@ -145,50 +107,3 @@ def _not_verified(
         search.error = error.model_dump(mode="json")
         search.revision += 1
         repository.enter(session, search, SearchState.PAUSED)
-
-
-def waiting(
-    session: Session, search_ids: Collection[str]
-) -> Mapping[str, list[tuple[int, str | None, SubnetOutcome | None]]]:
-    """By search: number, worker and outcome of what was reported and not yet taken up.
-
-    An outcome of None was declined. Sorted here, not by the database: asked for this order, SQLite
-    reads all evaluations of a search in it, of which no more than a window can be unfinished.
-    """
-    found: dict[str, list[tuple[int, str | None, SubnetOutcome | None]]] = defaultdict(list)
-    rows: Sequence[Any] = session.execute(
-        select(
-            EvaluationRow.search_id,
-            EvaluationRow.number,
-            EvaluationRow.worker,
-            EvaluationRow.report,
-        ).where(
-            EvaluationRow.search_id.in_(search_ids),
-            EvaluationRow.state.in_((EvaluationState.QUEUED, EvaluationState.RUNNING)),
-            EvaluationRow.report.is_not(None),
-        )
-    ).all()
-    for search_id, number, worker, report in sorted(rows, key=lambda row: (row[0], row[1])):
-        outcome = SubnetOutcome.model_validate(report) if report else None
-        found[search_id].append((number, worker, outcome))
-    return found
-
-
-def count_running(session: Session, search_id: str) -> None:
-    """Write down how many evaluations of a search are on workers: at most its window."""
-    running = (
-        select(func.count())
-        .select_from(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
-        .scalar_subquery()
-    )
-    session.execute(update(SearchRow).where(SearchRow.id == search_id).values(running=running))
-
-
-def _unreported(search_id: str, number: int) -> ColumnElement[bool]:
-    return and_(
-        EvaluationRow.search_id == search_id,
-        EvaluationRow.number == number,
-        EvaluationRow.finished_at.is_(None),
-        EvaluationRow.report.is_(None),
-    )
