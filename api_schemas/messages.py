@@ -9,17 +9,18 @@ twice gladly.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.api_schemas.verification import RowSplit, Verified
+from elasticnas.api_schemas.verification import Verified
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 
 
@@ -63,7 +64,7 @@ class EvaluateSubnets(Message):
 
     Each super-network has a lane of its own for each precision, a queue named after both, so that a
     worker can take the work of a model that it holds before any other, and leave what it cannot
-    compute. A worker measures in the ``precision`` asked for. Where the search races, ``racing``
+    compute. Where the search races, ``racing``
     says so, its course is laid by the ``pilots``, and ``rivals`` are those of the subnets, by
     number. ``revision`` is the search's: a number that a search dropped as it ended may come again.
     """
@@ -73,16 +74,24 @@ class EvaluateSubnets(Message):
 
     search_id: str
     revision: int = 0
-    supernet_digest: str
-    dataset_digest: str
-    task: str
-    max_length: int
-    precision: Precision = Precision.FLOAT32
-    split: RowSplit | None = None
+    conditions: Conditions
     racing: Racing | None = None
     pilots: tuple[Hits, ...] = ()
     rivals: dict[int, Hits] = Field(default_factory=dict)
     subnets: tuple[SubnetToEvaluate, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, given: Any) -> Any:
+        """A queue may still hold messages that say their conditions field by field."""
+        if not isinstance(given, dict) or "supernet_digest" not in given:
+            return given
+        moved = {"supernet_digest": "supernet", "dataset_digest": "dataset"}
+        moved |= {name: name for name in ("task", "max_length", "precision", "split")}
+        conditions = {moved[name]: value for name, value in given.items() if name in moved}
+        return {name: value for name, value in given.items() if name not in moved} | {
+            "conditions": conditions
+        }
 
     def rival(self, item: SubnetToEvaluate) -> Rival | None:
         """Whom one of the subnets must surpass."""
@@ -92,7 +101,7 @@ class EvaluateSubnets(Message):
     @property
     def lane(self) -> str:
         """The queue of this super-network's evaluations in this precision."""
-        return lane_of(self.supernet_digest, self.precision)
+        return lane_of(self.conditions.supernet, self.conditions.precision)
 
 
 def lane_of(supernet_digest: str, precision: Precision = Precision.FLOAT32) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -14,16 +13,10 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import Dimension
 
 
-class Method(StrEnum):
-    """Which published method (or our own layout) a checkpoint follows."""
-
-    ELASTICNAS = "elasticnas"
-    LONAS = "lonas"
-
-
 class SupernetReport(BaseModel):
     """What a worker finds when it reads a checkpoint: all that the service needs to know of it.
 
+    ``method`` is the name of the checkpoint's format: a published method's, or ``elasticnas``.
     ``num_labels`` is 1 for a regression head. ``reference_length`` is the sequence length that
     the checkpoint itself prices subnets at (NNCF's ``input_info``), else 128. ``max_positions``
     is the longest sequence the position embeddings carry.
@@ -31,7 +24,7 @@ class SupernetReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    method: Method
+    method: str
     model_type: str
     num_labels: PositiveInt
     label_names: tuple[str, ...] | None = None
@@ -71,7 +64,7 @@ class SupernetRead(BaseModel):
     id: str
     name: str
     state: Literal["ready"] = "ready"
-    method: Method
+    method: str
     model_type: str
     num_labels: int
     reference_length: int

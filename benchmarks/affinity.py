@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate, lane_of
 from elasticnas.cli.broker import make_broker
 from elasticnas.service.queue import Queue
@@ -39,10 +40,12 @@ def batch(digest: str) -> EvaluateSubnets:
     """A message for one super-network."""
     return EvaluateSubnets(
         search_id=digest[:8],
-        supernet_digest=digest,
-        dataset_digest="0" * 64,
-        task=TEXT_CLASSIFICATION.name,
-        max_length=128,
+        conditions=Conditions(
+            supernet=digest,
+            dataset="0" * 64,
+            task=TEXT_CLASSIFICATION.name,
+            max_length=128,
+        ),
         subnets=(SubnetToEvaluate(number=0, subnet={}),),
     )
 
@@ -82,7 +85,7 @@ def work(
         taken.acknowledge()
         with tally.lock:
             tally.batches += 1
-        queue.send(batch(message.supernet_digest))
+        queue.send(batch(message.conditions.supernet))
 
 
 def measure(url: str, options: argparse.Namespace, *, affinity: bool) -> Tally:

@@ -32,6 +32,7 @@ import psutil
 from redis import Redis
 from sqlalchemy import func, select, text
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
@@ -47,7 +48,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
-from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.cli.broker import make_broker
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
@@ -123,7 +124,7 @@ def synthetic_report() -> SupernetReport:
             )
         attentions.append(AttentionShape(layer=layer, width=attention))
     return SupernetReport(
-        method=Method.LONAS,
+        method="lonas",
         model_type="bert",
         num_labels=2,
         label_names=None,
@@ -166,10 +167,12 @@ def measure_redis(url: str, count: int) -> None:
         item = [SubnetToEvaluate(number=n, subnet=dict(space.maximal)) for n in range(batch)]
         message = EvaluateSubnets(
             search_id="search-capacity",
-            supernet_digest=DIGEST,
-            dataset_digest=DIGEST,
-            task=TEXT_CLASSIFICATION.name,
-            max_length=128,
+            conditions=Conditions(
+                supernet=DIGEST,
+                dataset=DIGEST,
+                task=TEXT_CLASSIFICATION.name,
+                max_length=128,
+            ),
             subnets=tuple(item),
         )
 

@@ -34,10 +34,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import Batch, TokenizedExamples
 from elasticnas.supernet.forward.activation import activate
-from elasticnas.supernet.metrics import task_metrics
+from elasticnas.supernet.measuring.examples import Batch, TokenizedExamples
+from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
@@ -88,7 +87,7 @@ def plain_accuracy(
             rows = range(start, min(start + batch_size, len(examples)))
             batch = examples.batch(rows, pad_to=examples.max_length)
             logits.append(model(**batch.inputs).logits)
-    return task_metrics(TEXT_CLASSIFICATION, torch.cat(logits), examples.labels)["accuracy"]
+    return float((torch.cat(logits).argmax(1) == examples.labels).double().mean())
 
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -149,11 +148,12 @@ def main() -> None:
     supernet = read_supernet(options.checkpoint)
     examples = read_examples(supernet, options)
     batches = examples.batches(options.token_budget)
+    laps = [Lap.whole(batches)]
 
     def ours(subnet: SubnetConfig) -> tuple[float, float]:
         start = clock()
-        metrics = evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
-        return clock() - start, metrics["accuracy"]
+        found = measure(supernet, subnet, laps, examples.labels, TEXT_CLASSIFICATION)
+        return clock() - start, (found.metrics or {})["accuracy"]
 
     def plain(subnet: SubnetConfig) -> tuple[float, float]:
         start = clock()

@@ -35,18 +35,17 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.cost import extent
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.batching import ACCELERATOR_BATCH_COST, packs
-from elasticnas.supernet.checkpoint.space_file import elastic_part
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.default_space import default_space
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import Batch, TokenizedExamples
 from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
 from elasticnas.supernet.forward.activation import activate, active_layers
 from elasticnas.supernet.forward.packs import has_kernel
+from elasticnas.supernet.measuring.batching import ACCELERATOR_BATCH_COST, packs
+from elasticnas.supernet.measuring.examples import Batch, TokenizedExamples
+from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 from elasticnas.tasks import TEXT_CLASSIFICATION
@@ -107,7 +106,7 @@ def random_supernet(layers: int, device: torch.device, dtype: torch.dtype) -> Su
     shape = ModelShape(BERT, config, {name: tuple(t.shape) for name, t in tensors.items()})
     elastic = elastic_part(default_space(shape, rank=RANK), shape)
     return Supernet(
-        method=Method.ELASTICNAS,
+        method=ELASTICNAS.name,
         family=BERT,
         model=model,
         adapters=adapters,
@@ -221,7 +220,8 @@ class Bench:
         times = []
         for subnet in (subnets[0], *subnets):
             start = time.perf_counter()
-            evaluate(self.supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
+            laps = [Lap.whole(batches)]
+            measure(self.supernet, subnet, laps, examples.labels, TEXT_CLASSIFICATION)
             times.append(time.perf_counter() - start)
         return times[1:]
 

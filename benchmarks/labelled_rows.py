@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from elasticnas.supernet.checkpoint.reader import load_tokenizer
-from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.measuring.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
 

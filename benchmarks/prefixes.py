@@ -32,9 +32,9 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
+from elasticnas.supernet.measuring.examples import Batch
+from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
 
@@ -74,8 +74,9 @@ class Dataset:
 
     def metrics(self, subnet: SubnetConfig, prefixes: Prefixes | None) -> dict[str, float]:
         """One evaluation."""
+        laps = [Lap.whole(self.batches, prefixes)]
         labels, task = self.examples.labels, TEXT_CLASSIFICATION
-        return evaluate(self.supernet, subnet, self.batches, labels, task, lambda: False, prefixes)
+        return measure(self.supernet, subnet, laps, labels, task).metrics or {}
 
     def gflops(self, subnet: SubnetConfig, first: int | None = None) -> float:
         """Billions of multiply-accumulates a row: of all layers and the head, or the first few."""

@@ -29,7 +29,7 @@ from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
 from elasticnas.search.racing import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
+from elasticnas.supernet.measuring.measure import Lap, Measured, laps_of, measure
 from elasticnas.tasks import TEXT_CLASSIFICATION
 
 

@@ -30,7 +30,7 @@ STUCK_SECONDS = 20.0
 """After so long without success, a process without a port no longer says that it is alive."""
 CLOSING_SECONDS = 10.0
 """How long a process may take to end once it has no more requests in hand: two seconds for orphans,
-three for results and transactions, and one wait for the database to give the searches back."""
+three for results and transactions, and four for giving the searches back."""
 
 # An option that is left out is None: then the environment or the configuration file decides.
 DataDir = Annotated[

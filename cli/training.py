@@ -74,8 +74,8 @@ def train(
     from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
-    from elasticnas.supernet.checkpoint.space_file import read_space
-    from elasticnas.supernet.examples import LabelledTexts
+    from elasticnas.supernet.formats.space_file import read_space
+    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
     from elasticnas.worker.settings import WorkerSettings
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
-from elasticnas.supernet.checkpoint.space_file import NamedDimension, SpaceFile
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
+from elasticnas.supernet.formats.space_file import ElasticDimension, SpaceFile
 from elasticnas.supernet.plan import ModelShape
 
 
@@ -23,13 +23,12 @@ def default_space(shape: ModelShape, *, rank: int) -> SpaceFile:
         ("ffn.width", FFN, widths),
     )
     return SpaceFile(
+        version=2,
         dimensions=tuple(
-            NamedDimension.of(
-                Dimension(name=f"layer.{layer}.{name}", part=part, layer=layer, choices=choices)
-            )
+            ElasticDimension(name=f"layer.{layer}.{name}", part=part, layer=layer, choices=choices)
             for name, part, choices in elastic
             for layer in layers
-        )
+        ),
     )
 
 

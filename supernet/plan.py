@@ -33,6 +33,18 @@ class Side(StrEnum):
     RANK = "rank"
 
 
+class Join(StrEnum):
+    """How the branch B A of an adapter joins the weight W of its layer."""
+
+    PLAIN = "plain"
+    """``W + scaling * B A``, as PEFT merges."""
+    MASKED = "masked"
+    """``W + scaling * (B A) * (W != 0)``: zeros of a sparse base stay (SQFT's SparsePEFT, Munoz et
+    al. 2024, section 3.3)."""
+    UNMERGED = "unmerged"
+    """``y = W x + scaling * B (A x)``: no weight is copied, which large models need."""
+
+
 _TENSORS = {
     Side.ROWS: (("weight", 0), ("bias", 0), (LORA_B, 0)),
     Side.COLUMNS: (("weight", 1), (LORA_A, 1)),
@@ -130,14 +142,16 @@ class SlicingPlan:
 
 @dataclass(frozen=True)
 class ElasticPart:
-    """What a space file or an NNCF config comes to.
+    """What a format reads of a checkpoint.
 
-    ``reference_length`` is the sequence length that the file prices subnets at, if it names one.
+    ``reference_length`` is the sequence length that subnets are priced at, if a file names one;
+    ``join`` is how adapters join their weights.
     """
 
     space: SearchSpace
     plan: SlicingPlan
-    reference_length: int | None
+    reference_length: int | None = None
+    join: Join = Join.PLAIN
 
 
 @dataclass(frozen=True)

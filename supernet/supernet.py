@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from elasticnas.api_schemas.supernets import Method
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.families.family import Family, TaskHead
-from elasticnas.supernet.plan import LORA_A, LORA_B, ModelShape, SlicingPlan
+from elasticnas.supernet.plan import LORA_A, LORA_B, Join, ModelShape, SlicingPlan
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,13 @@ class LoraAdapter:
 
     LoRA, Hu et al. 2021, section 4.1. ``a`` has shape (rank, inputs), ``b`` (outputs, rank).
     ``scaling`` is alpha / maximal rank and stays so at every active rank, as in LoNAS, Shears and
-    SQFT.
+    SQFT. ``join`` says how the branch joins its layer's weight.
     """
 
     a: torch.Tensor
     b: torch.Tensor
     scaling: float
+    join: Join = Join.PLAIN
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Supernet:
     ``folder`` is the checkpoint.
     """
 
-    method: Method
+    method: str
     family: Family
     model: PreTrainedModel
     adapters: dict[str, LoraAdapter]
@@ -83,6 +83,11 @@ class Supernet:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor at full size, adapters included, by the names that a plan uses."""
         return named_tensors(self.model, self.adapters)
+
+    @cached_property
+    def unmerged(self) -> tuple[str, ...]:
+        """The linear modules whose adapters stay beside their weights."""
+        return tuple(m for m, adapter in self.adapters.items() if adapter.join is Join.UNMERGED)
 
     @cached_property
     def elastic_modules(self) -> tuple[str, ...]:

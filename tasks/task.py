@@ -1,20 +1,67 @@
-"""What a task is."""
+"""What a task is: what is kept of each row, and how metrics come of that."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import Registry
-from elasticnas.tasks.metric import METRICS, Metric
+from elasticnas.tasks.metric import METRICS, Metric, Values
+
+Outcomes = NDArray[np.void]
+"""What is kept of each row: records with the fields of a task's own, shape (..., rows)."""
+Raw = NDArray[np.floating[Any]]
+"""What a probe computes of each row, shape (rows, numbers)."""
+Labels = NDArray[np.generic]
+"""The label of each row, shape (rows,)."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is measured on a dataset, by which ``metrics``; the first is the default."""
+class Task(ABC):
+    """What is measured on a dataset, by which ``metrics``; the first is the default.
 
-    name: str
-    metrics: tuple[Metric, ...]
+    ``probe`` names what computes the raw numbers of a row: see `supernet.measuring.probes`.
+    ``label_type`` is NumPy's name of the labels' type.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    probe: ClassVar[str]
+    label_type: ClassVar[str]
+
+    @abstractmethod
+    def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
+        """What is kept of rows, shape (rows,), of their raw numbers (rows, numbers).
+
+        Raises:
+            InputError: a label does not fit the super-network's head.
+        """
+
+    @abstractmethod
+    def values(self, outcomes: Outcomes) -> dict[str, Values]:
+        """Every metric by name, shape (n,), of n samples of rows, shape (n, rows)."""
+
+    def measure(self, outcomes: Outcomes) -> dict[str, float]:
+        """Every metric by name, of all rows, shape (rows,)."""
+        return {name: float(value[0]) for name, value in self.values(outcomes[None]).items()}
+
+    def hits(self, outcomes: Outcomes) -> NDArray[np.bool_] | None:  # noqa: ARG002
+        """Which rows are right, shape (rows,); None where rows are not right or wrong.
+
+        Only tasks with hits can race, and their accuracy is the share of hits.
+        """
+        return None
+
+    def strata(self, labels: Labels) -> Labels | None:  # noqa: ARG002
+        """Of what every part of a split has the same share; None: of rows."""
+        return None
+
+    def width(self, outcomes: Outcomes) -> int:
+        """How many numbers `values` holds at once of each sample of these rows."""
+        return len(outcomes)
 
     def metric(self, name: str | None) -> Metric:
         """The metric of this name, or the default.

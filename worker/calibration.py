@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from elasticnas.supernet.examples import TokenizedExamples
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import TokenizedExamples
 from elasticnas.supernet.supernet import Supernet
 
 log = logging.getLogger(__name__)

@@ -6,15 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.supernet.measuring.measure import Measured
+from elasticnas.worker.evaluator import Evaluator, SubnetAsked
 from elasticnas.worker.failures import fault, is_out_of_memory
-from elasticnas.worker.model_cache import CachedDataset
 
 log = logging.getLogger(__name__)
-
-Found = TypeVar("Found")
 
 BASE_SECONDS = 600.0
 SECONDS_PER_TOKEN = 0.02
@@ -70,18 +68,18 @@ class Guard:
 
     def measure(
         self,
-        work: Callable[[Callable[[], bool], bool], Found],
-        dataset: CachedDataset,
+        evaluator: Evaluator,
+        asked: SubnetAsked,
         *,
         share: bool,
         limit_seconds: float,
         is_unwanted: Callable[[], bool],
-    ) -> Found | Problem:
-        """What ``work`` measures; when memory runs out, in batches of half the tokens, down to
+    ) -> Measured | Problem:
+        """What a subnet measures; when memory runs out, in batches of half the tokens, down to
         single rows.
 
-        ``work`` is given what it must ask before every batch, and whether it may use the
-        activations that subnets share. An error of its own passes through.
+        Activations that subnets ``share`` are used until then. An error of the evaluator's own
+        passes through.
 
         Raises:
             EvaluationUnwantedError: ``is_unwanted`` said so.
@@ -90,7 +88,7 @@ class Guard:
         with self._watched(limit_seconds, is_unwanted) as ask:
             while True:
                 try:
-                    return work(ask, share)
+                    return evaluator.measure(asked, ask, share=share)
                 except MeasurementTimeoutError:
                     return timed_out(limit_seconds)
                 except Exception as error:
@@ -103,14 +101,14 @@ class Guard:
                     log.warning("out of memory: activations that subnets share are dropped")
                     continue
                 self._make_room()
-                if not dataset.halve_batches():
+                if not evaluator.halve_batches():
                     return fault(
                         "The device has too little memory",
                         "evaluation-failed",
                         "even one row at a time needs more memory than there is",
                         out_of_memory,
                     )
-                log.warning("out of memory: batches are now of %d tokens", dataset.token_budget)
+                log.warning("out of memory: batches are now of %d tokens", evaluator.token_budget)
 
     @contextmanager
     def _watched(

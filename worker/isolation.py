@@ -18,22 +18,19 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.racing import Hits, Racing, Rival
+from elasticnas.api_schemas.racing import Hits
 from elasticnas.api_schemas.registry import load_plugins, loaded_plugins
-from elasticnas.api_schemas.spaces import SubnetChoices
-from elasticnas.api_schemas.verification import RowSplit, Verified
 from elasticnas.search.racing import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.evaluation import EvaluationUnwantedError
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.racing import Measured, measure
-from elasticnas.supernet.verification import Verification
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.tasks import TASKS
+from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
-from elasticnas.worker.model_cache import CachedDataset, dtype_of
+from elasticnas.worker.model_cache import dtype_of
 from elasticnas.worker.rows import read_rows
 
 LOADING_SECONDS = 600.0
@@ -46,29 +43,19 @@ LOADED = "loaded"
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that another process needs to measure a subnet: paths, no open things.
-
-    It races where ``racing`` says so; with ``verifies`` it is measured beside the maximal subnet,
-    with confidence intervals. ``limit_seconds`` are for each of the two.
-    """
+    """All that another process needs to measure a subnet: paths, no open things."""
 
     checkpoint: Path
     dataset: Path
-    task: str
-    max_length: int
-    split: RowSplit | None
-    racing: Racing | None
+    conditions: Conditions
     pilots: tuple[Hits, ...]
-    subnet: SubnetChoices
-    rival: Rival | None
-    verifies: bool
+    asked: SubnetAsked
     device: str
-    precision: Precision
     token_budget: int
     limit_seconds: float
 
 
-Answer = Measured | Verified | Problem
+Answer = Measured | Problem
 
 
 def measure_apart(
@@ -85,7 +72,7 @@ def measure_apart(
     """
     spawning = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     ours, theirs = spawning.Pipe(duplex=False)
-    limit = measurement.limit_seconds * (2 if measurement.verifies else 1)
+    limit = measurement.limit_seconds
     with tempfile.NamedTemporaryFile(mode="r", suffix=".traceback") as last_words:
         process = spawning.Process(
             target=_measure, args=(loaded_plugins(), measurement, theirs, last_words.name)
@@ -187,52 +174,24 @@ def follow_parent() -> None:
 
 def loaded(measurement: Measurement) -> Callable[[], Answer]:
     """Read what a measurement needs, in this process; what then measures."""
+    conditions = measurement.conditions
     read = read_supernet(measurement.checkpoint)
-    examples = read_rows(
-        measurement.dataset,
-        load_tokenizer(read),
-        read.family,
-        task=TASKS[measurement.task],
-        max_length=measurement.max_length,
-        split=measurement.split,
+    examples = read_rows(measurement.dataset, load_tokenizer(read), read.family, conditions)
+    evaluator = SupernetEvaluator(
+        read.to(torch.device(measurement.device), dtype_of(conditions.precision)),
+        TASKS[conditions.task],
+        examples,
+        measurement.token_budget,
+        PrefixCache(limit_bytes=0),
+        Course.laid_by(measurement.pilots),
     )
-    supernet = read.to(torch.device(measurement.device), dtype_of(measurement.precision))
-    subnet = supernet.space.subnet(measurement.subnet)
-    course = Course.laid_by(measurement.pilots)
-    dataset = CachedDataset(
-        supernet, examples, measurement.token_budget, PrefixCache(limit_bytes=0), course
+    return lambda: Guard(spare=lambda: False, make_room=lambda: None).measure(
+        evaluator,
+        measurement.asked,
+        share=False,
+        limit_seconds=float("inf"),  # the worker looks at the time
+        is_unwanted=lambda: False,
     )
-
-    def guarded(work: Callable[[Callable[[], bool], bool], Answer]) -> Answer:
-        return Guard(spare=lambda: False, make_room=lambda: None).measure(
-            work,
-            dataset,
-            share=False,
-            limit_seconds=float("inf"),  # the worker looks at the time
-            is_unwanted=lambda: False,
-        )
-
-    def evaluated(ask: Callable[[], bool], share: bool) -> Measured:
-        return measure(
-            supernet,
-            subnet,
-            dataset.laps,
-            dataset.labels,
-            TASKS[measurement.task],
-            measurement.racing,
-            course=course,
-            rival=measurement.rival,
-            is_unwanted=ask,
-            share=share,
-        )
-
-    def verified(ask: Callable[[], bool], _: bool) -> Verified:
-        verification = Verification(supernet, dataset.labels, TASKS[measurement.task])
-        maximal = verification.score(supernet.space.maximal, dataset.laps[0].batches, ask)
-        found = verification.score(subnet, dataset.laps[0].batches, ask)
-        return verification.compare(found, maximal)
-
-    return lambda: guarded(verified if measurement.verifies else evaluated)
 
 
 def last_words_of(dump: str) -> str:

@@ -12,89 +12,46 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from elasticnas.api_schemas.messages import EvaluateSubnets, lane_of
+from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.messages import lane_of
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.racing import Hits
-from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.search.racing import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.examples import TokenizedExamples
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.racing import Lap, laps_of
+from elasticnas.supernet.measuring.examples import TokenizedExamples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
+from elasticnas.worker.evaluator import SupernetEvaluator
 from elasticnas.worker.rows import read_rows
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""
-DatasetKey = tuple[str, int, RowSplit | None, tuple[Hits, ...]]
-"""Digest, sequence length, which of its rows, and by whom its course of races is laid."""
-
-
-@dataclass
-class CachedDataset:
-    """A tokenised dataset in batches of at most ``token_budget`` tokens, where ``supernet`` is.
-
-    In the laps of a ``course``, if races are run on it, else in a single one. Each lap has the
-    prefixes of the subnets of ``supernet`` on just its batches.
-    """
-
-    supernet: Supernet
-    examples: TokenizedExamples
-    token_budget: int
-    cache: PrefixCache
-    course: Course | None = None
-    laps: list[Lap] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._batch()
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """The label of each row, on the CPU."""
-        return self.examples.labels
-
-    def halve_batches(self) -> bool:
-        """Make batches of half the tokens; False when each holds a single row already."""
-        batches = [batch for lap in self.laps for batch in lap.batches]
-        if len(batches) == len(self.examples):
-            return False
-        largest = max(batch.inputs["input_ids"].numel() for batch in batches)
-        self.token_budget = min(self.token_budget, largest) // 2
-        self._batch()
-        return True
-
-    def _batch(self) -> None:
-        self.laps = laps_of(
-            self.examples,
-            self.course,
-            self.supernet,
-            token_budget=self.token_budget,
-            cache=self.cache,
-        )
+EvaluatorKey = tuple[str, tuple[Hits, ...]]
+"""The key of the conditions, and by whom the course of races is laid."""
 
 
 @dataclass(frozen=True)
 class CachedSupernet:
-    """A super-network on the device, its tokenizer, and the datasets it was measured on."""
+    """A super-network on the device, its tokenizer, and the evaluators of its subnets."""
 
     supernet: Supernet
     tokenizer: PreTrainedTokenizerBase
     size_bytes: int
-    datasets: OrderedDict[DatasetKey, CachedDataset] = field(default_factory=OrderedDict)
+    evaluators: OrderedDict[EvaluatorKey, SupernetEvaluator] = field(default_factory=OrderedDict)
 
 
 class ModelCache:
-    """The latest used super-networks, with up to four datasets each.
+    """The latest used super-networks, with up to four evaluators each.
 
     At most ``capacity`` of them, and of at most ``memory_bytes`` together; the one in use is kept
     whatever its size. Of what the weights leave of these bytes, ``prefix_bytes`` may be taken by
     activations that subnets share.
     """
 
-    DATASETS = 4
+    EVALUATORS = 4
 
     def __init__(
         self,
@@ -158,40 +115,41 @@ class ModelCache:
         self._note_held()
         return self._supernets[key]
 
-    def dataset(self, warm: CachedSupernet, message: EvaluateSubnets) -> CachedDataset:
-        """The dataset of an evaluation message, tokenised for this super-network."""
-        key = (message.dataset_digest, message.max_length, message.split, message.pilots)
-        if key not in warm.datasets:
-            examples, budget = self._tokenized(warm, message)
-            course = Course.laid_by(message.pilots)
-            while len(warm.datasets) >= self.DATASETS:
-                warm.datasets.popitem(last=False)
-            warm.datasets[key] = CachedDataset(
-                warm.supernet, examples, budget, self._prefixes, course
+    def evaluator(self, conditions: Conditions, pilots: tuple[Hits, ...] = ()) -> SupernetEvaluator:
+        """What measures under these conditions, on a course laid by the pilots.
+
+        Raises:
+            InputError: the checkpoint cannot be used, or the task is not known here.
+        """
+        held = self.supernet(conditions.supernet, conditions.precision)
+        key = conditions.key, pilots
+        if key not in held.evaluators:
+            examples, budget = self._tokenized(held, conditions)
+            while len(held.evaluators) >= self.EVALUATORS:
+                held.evaluators.popitem(last=False)
+            held.evaluators[key] = SupernetEvaluator(
+                held.supernet,
+                TASKS[conditions.task],
+                examples,
+                budget,
+                self._prefixes,
+                Course.laid_by(pilots),
             )
-        warm.datasets.move_to_end(key)
-        return warm.datasets[key]
+        held.evaluators.move_to_end(key)
+        return held.evaluators[key]
 
     def _tokenized(
-        self, warm: CachedSupernet, message: EvaluateSubnets
+        self, held: CachedSupernet, conditions: Conditions
     ) -> tuple[TokenizedExamples, int]:
-        """The rows of a message and their token budget; as they are, where they only lack laps."""
-        rows = (message.dataset_digest, message.max_length, message.split)
-        same = [held for key, held in warm.datasets.items() if key[:3] == rows]
+        """The rows and their token budget; as they are, where they only lack laps."""
+        same = [each for key, each in held.evaluators.items() if key[0] == conditions.key]
         if same:  # what fits into memory was found out by one of them, perhaps
-            return same[0].examples, min(held.token_budget for held in same)
-        with self._blobs.lease(message.dataset_digest) as path:
-            examples = read_rows(
-                path,
-                warm.tokenizer,
-                warm.supernet.family,
-                task=TASKS[message.task],
-                max_length=message.max_length,
-                split=message.split,
-            )
+            return same[0].examples, min(each.token_budget for each in same)
+        with self._blobs.lease(conditions.dataset) as path:
+            examples = read_rows(path, held.tokenizer, held.supernet.family, conditions)
         if self._calibration is None:
             return examples, self._token_budget
-        return examples, self._calibration.token_budget(warm.supernet, examples)
+        return examples, self._calibration.token_budget(held.supernet, examples)
 
     def give_up_prefixes(self) -> bool:
         """Drop the activations that subnets share, and keep at most half as many from now on.

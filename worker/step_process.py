@@ -15,7 +15,7 @@ import torch
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.api_schemas.registry import load_plugins
-from elasticnas.supernet.examples import read_canonical
+from elasticnas.supernet.measuring.examples import read_canonical
 from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData, find_step
 from elasticnas.tasks import TASKS
 from elasticnas.worker.failures import as_problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from elasticnas.api_schemas.messages import (
@@ -13,20 +13,18 @@ from elasticnas.api_schemas.messages import (
     SubnetToEvaluate,
 )
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.supernet.evaluation import EvaluationUnwantedError
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.worker.deliveries import ATTEMPTS
+from elasticnas.worker.evaluator import Evaluator, SubnetAsked
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.guard import time_limit
 from elasticnas.worker.halts import HaltWatch
 from elasticnas.worker.handler import Handler, Tools
-from elasticnas.worker.isolation import Answer, Measurement, measure_apart
-from elasticnas.worker.model_cache import CachedDataset, CachedSupernet
-from elasticnas.worker.rows import count_rows
+from elasticnas.worker.isolation import Measurement, measure_apart
 
 log = logging.getLogger(__name__)
 
 BatchMessage = TypeVar("BatchMessage", bound=EvaluateSubnets)
-Found = TypeVar("Found")
-Loaded = tuple[CachedSupernet, CachedDataset] | Problem
 
 
 class SubnetBatchHandler(Handler[BatchMessage]):
@@ -41,6 +39,7 @@ class SubnetBatchHandler(Handler[BatchMessage]):
     def __init__(self, tools: Tools, message: BatchMessage) -> None:
         super().__init__(tools, message)
         self.watch = HaltWatch(tools.signals, message.search_id)
+        self.evaluator: Evaluator | Problem
 
     @abstractmethod
     def begin(self, wanted: list[SubnetToEvaluate]) -> list[SubnetToEvaluate]:
@@ -106,60 +105,57 @@ class SubnetBatchHandler(Handler[BatchMessage]):
 
     # -- measuring ---------------------------------------------------------------------------
 
-    def load(self) -> Loaded:
-        """The model and the rows of the message."""
-        models = self.tools.models
+    def load(self) -> None:
+        """Have ready what measures the subnets of the message."""
+        conditions, pilots = self.message.conditions, self.message.pilots
         try:
-            held = models.supernet(self.message.supernet_digest, self.message.precision)
-            return held, models.dataset(held, self.message)
+            self.evaluator = self.tools.models.evaluator(conditions, pilots)
         except Exception as error:
-            return as_problem(error, "The measurement could not start", "evaluation-failed")
+            title, problem_type = "The measurement could not start", "evaluation-failed"
+            self.evaluator = as_problem(error, title, problem_type)
 
-    def guarded(
-        self,
-        work: Callable[[Callable[[], bool], bool], Found],
-        dataset: CachedDataset,
-        *,
-        share: bool = False,
-    ) -> Found | Problem:
-        """What ``work`` measures; see `Guard.measure`."""
+    def measure(self, asked: SubnetAsked, attempt: int) -> Measured | Problem:
+        """What a subnet measures; the last attempt is made in a process of its own.
+
+        What died with a worker before is measured in as little memory as can be.
+
+        Raises:
+            EvaluationUnwantedError: nobody waits for it any more.
+        """
+        if isinstance(self.evaluator, Problem):
+            return self.evaluator
+        limit = time_limit(
+            self.tools.compute.timeout_seconds,
+            rows=self.evaluator.rows,
+            max_length=self.message.conditions.max_length,
+        )
+        if attempt >= ATTEMPTS:
+            return self._measure_apart(asked, limit)
         return self.tools.guard.measure(
-            work,
-            dataset,
-            share=share,
-            limit_seconds=self._time_limit(len(dataset.examples)),
+            self.evaluator,
+            asked,
+            share=attempt == 1 and not self.verifies,
+            limit_seconds=limit,
             is_unwanted=self.watch.has_ended,
         )
 
-    def measure_apart(self, item: SubnetToEvaluate) -> Answer:
-        """What a subnet measures in a process of its own, for which all memory is given back."""
+    def _measure_apart(self, asked: SubnetAsked, limit: float) -> Measured | Problem:
+        """For this process all memory is given back."""
         message, compute = self.message, self.tools.compute
-        log.warning("search %s: workers died over %d", message.search_id, item.number)
+        log.warning("search %s: workers died over %s", message.search_id, asked.subnet)
         self.tools.models.keep_only(None)
         with (
-            self.tools.models.checkpoint(message.supernet_digest) as folder,
-            self.tools.blobs.lease(message.dataset_digest) as rows,
+            self.tools.models.checkpoint(message.conditions.supernet) as checkpoint,
+            self.tools.blobs.lease(message.conditions.dataset) as dataset,
         ):
-            return measure_apart(
-                Measurement(
-                    checkpoint=folder,
-                    dataset=rows,
-                    task=message.task,
-                    max_length=message.max_length,
-                    split=message.split,
-                    racing=message.racing,
-                    pilots=message.pilots,
-                    subnet=item.subnet,
-                    rival=message.rival(item),
-                    verifies=self.verifies,
-                    device=str(compute.device),
-                    precision=message.precision,
-                    token_budget=compute.token_budget,
-                    limit_seconds=self._time_limit(count_rows(rows)),
-                ),
-                self.watch.has_ended,
+            measurement = Measurement(
+                checkpoint=checkpoint,
+                dataset=dataset,
+                conditions=message.conditions,
+                pilots=message.pilots,
+                asked=asked,
+                device=str(compute.device),
+                token_budget=compute.token_budget,
+                limit_seconds=limit,
             )
-
-    def _time_limit(self, rows: int) -> float:
-        setting = self.tools.compute.timeout_seconds
-        return time_limit(setting, rows=rows, max_length=self.message.max_length)
+            return measure_apart(measurement, self.watch.has_ended)

@@ -30,9 +30,9 @@ from elasticnas.api_schemas.spaces import Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import active_tensors
+from elasticnas.supernet.measuring.examples import Batch
+from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
 
@@ -137,11 +137,12 @@ def main() -> None:
             correct += np.fromiter(counts, dtype=int, count=space.size)
             print(f"batch {done + 1} of {len(batches)}", file=sys.stderr, flush=True)
 
+    laps = [Lap.whole(batches)]
     everything = list(itertools.islice(space.enumerate(), space.size))
     for index in random.Random(0).sample(range(space.size), options.check):
         subnet = supernet.space.subnet(dict(everything[index]))
-        full = evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)
-        difference = correct[index] - full["accuracy"] * len(examples)
+        full = measure(supernet, subnet, laps, examples.labels, TEXT_CLASSIFICATION).metrics
+        difference = correct[index] - (full or {})["accuracy"] * len(examples)
         print(f"subnet {index}: {correct[index]} right, {difference:+.0f} against in full")
 
     frozen = {d.name: d.choices[0] for d in supernet.space.dimensions if d not in by_layer}

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     SubnetOutcome,
@@ -27,9 +28,9 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import clock
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches.conditions import conditions_of, verifying_conditions_of
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.known import KnownSupernet
-from elasticnas.tasks import TASKS, Task
 
 MESSAGE_SECONDS = 2.0
 """How long a worker should take over one message: long enough for the queue's cost not to show,
@@ -118,12 +119,9 @@ class ActiveSearch:
     known: KnownSupernet
     objectives: Objectives
     loop: SearchLoop
-    supernet_digest: str
-    dataset_digest: str
-    verify_dataset_digest: str | None
-    task: Task
-    max_length: int
-    precision: Precision
+    conditions: Conditions
+    verifying: Conditions
+    """Under which its front is verified."""
     elapsed_before: float
     measured: int = 0
     measured_seconds: float = 0.0
@@ -189,12 +187,7 @@ class ActiveSearch:
         return EvaluateSubnets(
             search_id=self.id,
             revision=self.revision,
-            supernet_digest=self.supernet_digest,
-            dataset_digest=self.dataset_digest,
-            task=self.task.name,
-            max_length=self.max_length,
-            precision=self.precision,
-            split=self.request.search_split,
+            conditions=self.conditions,
             racing=self.request.racing,
             pilots=self.loop.course_hits,
             rivals={rival.number: rival.hits for rival in rivals.values() if rival},
@@ -256,12 +249,7 @@ class ActiveSearch:
             yield VerifySubnets(
                 search_id=self.id,
                 revision=self.revision,
-                supernet_digest=self.supernet_digest,
-                dataset_digest=self.verify_dataset_digest or self.dataset_digest,
-                task=self.task.name,
-                max_length=self.max_length,
-                precision=self.precision,
-                split=self.request.verification_split,
+                conditions=self.verifying,
                 subnets=tuple(
                     SubnetToEvaluate(
                         number=number,
@@ -322,12 +310,8 @@ def restore(
         known=known,
         objectives=objectives,
         loop=loop,
-        supernet_digest=row.supernet_digest,
-        dataset_digest=row.dataset_digest,
-        verify_dataset_digest=row.verify_dataset_digest,
-        task=TASKS[row.task],
-        max_length=row.max_length,
-        precision=Precision(row.precision or Precision.FLOAT32),
+        conditions=conditions_of(row),
+        verifying=verifying_conditions_of(row),
         elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,

@@ -29,6 +29,7 @@ from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository, transaction
 from elasticnas.service.searches.active import ActiveSearch, Batch, restore
+from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.dispatch import FairShare
 from elasticnas.service.searches.lease import Lease
 from elasticnas.service.searches.tables import SearchRow
@@ -296,6 +297,7 @@ class Coordinator:
                         row.precision = self._precision_for(session, row)
                         if row.precision is None:
                             return False
+                    row.conditions_key = conditions_of(row).key
                     active = restore(session, row, known, before=active)
                     transaction.begin(session, row, active)
                     restored = True
@@ -396,7 +398,7 @@ class Coordinator:
 
     def _able_to_measure(self, active: ActiveSearch) -> int:
         """How many living workers measure in the search's precision."""
-        return self._able.get(active.precision, 0)
+        return self._able.get(active.conditions.precision, 0)
 
     def _verify(self, active: ActiveSearch, generation: str) -> None:
         """Have the front measured once more, where that is not under way."""

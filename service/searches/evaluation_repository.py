@@ -137,11 +137,7 @@ def measured(
         .join(SearchRow, SearchRow.id == found.c.search_id)
         .where(
             SearchRow.owner == search.owner,
-            SearchRow.supernet_digest == search.supernet_digest,
-            SearchRow.dataset_digest == search.dataset_digest,
-            SearchRow.task == search.task,
-            SearchRow.max_length == search.max_length,
-            SearchRow.verify_share == search.verify_share,
+            SearchRow.conditions_key == search.conditions_key,
         )
         .order_by(found.c.hits.is_not(None), found.c.finished_at.desc())
     )

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 1.0
 """How long a renewal in progress is waited for at the end: it is a statement on one row."""
+GIVE_BACK_SECONDS = 3.0
+"""How long giving the searches back may take: without, their lease expires soon after."""
+NOT_GIVEN_BACK = "the searches could not be given back; their lease will expire: %s"
 
 
 class Lease:
@@ -58,13 +61,19 @@ class Lease:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
+        # Looking up the host of a database that is gone may hang, and has no time limit.
+        giving = threading.Thread(target=self._give_back, name="give-back", daemon=True)
+        giving.start()
+        giving.join(GIVE_BACK_SECONDS)
+        if giving.is_alive():
+            log.warning(NOT_GIVEN_BACK, "the database does not answer")
+
+    def _give_back(self) -> None:
         try:
             with self._database.write() as session:
                 coordinator_repository.leave(session, self.id)
         except DATABASE_ERRORS as error:
-            log.warning(
-                "the searches could not be given back; their lease will expire: %s", summary(error)
-            )
+            log.warning(NOT_GIVEN_BACK, summary(error))
 
     def renew(self) -> None:
         """Live on for another ``seconds``; forget coordinators that died a day ago."""

@@ -26,7 +26,7 @@ class SearchRow(Owned, Table):
         Index("ix_searches_supernet_id", "supernet_id"),
         Index("ix_searches_dataset_id", "dataset_id"),
         Index("ix_searches_verify_dataset_id", "verify_dataset_id"),
-        Index("ix_searches_measurement", "supernet_digest", "dataset_digest", "task", "max_length"),
+        Index("ix_searches_conditions_key", "conditions_key"),
     )
 
     name: Mapped[str | None] = mapped_column(String(200))
@@ -41,6 +41,8 @@ class SearchRow(Owned, Table):
     max_length: Mapped[int]
     precision: Mapped[str | None] = mapped_column(String(16))
     """In which all of its subnets are measured, from its start on."""
+    conditions_key: Mapped[str | None] = mapped_column(String(64))
+    """Of the `Conditions` under which its subnets are measured, once its precision is known."""
     verify_share: Mapped[float] = mapped_column(default=0.0)
     """Of the dataset's rows, which the search never sees; 0 when it measures on all of them."""
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))

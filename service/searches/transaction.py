@@ -96,7 +96,7 @@ def take_up(
                 worker,
                 number,
                 outcome.precision or "a precision that it does not say",
-                active.precision,
+                active.conditions.precision,
             )
             if outcome.precision is None or outcome.attempt < PRECISION_ATTEMPTS:
                 back.append(number)
@@ -114,7 +114,7 @@ def take_up(
 
 def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
     """Workers of this version measure as they are asked to; one of an earlier version may not."""
-    return outcome.problem is None and outcome.precision is not active.precision
+    return outcome.problem is None and outcome.precision is not active.conditions.precision
 
 
 def _in_another_precision(
@@ -124,7 +124,8 @@ def _in_another_precision(
     error = problem(
         "evaluation-failed",
         f"worker {worker} measured in {outcome.precision}, and the search asked for "
-        f"{active.precision}; workers of an earlier version do that: replace them, then retry",
+        f"{active.conditions.precision}; workers of an earlier version do that: replace them, then "
+        "retry",
     )
     failed = outcome.model_copy(
         update={"metrics": None, "hits": None, "given_up": None, "problem": error}
@@ -358,7 +359,7 @@ def _answer_known(
                     now(),
                     None,
                     hits=hits,
-                    precision=active.precision,
+                    precision=active.conditions.precision,
                 )
             )
 

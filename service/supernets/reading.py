@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import (
-    Method,
     SpaceSummary,
     SupernetPending,
     SupernetRead,
@@ -24,7 +23,7 @@ from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 class SupernetSummary(BaseModel):
     """The part of a `SupernetRead` that comes from the worker's report."""
 
-    method: Method
+    method: str
     model_type: str
     num_labels: int
     reference_length: int

@@ -1,26 +1,25 @@
 """From a checkpoint folder to a super-network.
 
 The folder holds ``base/`` (a Hugging Face model), optionally ``adapter/`` (a PEFT LoRA folder), and
-the search space: ``search_space.json`` (ours) or ``nncf_config.json`` (LoNAS).
+the search space in one of the formats of `supernet.formats`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.supernets import Method
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
-from elasticnas.supernet.checkpoint.nncf import NNCF_FILE, read_nncf_config
-from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, read_space_file
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
+from elasticnas.supernet.formats import format_of
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 
@@ -55,23 +54,13 @@ def read_supernet(folder: Path) -> Supernet:
     tensors = named_tensors(base.model, found.adapters)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     shape = ModelShape(base.family, base.model.config, shapes)
-    if (file := folder / SPACE_FILE).is_file():
-        method = Method.ELASTICNAS
-        elastic = read_space_file(file, shape)
-    elif (file := folder / NNCF_FILE).is_file():
-        method = Method.LONAS
-        elastic = read_nncf_config(file, shape)
-    else:
-        raise InputError(
-            "the checkpoint has no search space",
-            field=SPACE_FILE,
-            remedy=f"add {SPACE_FILE}, or {NNCF_FILE} for a LoNAS super-network",
-        )
+    known = format_of(folder)
+    elastic = known.read(folder, shape)
     supernet = Supernet(
-        method=method,
+        method=known.name,
         family=base.family,
         model=base.model,
-        adapters=found.adapters,
+        adapters={m: replace(a, join=elastic.join) for m, a in found.adapters.items()},
         space=elastic.space,
         plan=elastic.plan,
         reference_length=elastic.reference_length or DEFAULT_REFERENCE_LENGTH,

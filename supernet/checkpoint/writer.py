@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from elasticnas.supernet.checkpoint.json_file import read_object
-from elasticnas.supernet.checkpoint.space_file import SPACE_FILE, NamedDimension, SpaceFile
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.formats.space_file import SPACE_FILE, space_file
 from elasticnas.supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
@@ -40,11 +40,9 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     (output / "adapter" / "adapter_config.json").write_text(
         json.dumps(_adapter_config(supernet, base.name), indent=2), encoding="utf-8"
     )
-    space = SpaceFile(
-        dimensions=tuple(NamedDimension.of(each) for each in supernet.space.dimensions),
-        reference_length=supernet.reference_length,
-    )
-    (output / SPACE_FILE).write_text(space.model_dump_json(indent=2), encoding="utf-8")
+    content = space_file(supernet.space, supernet.plan, supernet.reference_length)
+    text = content.model_dump_json(indent=2, exclude_defaults=True)
+    (output / SPACE_FILE).write_text(text, encoding="utf-8")
     _describe_head(output / "base" / "config.json", supernet)
 
 

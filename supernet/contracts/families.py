@@ -25,12 +25,12 @@ from elasticnas.supernet.checkpoint.options import check_options
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY, some_subnets, write_checkpoint
 from elasticnas.supernet.cost_model import cost_model
-from elasticnas.supernet.examples import Batch, Inputs
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
 from elasticnas.supernet.forward.activation import activate, active_layers
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring.examples import Batch, Inputs
 from elasticnas.supernet.supernet import Supernet
 
 ROWS, TOKENS = 4, 11
@@ -139,10 +139,10 @@ class FamilyContract:
             yield read_supernet(checkpoint)
 
 
-def padded() -> Batch:
+def padded(vocabulary: int = VOCABULARY) -> Batch:
     """Rows of random tokens, each one token shorter than the one before."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, VOCABULARY, (ROWS, TOKENS), generator=generator)
+    ids = torch.randint(5, vocabulary, (ROWS, TOKENS), generator=generator)
     is_token = torch.arange(TOKENS) < TOKENS - torch.arange(ROWS)[:, None]
     inputs: Inputs = {"input_ids": ids * is_token, "attention_mask": is_token[:, None, None]}
     return Batch(inputs, torch.arange(ROWS))

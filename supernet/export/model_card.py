@@ -99,13 +99,13 @@ def _markdown(
     return f"""---
 library_name: {library}
 pipeline_tag: {"text-classification" if is_classifier else "text-generation"}
-tags: [elasticnas, neural-architecture-search, {supernet.method.value}]
+tags: [elasticnas, neural-architecture-search, {supernet.method}]
 ---
 
 # {card.supernet_name}: subnet {card.number}
 
 A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}*
-({supernet.method.value}), found by ElasticNAS (search `{card.search_id}`).
+({supernet.method}), found by ElasticNAS (search `{card.search_id}`).
 
 ## Load it
 

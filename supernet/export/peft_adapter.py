@@ -21,7 +21,7 @@ from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.model_card import write_model_card
-from elasticnas.supernet.plan import LORA_A, LORA_B
+from elasticnas.supernet.plan import LORA_A, LORA_B, Join
 from elasticnas.supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
@@ -33,11 +33,19 @@ def write_peft_adapter(
     """Write ``adapter_config.json``, ``adapter_model.safetensors``, tokenizer and model card.
 
     Raises:
-        InputError: the super-network has no adapter, or the subnet cuts more than ranks.
+        InputError: the super-network has no adapter or masked ones, or the subnet cuts more than
+            ranks.
     """
     if not supernet.adapters:
         raise InputError(
             "the super-network has no LoRA adapter to export",
+            field="format",
+            value="peft",
+            remedy="ask for format=transformers",
+        )
+    if any(adapter.join is Join.MASKED for adapter in supernet.adapters.values()):
+        raise InputError(
+            "PEFT would fill the zeros of the sparse base, which these adapters keep",
             field="format",
             value="peft",
             remedy="ask for format=transformers",

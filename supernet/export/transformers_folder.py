@@ -89,7 +89,7 @@ def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Te
     """The whole state dict of a subnet: active tensors copied out, layers not kept left out."""
     kept = active_layers(supernet, subnet)
     with torch.inference_mode():
-        active = active_tensors(supernet, subnet)
+        active = active_tensors(supernet, subnet, merges_all=True)
         return {
             name: active.get(name, tensor).clone().contiguous()
             for name, tensor in stored_tensors(supernet.model).items()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from torch import nn
 from torch.func import functional_call
 
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.examples import Inputs
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.blocks import (
     BlockParts,
@@ -23,9 +22,11 @@ from elasticnas.supernet.forward.blocks import (
     for_packs,
     skipped,
     tapped,
+    with_branch,
 )
-from elasticnas.supernet.plan import LORA_A, LORA_B
-from elasticnas.supernet.supernet import Supernet
+from elasticnas.supernet.measuring.examples import Inputs
+from elasticnas.supernet.plan import LORA_A, LORA_B, Join
+from elasticnas.supernet.supernet import LoraAdapter, Supernet
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,15 @@ def active_layers(supernet: Supernet, subnet: SubnetConfig) -> int:
 
 
 def active_tensors(
-    supernet: Supernet, subnet: SubnetConfig, *, first: int = 0
+    supernet: Supernet, subnet: SubnetConfig, *, first: int = 0, merges_all: bool = False
 ) -> dict[str, torch.Tensor]:
     """The weights and biases that the subnet has instead of the super-network's, by name.
 
     Those of the ``first`` layers are left out.
 
-    A cut weight without an adapter is a view; with one it is the sum
-    ``W[:o, :i] + scaling * B[:o, :r] A[:r, :i]``, through which gradients flow to A and B.
+    A cut weight without an adapter, or with one that stays unmerged, is a view; with a merged one
+    it is the sum ``W[:o, :i] + scaling * B[:o, :r] A[:r, :i]``, through which gradients flow to A
+    and B. ``merges_all`` merges unmerged ones too, as a file without adapters needs it.
     """
     plan, full = supernet.plan, supernet.tensors
     kept = active_layers(supernet, subnet)
@@ -94,35 +96,55 @@ def active_tensors(
             continue
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
-        if (adapter := supernet.adapters.get(module)) is not None:
-            a = plan.slice(f"{module}.{LORA_A}", adapter.a, subnet)
-            b = plan.slice(f"{module}.{LORA_B}", adapter.b, subnet)
-            merged = torch.addmm(weight.to(a.dtype), b, a, alpha=adapter.scaling)
-            weight = merged.to(weight.dtype)
+        adapter = active_adapter(supernet, module, subnet)
+        if adapter is not None and (merges_all or adapter.join is not Join.UNMERGED):
+            weight = _merged(weight, adapter)
         active[name] = weight
         if (bias := full.get(f"{module}.bias")) is not None:
             active[f"{module}.bias"] = plan.slice(f"{module}.bias", bias, subnet)
     return active
 
 
+def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> LoraAdapter | None:
+    """A linear module's adapter at the subnet's rank and widths: views, None where it has none."""
+    if (adapter := supernet.adapters.get(module)) is None:
+        return None
+    a = supernet.plan.slice(f"{module}.{LORA_A}", adapter.a, subnet)
+    b = supernet.plan.slice(f"{module}.{LORA_B}", adapter.b, subnet)
+    return replace(adapter, a=a, b=b)
+
+
+def _merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
+    """The sum in the adapter's precision, rounded to the weight's."""
+    full = weight.to(adapter.a.dtype)
+    if adapter.join is Join.MASKED:
+        branch = adapter.scaling * (adapter.b @ adapter.a)
+        return torch.where(full == 0, full, full + branch).to(weight.dtype)
+    return torch.addmm(full, adapter.b, adapter.a, alpha=adapter.scaling).to(weight.dtype)
+
+
 def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -> ActiveSubnet:
     """The subnet as something that runs. Costs a few small matrix products, no copy of a layer."""
-    model = _with_layers(supernet, active_layers(supernet, subnet), splice)
+    model = _with_layers(supernet, subnet, splice)
     tensors = active_tensors(supernet, subnet, first=splice.first)
     return ActiveSubnet(model, tensors, supernet.family)
 
 
-def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
-    """The model with only its first ``kept`` layers, of which ``splice`` leaves the first out.
+def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn.Module:
+    """The model with only the subnet's layers, of which ``splice`` leaves the first out.
 
     The same modules under the same names and at the same places, for some models read settings of
     a layer by its place. Only the modules on the way to what is changed are copied, and those
     shallowly.
     """
-    if supernet.model.training and kept == supernet.num_layers:
+    kept = active_layers(supernet, subnet)
+    if supernet.model.training and kept == supernet.num_layers and not supernet.unmerged:
         return supernet.model
     family = supernet.family
     root = _shallow_copy(supernet.model)
+    for module in supernet.unmerged:
+        if (family.layer_of(module) or 0) < kept:
+            _put_branch(root, module, active_adapter(supernet, module, subnet))
     layers = _own(root, family.layers)
     spliced: dict[str, nn.Module] = {}
     for index, layer in enumerate(layers.children()):
@@ -137,6 +159,15 @@ def _with_layers(supernet: Supernet, kept: int, splice: Splice) -> nn.Module:
         parent, _, name = family.embeddings.rpartition(".")
         _own(root, parent)._modules[name] = splice.source
     return root
+
+
+def _put_branch(root: nn.Module, module: str, adapter: LoraAdapter | None) -> None:
+    """Let a linear module of ``root`` add its adapter's branch to what it gives."""
+    parent, _, name = module.rpartition(".")
+    if adapter is not None:
+        _own(root, parent)._modules[name] = with_branch(
+            root.get_submodule(module), adapter.a, adapter.b, adapter.scaling
+        )
 
 
 def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Module:

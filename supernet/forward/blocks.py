@@ -73,6 +73,14 @@ def tapped(block: nn.Module, see: Callable[[torch.Tensor], object]) -> nn.Module
     return _running(block, partial(_show, block.forward, see))
 
 
+def with_branch(linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: float) -> nn.Module:
+    """A linear layer with an adapter's branch beside it: ``W x + bias + scaling * B (A x)``.
+
+    ``a`` has shape (rank, inputs), ``b`` (outputs, rank).
+    """
+    return _running(linear, partial(_add_branch, linear, a, b, scaling))
+
+
 def _running(block: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     twin = copy.copy(block)
     twin.__dict__["forward"] = forward
@@ -136,6 +144,14 @@ def _on_packed_first_tokens(
 
 def _pass_on(returns_tuple: bool, hidden: torch.Tensor, *_: object, **__: object) -> object:
     return (hidden, None) if returns_tuple else hidden
+
+
+def _add_branch(
+    linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: float, inputs: torch.Tensor
+) -> torch.Tensor:
+    output: torch.Tensor = linear.forward(inputs)
+    branch = functional.linear(functional.linear(inputs, a.to(inputs.dtype)), b.to(inputs.dtype))
+    return output + scaling * branch
 
 
 def _show(

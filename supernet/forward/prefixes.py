@@ -20,8 +20,8 @@ from torch import nn
 from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import WHOLE, Splice, active_layers
+from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.supernet import Supernet
 
 HALF_LIFE = 16.0

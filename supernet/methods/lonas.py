@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.supernets import Method
 from elasticnas.api_schemas.training import TrainingSettings
 from elasticnas.supernet.checkpoint.base_model import classifier_for_training
 from elasticnas.supernet.checkpoint.json_file import validated
-from elasticnas.supernet.checkpoint.space_file import SpaceFile, elastic_part
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
-from elasticnas.supernet.examples import TokenizedExamples, tokenize
+from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
+from elasticnas.supernet.formats.space_file import SpaceFile
+from elasticnas.supernet.measuring.examples import TokenizedExamples, tokenize
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
@@ -88,7 +88,7 @@ def _new_supernet(base: Path, settings: TrainingSettings, data: TrainingData) ->
     space = None if settings.space is None else validated(SpaceFile, settings.space, field="space")
     elastic = elastic_part(space or default_space(shape, rank=settings.lora_rank), shape)
     supernet = Supernet(
-        method=Method.ELASTICNAS,
+        method=ELASTICNAS.name,
         family=family,
         model=model,
         adapters=adapters,

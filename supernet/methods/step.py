@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.supernet.examples import LabelledTexts
+from elasticnas.supernet.measuring.examples import LabelledTexts
 from elasticnas.tasks import Task
 
 

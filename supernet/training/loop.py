@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.examples import TokenizedExamples
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import TokenizedExamples
 from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training import state

@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu import lengths_like, main, needed_flop, random_rows, random_supernet
-from elasticnas.supernet.batching import packs
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.batching import packs
 
 
 def run(monkeypatch, *arguments: str) -> None:

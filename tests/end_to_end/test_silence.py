@@ -218,6 +218,7 @@ def test_every_process_ends_when_it_is_told_to_during_the_silence(team: Silent):
     print("\nended after", {name: round(seconds, 1) for name, seconds in ends.items()}, statuses)
     assert set(statuses) == set(told), team.cluster.logs()
     assert max(ends.values()) < LONGEST_STOP_SECONDS
+    assert {statuses[each.name] for each in (team.coordinator, team.second)} == {0}
     team.proxy.move()
     team.begin_again()
     team.assert_undisturbed()

@@ -32,12 +32,12 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
-from elasticnas.api_schemas.supernets import Method, SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.racing import Course, pack, unpack
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.signals import Signals
-from elasticnas.supernet.racing import Measured
+from elasticnas.supernet.measuring.measure import Measured
 from elasticnas.worker.intake import Intake
 from tests.search.crowd import hits, seed_of
 
@@ -78,7 +78,7 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
         ]
         attentions.append(AttentionShape(layer=layer, width=attention))
     return SupernetReport(
-        method=Method.LONAS,
+        method="lonas",
         model_type="bert",
         num_labels=num_labels,
         label_names=label_names,
@@ -237,7 +237,7 @@ class StandInWorker:
             return
         numbers = tuple(item.number for item in message.subnets)
         self.batches.append(len(numbers))
-        self.splits.append(message.split)
+        self.splits.append(message.conditions.split)
         self.send(SubnetsStarted(search_id=message.search_id, worker=NAME, numbers=numbers))
         if not self.open.wait(timeout=20):
             return
@@ -264,7 +264,7 @@ class StandInWorker:
                     attempt=item.attempt,
                     precision=None
                     if self.does_not_say
-                    else (self.measures_in or message.precision),
+                    else (self.measures_in or message.conditions.precision),
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
@@ -309,7 +309,9 @@ class StandInWorker:
                 search_id=message.search_id,
                 numbers=tuple(item.number for item in message.subnets),
                 attempt=message.subnets[0].attempt,
-                precision=None if self.does_not_say else (self.measures_in or message.precision),
+                precision=None
+                if self.does_not_say
+                else (self.measures_in or message.conditions.precision),
                 verified=None if self.verification_problem else tuple(found),
                 problem=self.verification_problem,
             )

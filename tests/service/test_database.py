@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
 from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.service import tables
 from elasticnas.service.database import Database
 from elasticnas.service.datasets import repository as datasets
@@ -25,7 +26,13 @@ from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.exports.tables import ExportRow
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.searches import repository as searches
-from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchEventRow
+from elasticnas.service.searches.conditions import conditions_of
+from elasticnas.service.searches.tables import (
+    EvaluationRow,
+    FrontPointRow,
+    SearchEventRow,
+    SearchRow,
+)
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.workers import repository as workers
 from elasticnas.service.workers.tables import WorkerRow
@@ -172,6 +179,28 @@ def test_what_was_stored_before_there_were_owners_is_the_default_owners(database
     with opened.read() as session:
         for table in BELONGS_TO_A_SEARCH:
             assert session.scalars(select(table)).all() == [], table
+    opened.close()
+
+
+def test_searches_of_the_version_before_share_answers_under_equal_conditions(database_url: str):
+    """The key that the migration writes is the one that this version asks by."""
+    opened = Database(database_url)
+    opened.migrate("0013")
+    with opened.write() as session:
+        for statement in STORED_BEFORE_OWNERS[:3]:
+            session.execute(text(statement))
+        session.execute(text("UPDATE searches SET precision = 'bfloat16', verify_share = 0.3"))
+        session.execute(
+            text(
+                STORED_BEFORE_OWNERS[2].replace("'search'", "'unbegun'").replace("'key'", "'other'")
+            )
+        )
+    opened.migrate()
+    with opened.read() as session:
+        begun, unbegun = (session.get_one(SearchRow, name) for name in ("search", "unbegun"))
+        assert begun.conditions_key == conditions_of(begun).key
+        assert conditions_of(begun).split == RowSplit(share=0.3, part="search")
+        assert unbegun.conditions_key is None  # nobody knows in which precision it will measure
     opened.close()
 
 

@@ -21,6 +21,7 @@ from elasticnas.service.database_errors import is_unavailable
 from elasticnas.service.postgresql import Limits, concerns_one_transaction, connect_arguments
 from elasticnas.service.queue import NotRecordedError
 from elasticnas.service.results import Recorder
+from elasticnas.service.searches.lease import Lease
 from elasticnas.service.workers.tables import WorkerRow
 from tests.proxy import Proxy
 
@@ -221,3 +222,20 @@ def test_results_of_a_read_only_database_wait(postgres_url: str, database: Datab
         other.execute("SET default_transaction_read_only = off")
         other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     recorder.record(alive)
+
+
+@pytest.mark.parametrize("renews", [True, False])
+def test_a_coordinator_whose_database_is_silent_does_not_wait_to_give_its_searches_back(
+    database: Database, proxy: Proxy, renews: bool, caplog: pytest.LogCaptureFixture
+):
+    """Its work may wait for thirty seconds; its end, with the process's, may not."""
+    opened = Database(database.engine.url.render_as_string(hide_password=False))
+    lease = Lease(opened.patient, seconds=0.3 if renews else 600, exclusive=False)
+    lease.start()
+    proxy.freeze()
+    time.sleep(0.5)  # one that renews does so now, and hears nothing
+    begin = time.monotonic()
+    lease.stop()
+    assert time.monotonic() - begin < 8
+    assert "their lease will expire" in caplog.text
+    proxy.move()

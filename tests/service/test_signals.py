@@ -11,6 +11,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from redis import Redis
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetToEvaluate
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.signals import LocalSignals, RedisSignals, Signals
@@ -41,10 +42,12 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 def batch(digest: str = "a" * 64, *numbers: int) -> EvaluateSubnets:
     return EvaluateSubnets(
         search_id="search-1",
-        supernet_digest=digest,
-        dataset_digest="b" * 64,
-        task=TEXT_CLASSIFICATION.name,
-        max_length=8,
+        conditions=Conditions(
+            supernet=digest,
+            dataset="b" * 64,
+            task=TEXT_CLASSIFICATION.name,
+            max_length=8,
+        ),
         subnets=tuple(SubnetToEvaluate(number=n, subnet={}) for n in numbers or (0,)),
     )
 

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.supernet import batching
-from elasticnas.supernet.batching import batches_for, packs
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.evaluation import evaluate, predict
-from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring import batching
+from elasticnas.supernet.measuring.batching import batches_for, packs
+from elasticnas.supernet.measuring.examples import Batch
+from elasticnas.supernet.measuring.measure import predict
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet import tiny
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.test_packing import NEEDS_KERNEL

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.evaluation import evaluate, predict
-from elasticnas.supernet.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import Batch, LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.measuring.measure import predict
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, write_checkpoint
 

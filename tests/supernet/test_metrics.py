@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.metrics import task_metrics
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, TEXT_REGRESSION
+from tests.supernet.measured import task_metrics
 
 
 def logits_of(classes: list[int], labels: int) -> torch.Tensor:

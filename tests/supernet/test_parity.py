@@ -12,10 +12,10 @@ from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.cost_model import cost_model
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import LabelledTexts, tokenize
+from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.measured import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ import torch
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate, predict
-from elasticnas.supernet.examples import Batch
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
+from elasticnas.supernet.measuring.examples import Batch
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, predict
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import LAYERS, write_checkpoint

@@ -11,13 +11,19 @@ from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.search.racing import PILOTS, Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.evaluation import EvaluationUnwantedError, evaluate
-from elasticnas.supernet.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.racing import Lap, Measured, laps_of, measure
+from elasticnas.supernet.measuring.examples import LabelledTexts, TokenizedExamples, tokenize
+from elasticnas.supernet.measuring.measure import (
+    EvaluationUnwantedError,
+    Lap,
+    Measured,
+    laps_of,
+    measure,
+)
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES, random_subnets
 from tests.supernet.tiny import sentences, write_checkpoint
 

@@ -8,7 +8,7 @@ import pytest
 
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.supernet.contracts.recipes import CHECKS, Trial
-from elasticnas.supernet.examples import LabelledTexts
+from elasticnas.supernet.measuring.examples import LabelledTexts
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.additions import recipe_two_steps

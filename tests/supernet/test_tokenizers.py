@@ -18,8 +18,8 @@ from transformers import (
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.examples import LabelledTexts, tokenize
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
+from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.test_export import card

@@ -12,15 +12,15 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.evaluation import evaluate
-from elasticnas.supernet.examples import LabelledTexts, tokenize
 from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.loop import batch_rows
 from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
+from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from elasticnas.supernet import evaluation
+from elasticnas.supernet.measuring import measure
 
 
 def hang(*_):
@@ -30,27 +30,24 @@ def hang(*_):
         time.sleep(60)
 
 
-evaluation.activate = hang
+measure.activate = hang
 
 if __name__ == "__main__":
-    from elasticnas.api_schemas.precision import Precision
+    from elasticnas.api_schemas.conditions import Conditions
     from elasticnas.tasks import TEXT_CLASSIFICATION
+    from elasticnas.worker.evaluator import SubnetAsked
     from elasticnas.worker.isolation import Measurement, measure_apart
 
     found = measure_apart(
         Measurement(
             checkpoint=Path(sys.argv[1]),
             dataset=Path(sys.argv[2]),
-            task=TEXT_CLASSIFICATION.name,
-            max_length=32,
-            split=None,
-            racing=None,
+            conditions=Conditions(
+                supernet="", dataset="", task=TEXT_CLASSIFICATION.name, max_length=32
+            ),
             pilots=(),
-            subnet={},
-            rival=None,
-            verifies="verifies" in os.environ["HOW"],
+            asked=SubnetAsked({}),
             device="cpu",
-            precision=Precision.FLOAT32,
             token_budget=512,
             limit_seconds=2.0,
         ),

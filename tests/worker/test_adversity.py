@@ -19,11 +19,10 @@ from elasticnas.api_schemas.messages import (
     VerifySubnets,
 )
 from elasticnas.api_schemas.verification import RowSplit
-from elasticnas.supernet import evaluation as evaluating
 from elasticnas.supernet.forward.activation import ActiveSubnet
-from elasticnas.worker import isolation
-from elasticnas.worker.handlers import evaluate
-from tests.worker.test_handlers import Bench, evaluation
+from elasticnas.supernet.measuring import measure as evaluating
+from elasticnas.worker import evaluator, isolation
+from tests.worker.test_handlers import Bench, evaluation, under
 
 
 @pytest.fixture
@@ -182,13 +181,13 @@ def test_what_a_worker_died_over_is_measured_without_shared_activations(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[object] = []
-    real = evaluate.measure
+    real = evaluator.measure
 
     def measure(*args, **how):
         asked.append(how["share"])
         return real(*args, **how)
 
-    monkeypatch.setattr(evaluate, "measure", measure)
+    monkeypatch.setattr(evaluator, "measure", measure)
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     bench.signals.begin("s1/1/1/0")
     bench.ask(message)
@@ -219,7 +218,7 @@ def test_a_worker_without_room_on_its_disk_says_so(bench: Bench, monkeypatch: py
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bench.runtime._models, "dataset", full)
+    monkeypatch.setattr(bench.runtime._models, "evaluator", full)
     result = bench.ask(evaluation(bench.checkpoint(), bench.dataset(), {}))[1]
     assert isinstance(result, SubnetsEvaluated)
     assert result.outcomes[0].problem is not None
@@ -242,8 +241,8 @@ def test_a_checkpoint_that_kills_whoever_reads_it_is_given_up(bench: Bench):
 def test_a_front_is_measured_on_the_rows_set_aside(bench: Bench):
     message = evaluation(bench.checkpoint(), bench.dataset(), {}, {"layer.0.ffn.width": 7})
     parts = {
-        part: message.model_copy(
-            update={"search_id": part, "split": RowSplit(share=0.25, part=part)}
+        part: under(message, split=RowSplit(share=0.25, part=part)).model_copy(
+            update={"search_id": part}
         )
         for part in ("search", "verification")
     }

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.evaluation import predict
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.measure import predict
 from elasticnas.worker import calibration
 from elasticnas.worker.calibration import TOKEN_BUDGETS, Calibration, thread_counts
 from tests.supernet.test_evaluation import examples

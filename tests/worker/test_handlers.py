@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
@@ -32,7 +33,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.service.signals import LocalSignals
-from elasticnas.supernet import evaluation as evaluating
+from elasticnas.supernet.measuring import measure as evaluating
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.runtime import WorkerRuntime
 from elasticnas.worker.settings import WorkerSettings
@@ -149,13 +150,21 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
+def under(message: EvaluateSubnets, **changed: object) -> EvaluateSubnets:
+    """The message under other conditions."""
+    conditions = message.conditions.model_copy(update=changed)
+    return message.model_copy(update={"conditions": conditions})
+
+
 def evaluation(supernet: str, dataset: str, *subnets: dict[str, int]) -> EvaluateSubnets:
     return EvaluateSubnets(
         search_id="s1",
-        supernet_digest=supernet,
-        dataset_digest=dataset,
-        task=TEXT_CLASSIFICATION.name,
-        max_length=32,
+        conditions=Conditions(
+            supernet=supernet,
+            dataset=dataset,
+            task=TEXT_CLASSIFICATION.name,
+            max_length=32,
+        ),
         subnets=tuple(
             SubnetToEvaluate(number=number, subnet=subnet) for number, subnet in enumerate(subnets)
         ),
@@ -245,7 +254,7 @@ def test_subnets_of_a_batch_share_first_layers_and_come_back_in_order(
     assert [outcome.number for outcome in evaluated.outcomes] == [0, 1, 2, 3]
     monkeypatch.undo()
     for outcome, subnet in zip(evaluated.outcomes, subnets, strict=True):
-        alone = evaluation(message.supernet_digest, message.dataset_digest, subnet)
+        alone = evaluation(message.conditions.supernet, message.conditions.dataset, subnet)
         bench.runtime._models.give_up_prefixes()
         [by_itself] = bench.ask(alone)[1].outcomes
         assert outcome.metrics == by_itself.metrics

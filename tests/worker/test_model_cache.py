@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from elasticnas.supernet.forward.prefixes import Prefixes
-from elasticnas.supernet.racing import measure
-from elasticnas.worker.model_cache import CachedDataset, CachedSupernet, ModelCache
-from tests.worker.test_handlers import Bench, evaluation
+from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
+from elasticnas.worker.model_cache import ModelCache
+from tests.worker.test_handlers import Bench, evaluation, under
 
 
 def models(
@@ -24,16 +24,14 @@ def models(
     )
 
 
-def measured(models: ModelCache, supernet: str, dataset: str, **fields) -> CachedDataset:
-    """A dataset after the maximal subnet was measured on it."""
-    message = evaluation(supernet, dataset, {}).model_copy(update=fields)
-    warm: CachedSupernet = models.supernet(supernet)
-    rows = models.dataset(warm, message)
-    measure(warm.supernet, warm.supernet.space.maximal, rows.laps, rows.labels, message.task)
-    return rows
+def measured(models: ModelCache, supernet: str, dataset: str, **fields) -> SupernetEvaluator:
+    """An evaluator after the maximal subnet was measured on it."""
+    found = models.evaluator(under(evaluation(supernet, dataset, {}), **fields).conditions)
+    found.measure(SubnetAsked({}), lambda: False, share=True)
+    return found
 
 
-def prefixes(dataset: CachedDataset) -> Prefixes:
+def prefixes(dataset: SupernetEvaluator) -> Prefixes:
     (lap,) = dataset.laps
     assert lap.prefixes is not None
     return lap.prefixes
@@ -101,10 +99,10 @@ def test_activations_go_with_the_batches_they_were_computed_on(tmp_path: Path):
         assert warm._prefixes.held_bytes > 0
         assert first.halve_batches()
         assert warm._prefixes.held_bytes == 0
-        for length in range(8, 8 + ModelCache.DATASETS):
+        for length in range(8, 8 + ModelCache.EVALUATORS):
             latest = measured(warm, a, rows, max_length=length)
-        held = [prefixes(each).held_bytes for each in warm.supernet(a).datasets.values()]
-        assert len(held) == ModelCache.DATASETS
+        held = [prefixes(each).held_bytes for each in warm.supernet(a).evaluators.values()]
+        assert len(held) == ModelCache.EVALUATORS
         assert sum(held) == warm._prefixes.held_bytes
         assert prefixes(latest).held_bytes > 0
         warm.keep_only(a)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from elasticnas.api_schemas.messages import (
@@ -14,14 +13,11 @@ from elasticnas.api_schemas.messages import (
     SubnetToEvaluate,
 )
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.verification import Verified
-from elasticnas.supernet.evaluation import EvaluationUnwantedError
-from elasticnas.supernet.racing import Measured, measure
-from elasticnas.tasks import TASKS
-from elasticnas.worker.deliveries import ATTEMPTS
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.handler import Tools, handles
-from elasticnas.worker.subnet_batch import Loaded, SubnetBatchHandler
+from elasticnas.worker.subnet_batch import SubnetBatchHandler
 
 
 @handles(EvaluateSubnets)
@@ -37,8 +33,11 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
         numbers = tuple(item.number for item in wanted)
         search_id, worker = self.message.search_id, self.tools.worker
         self.tools.send(SubnetsStarted(search_id=search_id, worker=worker, numbers=numbers))
-        self._loaded = self.load()
-        return _sharing_most(wanted, self._loaded)
+        self.load()
+        evaluator = self.evaluator
+        if isinstance(evaluator, Problem):
+            return wanted
+        return sorted(wanted, key=lambda item: evaluator.place(item.subnet))
 
     def take(self, item: SubnetToEvaluate, attempt: int) -> None:
         """Keep its outcome, so that one message carries those of the batch."""
@@ -63,7 +62,8 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
         started_at, start = datetime.now(UTC), time.perf_counter()
         found: Measured | Problem
         try:
-            found = self._measured(item, attempt)
+            asked = SubnetAsked(item.subnet, self.message.racing, self.message.rival(item))
+            found = self.measure(asked, attempt)
         except EvaluationUnwantedError:
             raise
         except Exception as error:
@@ -73,7 +73,7 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
         return SubnetOutcome(
             number=item.number,
             attempt=item.attempt,
-            precision=None if isinstance(found, Problem) else self.message.precision,
+            precision=None if isinstance(found, Problem) else self.message.conditions.precision,
             metrics=measured.metrics,
             hits=measured.hits,
             given_up=measured.given_up,
@@ -81,41 +81,3 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
             started_at=started_at,
             duration_seconds=time.perf_counter() - start,
         )
-
-    def _measured(self, item: SubnetToEvaluate, attempt: int) -> Measured | Problem:
-        """What died with a worker before is measured in as little memory as can be."""
-        if isinstance(self._loaded, Problem):
-            return self._loaded
-        if attempt >= ATTEMPTS:
-            apart = self.measure_apart(item)
-            assert not isinstance(apart, Verified)
-            return apart
-        held, dataset = self._loaded
-        subnet = held.supernet.space.subnet(item.subnet)
-
-        def work(ask: Callable[[], bool], share: bool) -> Measured:
-            return measure(
-                held.supernet,
-                subnet,
-                dataset.laps,
-                dataset.labels,
-                TASKS[self.message.task],
-                self.message.racing,
-                course=dataset.course,
-                rival=self.message.rival(item),
-                is_unwanted=ask,
-                share=share,
-            )
-
-        return self.guarded(work, dataset, share=attempt == 1)
-
-
-def _sharing_most(wanted: list[SubnetToEvaluate], loaded: Loaded) -> list[SubnetToEvaluate]:
-    """The subnets in an order in which each finds what it shares with those before it."""
-    if isinstance(loaded, Problem):
-        return wanted
-    _, dataset = loaded
-    prefixes = dataset.laps[0].prefixes
-    if prefixes is None:
-        return wanted
-    return sorted(wanted, key=lambda item: prefixes.place(item.subnet))

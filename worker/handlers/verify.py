@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from elasticnas.api_schemas.messages import SubnetsVerified, SubnetToEvaluate, VerifySubnets
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.verification import Verified
-from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.evaluation import EvaluationUnwantedError
-from elasticnas.supernet.racing import Measured
-from elasticnas.supernet.verification import Scores, Verification
+from elasticnas.supernet.measuring.confidence import Scores, scores, verified
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
 from elasticnas.tasks import TASKS
-from elasticnas.worker.deliveries import ATTEMPTS
+from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.handler import Tools, handles
-from elasticnas.worker.model_cache import CachedDataset
 from elasticnas.worker.subnet_batch import SubnetBatchHandler
 
 
@@ -32,7 +28,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
 
     def begin(self, wanted: list[SubnetToEvaluate]) -> list[SubnetToEvaluate]:
         """In the order of the message."""
-        self._loaded = self.load()
+        self.load()
         return wanted
 
     def take(self, item: SubnetToEvaluate, attempt: int) -> None:
@@ -49,7 +45,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
                 search_id=self.message.search_id,
                 numbers=(item.number,),
                 attempt=item.attempt,
-                precision=None if isinstance(found, Problem) else self.message.precision,
+                precision=None if isinstance(found, Problem) else self.message.conditions.precision,
                 verified=None if isinstance(found, Problem) else (found,),
                 problem=found if isinstance(found, Problem) else None,
             )
@@ -57,26 +53,19 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
         self.tools.deliveries.finish(self.delivery(item.number, item.attempt))
 
     def _verified(self, item: SubnetToEvaluate, attempt: int) -> Verified | Problem:
-        if isinstance(self._loaded, Problem):
-            return self._loaded
-        if attempt >= ATTEMPTS:
-            apart = self.measure_apart(item)
-            assert not isinstance(apart, Measured)
-            return apart
-        held, dataset = self._loaded
-        space = held.supernet.space
-        verification = Verification(held.supernet, dataset.labels, TASKS[self.message.task])
         if self._maximal is None:
-            self._maximal = self._scores(space.maximal, verification, dataset)
+            self._maximal = self._scores({}, attempt)
         if isinstance(self._maximal, Problem):
             return self._maximal
-        found = self._scores(space.subnet(item.subnet), verification, dataset)
-        return found if isinstance(found, Problem) else verification.compare(found, self._maximal)
+        found = self._scores(item.subnet, attempt)
+        if isinstance(found, Problem):
+            return found
+        assert not isinstance(self.evaluator, Problem)
+        return verified(self.evaluator.rows, found, self._maximal)
 
-    def _scores(
-        self, subnet: SubnetConfig, verification: Verification, dataset: CachedDataset
-    ) -> Scores | Problem:
-        def work(ask: Callable[[], bool], _: bool) -> Scores:
-            return verification.score(subnet, dataset.laps[0].batches, ask)
-
-        return self.guarded(work, dataset)
+    def _scores(self, subnet: SubnetChoices, attempt: int) -> Scores | Problem:
+        found = self.measure(SubnetAsked(subnet), attempt)
+        if isinstance(found, Problem):
+            return found
+        assert found.outcomes is not None  # it is in no race
+        return scores(TASKS[self.message.conditions.task], found.outcomes)

@@ -22,8 +22,8 @@ def test_a_front_is_measured_on_the_rows_set_aside_before_the_search_is_over(ser
     front = service.get(f"/v1/searches/{search_id}/front")["items"]
     assert {split.part for split in service.worker.splits} == {"search"}
     [message] = service.worker.verifications
-    assert message.split.part == "verification"
-    assert message.split.share == 0.3
+    assert message.conditions.split.part == "verification"
+    assert message.conditions.split.share == 0.3
     assert {item.number for item in message.subnets} == {point["number"] for point in front}
     for point in front:
         found = point["verified"]["metrics"]["accuracy"]
@@ -38,8 +38,8 @@ def test_another_dataset_verifies_as_well(light_service):
     search_id = light_service.search(verify_dataset_id=other)
     assert light_service.wait(search_id)["verify_dataset_id"] == other
     [message] = light_service.worker.verifications
-    assert message.dataset_digest == light_service.get(f"/v1/datasets/{other}")["digest"]
-    assert message.split is None
+    assert message.conditions.dataset == light_service.get(f"/v1/datasets/{other}")["digest"]
+    assert message.conditions.split is None
     assert light_service.worker.splits == [None] * len(light_service.worker.splits)
     assert light_service.client.delete(f"/v1/datasets/{other}").status_code == 409
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from elasticnas.tasks.metric import Values
+from elasticnas.tasks.metrics import ACCURACY, COMBINED, F1, MATTHEWS
+
 Classes = NDArray[np.int64]
 
 
@@ -60,10 +62,10 @@ class Confusion:
             total**2 - (self.of_class**2).sum(axis=1)
         )
         return {
-            "accuracy": accuracy,
-            "f1": f1,
-            "matthews_correlation": _ratio(covariance, np.sqrt(spread)),
-            "combined_score": (accuracy + f1) / 2,
+            ACCURACY.name: accuracy,
+            F1.name: f1,
+            MATTHEWS.name: _ratio(covariance, np.sqrt(spread)),
+            COMBINED.name: (accuracy + f1) / 2,
         }
 
 

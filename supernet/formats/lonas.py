@@ -21,6 +21,7 @@ from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Role
+from elasticnas.supernet.formats.format import Format
 from elasticnas.supernet.plan import (
     LORA_A,
     LORA_B,
@@ -46,7 +47,7 @@ class Node:
     part: str
 
 
-def read_nncf_config(file: Path, shape: ModelShape) -> ElasticPart:
+def _read(folder: Path, shape: ModelShape) -> ElasticPart:
     """Read the search space of an NNCF config for a model of this shape.
 
     Comments and trailing commas are accepted, as NNCF does. Widths are sorted descending.
@@ -55,7 +56,7 @@ def read_nncf_config(file: Path, shape: ModelShape) -> ElasticPart:
         InputError: a part of the config is missing or not read here, a node name is not in the
             model, a group does not make sense as one width, or a width does not fit its layers.
     """
-    content = read_object(file, field=NNCF_FILE, parse=_lenient)
+    content = read_object(folder / NNCF_FILE, field=NNCF_FILE, parse=_lenient)
     width = _member(content, "bootstrapNAS", "training", "elasticity", "width")
     if not isinstance(width, dict):
         raise InputError("this must be an object", field=f"{NNCF_FILE}/width", value=width)
@@ -92,6 +93,9 @@ def read_nncf_config(file: Path, shape: ModelShape) -> ElasticPart:
         cuts += group_cuts
     space = SearchSpace(tuple(dimensions))
     return ElasticPart(space, SlicingPlan(tuple(cuts)), _reference_length(content))
+
+
+LONAS = Format("lonas", NNCF_FILE, _read)
 
 
 @dataclass(frozen=True)

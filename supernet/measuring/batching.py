@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from elasticnas.supernet.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
 from elasticnas.supernet.forward.packs import Packing, has_kernel
+from elasticnas.supernet.measuring.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
 from elasticnas.supernet.supernet import Supernet
 
 ACCELERATOR_BATCH_COST = 4096

@@ -17,7 +17,7 @@ from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.packs import Packing
 from elasticnas.supernet.transfer import sent_to
-from elasticnas.tasks import TEXT_REGRESSION, Task
+from elasticnas.tasks import Task
 
 CPU_BATCH_COST = 32
 """What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""
@@ -188,9 +188,7 @@ def tokenize(
     return TokenizedExamples(
         token_ids=encoded["input_ids"],
         type_ids=encoded["token_type_ids"] if types else None,
-        labels=torch.tensor(
-            rows.labels, dtype=torch.float64 if task is TEXT_REGRESSION else torch.int64
-        ),
+        labels=torch.tensor(rows.labels, dtype=getattr(torch, task.label_type)),
         pad_id=int(tokenizer.pad_token_id or 0),
         max_length=max_length,
     )

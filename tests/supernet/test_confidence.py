@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from elasticnas.api_schemas.verification import RowSplit
-from elasticnas.supernet import resampling
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.metrics import task_metrics
-from elasticnas.supernet.resampling import resampled_metrics
-from elasticnas.supernet.verification import rows_of, verify
-from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
+from elasticnas.supernet.measuring import confidence
+from elasticnas.supernet.measuring.confidence import resampled, scores, verified
+from elasticnas.supernet.measuring.measure import Lap, measure
+from elasticnas.supernet.measuring.splits import rows_of as rows_in
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION, Task
+from tests.supernet.measured import task_metrics
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 
@@ -44,13 +45,23 @@ def test_a_class_of_one_row_is_no_obstacle():
     assert len(rows_of(split("search"), labels, TEXT_CLASSIFICATION)) == 5
 
 
+def rows_of(part: RowSplit, labels: torch.Tensor, task: Task) -> list[int]:
+    return rows_in(part, labels.numpy(), task)
+
+
+def resampled_metrics(
+    task: Task, logits: torch.Tensor, labels: torch.Tensor, resamples: np.ndarray
+) -> dict[str, np.ndarray]:
+    return resampled(task, task.outcomes(logits.numpy(), labels.numpy()), resamples)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("used", [1, 2, 5])
 def test_resampled_metrics_are_those_of_each_resample(
     classes: int, used: int, monkeypatch: pytest.MonkeyPatch
 ):
     """Also where the labels use few of the head's classes, and when counted in several goes."""
-    monkeypatch.setattr(resampling, "CELLS", 60 * 7)
+    monkeypatch.setattr(confidence, "CELLS", 60 * 7)
     rng = np.random.default_rng(classes)
     logits = torch.from_numpy(rng.normal(size=(60, classes)))
     labels = torch.from_numpy(rng.integers(min(used, classes), size=60))
@@ -96,12 +107,11 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_the_maximal_subnet_differs_from_itself_by_nothing(tmp_path: Path):
     supernet = read_supernet(write_checkpoint(tmp_path))
     subnets = [supernet.space.maximal, supernet.space.minimal]
-    largest, smallest = verify(
-        supernet,
-        subnets,
-        examples(supernet),
-        TEXT_CLASSIFICATION,
-        token_budget=512,
+    rows = examples(supernet)
+    laps, task = [Lap.whole(rows.batches(512))], TEXT_CLASSIFICATION
+    found = [measure(supernet, each, laps, rows.labels, task).outcomes for each in subnets]
+    largest, smallest = (
+        verified(len(rows), scores(task, each), scores(task, found[0])) for each in found
     )
     assert largest.rows == 60
     for interval in largest.versus_maximal.values():

@@ -1,0 +1,120 @@
+"""Our own format: ``base/``, ``adapter/`` if there is one, and ``search_space.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK
+from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.families.family import Role
+from elasticnas.supernet.formats.format import Format
+from elasticnas.supernet.formats.space_file import (
+    DIMENSIONS_FIELD,
+    SPACE_FILE,
+    ElasticDimension,
+    ModuleCuts,
+    SpaceFile,
+    read_space,
+)
+from elasticnas.supernet.plan import Cut, ElasticPart, ModelShape, Side, SlicingPlan
+
+
+def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
+    """The space and the plan that a space file comes to on a model of this shape.
+
+    Raises:
+        InputError: a dimension that does not fit the model.
+    """
+    space = SearchSpace(tuple(each.dimension for each in content.dimensions))
+    cuts: list[Cut] = []
+    depth = None
+    for dimension in content.dimensions:
+        if dimension.part == BLOCKS:
+            _check_depth(dimension, shape)
+            depth = dimension.name
+        else:
+            cuts += _cuts(dimension, shape)
+    return ElasticPart(space, SlicingPlan(tuple(cuts), depth), content.reference_length)
+
+
+def _read(folder: Path, shape: ModelShape) -> ElasticPart:
+    return elastic_part(read_space(folder / SPACE_FILE), shape)
+
+
+ELASTICNAS = Format("elasticnas", SPACE_FILE, _read)
+
+
+def _check_depth(dimension: ElasticDimension, shape: ModelShape) -> None:
+    if dimension.choices[0] != shape.num_layers:
+        raise InputError(
+            f"the largest depth must be the model's {shape.num_layers} layers",
+            field=dimension.name,
+            value=dimension.choices[0],
+        )
+
+
+def _cuts(dimension: ElasticDimension, shape: ModelShape) -> list[Cut]:
+    field = f"{DIMENSIONS_FIELD}/{dimension.name}"
+    if dimension.amounts is None:
+        raise InputError(
+            "what is cut is cut to a number: choices must be whole numbers that descend",
+            field=f"{field}/choices",
+            value=list(dimension.choices),
+        )
+    layer = dimension.layer
+    if layer is not None and layer >= shape.num_layers:
+        raise InputError(f"the model has {shape.num_layers} layers", field=field, value=layer)
+    if dimension.cuts:
+        cuts = [cut for each in dimension.cuts for cut in _told(dimension, each, shape)]
+        _check_widths(dimension, cuts, shape)
+        return cuts
+    if layer is None or dimension.part not in (HEADS, FFN, RANK):
+        raise InputError(
+            "neither cuts nor part and layer say what the dimension cuts",
+            field=field,
+            value=dimension.part,
+            remedy=f"list its cuts, or give it a layer and one of the parts {HEADS}, {FFN}, {RANK}",
+        )
+    if dimension.part == HEADS:
+        return shape.head_cuts(dimension.name, layer)
+    if dimension.part == FFN:
+        return shape.ffn_cuts(dimension.name, layer)
+    modules = shape.adapted_in(layer, dimension.roles or tuple(Role))
+    return [cut for module in modules for cut in shape.cuts(dimension.name, module, Side.RANK)]
+
+
+def _told(dimension: ElasticDimension, told: ModuleCuts, shape: ModelShape) -> list[Cut]:
+    """The cuts that a file lists: of modules that the model has."""
+    for module in told.modules:
+        if shape.family.role_of(module) is None or f"{module}.weight" not in shape.shapes:
+            raise InputError(
+                "the model's blocks have no linear layer of this name",
+                field=f"{DIMENSIONS_FIELD}/{dimension.name}/cuts",
+                value=module,
+            )
+    return [
+        cut
+        for module in told.modules
+        for cut in shape.cuts(dimension.name, module, told.side, told.unit)
+    ]
+
+
+def _check_widths(dimension: ElasticDimension, cuts: list[Cut], shape: ModelShape) -> None:
+    """Heads and neurons are cut with all that writes and all that reads them, or not at all."""
+    ranks = {cut for m in shape.adapted for cut in shape.cuts(dimension.name, m, Side.RANK)}
+    widths, whole = set(cuts) - ranks, set[Cut]()
+    for layer in range(shape.num_layers):
+        for group in (
+            set(shape.head_cuts(dimension.name, layer)),
+            set(shape.ffn_cuts(dimension.name, layer)),
+        ):
+            whole |= group if group & widths else set()
+    if odd := sorted(widths ^ whole, key=lambda cut: (cut.tensor, cut.axis)):
+        raise InputError(
+            "heads or neurons are not cut alike in all layers that write and read them",
+            field=f"{DIMENSIONS_FIELD}/{dimension.name}/cuts",
+            value=f"{odd[0].tensor}, axis {odd[0].axis}, unit {odd[0].unit}",
+            remedy="cut the rows of query, key and value (or of the first FFN layers) with the "
+            "columns of the layer that reads them, by the channels of a head (or by 1)",
+        )

@@ -1,0 +1,174 @@
+"""Measuring a subnet lap by lap, until it has lost to its rival or every row is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
+from elasticnas.search.racing import Course, pack, unpack
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate
+from elasticnas.supernet.forward.prefixes import PrefixCache, Prefixes
+from elasticnas.supernet.measuring.batching import batches_for
+from elasticnas.supernet.measuring.examples import Batch, TokenizedExamples
+from elasticnas.supernet.measuring.probes import PROBES, Probe, logits
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import Task
+from elasticnas.tasks.task import Outcomes
+
+
+class EvaluationUnwantedError(Exception):
+    """An evaluation was given up because nobody waits for it any more."""
+
+
+def _wanted() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Lap:
+    """Rows of a dataset, by their places in it, in batches of their own.
+
+    A batch's rows count within the lap. ``prefixes`` are of just these batches.
+    """
+
+    rows: NDArray[np.intp]
+    batches: Sequence[Batch]
+    prefixes: Prefixes | None = None
+
+    @classmethod
+    def whole(cls, batches: Sequence[Batch], prefixes: Prefixes | None = None) -> Lap:
+        """All rows of a dataset."""
+        return cls(np.arange(sum(len(batch.rows) for batch in batches)), batches, prefixes)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics and outcomes of all rows, with hits where the search races; or where it was lost."""
+
+    metrics: dict[str, float] | None = None
+    outcomes: Outcomes | None = field(default=None, compare=False)
+    hits: Hits | None = None
+    given_up: GivenUp | None = None
+
+
+def measure(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    laps: Sequence[Lap],
+    labels: torch.Tensor,
+    task: Task,
+    racing: Racing | None = None,
+    *,
+    course: Course | None = None,
+    rival: Rival | None = None,
+    is_unwanted: Callable[[], bool] = _wanted,
+    share: bool = True,
+) -> Measured:
+    """Run a subnet over the ``laps`` of a ``course``; without a course or a rival to the end.
+
+    ``labels`` (rows,) stay on the CPU; in a search that races the task has hits. After each lap
+    but the last the subnet is given up if it stands too badly against ``rival``. The device is
+    waited for once a lap. First layers that the laps' prefixes know are run only if not to
+    ``share``.
+
+    Raises:
+        EvaluationUnwantedError: ``is_unwanted``, which is asked before every batch, said so.
+        InputError: a label does not fit the super-network's head.
+        ValueError: prefixes are of another super-network or other batches.
+    """
+    known = None if rival is None else unpack(rival.hits)
+    hits: NDArray[np.bool_] = np.zeros(len(labels), dtype=bool)
+    parts: list[Outcomes] = []
+    run = 0
+    for lap in laps:
+        raw = _raw(supernet, subnet, lap, PROBES[task.probe], is_unwanted, share)
+        parts.append(task.outcomes(raw.numpy(), labels[lap.rows].numpy()))
+        run += len(lap.rows)
+        if racing is None:
+            continue
+        hits[lap.rows] = task.hits(parts[-1])
+        if course is None or rival is None or known is None or run == len(labels):
+            continue
+        standing = course.standing(hits, known, rows=run)
+        if standing.is_lost(racing.confidence):
+            return Measured(given_up=standing.against(rival.number))
+    outcomes = np.empty(len(labels), parts[0].dtype)
+    outcomes[np.concatenate([lap.rows for lap in laps])] = np.concatenate(parts)
+    return Measured(task.measure(outcomes), outcomes, None if racing is None else pack(hits))
+
+
+def laps_of(
+    examples: TokenizedExamples,
+    course: Course | None,
+    supernet: Supernet,
+    *,
+    token_budget: int,
+    cache: PrefixCache | None = None,
+) -> list[Lap]:
+    """The laps of a course, where ``supernet`` is; without a course a single lap of all rows.
+
+    With a ``cache`` each lap has prefixes.
+    """
+    ends = (len(examples),) if course is None else course.laps
+    order = np.arange(len(examples)) if course is None else course.order
+    laps: list[Lap] = []
+    for rows in np.split(order, ends[:-1]):
+        batches = batches_for(supernet, examples.select(rows.tolist()), token_budget)
+        prefixes = None if cache is None else cache.of(supernet, batches, begins=not laps)
+        laps.append(Lap(rows, batches, prefixes))
+    return laps
+
+
+def _raw(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    lap: Lap,
+    probe: Probe,
+    is_unwanted: Callable[[], bool],
+    share: bool,
+) -> torch.Tensor:
+    with torch.inference_mode(), ExitStack() as stack:
+        if lap.prefixes is None or not share:
+            active = activate(supernet, subnet)
+        else:
+            lap.prefixes.require(supernet, lap.batches)
+            active = activate(supernet, subnet, stack.enter_context(lap.prefixes.shared(subnet)))
+        return predict(
+            active, lap.batches, rows=len(lap.rows), probe=probe, is_unwanted=is_unwanted
+        )
+
+
+def predict(
+    active: ActiveSubnet,
+    batches: Sequence[Batch],
+    *,
+    rows: int,
+    probe: Probe = logits,
+    is_unwanted: Callable[[], bool] = _wanted,
+) -> torch.Tensor:
+    """The raw numbers of every row, shape (rows, numbers), float32 on the CPU, in dataset order.
+
+    They are gathered on the device, so an evaluation waits for it once.
+
+    Raises:
+        ValueError: there is no batch.
+        EvaluationUnwantedError: ``is_unwanted`` said so.
+    """
+    if not batches:
+        raise ValueError("no batch to predict on")
+    parts = []
+    for batch in batches:
+        if is_unwanted():
+            raise EvaluationUnwantedError
+        parts.append(probe(active, batch).float())
+    order = torch.cat([batch.rows for batch in batches])
+    gathered = torch.empty(rows, parts[0].shape[-1], device=parts[0].device)
+    gathered[order] = torch.cat(parts)
+    return gathered.cpu()

@@ -1,0 +1,111 @@
+"""How adapters join their weights: merged, merged where the base is not zero, or beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.contracts.families import logits, padded
+from elasticnas.supernet.export.transformers_folder import subnet_state
+from elasticnas.supernet.forward.activation import activate, active_tensors
+from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.plan import Join
+from elasticnas.supernet.supernet import Supernet
+from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
+from tests.supernet.test_export import export
+from tests.supernet.tiny import WORDS, write_checkpoint
+
+BATCH = padded(5 + len(WORDS))
+
+
+def sparse(folder: Path, model_type: str = "bert") -> Supernet:
+    """A super-network with adapters everywhere on a base of which half is zero."""
+    write_checkpoint(folder, model_type, adapted=EVERYWHERE, depth=True)
+    file = folder / "base" / "model.safetensors"
+    torch.manual_seed(0)
+    tensors = {
+        name: tensor * (torch.rand_like(tensor) > 0.5) if ".layer." in name else tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(tensors, file, metadata={"format": "pt"})
+    return read_supernet(folder)
+
+
+def joined(supernet: Supernet, join: Join) -> Supernet:
+    adapters = {m: replace(adapter, join=join) for m, adapter in supernet.adapters.items()}
+    return replace(supernet, adapters=adapters)
+
+
+def test_a_masked_merge_changes_what_is_not_zero_and_nothing_else(tmp_path: Path):
+    plain = sparse(tmp_path)
+    masked = joined(plain, Join.MASKED)
+    for subnet in random_subnets(plain, 4):
+        merged = active_tensors(plain, subnet)
+        for name, tensor in active_tensors(masked, subnet).items():
+            base = plain.plan.slice(name, plain.tensors[name], subnet)
+            expected = torch.where(base == 0, base, merged[name]) if "weight" in name else base
+            torch.testing.assert_close(tensor, expected)
+            assert torch.equal(tensor == 0, base == 0)
+
+
+def test_a_masked_adapter_is_not_exported_for_peft_which_would_not_mask_it(tmp_path: Path):
+    masked = joined(sparse(tmp_path / "c"), Join.MASKED)
+    with pytest.raises(InputError, match="zeros of the sparse base"):
+        export(masked, masked.space.maximal, "peft", tmp_path)
+
+
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
+def test_an_unmerged_subnet_gives_the_logits_of_the_merged_one(tmp_path: Path, model_type):
+    plain = sparse(tmp_path, model_type)
+    unmerged = joined(plain, Join.UNMERGED)
+    for subnet in random_subnets(plain, 4):
+        found, expected = (logits(each, subnet, BATCH) for each in (unmerged, plain))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_unmerged_subnet_copies_no_weight(tmp_path: Path):
+    unmerged = joined(sparse(tmp_path), Join.UNMERGED)
+    for name, tensor in activate(unmerged, unmerged.space.minimal).tensors.items():
+        assert tensor.data_ptr() == unmerged.tensors[name].data_ptr()
+
+
+def test_unmerged_subnets_share_first_layers_to_the_bit(tmp_path: Path):
+    unmerged = joined(sparse(tmp_path), Join.UNMERGED)
+    batches = [BATCH]
+    prefixes = PrefixCache(2**30).of(unmerged, batches)
+    spared = 0
+    for subnet in random_subnets(unmerged, 4) * 2:
+        with torch.inference_mode(), prefixes.shared(subnet) as splice:
+            spared += splice.first
+            shared = activate(unmerged, subnet, splice).logits(batches[0].inputs)
+        assert torch.equal(shared, logits(unmerged, subnet, batches[0]))
+    assert spared > 0
+
+
+def test_gradients_flow_to_an_adapter_however_it_joins(tmp_path: Path):
+    plain, found = sparse(tmp_path), {}
+    subnet = plain.space.heuristic
+    for join in (Join.PLAIN, Join.UNMERGED):
+        supernet = joined(plain, join)
+        adapters = [t.requires_grad_(True) for a in supernet.adapters.values() for t in (a.a, a.b)]
+        loss = activate(supernet, subnet).logits(BATCH.inputs).square().mean()
+        found[join] = torch.autograd.grad(loss, adapters, allow_unused=True)
+    assert any(gradient is not None for gradient in found[Join.PLAIN])
+    for one, other in zip(found[Join.PLAIN], found[Join.UNMERGED], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+
+
+def test_an_unmerged_subnet_is_exported_merged(tmp_path: Path):
+    plain = sparse(tmp_path)
+    states = [
+        subnet_state(each, plain.space.heuristic) for each in (plain, joined(plain, Join.UNMERGED))
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
