@@ -19,12 +19,11 @@ from torch import nn
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import TrainingSettings
 from elasticnas.supernet.checkpoint.base_model import classifier_for_training
-from elasticnas.supernet.checkpoint.json_file import validated
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
-from elasticnas.supernet.formats.space_file import SpaceFile
+from elasticnas.supernet.formats.space_file import parse_space
 from elasticnas.supernet.measuring.examples import TokenizedExamples, tokenize
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.plan import ModelShape
@@ -85,7 +84,7 @@ def _new_supernet(base: Path, settings: TrainingSettings, data: TrainingData) ->
     tensors = named_tensors(model, adapters)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     shape = ModelShape(family, model.config, shapes)
-    space = None if settings.space is None else validated(SpaceFile, settings.space, field="space")
+    space = None if settings.space is None else parse_space(settings.space, field="space")
     elastic = elastic_part(space or default_space(shape, rank=settings.lora_rank), shape)
     supernet = Supernet(
         method=ELASTICNAS.name,
