@@ -1,18 +1,20 @@
-"""The cost of a subnet: the shapes it is computed from, and the report that comes of them.
+"""The cost of a subnet: the terms it is a sum of, and the report that comes of them.
 
-A worker reads the shapes off a checkpoint once (``CostModel``); from then on every cost of every
+A worker reads the terms off a checkpoint once (``CostModel``); from then on every cost of every
 subnet is plain arithmetic (``search.cost``) and needs neither the weights nor torch.
 """
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from elasticnas.api_schemas.fields import MAX_INT32
-from elasticnas.api_schemas.spaces import SubnetAsked
+from elasticnas.api_schemas.fields import MAX_INT32, Choice
+from elasticnas.api_schemas.spaces import Condition, SubnetAsked
 
 
 class Cost(StrEnum):
@@ -25,70 +27,99 @@ class Cost(StrEnum):
     TORCH_FLOPS = "torch_flops"
 
 
-class Extent(BaseModel):
-    """A length along a tensor axis: ``full``, or ``unit * choice`` where a dimension cuts it."""
+class Count(StrEnum):
+    """What a term adds to: multiply-accumulates by where they are spent, or parameters."""
+
+    LINEAR = "linear"
+    ADAPTERS = "adapters"
+    HEAD = "head"
+    ATTENTION = "attention"
+    PARAMS = "params"
+    NONZERO_PARAMS = "nonzero_params"
+    TRAINABLE_PARAMS = "trainable_params"
+
+
+MACS = (Count.LINEAR, Count.ADAPTERS, Count.HEAD, Count.ATTENTION)
+"""The counts that grow with the length of a sequence."""
+
+
+class Axis(BaseModel):
+    """A dimension, and the choices of it that a table is laid out by."""
 
     model_config = ConfigDict(frozen=True)
 
-    full: PositiveInt
-    dimension: str | None = None
-    unit: PositiveInt = 1
+    dimension: str
+    choices: tuple[Choice, ...]
 
 
-class LinearShape(BaseModel):
-    """One linear layer, ``rows`` outputs by ``columns`` inputs, and its LoRA branch if it has one.
+class Table(BaseModel):
+    """A whole number for every combination of choices of a few dimensions.
 
-    ``tokens`` says whether it runs on every token of a sequence or on one (pooler, classifier).
-    ``layer`` is the encoder layer it belongs to, None for the head. ``zeros`` is there only when
-    the stored weight holds zeros (a sparse base, as Shears trains on): ``zeros[r][c]`` counts them
-    in the prefix block of r rows and c columns, for every r and c that a subnet can have.
+    ``values`` are in row-major order: the last axis varies fastest.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    rows: Extent
-    columns: Extent
-    bias: bool
-    tokens: Literal["sequence", "one"]
-    layer: int | None = None
-    rank: Extent | None = None
-    trainable: bool = False
-    zeros: dict[int, dict[int, int]] | None = None
+    axes: tuple[Axis, ...]
+    values: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _is_full(self) -> Self:
+        size = math.prod(len(axis.choices) for axis in self.axes)
+        if len(self.values) != size:
+            raise ValueError(f"a table of this shape has {size} values, found {len(self.values)}")
+        return self
+
+    @cached_property
+    def places(self) -> tuple[tuple[str, dict[Choice, int]], ...]:
+        """How far each choice of each dimension moves a value's place."""
+        strides, stride = [], 1
+        for axis in reversed(self.axes):
+            places = {choice: stride * i for i, choice in enumerate(axis.choices)}
+            strides.append((axis.dimension, places))
+            stride *= len(axis.choices)
+        return tuple(strides)
 
 
-class AttentionShape(BaseModel):
-    """The two products of one layer's attention: ``2 * tokens^2 * width`` multiply-accumulates."""
+class Term(BaseModel):
+    """A product: ``coefficient``, the chosen amount of each of ``amounts``, an entry of each table.
+
+    ``amounts`` are dimensions with whole numbers for choices. The product is added to everything
+    that the term ``counts`` as, where all conditions ``when`` hold; to multiply-accumulates it is
+    added times the sequence length to the power of ``tokens``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    layer: int
-    width: Extent
+    coefficient: int
+    counts: tuple[Count, ...]
+    amounts: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    tokens: Literal[0, 1, 2] = 0
+    when: tuple[Condition, ...] = ()
+
+    @cached_property
+    def dimensions(self) -> frozenset[str]:
+        """All that the term depends on."""
+        axes = (axis.dimension for table in self.tables for axis in table.axes)
+        return frozenset((*self.amounts, *axes, *(each.dimension for each in self.when)))
 
 
 class CostModel(BaseModel):
-    """Everything the cost of any subnet of one super-network depends on.
-
-    ``layer_params[i]`` are the parameters of encoder layer i outside its linear layers
-    (LayerNorms); ``constant_params`` those outside the encoder layers and the head (embeddings).
-    ``depth`` names the dimension that says how many of the first layers are kept.
-    """
+    """Everything the cost of any subnet of one super-network depends on: a sum of terms."""
 
     model_config = ConfigDict(frozen=True)
 
-    linears: tuple[LinearShape, ...]
-    attentions: tuple[AttentionShape, ...]
-    layer_params: tuple[int, ...]
-    constant_params: int
-    depth: str | None = None
+    terms: tuple[Term, ...]
 
 
 class CostBreakdown(BaseModel):
     """Multiply-accumulates of one sequence, by where they are spent.
 
-    ``linear``: the encoder's linear layers at the active widths, adapters merged. ``adapters``:
-    what the LoRA branches would add if they were left unmerged. ``head``: pooler and classifier,
-    one token each. ``attention``: the two attention products of each layer.
+    ``linear``: the linear layers of the blocks at the active widths, adapters merged. ``adapters``:
+    what the LoRA branches would add if they were left unmerged. ``head``: what is behind the
+    blocks, such as pooler and classifier (one token each) or a language model's head (every token).
+    ``attention``: the two attention products of each layer.
     """
 
     linear: int

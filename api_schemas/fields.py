@@ -67,7 +67,7 @@ CursorText = Annotated[
 """Base64 for URLs, without padding."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-"""Neither infinite nor NaN: JSON has neither, whatever 1e999 is read as."""
+"""Neither infinite nor NaN: JSON has neither, though Python reads 1e999 as infinity."""
 
 PositiveFinite = Annotated[Finite, Field(gt=0)]
 

@@ -2,8 +2,8 @@
 
 Each message names the queue and the actor that take it. Work goes out on ``inspections``,
 ``evaluations``, ``exports`` and ``jobs``; everything comes back on ``results``. A payload is the
-JSON of one of these models. Delivery is at least once, so whoever takes a message must take it
-twice gladly.
+JSON of one of these models. Delivery is at least once, so taking a message a second time must
+change nothing.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
@@ -76,6 +76,35 @@ class Dimension(BaseModel):
                 f"{list(self.choices)}; choices without an order have ordered: false"
             )
         return self
+
+
+class Presence(BaseModel):
+    """Half a layer, attention or FFN, that a subnet may leave out: it runs where ``when`` holds.
+
+    A half of which nothing is said always runs; one of which much is said, where all of it holds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: NonNegativeInt
+    half: Literal["attention", "ffn"]
+    when: Condition
+
+
+def leading(depth: Dimension, layers: int) -> tuple[Presence, ...]:
+    """The presences of so many layers of which a subnet keeps the first: ``depth`` says how many.
+
+    Raises:
+        ValueError: the choices of ``depth`` are no numbers of layers.
+    """
+    if depth.amounts is None:
+        raise ValueError(f"{depth.name!r} has choices that are no numbers of layers")
+    return tuple(
+        Presence(layer=layer, half=half, when=Condition(dimension=depth.name, choices=deeper))
+        for layer in range(layers)
+        if len(deeper := tuple(n for n in depth.amounts if n > layer)) < len(depth.amounts)
+        for half in ("attention", "ffn")
+    )
 
 
 class SpaceRead(BaseModel):

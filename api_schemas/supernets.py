@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from elasticnas.api_schemas.costs import CostModel, CostReport
 from elasticnas.api_schemas.fields import LongText, Name
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.spaces import Dimension
+from elasticnas.api_schemas.spaces import Dimension, Presence
 
 
 class SupernetReport(BaseModel):
@@ -19,7 +19,8 @@ class SupernetReport(BaseModel):
     ``method`` is the name of the checkpoint's format: a published method's, or ``elasticnas``.
     ``num_labels`` is 1 for a regression head. ``reference_length`` is the sequence length that
     the checkpoint itself prices subnets at (NNCF's ``input_info``), else 128. ``max_positions``
-    is the longest sequence the position embeddings carry.
+    is the longest sequence the position embeddings carry. ``presences`` are the halves of layers
+    that subnets may leave out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +34,7 @@ class SupernetReport(BaseModel):
     has_adapters: bool
     dimensions: tuple[Dimension, ...]
     cost_model: CostModel
+    presences: tuple[Presence, ...] = ()
 
 
 class SpaceSummary(BaseModel):
@@ -78,7 +80,7 @@ class SupernetRead(BaseModel):
 
 
 AnySupernet = Annotated[SupernetRead | SupernetPending, Field(discriminator="state")]
-"""A super-network in whatever state."""
+"""A super-network in any state."""
 
 
 HubId = Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]

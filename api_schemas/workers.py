@@ -10,11 +10,7 @@ from elasticnas.api_schemas.precision import Precision
 
 
 class WorkerRead(BaseModel):
-    """A worker that has been heard from.
-
-    ``precision`` is what it measures in unless a search asks for another of its ``precisions``;
-    both are null of a worker of an earlier version, which does not say.
-    """
+    """A worker that has been heard from."""
 
     name: str
     device: str
@@ -28,8 +24,15 @@ class WorkerRead(BaseModel):
         "and precisions are known then",
     )
     evaluations: int
-    warm_supernets: list[str]
-    precision: Precision | None
-    precisions: list[Precision] | None
+    warm_supernets: list[str] = Field(
+        description="digests of the super-networks that it has in memory, of your own alone"
+    )
+    precision: Precision | None = Field(
+        description="what it measures in unless a search asks for another of its precisions; null "
+        "of a worker of an earlier version, which does not say"
+    )
+    precisions: list[Precision] | None = Field(
+        description="all that it can measure in; null of a worker of an earlier version"
+    )
     started_at: datetime
     last_seen_at: datetime

@@ -33,7 +33,7 @@ from redis import Redis
 from sqlalchemy import func, select, text
 
 from elasticnas.api_schemas.conditions import Conditions
-from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.costs import Term
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     Result,
@@ -50,6 +50,7 @@ from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.cli.broker import make_broker
+from elasticnas.search.cost_terms import Extent, attention, cost_model, linear, parameters
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.database import now
 from elasticnas.service.datasets.tables import DatasetRow
@@ -100,8 +101,7 @@ class Measured:
 def synthetic_report() -> SupernetReport:
     """A super-network of BERT's size: heads, width and LoRA rank in each of twelve layers."""
     dimensions: list[Dimension] = []
-    linears: list[LinearShape] = []
-    attentions: list[AttentionShape] = []
+    terms: list[Term] = []
     for layer in range(LAYERS):
         heads, width, rank = (f"layer.{layer}.{part}" for part in ("heads", "ffn.width", "rank"))
         dimensions += [
@@ -109,20 +109,11 @@ def synthetic_report() -> SupernetReport:
             Dimension(name=width, part=FFN, layer=layer, choices=(3072, 2304, 1536, 768)),
             Dimension(name=rank, part=RANK, layer=layer, choices=(8, 4, 2)),
         ]
-        attention = Extent(full=768, dimension=heads, unit=64)
-        for name, rows in (("query", attention), ("ffn", Extent(full=3072, dimension=width))):
-            linears.append(
-                LinearShape(
-                    name=f"layer.{layer}.{name}",
-                    rows=rows,
-                    columns=Extent(full=768),
-                    bias=True,
-                    tokens="sequence",
-                    layer=layer,
-                    rank=Extent(full=8, dimension=rank) if name == "query" else None,
-                )
-            )
-        attentions.append(AttentionShape(layer=layer, width=attention))
+        of_heads = Extent(full=768, dimension=heads, unit=64)
+        wide, hidden = Extent(full=3072, dimension=width), Extent(full=768)
+        terms += linear(of_heads, hidden, bias=True, rank=Extent(full=8, dimension=rank))
+        terms += linear(wide, hidden, bias=True)
+        terms.append(attention(of_heads))
     return SupernetReport(
         method="lonas",
         model_type="bert",
@@ -132,12 +123,7 @@ def synthetic_report() -> SupernetReport:
         max_positions=512,
         has_adapters=True,
         dimensions=tuple(dimensions),
-        cost_model=CostModel(
-            linears=tuple(linears),
-            attentions=tuple(attentions),
-            layer_params=(1536,) * LAYERS,
-            constant_params=100_000,
-        ),
+        cost_model=cost_model([*terms, parameters(1536 * LAYERS + 100_000)]),
     )
 
 

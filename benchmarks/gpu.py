@@ -35,9 +35,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from elasticnas.search.cost import extent
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
@@ -123,20 +121,20 @@ def needed_flop(supernet: Supernet, subnet: SubnetConfig, lengths: Sequence[int]
     Of the last layer these are the keys and values of all tokens, and all else of the first. What
     activation multiplies is not counted, nor anything but matrix products.
     """
-    shapes, last = cost_model(supernet), active_layers(supernet, subnet) - 1
+    last = active_layers(supernet, subnet) - 1
     rows, tokens, pairs = len(lengths), sum(lengths), sum(length**2 for length in lengths)
     of_all = {BERT.module(last, role) for role in ("key", "value")}
     macs = 0
-    for linear in shapes.linears:
-        if linear.layer is not None and linear.layer > last:
+    for name, module in supernet.model.named_modules():
+        layer = BERT.layer_of(name)
+        if not isinstance(module, torch.nn.Linear) or (layer is not None and layer > last):
             continue
-        is_whole = linear.layer is not None and (linear.layer < last or linear.name in of_all)
-        weights = extent(linear.rows, subnet) * extent(linear.columns, subnet)
-        macs += weights * (tokens if is_whole else rows)
-    for attention in shapes.attentions:
-        if attention.layer <= last:
-            products = pairs if attention.layer < last else tokens
-            macs += 2 * products * extent(attention.width, subnet)
+        weight = f"{name}.weight"
+        active = supernet.plan.slice(weight, supernet.tensors[weight], subnet)
+        is_whole = layer is not None and (layer < last or name in of_all)
+        macs += active.numel() * (tokens if is_whole else rows)
+        if layer is not None and name == BERT.module(layer, "query"):
+            macs += 2 * (pairs if layer < last else tokens) * active.shape[0]
     return 2.0 * macs
 
 

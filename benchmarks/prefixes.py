@@ -27,11 +27,12 @@ from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.costs import Cost, CostModel
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.search.cost import cost_report
+from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.loop import SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.cost_model import cost_model, layer_terms
 from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.measuring.measure import Lap, measure
@@ -82,9 +83,7 @@ class Dataset:
         """Billions of multiply-accumulates a row: of all layers and the head, or the first few."""
         model = self.cost_model
         if first is not None:
-            linears = [s for s in model.linears if s.layer is not None and s.layer < first]
-            attentions = [product for product in model.attentions if product.layer < first]
-            model = model.model_copy(update={"linears": linears, "attentions": attentions})
+            model = summed(t for each in range(first) for t in layer_terms(self.supernet, each))
         return cost_report(model, subnet, self.max_length).gflops
 
 

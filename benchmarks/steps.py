@@ -35,9 +35,9 @@ from elasticnas.search.pareto import ParetoArchive
 from elasticnas.service.database import Database, now
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
-from elasticnas.service.results import Recorder
+from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
@@ -72,7 +72,7 @@ def grown(url: str, folder: Path, strategy: dict[str, Any], evaluations: int, st
         gc.collect()
         gc.freeze()
         coordinator = Coordinator(
-            service.database, service.queue, service.known, settings, exclusive=True
+            service.database, service.queue, service.reports, settings, exclusive=True
         )
         recorder = Recorder(service.database, wake=lambda: None, halt=lambda *_: None)
         intake = Intake(broker, signals, held=tuple, load_seconds=lambda: 0.0, alone=True)
@@ -118,9 +118,9 @@ def _record(service: Service, search_id: str, count: int) -> None:
     rng = np.random.default_rng(0)
     with service.database.write() as session:
         row = session.get_one(SearchRow, search_id)
-        known = service.known.get(session, row.supernet_id)
+        known = service.reports.get(session, row.supernet_id)
         request = SearchCreate.model_validate(row.request)
-        objectives = objectives_of(request, known, row.max_length)
+        objectives = problem_of(request, known, row.max_length).objectives
         archive = ParetoArchive(objectives.reference)
         moment = now()
         for first in range(0, count, AT_ONCE):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,6 +57,15 @@ class Activity:
     def canonical(self, indices: Indices) -> Indices:
         """The same subnets (n, dimensions), with the first choice where a dimension is inactive."""
         return np.where(self.of(indices), indices, 0) if self.is_conditional else indices
+
+    def decisive(self, names: Iterable[str]) -> tuple[int, ...]:
+        """The positions of these dimensions, and of all that decide whether they are active."""
+        waiting = [i for i, each in enumerate(self.dimensions) if each.name in set(names)]
+        found: set[int] = set()
+        while waiting:
+            found.add(position := waiting.pop())
+            waiting += [other for other, _ in self._needs[position]]
+        return tuple(sorted(found))
 
     def count(self) -> int:
         """The number of distinct subnets.

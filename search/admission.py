@@ -5,41 +5,51 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import Constraint
-from elasticnas.search.space import SearchSpace, SubnetConfig
-
-ENUMERABLE = 50_000
-"""Spaces up to this size are walked through to find the last unseen subnets."""
+from elasticnas.search.problem import SearchProblem
+from elasticnas.search.space import SubnetConfig
 
 
 class Admission:
     """Turns any proposal into a feasible, unseen subnet near it, at no evaluation's cost.
 
     Raises:
-        InputError: even the minimal subnet breaks a constraint, so no subnet satisfies it.
+        InputError: no subnet satisfies the constraints.
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        constraints: Sequence[Constraint],
-        cost_of: Callable[[SubnetConfig], CostReport],
+        self, problem: SearchProblem, cost_of: Callable[[SubnetConfig], CostReport]
     ) -> None:
-        self._space = space
-        self._constraints = constraints
+        self._space = problem.space
+        self._constraints = problem.constraints
+        self._feasible = problem.feasible
         self._cost_of = cost_of
         self._seen: set[SubnetConfig] = set()
-        for index, constraint in enumerate(constraints):
-            if (broken := self.violation(space.minimal, [constraint])) is not None:
+        if self._feasible.is_empty:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Raise the `InputError` of the first constraint that cannot be met, or of all of them."""
+        everything = self._feasible.unconstrained
+        for index, constraint in enumerate(self._constraints):
+            cheapest = everything.cheapest(constraint.cost)
+            if cheapest > constraint.max:
                 raise InputError(
                     f"no subnet satisfies {constraint.cost.value} <= {constraint.max:g}: the "
-                    f"minimal one has {broken}",
+                    f"cheapest one has {constraint.cost.value} of {cheapest:g}",
                     field=f"constraints/{index}/max",
                     value=f"{constraint.max:g}",
-                    remedy="raise the bound to the minimal subnet's cost or above",
+                    remedy="raise the bound to the cheapest subnet's cost or above",
                 )
+        raise InputError(
+            "no subnet was found that satisfies all constraints together",
+            field="constraints",
+            remedy="raise one of the bounds",
+        )
 
     def violation(
         self, subnet: SubnetConfig, constraints: Sequence[Constraint] | None = None
@@ -76,18 +86,27 @@ class Admission:
     def repair(self, subnet: SubnetConfig, rng: random.Random) -> SubnetConfig:
         """Shrink random dimensions by one step until every constraint holds.
 
-        Costs fall with every choice, and the minimal subnet is feasible, so this ends.
+        A dimension that does not make a subnet cheaper with each step takes any choice instead.
+        Where costs fall with every choice, the minimal subnet ends this at the latest; elsewhere,
+        after as many steps as could lead there, a feasible subnet is drawn.
         """
-        indices = list(self._space.encode(subnet))
-        while not self.is_feasible(subnet):
-            shrinkable = [
+        indices, shrinks = list(self._space.encode(subnet)), self._feasible.shrinks.tolist()
+        for _ in range(sum(self._space.cardinalities)):
+            if self.is_feasible(subnet):
+                return subnet
+            movable = [
                 position
                 for position, count in enumerate(self._space.cardinalities)
-                if indices[position] < count - 1
+                if not shrinks[position] or indices[position] < count - 1
             ]
-            indices[rng.choice(shrinkable)] += 1
+            position = rng.choice(movable)
+            if shrinks[position]:
+                indices[position] += 1
+            else:
+                indices[position] = rng.randrange(self._space.cardinalities[position])
             subnet = self._space.decode(indices)
-        return subnet
+        drawn = self._feasible.draws(1, np.random.default_rng(rng.getrandbits(64)))
+        return self._space.decode(drawn[0].tolist())
 
     def unseen_near(self, subnet: SubnetConfig, rng: random.Random) -> SubnetConfig | None:
         """A feasible, unseen subnet: by a random walk from ``subnet``, then by enumeration.
@@ -103,7 +122,7 @@ class Admission:
             candidate = self.repair(self._space.decode(indices), rng)
             if self.is_unseen(candidate):
                 return candidate
-        if self._space.size <= ENUMERABLE:
+        if self._space.is_enumerable:
             unseen = (s for s in self._space.enumerate() if self.is_unseen(s))
             return next((s for s in unseen if self.is_feasible(s)), None)
         for _ in range(1000):

@@ -1,8 +1,8 @@
 """The costs of many subnets at once, as exact as of one.
 
-A cost is a sum over layers, and what one layer costs depends on two or three dimensions only. So
-each part is tabulated once over just its dimensions, by `search.cost` itself; a subnet's costs are
-then sums of table entries: integers, so nothing is lost.
+A cost is a sum of terms that depend on one, two or three dimensions each. Those of the same
+dimensions are tabulated together, by `search.cost` itself; a subnet's costs are then sums of table
+entries: integers, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,39 +14,31 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, LinearShape
+from elasticnas.api_schemas.costs import Cost, CostModel, Term
+from elasticnas.search.activity import Indices
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SearchSpace
 
-Indices = NDArray[np.intp]
-"""Subnets as rows of choice indices, shape (n, dimensions)."""
-
 
 class CostTable:
-    """Every cost of any subnets of a space, at one sequence length."""
+    """Every cost of any subnets of a space, at one sequence length.
+
+    Rows that differ only in dimensions that are not active are one subnet, and cost the same.
+    """
 
     def __init__(self, space: SearchSpace, model: CostModel, max_length: int) -> None:
-        self._parts: list[tuple[list[int], NDArray[np.float64]]] = []
         self._cardinalities = space.cardinalities
-        positions = {d.name: i for i, d in enumerate(space.dimensions)}
-        always = {model.depth} if model.depth is not None else set()
-        linears: dict[frozenset[str], list[LinearShape]] = defaultdict(list)
-        attentions: dict[frozenset[str], list[AttentionShape]] = defaultdict(list)
-        for linear in model.linears:
-            extents = (linear.rows, linear.columns, linear.rank)
-            cut = {e.dimension for e in extents if e is not None and e.dimension is not None}
-            linears[frozenset(cut | always)].append(linear)
-        for attention in model.attentions:
-            cut = set() if (name := attention.width.dimension) is None else {name}
-            attentions[frozenset(cut | always)].append(attention)
-        nothing = {"layer_params": (0,) * len(model.layer_params), "constant_params": 0}
-        parts = [(frozenset(always), model.model_copy(update={"linears": (), "attentions": ()}))]
-        for names in linears.keys() | attentions.keys():
-            own = {"linears": tuple(linears[names]), "attentions": tuple(attentions[names])}
-            parts.append((names, model.model_copy(update=own | nothing)))
-        for names, part in parts:
-            columns = sorted(positions[name] for name in names)
-            self._parts.append((columns, _tabulate(space, columns, part, max_length)))
+        terms: dict[tuple[int, ...], list[Term]] = defaultdict(list, {(): []})
+        for term in model.terms:
+            terms[space.activity.decisive(term.dimensions)].append(term)
+        for columns in sorted(terms, key=len):  # a larger table has room for a smaller one's
+            larger = next((each for each in terms if {*each} > {*columns}), None)
+            if larger is not None:
+                terms[larger] += terms.pop(columns)
+        self._parts = [
+            (columns, _tabulate(space, columns, CostModel(terms=tuple(own)), max_length))
+            for columns, own in terms.items()
+        ]
         # The tables end to end, and how far a choice moves a subnet's place in each of them.
         flat = [table.reshape(-1, len(_COUNTED)) for _, table in self._parts]
         self._entries = np.ascontiguousarray(np.concatenate(flat).T)
@@ -55,10 +47,27 @@ class CostTable:
         for position, (columns, table) in enumerate(self._parts):
             for axis, column in enumerate(columns):
                 self._strides[column, position] = np.prod(table.shape[axis + 1 : -1])
+        self.falls = self._falling()
         self._of_dimension: list[list[int]] = [
             [p for p, (columns, _) in enumerate(self._parts) if dimension in columns]
             for dimension in range(len(space.dimensions))
         ]
+
+    def _falling(self) -> NDArray[np.bool_]:
+        """For each dimension whether no cost rises with any step to a later choice: (dimensions,).
+
+        A step of which one part rises and another falls by as much or more counts as rising.
+        """
+        falls = np.ones(len(self._cardinalities), dtype=bool)
+        for columns, table in self._parts:
+            for axis, column in enumerate(columns):
+                falls[column] &= bool(np.all(np.diff(table, axis=axis) <= 0))
+        return falls
+
+    def largest(self, costs: Iterable[Cost]) -> NDArray[np.float64]:
+        """What no subnet costs more than: shape (number of costs,). Exact where costs fall."""
+        axes = [table.reshape(-1, len(_COUNTED)).max(axis=0) for _, table in self._parts]
+        return self.named(np.sum(axes, axis=0), costs)
 
     def of(self, indices: Indices, costs: Iterable[Cost]) -> NDArray[np.float64]:
         """The named costs of subnets (n, dimensions): shape (n, number of costs)."""
@@ -109,7 +118,7 @@ _COUNTED: tuple[Cost, ...] = tuple(cost for cost in Cost if cost is not Cost.GFL
 
 
 def _tabulate(
-    space: SearchSpace, columns: list[int], part: CostModel, max_length: int
+    space: SearchSpace, columns: tuple[int, ...], part: CostModel, max_length: int
 ) -> NDArray[np.float64]:
     """What ``part`` costs at every choice of its dimensions: (choices..., counted costs)."""
     if not columns:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.pareto import Losses, non_dominated
 from elasticnas.search.space import SearchSpace
 

@@ -94,14 +94,14 @@ def initial_subnets(
 
 
 def require_possible(
-    request: SearchCreate, space: SearchSpace, cost_of: Callable[[SubnetConfig], CostReport]
+    request: SearchCreate, problem: SearchProblem, cost_of: Callable[[SubnetConfig], CostReport]
 ) -> None:
     """Refuse what a `SearchLoop` would refuse, without one: no strategy is made or asked.
 
     Raises:
         InputError: see `SearchLoop`.
     """
-    for _ in initial_subnets(request, space, Admission(space, request.constraints, cost_of)):
+    for _ in initial_subnets(request, problem.space, Admission(problem, cost_of)):
         pass
 
 
@@ -141,17 +141,17 @@ class SearchLoop:
         self._cost_of = lru_cache(maxsize=COSTS)(
             lambda subnet: cost_report(cost_model, subnet, max_length)
         )
-        self._admission = Admission(space, request.constraints, self._cost_of)
         problem = SearchProblem(
             space, cost_model, max_length, objectives, request.constraints, rows
         )
+        self._admission = Admission(problem, self._cost_of)
         self._objectives = objectives = problem.objectives
         # With scikit-learn and Optuna: seconds that a server which starts need not wait for.
         from elasticnas.search.strategies import make_strategy
 
         self._strategy = make_strategy(request.strategy, problem, seed=request.seed)
         self.archive = ParetoArchive(objectives.reference)
-        cheapest = self._cost_of(space.minimal).values()
+        cheapest = {cost.value: problem.feasible.cheapest(cost) for cost in objectives.costs}
         self._plateau = PlateauWatch(
             request.plateau, objectives.reference, objectives.reachable(cheapest)
         )

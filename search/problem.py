@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from elasticnas.api_schemas.costs import CostModel
 from elasticnas.api_schemas.searches import Constraint
-from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.search.activity import Indices
+from elasticnas.search.cost_table import CostTable
 from elasticnas.search.evolution import Choices
 from elasticnas.search.feasible import Feasible, with_references
 from elasticnas.search.objectives import Objectives
@@ -22,8 +23,7 @@ from elasticnas.tasks import METRICS
 class SearchProblem:
     """A search as its strategy sees it; subnets are rows of choice indices, shape (n, dimensions).
 
-    ``rows`` is the number of validation rows behind each metric, None when it is not known. The
-    reference point of its ``objectives`` is the one under the constraints.
+    ``rows`` is the number of validation rows behind each metric, None when it is not known.
     """
 
     def __init__(
@@ -38,9 +38,25 @@ class SearchProblem:
         self.space = space
         self.constraints = tuple(constraints)
         self.rows = rows
-        self._costs = CostTable(space, cost_model, max_length)
-        self.feasible = Feasible(space, self._costs, self.constraints)
-        self.objectives = with_references(objectives, self.feasible)
+        self._cost_model = cost_model
+        self._max_length = max_length
+        self._objectives = objectives
+
+    @cached_property
+    def objectives(self) -> Objectives:
+        """The objectives, with the reference point that the constraints leave if they had none."""
+        if self._objectives.references is not None:
+            return self._objectives
+        return with_references(self._objectives, self.feasible)
+
+    @cached_property
+    def feasible(self) -> Feasible:
+        """The subnets that satisfy the constraints."""
+        return Feasible(self.space, self._costs, self.constraints)
+
+    @cached_property
+    def _costs(self) -> CostTable:
+        return CostTable(self.space, self._cost_model, self._max_length)
 
     @cached_property
     def choices(self) -> Choices:
@@ -69,18 +85,29 @@ class SearchProblem:
         return self.space.activity.canonical(indices)
 
     def repair(self, indices: Indices, rng: np.random.Generator) -> Indices:
-        """Shrink random dimensions, a step at a time, until every subnet is feasible.
+        """Feasible subnets near any others: random dimensions change until all constraints hold.
 
-        Costs fall with every choice and the minimal subnet is feasible, so this ends.
+        A dimension that makes subnets cheaper with each step shrinks by one; another one takes any
+        choice. Where all shrink, the minimal subnet ends this at the latest; elsewhere, after as
+        many steps as could lead there, feasible subnets are drawn instead.
         """
         repaired = self.canonical(indices).copy()
         broken = np.flatnonzero(~self.are_feasible(repaired))
-        while len(broken):
-            shrinkable = repaired[broken] < self.choices.counts - 1
-            dimension = np.argmax(rng.random(shrinkable.shape) * shrinkable, axis=1)
-            repaired[broken, dimension] += 1
+        counts, shrinks = self.choices.counts, self.feasible.shrinks
+        for _ in range(int(counts.sum())):
+            if len(broken) == 0:
+                break
+            movable = ~shrinks | (repaired[broken] < counts - 1)
+            dimension = np.argmax(rng.random(movable.shape) * movable, axis=1)
+            changed = repaired[broken, dimension] + 1
+            if not self.feasible.is_monotone:
+                anything = np.floor(rng.random(len(broken)) * counts[dimension]).astype(np.intp)
+                changed = np.where(shrinks[dimension], changed, anything)
+            repaired[broken, dimension] = np.minimum(changed, counts[dimension] - 1)
             broken = broken[~self.are_feasible(repaired[broken])]
-        return repaired
+        if len(broken):
+            repaired[broken] = self.feasible.draws(len(broken), rng)
+        return self.canonical(repaired)
 
     def noise_variance(self, metric: int, losses: NDArray[np.float64]) -> float | None:
         """The mean sampling variance of the ``metric``-th metric at these losses (n,)."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import Dimension, SpaceRead, SubnetChoices
+from elasticnas.api_schemas.spaces import Condition, Dimension, SpaceRead, SubnetChoices
 from elasticnas.search.activity import Activity
 
 ENUMERABLE = 50_000
@@ -40,6 +40,10 @@ class SubnetConfig(Mapping[str, Choice]):
         choice = self[name]
         assert isinstance(choice, int), f"{name} is {choice!r}, which is no amount"
         return choice
+
+    def meets(self, conditions: Sequence[Condition]) -> bool:
+        """Whether all conditions hold."""
+        return all(self[each.dimension] in each.choices for each in conditions)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_name)

@@ -30,7 +30,8 @@ FOLDERS_OF_A_CHECKPOINT = frozenset({"base", "adapter"})
 IGNORED = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir"})
 """What macOS, Windows and storage devices add to folders by themselves, in small letters.
 
-So is whatever begins with a dot: macOS's tar puts ``._name`` beside each file with attributes.
+Names that begin with a dot are ignored too: macOS's tar puts ``._name`` beside each file with
+attributes.
 """
 
 
@@ -65,7 +66,7 @@ class _Room:
             )
 
     def write(self, source: IO[bytes], target: Path, name: str) -> None:
-        """Stream a file to disk, stopping at the limit whatever its header claims."""
+        """Stream a file to disk, and stop at the limit even where its header claims less."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as sink:
             while chunk := source.read(CHUNK):

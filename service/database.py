@@ -50,10 +50,10 @@ def now() -> datetime:
 
 
 def clock(session: Session) -> datetime:
-    """The database's clock, which is the same for all who share it, whatever their own says."""
+    """The database's clock, which is the same for all processes that share the database."""
     if _has_clock(session):
         return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
-    return now()  # whoever shares a SQLite file is on the same machine
+    return now()  # all processes that share a SQLite file are on one machine
 
 
 def clock_in_sql(session: Session) -> ColumnElement[datetime]:
@@ -143,8 +143,8 @@ class Database:
     def write(self, patience: float | None = None) -> Iterator[Session]:
         """One transaction: committed at the end of the block, rolled back when it raises.
 
-        With ``patience``, each of its statements may take this many seconds, and so may whatever
-        is done between them; locks are waited for as ever.
+        With ``patience``, each of its statements may take this many seconds, and so may the
+        work between two of them; locks are waited for as ever.
         """
         with (
             self._turn(),
@@ -243,7 +243,7 @@ def _sqlite(url: str) -> Engine:
     """SQLite in WAL mode, where readers never wait, and writers take the lock as they begin.
 
     A transaction that reads first and writes later cannot be upgraded while another writes, and
-    fails at once whatever the busy timeout; BEGIN IMMEDIATE waits its turn instead.
+    fails at once, without regard to the busy timeout; BEGIN IMMEDIATE waits its turn instead.
     """
     if (path := make_url(url).database) is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

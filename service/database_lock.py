@@ -120,7 +120,7 @@ def _held_as_file(settings: ServiceSettings, file: Path, holder: Holder) -> Iter
 def _lock(descriptor: int, path: Path, *, alone: bool) -> bool:
     """Take the lock within `SETTLING_SECONDS`; False when others keep it.
 
-    Whoever finds nobody there begins the list of holders anew.
+    A process that finds no other holder begins the list of holders anew.
     """
     deadline = time.monotonic() + SETTLING_SECONDS
     while not _lock_now(descriptor, path, alone=alone):

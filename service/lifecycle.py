@@ -15,15 +15,15 @@ from elasticnas.service.orphans import ownership
 from elasticnas.service.orphans.collection import refers_to_a_blob_in
 from elasticnas.service.postgresql import Limits
 from elasticnas.service.queue import Queue
-from elasticnas.service.results import Recorder
+from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.coordinator import Coordinator
 from elasticnas.service.searches.feed import SearchFeed
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals, Signals
 from elasticnas.service.streaming.watcher import Watcher
-from elasticnas.service.supernets.known import KnownSupernets
 from elasticnas.service.supernets.registration import ask_again
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers.inside import WorkerInside
 
 CLOSE_SECONDS = 3.0
@@ -51,20 +51,20 @@ def open_service(
     if settings.migrate_on_start:
         database.migrate()
     _sign(settings, database, blobs)
-    queue, known = Queue(broker, signals), KnownSupernets()
+    queue, reports = Queue(broker, signals), ReportCache()
     coordinator = None
     if settings.coordinate:
         coordinator = Coordinator(
             database,
             queue,
-            known,
+            reports,
             settings,
             exclusive=isinstance(signals, LocalSignals),
             errands=lambda: errands.run(),
         )
     watchers = Watcher(database, SearchFeed()), Watcher(database, JobFeed())
     service = Service(
-        settings, database, blobs, queue, known, coordinator, *watchers, worker_inside
+        settings, database, blobs, queue, reports, coordinator, *watchers, worker_inside
     )
     errands = Errands(service)
     if coordinator is not None:

@@ -74,7 +74,7 @@ class Limits:
 
     @classmethod
     def of_requests(cls, seconds: float = REQUEST_SECONDS) -> Limits:
-        """For whoever answers somebody who waits: all is over a second after ``seconds``."""
+        """The limits of a request: a client waits, so all is over a second after ``seconds``."""
         return cls(
             block=seconds,
             answer=seconds,
@@ -293,7 +293,7 @@ def open_engine(address: str, limits: Limits) -> tuple[Engine, Guard]:
 
 
 def connect_arguments(url: URL, limits: Limits) -> dict[str, Any]:
-    """libpq's parameters for these limits, without those that the URL sets itself."""
+    """libpq's parameters for these limits, without the ones that the URL sets itself."""
     arguments: dict[str, Any] = {
         "keepalives": 1,
         "keepalives_idle": KEEPALIVE["idle"],

@@ -30,6 +30,8 @@ class Presence:
     workers: Sequence[WorkerRow]
     loads: bool
     """Whether a worker inside this process is loading."""
+    drives: bool | None = None
+    """Whether the coordinator inside this process drives searches; None: there is none inside."""
 
     def lacking(self, precision: Precision | None = None, *, queue: str) -> str | None:
         """What must be there before a message of a ``queue`` is taken, in words; None when nothing
@@ -37,6 +39,8 @@ class Presence:
 
         Measurements need a worker of their ``precision``.
         """
+        if not self.coordinators and self.drives is False:
+            return "a coordinator: the one inside this server hangs; start the server anew"
         if not self.coordinators:
             return "a coordinator: none is alive; start `elasticnas coordinate`"
         if not self.workers and self.loads:
@@ -62,9 +66,11 @@ class Presence:
         )
 
 
-def look(session: Session, silence: timedelta, *, loads: bool) -> Presence:
-    """Who is there; a worker that was not heard from for as long as ``silence`` is gone.
+def look(session: Session, silence: timedelta, *, loads: bool, drives: bool | None) -> Presence:
+    """Which processes are there; a worker not heard from for as long as ``silence`` is gone.
 
-    ``loads`` says that a worker inside this process is loading.
+    ``loads`` says that a worker inside this process is loading. A coordinator inside it that
+    ``drives`` counts, also where its row has expired because the database was away.
     """
-    return Presence(count_alive(session), workers.alive(session, silence), loads)
+    coordinators = max(count_alive(session), int(drives is True))
+    return Presence(coordinators, workers.alive(session, silence), loads, drives)

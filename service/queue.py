@@ -43,7 +43,7 @@ class NotRecordedError(Exception):
 class Queue:
     """The queues of one broker and the signals beside them, as the service uses them.
 
-    ``broker`` is built and configured by whoever composes the process; its middleware decides what
+    ``broker`` comes configured from the code that composes the process; its middleware decides what
     happens to a message that a worker dies with.
     """
 
@@ -89,7 +89,7 @@ class Queue:
         return not isinstance(self._signals, LocalSignals)
 
     def halt(self, search_id: str, how: Halt) -> None:
-        """Have workers begin no evaluation of a search, or drop those that they are at too.
+        """Have workers begin no evaluation of a search, or drop the ones they have begun, too.
 
         A broker that cannot be reached is no error: results of a search that is over are dropped.
         """
@@ -145,7 +145,7 @@ class Queue:
         """Finish the result being recorded, and take no more.
 
         One that takes longer than ``within`` seconds is not waited for; it is not acknowledged, so
-        the broker hands it to whoever comes next.
+        the broker hands it to the next process that listens.
         """
         self._stopping.set()
         if self._consumer is not None:
@@ -153,7 +153,7 @@ class Queue:
             self._consumer = None
 
     def _record(self, record: Callable[[Result], None], envelope: WorkerResult) -> None:
-        """Record until it works; at a stop, put the result back for whoever comes next."""
+        """Record until it works; at a stop, put the result back for the next process."""
         while True:
             try:
                 record(envelope.result)

@@ -1,4 +1,4 @@
-"""Whether this process can take work, said within a second whatever else waits."""
+"""Whether this process can take work: the answer comes within a second, though a check hangs."""
 
 from __future__ import annotations
 

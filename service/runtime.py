@@ -1,4 +1,4 @@
-"""What the endpoints work with: one of each per process."""
+"""The parts of a running service, which endpoints work with: one of each per process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from elasticnas.service import presence
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.database import Database
+from elasticnas.service.http.body_cache import BodyCache
 from elasticnas.service.presence import Presence
 from elasticnas.service.queue import Queue
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.rendered import Rendered
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.streaming.watcher import Watcher
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers.inside import WorkerInside
 
 
@@ -30,13 +30,18 @@ class Service:
     database: Database
     blobs: BlobStore
     queue: Queue
-    known: KnownSupernets
+    reports: ReportCache
     coordinator: Coordinator | None
     watcher: Watcher
     job_watcher: Watcher
     worker_inside: WorkerInside | None = None
-    fronts: Rendered[str] = field(default_factory=lambda: Rendered(limit_bytes=64 * 2**20))
-    pictures: Rendered[bytes] = field(default_factory=lambda: Rendered(limit_bytes=16 * 2**20))
+    fronts: BodyCache[str] = field(default_factory=lambda: BodyCache(limit_bytes=64 * 2**20))
+    pictures: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=16 * 2**20))
+
+    @property
+    def drives(self) -> bool | None:
+        """Whether the coordinator inside this process drives searches; None: there is none."""
+        return None if self.coordinator is None else self.coordinator.drives
 
     @property
     def silence(self) -> timedelta:
@@ -44,9 +49,9 @@ class Service:
         return timedelta(seconds=self.settings.worker_silence_seconds)
 
     def present(self, session: Session) -> Presence:
-        """Who is there to do the work."""
-        inside = self.worker_inside
-        return presence.look(session, self.silence, loads=bool(inside and inside.is_loading))
+        """Which coordinators and workers are there."""
+        loads = self.worker_inside is not None and self.worker_inside.is_loading
+        return presence.look(session, self.silence, loads=loads, drives=self.drives)
 
 
 async def _service(request: Request) -> Service:  # needs no thread

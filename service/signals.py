@@ -54,7 +54,7 @@ class Signals(Protocol):
         ...
 
     def finish(self, delivery: str) -> None:
-        """The delivery's result is on its way: whoever is handed it again may drop it.
+        """The delivery's result is on its way: a worker that is handed it again may drop it.
 
         No worker has died over it: the count of `begin` starts anew.
         """

@@ -1,4 +1,4 @@
-"""All tables, imported for their effect on the metadata."""
+"""All tables: importing them registers each in the metadata."""
 
 from __future__ import annotations
 

@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from benchmarks.problems.problem import Bounds, Problem, constraints_of
-from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
+from elasticnas.api_schemas.costs import Cost, CostModel
 from elasticnas.api_schemas.searches import Constraint
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
-from elasticnas.search.cost_table import CostTable, Indices
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension, leading
+from elasticnas.search.activity import Indices
+from elasticnas.search.cost_table import CostTable
+from elasticnas.search.cost_terms import Extent, attention, linear, parameters
+from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.feasible import Feasible
 from elasticnas.search.pareto import Losses, non_dominated
 from elasticnas.search.space import SearchSpace, SubnetConfig
@@ -116,39 +119,28 @@ def _space(layers: int) -> SearchSpace:
     return SearchSpace(tuple(dimensions))
 
 
-def _cost_model(layers: int) -> CostModel:
-    linears, attentions = [], []
+def _cost_model(layers: int, depth: Dimension | None = None) -> CostModel:
+    """The costs of a BERT encoder; a ``depth`` says how many of its first layers there are."""
+    terms = [parameters(23_000_000)]
+    presences = () if depth is None else leading(depth, layers)
     hidden = Extent(full=768)
     for layer in range(layers):
         width = Extent(full=768, dimension=f"layer.{layer}.attention.heads", unit=64)
         ffn = Extent(full=3072, dimension=f"layer.{layer}.ffn.width")
         rank = Extent(full=8, dimension=f"layer.{layer}.lora.rank")
-        for name, rows, columns, adapted in (
-            ("query", width, hidden, True),
-            ("key", width, hidden, False),
-            ("value", width, hidden, True),
-            ("output", hidden, width, False),
-            ("ffn_in", ffn, hidden, False),
-            ("ffn_out", hidden, ffn, False),
+        when = tuple(each.when for each in presences if (each.layer, each.half) == (layer, "ffn"))
+        for rows, columns, adapter in (
+            (width, hidden, rank),
+            (width, hidden, None),
+            (width, hidden, rank),
+            (hidden, width, None),
+            (ffn, hidden, None),
+            (hidden, ffn, None),
         ):
-            linears.append(
-                LinearShape(
-                    name=f"{layer}.{name}",
-                    rows=rows,
-                    columns=columns,
-                    bias=True,
-                    tokens="sequence",
-                    layer=layer,
-                    rank=rank if adapted else None,
-                )
-            )
-        attentions.append(AttentionShape(layer=layer, width=width))
-    return CostModel(
-        linears=tuple(linears),
-        attentions=tuple(attentions),
-        layer_params=(4 * 768,) * layers,
-        constant_params=23_000_000,
-    )
+            terms += linear(rows, columns, bias=True, rank=adapter, when=when)
+        terms.append(attention(width, when=when))
+        terms.append(parameters(4 * 768, when=when))
+    return summed(terms)
 
 
 def _damage(space: SearchSpace, layers: int, rng: np.random.Generator) -> Damage:

@@ -8,8 +8,9 @@ here, luck included.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def tabular(table: Path = TABLE, *, bounds: Bounds | None = None) -> Problem:
     """The problem of a table that ``tabulate`` wrote."""
     stored = json.loads(table.read_text(encoding="utf-8"))
     space = SearchSpace(tuple(Dimension.model_validate(d) for d in stored["dimensions"]))
-    model = CostModel.model_validate(_frozen(stored["cost_model"], stored["frozen"]))
+    model = _frozen(CostModel.model_validate(stored["cost_model"]), stored["frozen"])
     rows, correct = stored["rows"], np.array(stored["correct"])
 
     def accuracy(subnet: SubnetConfig) -> float:
@@ -49,12 +50,17 @@ def tabular(table: Path = TABLE, *, bounds: Bounds | None = None) -> Problem:
     )
 
 
-def _frozen(node: Any, choices: dict[str, int]) -> Any:
-    """A cost model in JSON with the lengths that frozen dimensions cut written out."""
-    if isinstance(node, list):
-        return [_frozen(each, choices) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if node.get("dimension") in choices:
-        return {"full": node.get("unit", 1) * choices[node["dimension"]]}
-    return {name: _frozen(each, choices) for name, each in node.items()}
+def _frozen(model: CostModel, choices: Mapping[str, int]) -> CostModel:
+    """A cost model with the amounts of frozen dimensions multiplied in."""
+    return CostModel(
+        terms=tuple(
+            term.model_copy(
+                update={
+                    "coefficient": term.coefficient
+                    * math.prod(choices[name] for name in term.amounts if name in choices),
+                    "amounts": tuple(name for name in term.amounts if name not in choices),
+                }
+            )
+            for term in model.terms
+        )
+    )

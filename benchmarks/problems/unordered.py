@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.problems.problem import Bounds, Problem, constraints_of, front_of_all
-from elasticnas.api_schemas.costs import CostModel, Extent, LinearShape
 from elasticnas.api_schemas.spaces import OPERATION, Dimension
 from elasticnas.search.cost_table import CostTable
+from elasticnas.search.cost_terms import Extent, cost_model, linear, parameters
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
 LAYERS = 8
@@ -33,22 +33,11 @@ def unordered(seed: int, *, bounds: Bounds | None = None) -> Problem:
         )
     )
     widths = np.geomspace(64, 256, LAYERS).astype(int).tolist()
-    model = CostModel(
-        linears=tuple(
-            LinearShape(
-                name=f"{layer}.convolution",
-                rows=Extent(full=6 * width, dimension=name, unit=width),
-                columns=Extent(full=width),
-                bias=False,
-                tokens="sequence",
-                layer=layer,
-            )
-            for layer, (name, width) in enumerate(zip(names, widths, strict=True))
-        ),
-        attentions=(),
-        layer_params=(0,) * LAYERS,
-        constant_params=10_000,
-    )
+    terms = [parameters(10_000)]
+    for name, width in zip(names, widths, strict=True):
+        rows = Extent(full=6 * width, dimension=name, unit=width)
+        terms += linear(rows, Extent(full=width))
+    model = cost_model(terms)
     axes = np.indices(space.cardinalities)
     every = np.stack([axis.ravel() for axis in axes], axis=1)
     # An operation of more cost is better on the whole, by as much as operations differ at random.

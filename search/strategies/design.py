@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.evolution import distinct, random_subnets
 from elasticnas.search.problem import SearchProblem
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.pareto import Losses
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig

@@ -53,8 +53,9 @@ class HillClimbingStrategy:
         rng = generator(self._seed, number, f"ask{attempt}")
         here = self._position(self._stand(round_))
         choices = self._problem.choices
-        steps = self._problem.canonical(evolution.neighbours(here, choices))
+        steps = evolution.neighbours(here, choices)
         if len(steps):
+            steps = evolution.distinct(self._problem.canonical(steps))
             steps = steps[self._problem.are_feasible(steps) & self._history.is_unseen(steps)]
         if len(steps) == 0:
             far = evolution.mutate(np.tile(here, (64, 1)), choices, rng, changes=2.0 + attempt)

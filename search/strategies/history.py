@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.pareto import Losses
 from elasticnas.search.space import SearchSpace, SubnetConfig
 

@@ -8,7 +8,7 @@ from sklearn.svm import SVR
 
 from elasticnas.api_schemas.strategies import LinasSettings
 from elasticnas.search import evolution
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.pareto import Losses
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig

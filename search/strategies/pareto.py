@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from elasticnas.api_schemas.strategies import ParetoSettings
 from elasticnas.search import evolution
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.improvement import expected_improvement
 from elasticnas.search.pareto import Losses, non_dominated
 from elasticnas.search.problem import SearchProblem

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import norm
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.surrogates.protocol import Posterior, Surrogate, Vector
 
 FOLDS = 4

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import BayesianRidge
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.surrogates.features import Encoding, Features
-from elasticnas.search.surrogates.kept import spread_and_latest
 from elasticnas.search.surrogates.protocol import Vector
+from elasticnas.search.surrogates.subsample import spread_and_latest
 
 LEARNED_FROM = 8192
 """Many times the features of any space; more cost time in proportion, and say no more."""

@@ -11,10 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 from elasticnas.search.surrogates.features import Encoding
-from elasticnas.search.surrogates.kept import spread_and_latest
 from elasticnas.search.surrogates.protocol import Vector
+from elasticnas.search.surrogates.subsample import spread_and_latest
 
 TUNED_ON = 256
 """Hyperparameters are few; more points than this sharpen them no further, and cost cubically."""

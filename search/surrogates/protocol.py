@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from elasticnas.search.cost_table import Indices
+from elasticnas.search.activity import Indices
 
 Vector = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from elasticnas.service.blobs.checksum import Verified, sha256_of
 from elasticnas.service.blobs.locking import is_still_at, locked
 from elasticnas.service.blobs.store import BlobCorruptError, require_digest
-from elasticnas.service.blobs.verification import Verified, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class DiskCache:
 
     There is no index and no daemon, only files, and locks that die with their process:
 
-    - whoever uses or writes a file holds a shared lock on it, and whoever evicts it needs an
+    - a process that uses or writes a file holds a shared lock on it, and evicting a file needs an
       exclusive one, so that what is in use stays, and a killed process keeps nothing;
     - a download goes to ``partial/``, is verified there and renamed, so that entries appear whole;
     - a lock beside the entries lets one process fetch a blob while the others wait for it;

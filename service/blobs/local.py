@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from elasticnas.service.blobs.checksum import Verified, sha256_of
 from elasticnas.service.blobs.locking import locked
 from elasticnas.service.blobs.store import (
     DIGEST,
@@ -19,14 +20,13 @@ from elasticnas.service.blobs.store import (
     require_digest,
     require_signer,
 )
-from elasticnas.service.blobs.verification import Verified, sha256_of
 
 
 class LocalBlobs:
     """Files named by the SHA-256 of their content, fanned out over two levels of folders.
 
     A file appears under its name only once it is complete and on disk (fsync, then an atomic
-    rename), so whatever a reader finds is whole. Each process verifies a blob when it first reads
+    rename), so a reader finds only whole files. Each process verifies a blob when it first reads
     it. The folder may be a network share, if that carries locks.
     """
 

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
 from elasticnas.service.blobs.cache import DiskCache
+from elasticnas.service.blobs.checksum import sha256_of
 from elasticnas.service.blobs.store import (
     DIGEST,
     BlobMissingError,
@@ -22,7 +23,6 @@ from elasticnas.service.blobs.store import (
     require_digest,
     require_signer,
 )
-from elasticnas.service.blobs.verification import sha256_of
 
 TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 << 20)
 """Large files go in parts of 64 MiB, ten at a time, each of them retried by itself."""
@@ -105,8 +105,8 @@ class S3Blobs:
     def discard(self, digest: str, before: datetime) -> bool:
         """Delete a blob unless it was stored again since ``before``.
 
-        S3 cannot delete an object on condition of its age, so the collector and whoever stores the
-        same content at that moment settle it between them, each writing before it reads:
+        S3 cannot delete an object on condition of its age, so the collector and a process that
+        stores the same content at that moment settle it between them: each writes before it reads.
 
         - the collector puts a claim on the digest, then looks at the blob's age, then deletes;
         - `store` makes the blob young, then waits until there are no claims, then looks whether

@@ -200,7 +200,7 @@ def _message(
     evaluation: EvaluationRow,
 ) -> ExportSubnet:
     dataset = datasets.by_id(session, search.dataset_id)
-    space = service.known.get(session, search.supernet_id).space
+    space = service.reports.get(session, search.supernet_id).space
     return ExportSubnet(
         export_id=row.id,
         supernet_digest=search.supernet_digest,

@@ -6,7 +6,7 @@ import hashlib
 
 
 def etag_of(*parts: object) -> str:
-    """A strong ETag of whatever determines a response's bytes."""
+    """A strong ETag of the values that determine a response's bytes."""
     return '"' + hashlib.sha256(repr(parts).encode()).hexdigest()[:32] + '"'
 
 

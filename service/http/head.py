@@ -1,4 +1,4 @@
-"""HEAD on whatever takes GET."""
+"""HEAD on every address that takes GET."""
 
 from __future__ import annotations
 

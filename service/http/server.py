@@ -36,6 +36,6 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, and wait for those that are open."""
+        """Take no more connections, and wait for the open ones."""
         self._before_shutdown()
         await super().shutdown(sockets)

@@ -36,8 +36,8 @@ class Review:
     """What a collection would do now.
 
     ``orphans`` are the blobs without a reference, each with the moment it was marked, or None when
-    the next collection would mark it; ``deletable`` are those that it would delete. ``missing`` are
-    blobs that the database refers to and that are not in the store.
+    the next collection would mark it; it would delete the ``deletable`` ones.
+    ``missing`` are blobs that the database refers to and the store does not hold.
     """
 
     standing: Standing
@@ -54,13 +54,13 @@ def collect(
     *,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Mark the blobs that no row refers to; delete those that were marked ``grace`` ago.
+    """Mark the blobs that no row refers to; delete the ones that were marked ``grace`` ago.
 
-    Deleted is what was without a reference when it was marked, and is so now: never what this
-    collection is the first to find. And nothing, unless this installation is alone in its store
-    (see `ownership`).
+    A blob is deleted if it had no reference when it was marked and has none now, so a collection
+    never deletes what it is the first to find. Nothing is deleted unless this installation is
+    alone in its store (see `ownership`).
 
-    Why this never takes a blob that somebody needs: an upload stores its blobs first and commits
+    Why this never takes a blob that is needed: an upload stores its blobs first and commits
     the row that refers to them later, but less than ``grace`` later. Let it have stored a blob at
     the moment t.
 

@@ -2,7 +2,7 @@
 
 A database cannot know which blobs are another's, so the store itself says who uses it. Every
 installation that starts on a store leaves a signature there, named by its id, before it stores
-anything. Whoever finds another signature beside its own deletes nothing.
+anything. An installation that finds another signature beside its own deletes nothing.
 
 An installation may delete only what came after it. So its signature carries a token if the store
 was empty when it signed (or an operator has said since that everything there is its own), and none
@@ -82,7 +82,7 @@ def sign(database: Database, blobs: BlobStore, *, names_its_blobs: bool = False)
     """
     with database.read() as session:
         mine = repository.installation(session)
-    # Looked at before the signatures: whoever signs does so before its first blob.
+    # Looked at before the signatures: an installation signs before it stores its first blob.
     is_empty = blobs.is_empty()
     if mine.id in blobs.signatures():
         return

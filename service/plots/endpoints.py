@@ -83,7 +83,7 @@ def _body(
         if (kept := service.pictures.get(etag)) is not None:
             return kept, etag
         with service.database.read() as session:
-            subject = Subject.read(session, principal, service.known, search_id)
+            subject = Subject.read(session, principal, service.reports, search_id)
         if before == _revision(service, principal, search_id):
             body = written(PLOTS[kind](subject), picture_format)
             service.pictures.keep(etag, body)

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.searches import is_cost
 from elasticnas.service.plots.canvas import BLUE, GREEN, GREY, VERMILION, canvas, titled, words
-from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Measured, Subject
 
 REFERENCES = {"maximal": "s", "heuristic": "D", "minimal": "v"}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elasticnas.service.plots.canvas import BLUE, VERMILION, canvas, titled
-from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
 REFERENCES = 3
@@ -24,7 +24,7 @@ def draw_history(subject: Subject) -> Figure:
     """
     if not subject.front:
         raise nothing_to_draw("no subnet has been measured yet")
-    # The front's members are there whatever was thinned out, the last gain therefore too.
+    # The front's members are never thinned out, so the last gain is there.
     points = {p.number: p for p in [*subject.measured, *subject.front]}.values()
     ordered = sorted(points, key=lambda point: point.sequence)
     figure, axes = canvas(height=5.0)

@@ -19,7 +19,7 @@ from elasticnas.service.plots.canvas import (
     titled,
     words,
 )
-from elasticnas.service.plots.nothing import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 
 MOST_BARS = 24

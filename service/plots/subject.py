@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.racing import GivenUp
 from elasticnas.api_schemas.searches import SearchCreate, is_cost
+from elasticnas.api_schemas.spaces import Presence
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
@@ -53,6 +54,7 @@ class Subject:
     request: SearchCreate
     max_length: int
     space: SearchSpace
+    presences: Sequence[Presence]
     evaluated: int
     hypervolume: float
     measured: Sequence[Measured] = field(repr=False)
@@ -70,17 +72,19 @@ class Subject:
 
     @classmethod
     def read(
-        cls, session: Session, principal: Principal, known: KnownSupernets, search_id: str
+        cls, session: Session, principal: Principal, reports: ReportCache, search_id: str
     ) -> Subject:
         """The search as it is now, or 404."""
         row = repository.found(session, principal, search_id)
         evaluated = row.completed + row.given_up
         light = evaluations.sample(session, search_id, stride=1 + max(0, evaluated - 1) // MOST)
+        supernet = reports.get(session, row.supernet_id)
         return cls(
             title=row.name or row.id,
             request=SearchCreate.model_validate(row.request),
             max_length=row.max_length,
-            space=known.get(session, row.supernet_id).space,
+            space=supernet.space,
+            presences=supernet.report.presences,
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each) for each in light],

@@ -30,7 +30,7 @@ from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches.conditions import conditions_of, verifying_conditions_of
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
-from elasticnas.service.supernets.known import KnownSupernet
+from elasticnas.service.supernets.report_cache import ReportedSupernet
 
 MESSAGE_SECONDS = 2.0
 """How long a worker should take over one message: long enough for the queue's cost not to show,
@@ -95,7 +95,7 @@ class ToVerify:
     """A front member that is yet to be measured on what the search never saw.
 
     After a failure it is not sent before the moment ``due`` (monotonic seconds). ``adopted`` says
-    that whoever drove the search before may have sent it.
+    that the coordinator before this one may have sent it.
     """
 
     subnet: SubnetConfig
@@ -116,7 +116,7 @@ class ActiveSearch:
     revision: int
     state: SearchState
     request: SearchCreate
-    known: KnownSupernet
+    supernet: ReportedSupernet
     objectives: Objectives
     loop: SearchLoop
     conditions: Conditions
@@ -209,12 +209,12 @@ class ActiveSearch:
         """
         before, self.to_verify = self.to_verify, {}
         for number, (subnet, attempt) in members.items():
-            known = before.get(number)
-            if known is None or known.attempt != attempt:
-                wait = 0.0 if known is None else VERIFY_AGAIN_SECONDS * known.attempt
-                adopted = known is None
-                known = ToVerify(subnet, attempt, time.monotonic() + wait, adopted=adopted)
-            self.to_verify[number] = known
+            earlier = before.get(number)
+            if earlier is None or earlier.attempt != attempt:
+                wait = 0.0 if earlier is None else VERIFY_AGAIN_SECONDS * earlier.attempt
+                adopted = earlier is None
+                earlier = ToVerify(subnet, attempt, time.monotonic() + wait, adopted=adopted)
+            self.to_verify[number] = earlier
 
     def unsend_verifications(self, numbers: Collection[int]) -> None:
         """No message carries these any more: a worker has declined them."""
@@ -262,7 +262,7 @@ class ActiveSearch:
 
 
 def restore(
-    session: Session, row: SearchRow, known: KnownSupernet, before: ActiveSearch | None = None
+    session: Session, row: SearchRow, supernet: ReportedSupernet, before: ActiveSearch | None = None
 ) -> ActiveSearch:
     """Rebuild a search from its rows, as it was when the last of them was written.
 
@@ -270,14 +270,14 @@ def restore(
     ``before`` still knows of it: the same search as this process drove it until now.
     """
     request = SearchCreate.model_validate(row.request)
-    objectives = objectives_of(request, known, row.max_length, row.reference_point)
+    objectives = problem_of(request, supernet, row.max_length, row.reference_point).objectives
     rows = evaluations.of_search(session, row.id, with_hits=request.racing is not None)
     dataset = datasets.by_id(session, row.dataset_id)
-    subnets = {each.number: known.space.decode(each.choices) for each in rows}
+    subnets = {each.number: supernet.space.decode(each.choices) for each in rows}
     loop = SearchLoop(
         request,
-        known.space,
-        known.report.cost_model,
+        supernet.space,
+        supernet.report.cost_model,
         max_length=row.max_length,
         objectives=objectives,
         recorded=[
@@ -307,7 +307,7 @@ def restore(
         revision=row.revision,
         state=SearchState(row.state),
         request=request,
-        known=known,
+        supernet=supernet,
         objectives=objectives,
         loop=loop,
         conditions=conditions_of(row),
@@ -331,26 +331,24 @@ def _batch(
     However often the search is restored, a message that was lost is overdue a lease after it was
     sent.
     """
-    known = None if before is None else before.in_flight.get(row.number)
-    if known is not None and known.attempt == row.attempt:
-        return known.batch
+    earlier = None if before is None else before.in_flight.get(row.number)
+    if earlier is not None and earlier.attempt == row.attempt:
+        return earlier.batch
     return Batch(row.sent_generation, sent(row.sent_at)) if row.sent_generation else None
 
 
-def objectives_of(
+def problem_of(
     request: SearchCreate,
-    known: KnownSupernet,
+    supernet: ReportedSupernet,
     max_length: int,
     begun_with: Mapping[str, float] | None = None,
-) -> Objectives:
-    """The objectives of a request whose defaults are filled in.
+) -> SearchProblem:
+    """What a request asks, whose defaults are filled in.
 
-    A search keeps the reference point that it has ``begun_with``, in whatever version.
+    A search keeps the reference point that it has ``begun_with``, also in a later version.
     """
     assert request.objectives is not None
-    maximal = known.cost(known.space.maximal, max_length)
+    maximal = supernet.cost(supernet.space.maximal, max_length)
     objectives = Objectives(tuple(request.objectives), maximal, begun_with)
-    if begun_with is not None:
-        return objectives
-    model = known.report.cost_model
-    return SearchProblem(known.space, model, max_length, objectives, request.constraints).objectives
+    model = supernet.report.cost_model
+    return SearchProblem(supernet.space, model, max_length, objectives, request.constraints)

@@ -1,8 +1,8 @@
 """Drives searches: the one place where proposals meet results.
 
 The database is the truth. Results are taken up and proposals placed in one transaction; messages
-are sent after it commits. Whatever is held in memory is rebuilt from the rows when a search is
-claimed, whenever a transaction fails, and whenever a request has changed the search meanwhile.
+are sent after it commits. The memory of a search is rebuilt from its rows when the search is
+claimed, when a transaction fails, and when a request has changed the search meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from elasticnas.service.searches.dispatch import FairShare
 from elasticnas.service.searches.lease import Lease
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.settings import ServiceSettings
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers import repository as workers
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,12 @@ ANSWERS_AT_ONCE = 64
 """Answers from the database are recorded in transactions of this size, in turn with results."""
 MESSAGES_PER_WORKER = 2
 MIN_MESSAGES = 4
-"""How many messages may be out: enough that no worker waits, few enough that whatever is sent
-next (another search's batch, or none after a cancel) is not far behind."""
+"""How many messages may be out: enough that no worker waits, few enough that the
+next one (another search's batch, or none after a cancel) is not far behind."""
 
+HANGS_SECONDS = 90.0
+"""A coordinator that got nowhere for so long leaves its searches to others: longer than it waits
+for the database (`database_work_seconds`) and for the queue, one after the other."""
 SLOW_SECONDS = 600.0
 """How long a statement of a search, or what is computed between two, may take at the second try."""
 
@@ -67,7 +70,7 @@ class Coordinator:
         self,
         database: Database,
         queue: Queue,
-        known: KnownSupernets,
+        reports: ReportCache,
         settings: ServiceSettings,
         *,
         exclusive: bool,
@@ -76,10 +79,13 @@ class Coordinator:
         self._errands = errands
         self._database = database.patient
         self._queue = queue
-        self._known = known
+        self._reports = reports
         self._settings = settings
         self._lease = Lease(
-            database, seconds=settings.coordinator_lease_seconds, exclusive=exclusive
+            database,
+            seconds=settings.coordinator_lease_seconds,
+            exclusive=exclusive,
+            gets_somewhere=lambda: self.stuck_seconds < HANGS_SECONDS,
         )
         self._lasting = not exclusive
         self._keep_seconds = min(CLOCK_SECONDS, settings.evaluation_lease_seconds)
@@ -92,7 +98,7 @@ class Coordinator:
         self._evaluating: set[str] = set()
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
-        self._known_generation: str | None = None
+        self._generation_before: str | None = None
         self._errands_outage = Outage(log, "sending what is no search's")
         self._glanced = 0.0
         self.without_room: set[str] = set()
@@ -145,6 +151,11 @@ class Coordinator:
             return 0.0
         return time.monotonic() - self._progressed
 
+    @property
+    def drives(self) -> bool:
+        """True while searches go on, whether or not its row could be renewed lately."""
+        return self.is_alive and self.stuck_seconds < HANGS_SECONDS
+
     def wake(self) -> None:
         """Look at the database now rather than at the next tick."""
         self._wake.set()
@@ -156,7 +167,7 @@ class Coordinator:
             pause = self._settings.tick_seconds
             try:
                 self.tick()
-            except Exception as error:  # the thread must outlive whatever went wrong in one tick
+            except Exception as error:  # the thread must outlive what went wrong in one tick
                 away = is_transient(error)
                 pause = self._database_outage.goes_on(summary(error), fault=None if away else error)
             else:
@@ -209,10 +220,10 @@ class Coordinator:
             self._change(active.id, self._keep)
 
     def _keep(self, session: Session, row: SearchRow, active: ActiveSearch) -> None:
-        """Now and then: keep the clock, and send again what nobody seems to be at.
+        """Now and then: keep the clock, and send again what no worker seems to measure.
 
         Dramatiq hands the messages of a dead worker to another, and a wiped queue is noticed by
-        its generation; this is for whatever else can lose a message.
+        its generation. This finds the messages that were lost in any other way.
         """
         transaction.settle(session, row, active)
         overdue = active.overdue(self._settings.evaluation_lease_seconds)
@@ -241,13 +252,13 @@ class Coordinator:
         self._able = {each: workers.able(measuring, each) for each in Precision}
         self._evaluating = {each for worker in alive for each in worker.evaluating}
         try:
-            before, self._generation = self._known_generation, self._queue.generation()
+            before, self._generation = self._generation_before, self._queue.generation()
         except QueueUnavailableError as error:
             self._generation = None
             self._queue_outage.goes_on(error)
             return
         self._queue_outage.is_over()
-        self._known_generation = self._generation
+        self._generation_before = self._generation
         if before not in (None, self._generation):
             log.warning("the queue has lost its messages: what it held is sent again")
         self._run_errands()
@@ -292,13 +303,13 @@ class Coordinator:
                     return True
                 active = self._active.get(search_id)
                 if active is None or active.revision != row.revision:
-                    known = self._known.get(session, row.supernet_id)
+                    supernet = self._reports.get(session, row.supernet_id)
                     if row.precision is None:
                         row.precision = self._precision_for(session, row)
                         if row.precision is None:
                             return False
                     row.conditions_key = conditions_of(row).key
-                    active = restore(session, row, known, before=active)
+                    active = restore(session, row, supernet, before=active)
                     transaction.begin(session, row, active)
                     restored = True
                 if not SearchState(row.state).is_final:
@@ -344,10 +355,10 @@ class Coordinator:
         return workers.preferred_precision(session, silence, known=row.recorded > 0)
 
     def _release(self, search_id: str) -> None:
-        """Let workers evaluate a search that runs, whatever they were told before.
+        """Let workers evaluate a search that runs, also where they were told that it is halted.
 
-        A request says that a search is halted after its transaction: what it says may come after
-        the next request has had the search go on already.
+        A request tells them so after its transaction, and the next request may have resumed the
+        search by then.
         """
         active = self._active.get(search_id)
         if active is not None and active.state == SearchState.RUNNING:

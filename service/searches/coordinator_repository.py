@@ -23,7 +23,7 @@ DRIVEN: ColumnElement[bool] = or_(
 
 
 def keep_alive(session: Session, row: CoordinatorRow, lease: timedelta) -> None:
-    """Let a coordinator live on for this long; forget those that died a day ago."""
+    """Let a coordinator live on for this long; forget the ones that died a day ago."""
     moment = clock(session)
     row.expires_at = moment + lease
     session.merge(row)
@@ -74,7 +74,7 @@ def free(session: Session, coordinator_id: str, *, exclusive: bool) -> Sequence[
 def take(
     session: Session, coordinator_id: str, search_ids: Collection[str], *, exclusive: bool
 ) -> None:
-    """Have a coordinator drive these searches, but for those that another took meanwhile.
+    """Have a coordinator drive these searches, without the ones that another took meanwhile.
 
     One that is locked, if only by a session whose client is gone, holds up no other.
     """

@@ -1,4 +1,4 @@
-"""Creating a search: everything that can be known to be wrong is refused here, before any work."""
+"""Creating a search: a mistake that can be seen before any work is refused here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from elasticnas.service.identity import new_id
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
-from elasticnas.service.searches.active import objectives_of
+from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
@@ -50,7 +50,7 @@ class KeyOfRequest:
 
     @classmethod
     def of(cls, key: str, body: SearchCreate) -> KeyOfRequest:
-        """The key with the digest of this body, whatever the spelling of its JSON."""
+        """The key with the digest of this body, however its JSON is spelled."""
         return cls(
             key, hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()
         )
@@ -116,13 +116,13 @@ def _resolve(
     With it the classes of its data's labels, which its digests do not have yet.
     """
     supernet, dataset = _references(session, principal, body)
-    known = service.known.get(session, supernet.id)
-    classes = _require_fit(known.report, dataset)
+    reported = service.reports.get(session, supernet.id)
+    classes = _require_fit(reported.report, dataset)
     task = TASKS[dataset.task]
-    length = body.max_length or known.report.reference_length
-    if length > known.report.max_positions:
+    length = body.max_length or reported.report.reference_length
+    if length > reported.report.max_positions:
         raise InputError(
-            f"the super-network carries at most {known.report.max_positions} positions",
+            f"the super-network carries at most {reported.report.max_positions} positions",
             field="max_length",
             value=length,
         )
@@ -135,11 +135,14 @@ def _resolve(
     _require_metrics(request, task)
     _require_raceable(request)
     verifying = _verifying(session, principal, request, dataset)
-    require_possible(request, known.space, lambda subnet: known.cost(subnet, length))
-    objectives = objectives_of(request, known, length)
+    problem = problem_of(request, reported, length)
+    require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
+    objectives = problem.objectives
     relabelling = Relabelling(
         classes,
-        None if verifying is None else _require_fit(known.report, verifying, "verify_dataset_id"),
+        None
+        if verifying is None
+        else _require_fit(reported.report, verifying, "verify_dataset_id"),
     )
     row = SearchRow(
         id=new_id("search"),

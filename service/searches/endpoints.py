@@ -49,7 +49,7 @@ def create_search(
 ) -> SearchRead:
     """Queue a search; it starts within a moment.
 
-    Everything that can be known to be wrong is refused here: a metric that is not the task's, a
+    What can be seen to be wrong is refused here: a metric that is not the task's, a
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
     key = None if idempotency_key is None else KeyOfRequest.of(idempotency_key, body)
@@ -63,7 +63,7 @@ def list_searches(
     """The newest first."""
     with service.database.read() as session:
         rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
-        items = views.read_searches(session, service.known, rows, service.present)
+        items = views.read_searches(session, service.reports, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -72,7 +72,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     """State, progress, hypervolume, and the best evaluation so far."""
     with service.database.read() as session:
         row = repository.found(session, principal, search_id)
-        return views.read_searches(session, service.known, [row], service.present)[0]
+        return views.read_searches(session, service.reports, [row], service.present)[0]
 
 
 @router.post(
@@ -81,7 +81,7 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     responses=documented("not-found", "illegal-transition"),
 )
 def pause_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SearchRead:
-    """No new evaluation begins; those that workers are at finish. Its clock stands still."""
+    """No new evaluation begins; workers finish the ones they have begun. Its clock stands still."""
     return _read(service, transitions.pause(service, principal, search_id))
 
 
@@ -156,7 +156,7 @@ def list_evaluations(
         search = repository.found(session, principal, search_id)
         rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
         front = evaluations.front_numbers(session, search_id)
-        space = service.known.get(session, search.supernet_id).space
+        space = service.reports.get(session, search.supernet_id).space
     items = [views.read_evaluation(row, space, front) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
@@ -164,4 +164,4 @@ def list_evaluations(
 
 def _read(service: Service, row: SearchRow) -> SearchRead:
     with service.database.read() as session:
-        return views.read_searches(session, service.known, [row], service.present)[0]
+        return views.read_searches(session, service.reports, [row], service.present)[0]

@@ -169,7 +169,7 @@ def mark_resent(
 def mark_running(
     session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
 ) -> None:
-    """A worker has begun these, but for those that are over."""
+    """A worker has begun these; the ones that are over stay as they are."""
     session.execute(
         update(EvaluationRow)
         .where(
@@ -192,7 +192,7 @@ def keep_report(session: Session, search_id: str, outcome: SubnetOutcome, worker
 
 
 def decline(session: Session, search_id: str, number: int, attempt: int) -> None:
-    """Note that the message of this attempt was not heeded."""
+    """Note that a worker took the message of this attempt and did not begin it."""
     session.execute(
         update(EvaluationRow)
         .where(_unreported(search_id, number), EvaluationRow.attempt == attempt)
@@ -263,7 +263,7 @@ def count_running(session: Session, search_id: str) -> None:
 
 
 def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
-    """What a worker said of these is no result."""
+    """Drop what a worker said of these: it is no result."""
     session.execute(
         update(EvaluationRow)
         .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
@@ -286,7 +286,7 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
 def mark_sent(session: Session, search_id: str, numbers: Collection[int], generation: str) -> None:
     """A message carries these now, in a queue that outlives this process.
 
-    The moment is the database's: whoever drives the search next finds out by it what is overdue.
+    The moment is the database's: the search's next coordinator finds out by it what is overdue.
     """
     session.execute(
         update(EvaluationRow)
@@ -342,7 +342,7 @@ def last_error(session: Session, search_id: str) -> dict[str, Any] | None:
 
 
 def discard_unfinished(session: Session, search_id: str) -> None:
-    """Delete what a search that has ended will not wait for."""
+    """Delete the unfinished evaluations of a search that has ended."""
     session.execute(
         delete(EvaluationRow).where(
             EvaluationRow.search_id == search_id, EvaluationRow.finished_at.is_(None)
@@ -405,7 +405,7 @@ def leave_front(
 
 
 def best_on_front(session: Session, search_ids: Collection[str]) -> set[str]:
-    """Those of these searches whose best evaluation is on the Pareto front now."""
+    """The searches among these whose best evaluation is on the Pareto front now."""
     return set(
         session.scalars(
             select(SearchRow.id)

@@ -153,7 +153,7 @@ def _render(
     """The front as JSON or CSV, as it is now."""
     search = repository.found(session, principal, search_id)
     rows = evaluations.front(session, search_id)
-    space = service.known.get(session, search.supernet_id).space
+    space = service.reports.get(session, search.supernet_id).space
     numbers = {row.number for row in rows}
     points = [views.read_evaluation(row, space, numbers) for row in rows]
     objectives = SearchCreate.model_validate(search.request).objectives or []

@@ -3,8 +3,8 @@
 Any process may hear a worker; one drives the search. So a result is first written to its row, in a
 transaction of its own, and is safe from then on.
 
-Each begins by locking the search, as whoever changes a search does: two that lock the search and
-its evaluations in different orders would wait for each other for ever.
+Each function here locks the search first, as every change of a search does: two transactions that
+lock a search and its evaluations in different orders would wait for each other for ever.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TIMEOUT = "/problems/evaluation-timeout"
 
 
 def started(session: Session, result: SubnetsStarted) -> None:
-    """A worker has begun these; those that are over meanwhile stay as they are."""
+    """A worker has begun these; the ones that are over meanwhile stay as they are."""
     repository.locked(session, result.search_id)
     evaluations.mark_running(session, result.search_id, result.numbers, result.worker, now())
     evaluations.count_running(session, result.search_id)

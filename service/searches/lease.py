@@ -6,7 +6,7 @@ import logging
 import math
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from elasticnas.service.database import Database, now
@@ -28,20 +28,29 @@ NOT_GIVEN_BACK = "the searches could not be given back; their lease will expire:
 class Lease:
     """A coordinator's row, alive for ``seconds`` after each renewal, and the searches it claims.
 
-    A search belongs to the coordinator that its row names. Another takes it over once that one's
-    row has expired: by one conditional update, so that only one can. Whoever writes to a search
-    checks in the same transaction that it is still the owner, so a coordinator that was away for
-    too long finds out before it does harm.
+    A search belongs to the coordinator that its row names. Another takes it over once the
+    row of that coordinator has expired: by one conditional update, so that only one can. Each
+    transaction on a search checks that the search still belongs to its coordinator, so one that
+    was away for too long finds out before it does harm.
 
     ``exclusive`` says that there is no other coordinator (the queue is in this process's memory):
-    every search is then taken at once, whoever drove it before.
+    every search is then taken at once, whichever process drove it before. The row is kept alive
+    while ``gets_somewhere``: a coordinator that hangs must not keep its searches from another.
     """
 
-    def __init__(self, database: Database, *, seconds: float, exclusive: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        seconds: float,
+        exclusive: bool,
+        gets_somewhere: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.id = new_id("coordinator")
         self._database = database
         self._seconds = seconds
         self._exclusive = exclusive
+        self._gets_somewhere = gets_somewhere
         self._started_at = now()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._renew_for_ever, name="lease", daemon=True)
@@ -82,10 +91,10 @@ class Lease:
             coordinator_repository.keep_alive(session, row, timedelta(seconds=self._seconds))
 
     def claim(self) -> Mapping[str, int]:
-        """The searches to drive, the oldest first, with the revision of each; those nobody drives
-        are taken.
+        """The searches to drive, the oldest first, with the revision of each.
 
-        Of those that are free, a share for each coordinator alive: the others take theirs.
+        Searches without a coordinator are taken: a share of them, as each coordinator that is alive
+        takes one.
         """
         with self._database.read() as session:
             free = coordinator_repository.free(session, self.id, exclusive=self._exclusive)
@@ -100,6 +109,9 @@ class Lease:
     def _renew_for_ever(self) -> None:
         outage = Outage(log, "renewing the lease on searches")
         while not self._stopping.wait(self._seconds / 3):
+            if not self._gets_somewhere():
+                outage.goes_on("the coordinator hangs: another may take its searches")
+                continue
             try:
                 self.renew()
             except Exception as error:  # without this thread, others would take the searches

@@ -52,7 +52,7 @@ class SearchRow(Owned, Table):
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
     coordinator_id: Mapped[str | None] = mapped_column(String(40))
-    """Who drives the search; whoever does checks it in every transaction (a fencing token)."""
+    """The coordinator that drives the search, which checks this in every transaction (a fence)."""
     revision: Mapped[int] = mapped_column(default=0)
     """Grows with every change that a request makes: what is in memory of before it is stale."""
     last_event: Mapped[int] = mapped_column(default=0)

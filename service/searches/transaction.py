@@ -180,15 +180,15 @@ def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
 def _to_verify(
     session: Session, row: SearchRow, active: ActiveSearch
 ) -> dict[int, tuple[SubnetConfig, int]]:
-    """The front members that must be measured once more before the search is over, and how often
-    each was asked for, this time included. Those that a worker declined are to be sent again."""
+    """The front members that must be measured once more before the search is over, each with the
+    number of this attempt. The ones that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
     members = evaluations.unverified(session, row.id)
     if declined := [each.number for each in members if each.report is not None]:
         evaluations.forget_reports(session, row.id, declined)
         active.unsend_verifications(declined)
-    decode = active.known.space.decode
+    decode = active.supernet.space.decode
     return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
 
 
@@ -297,7 +297,7 @@ def _move_front(
         row,
         FrontEvent(
             number=evaluation.number,
-            subnet=dict(active.known.space.decode(evaluation.choices)),
+            subnet=dict(active.supernet.space.decode(evaluation.choices)),
             metrics=evaluation.metrics or {},
             cost=evaluation.cost,
             left=list(change.left),
@@ -319,7 +319,7 @@ def _place(
                 search_id=row.id,
                 number=proposal.number,
                 subnet_key=proposal.subnet.key,
-                choices=list(active.known.space.encode(proposal.subnet)),
+                choices=list(active.supernet.space.encode(proposal.subnet)),
                 cost=proposal.cost.values(),
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
@@ -342,9 +342,9 @@ def _answer_known(
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
-    known = evaluations.measured(session, row, keys, with_hits=racing)
+    measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
-        metrics, dumped = known.get(subnet.key, (None, None))
+        metrics, dumped = measured.get(subnet.key, (None, None))
         hits = None if dumped is None else Hits.model_validate(dumped)
         if metrics is None or not needed <= metrics.keys():
             continue

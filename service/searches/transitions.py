@@ -30,7 +30,7 @@ UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 
 
 def pause(service: Service, principal: Principal, search_id: str) -> SearchRow:
-    """Begin no further evaluation; those that workers are at finish and count."""
+    """Begin no further evaluation; workers finish the ones they have begun, and these count."""
     row = _move(
         service,
         principal,
@@ -172,8 +172,9 @@ def _move(
 ) -> SearchRow:
     """Change a search that is in one of the ``allowed`` states, in one transaction.
 
-    The update that raises the search's revision holds only in those states: whoever comes second
-    finds it in another. A search that is in the ``target`` state already is left as it is.
+    The update that raises the search's revision holds only in those states: of two requests at the
+    same moment the second finds the search in another state. A search that is in the ``target``
+    state already is left as it is.
     """
     with service.database.write() as session:
         is_moved = repository.raise_revision(session, principal, search_id, allowed)

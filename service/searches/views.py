@@ -28,27 +28,26 @@ from elasticnas.service.presence import Presence
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
-from elasticnas.service.supernets.known import KnownSupernet, KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 
 GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
 
 
 def read_searches(
     session: Session,
-    known: KnownSupernets,
+    reports: ReportCache,
     rows: Sequence[SearchRow],
     look: Callable[[Session], Presence],
 ) -> list[SearchRead]:
     """Searches as REST shows them, in as many statements for a thousand as for one.
 
-    Reads one evaluation of each, its best. ``look`` says who is there to go
-    on with them.
+    Reads one evaluation of each, its best. ``look`` says which processes are there.
     """
     goes_on = any(row.state in GOING_ON for row in rows)
     present = look(session) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
     on_front = evaluations.best_on_front(session, list(best))
-    supernets = known.get_all(session, {row.supernet_id for row in rows})
+    supernets = reports.get_all(session, {row.supernet_id for row in rows})
     return [
         _search(
             row,
@@ -107,7 +106,7 @@ def _waiting_for(row: SearchRow, present: Presence) -> str | None:
 
 
 def _search(
-    row: SearchRow, known: KnownSupernet, best: EvaluationRead | None, waiting_for: str | None
+    row: SearchRow, supernet: ReportedSupernet, best: EvaluationRead | None, waiting_for: str | None
 ) -> SearchRead:
     request = SearchCreate.model_validate(row.request)
     assert request.objectives is not None
@@ -134,7 +133,7 @@ def _search(
         progress=progress(row, request.budget),
         hypervolume=row.hypervolume,
         reference_point=row.reference_point,
-        maximal_cost=known.cost(known.space.maximal, row.max_length).values(),
+        maximal_cost=supernet.cost(supernet.space.maximal, row.max_length).values(),
         front_size=row.front_size,
         best=best,
         stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),

@@ -61,9 +61,9 @@ class _Topic:
 class Watcher:
     """One query a tick for all streams of a ``feed``, and none when nobody listens.
 
-    State and counters of every watched topic are read in one query; a second reads the events of
-    those whose number of events has grown. All of it happens on one event loop; the queries run on
-    a thread of its pool.
+    State and counters of every watched topic are read in one query. Where a topic's number of
+    events has grown, a second query reads the new ones. All of it happens on one event loop; the
+    queries run on a thread of its pool.
     """
 
     def __init__(self, database: Database, feed: Feed) -> None:

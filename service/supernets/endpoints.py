@@ -195,7 +195,7 @@ def read_space(supernet_id: Identity, service: ServiceDep, principal: PrincipalD
     """Every dimension with its choices."""
     with service.database.read() as session:
         ready(repository.found(session, principal, supernet_id))
-        return service.known.get(session, supernet_id).space.read()
+        return service.reports.get(session, supernet_id).space.read()
 
 
 @router.post(
@@ -209,10 +209,10 @@ def price_subnet(
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
         ready(repository.found(session, principal, supernet_id))
-        known = service.known.get(session, supernet_id)
-    length = body.max_length or known.report.reference_length
-    require_length(length, known.report.max_positions)
-    return known.cost(known.space.subnet(body.subnet), length)
+        supernet = service.reports.get(session, supernet_id)
+    length = body.max_length or supernet.report.reference_length
+    require_length(length, supernet.report.max_positions)
+    return supernet.cost(supernet.space.subnet(body.subnet), length)
 
 
 @router.delete(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from fastapi import APIRouter
 
 from elasticnas.api_schemas.paging import Page
@@ -26,17 +24,16 @@ def list_workers(
 ) -> Page[WorkerRead]:
     """The one heard from last comes first. Workers serve all owners: of the super-networks that one
     keeps warm, only your own are listed."""
-    silence = timedelta(seconds=service.settings.worker_silence_seconds)
     with service.database.read() as session:
         rows, moment = repository.latest(session, limit)
-        is_heard = count_alive(session) > 0
+        is_heard = service.drives or count_alive(session) > 0
         warm = {digest for row in rows for digest in row.warm_supernets}
         mine = supernets.readable_digests(session, principal, warm)
 
     def is_alive(row: WorkerRow) -> bool | None:
         if row.stopping:
             return False
-        return moment - row.last_seen_at < silence if is_heard else None
+        return moment - row.last_seen_at < service.silence if is_heard else None
 
     inside = service.worker_inside
     loading = [inside.read()] if inside is not None and inside.is_loading else []

@@ -34,10 +34,10 @@ def record(session: Session, result: WorkerAlive) -> None:
 
 
 def preferred_precision(session: Session, silence: timedelta, *, known: bool) -> Precision | None:
-    """What most of the living workers measure in unless told otherwise, of equally many float32.
+    """The precision that most of the living workers prefer; float32 where as many prefer either.
 
-    Where none lives that says it, what the worker heard from last did: float32 if there was none;
-    but None where it must be ``known``.
+    Where no living worker says what it prefers, the one heard from last decides, and float32 where
+    there never was one. Where the preference must be ``known``, it is None instead.
     """
     rows = [row for row in alive(session, silence) if row.precision is not None]
     if not rows and known:
@@ -50,7 +50,8 @@ def preferred_precision(session: Session, silence: timedelta, *, known: bool) ->
 def able(rows: Sequence[WorkerRow], precision: Precision) -> int:
     """How many of these workers measure in a precision, if they are asked to.
 
-    One that does not say is none of them: it measures in its own, whatever it is asked for.
+    A worker that does not say what it can do does not count: it measures in its own precision
+    without regard to what it is asked for.
     """
     return sum(precision in (row.precisions or ()) for row in rows)
 
@@ -66,7 +67,7 @@ def taking(rows: Sequence[WorkerRow], queue: str) -> Sequence[WorkerRow]:
 
 
 def latest(session: Session, limit: int) -> tuple[Sequence[WorkerRow], datetime]:
-    """The workers heard from last, and the moment, on the clock that they were heard by."""
+    """The workers heard from last, and the present moment of the database's clock."""
     rows = session.scalars(
         select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.name).limit(limit)
     ).all()

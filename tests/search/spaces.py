@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import FFN, HEADS, Dimension
+from elasticnas.api_schemas.costs import CostModel, Count, Term
+from elasticnas.api_schemas.spaces import FFN, HEADS, Dimension, leading
+from elasticnas.search.cost_terms import Extent, attention, linear, parameters
+from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
 LAYERS = 4
@@ -27,42 +29,27 @@ def space(layers: int = LAYERS) -> SearchSpace:
     return SearchSpace(tuple(dimensions))
 
 
-def cost_model(layers: int = LAYERS) -> CostModel:
+def cost_model(layers: int = LAYERS, depth: Dimension | None = None) -> CostModel:
     """The shapes of a BERT encoder of hidden size 384 over that space, with a classifier."""
-    linears: list[LinearShape] = []
-    attentions = []
+    terms: list[Term] = []
+    presences = () if depth is None else leading(depth, layers)
     hidden = Extent(full=384)
     for layer in range(layers):
         width = Extent(full=384, dimension=f"layer.{layer}.attention.heads", unit=32)
         ffn = Extent(full=1536, dimension=f"layer.{layer}.ffn.width")
-        for name, rows, columns in (
-            ("query", width, hidden),
-            ("key", width, hidden),
-            ("value", width, hidden),
-            ("attention_output", hidden, width),
-            ("ffn_in", ffn, hidden),
-            ("ffn_out", hidden, ffn),
+        when = tuple(each.when for each in presences if (each.layer, each.half) == (layer, "ffn"))
+        for rows, columns in (
+            *[(width, hidden)] * 3,
+            (hidden, width),
+            (ffn, hidden),
+            (hidden, ffn),
         ):
-            linears.append(
-                LinearShape(
-                    name=f"layer.{layer}.{name}",
-                    rows=rows,
-                    columns=columns,
-                    bias=True,
-                    tokens="sequence",
-                    layer=layer,
-                )
-            )
-        attentions.append(AttentionShape(layer=layer, width=width))
-    linears.append(
-        LinearShape(name="classifier", rows=Extent(full=2), columns=hidden, bias=True, tokens="one")
-    )
-    return CostModel(
-        linears=tuple(linears),
-        attentions=tuple(attentions),
-        layer_params=(4 * 384,) * layers,
-        constant_params=1000,
-    )
+            terms += linear(rows, columns, bias=True, when=when)
+        terms.append(attention(width, when=when))
+        terms.append(parameters(4 * 384, when=when))
+    terms += linear(Extent(full=2), hidden, bias=True, tokens="one", counts_as=Count.HEAD)
+    terms.append(parameters(1000))
+    return summed(terms)
 
 
 def accuracy(subnet: SubnetConfig) -> dict[str, float]:

@@ -3,56 +3,76 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.costs import AttentionShape, Cost, CostModel, Extent, LinearShape
-from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Dimension
+from elasticnas.api_schemas.costs import Axis, Cost, CostModel, Table
+from elasticnas.api_schemas.spaces import (
+    BLOCKS,
+    FFN,
+    HEADS,
+    OPERATION,
+    RANK,
+    Condition,
+    Dimension,
+    leading,
+)
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_table import CostTable
+from elasticnas.search.cost_terms import Extent, attention, linear, parameters
+from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.space import SearchSpace
 from tests.search.spaces import cost_model, space
 
 
 def deep() -> tuple[SearchSpace, CostModel]:
     """Depth, and a rank, in the space."""
-    dimensions = (
-        *space().dimensions,
-        Dimension(name="depth", part=BLOCKS, choices=(4, 3, 1)),
-        Dimension(name="rank", part=RANK, choices=(8, 4, 2)),
-    )
-    model = cost_model()
-    rank = Extent(full=8, dimension="rank")
-    linears = tuple(
-        shape.model_copy(update={"rank": rank, "trainable": True})
-        if shape.name.endswith("query")
-        else shape
-        for shape in model.linears
-    )
-    return SearchSpace(dimensions), model.model_copy(update={"depth": "depth", "linears": linears})
+    depth = Dimension(name="depth", part=BLOCKS, choices=(4, 3, 1))
+    rank = Dimension(name="rank", part=RANK, choices=(8, 4, 2))
+    adapted = [
+        term
+        for layer in range(4)
+        for term in linear(
+            Extent(full=384, dimension=f"layer.{layer}.attention.heads", unit=32),
+            Extent(full=384),
+            rank=Extent(full=8, dimension="rank"),
+            is_trainable=True,
+            when=[each.when for each in leading(depth, 4) if each.layer == layer],
+        )
+    ]
+    model = cost_model(depth=depth)
+    return SearchSpace((*space().dimensions, depth, rank)), summed([*model.terms, *adapted])
 
 
 def sparse() -> tuple[SearchSpace, CostModel]:
     """A linear layer cut on both sides, with zeros in its weight."""
     rows = Dimension(name="r", part=FFN, choices=(4, 2))
     columns = Dimension(name="c", part=HEADS, choices=(3, 1))
-    shape = LinearShape(
-        name="up",
-        rows=Extent(full=4, dimension="r"),
-        columns=Extent(full=3, dimension="c"),
-        bias=True,
-        tokens="sequence",
-        layer=0,
-        zeros={4: {3: 5, 1: 2}, 2: {3: 1, 1: 0}},
+    zeros = Table(
+        axes=tuple(Axis(dimension=d.name, choices=d.choices) for d in (rows, columns)),
+        values=(5, 2, 1, 0),
     )
-    model = CostModel(
-        linears=(shape,),
-        attentions=(AttentionShape(layer=0, width=Extent(full=3, dimension="c")),),
-        layer_params=(7,),
-        constant_params=100,
+    width = Extent(full=3, dimension="c")
+    terms = linear(Extent(full=4, dimension="r"), width, bias=True, zeros=zeros)
+    return SearchSpace((rows, columns)), summed([*terms, attention(width), parameters(107)])
+
+
+def conditional() -> tuple[SearchSpace, CostModel]:
+    """A width that matters only where its operation is a convolution: the table must know."""
+    operation = Dimension(name="o", part=OPERATION, choices=("convolution", "none"), ordered=False)
+    width = Dimension(
+        name="w",
+        part=FFN,
+        choices=(6, 4, 1),
+        active_when=(Condition(dimension="o", choices=("convolution",)),),
     )
-    return SearchSpace((rows, columns)), model
+    # The term does not say by itself that it is absent: an inactive width has its first choice.
+    return SearchSpace((width, operation)), summed(
+        linear(Extent(full=6, dimension="w"), Extent(full=5), bias=True)
+    )
 
 
 @pytest.mark.parametrize(
-    "made", [lambda: (space(), cost_model()), deep, sparse], ids=["plain", "deep", "sparse"]
+    "made",
+    [lambda: (space(), cost_model()), deep, sparse, conditional],
+    ids=["plain", "deep", "sparse", "conditional"],
 )
 def test_every_cost_equals_the_report_of_one_subnet_to_the_last_bit(made):
     searched, model = made()
@@ -63,3 +83,23 @@ def test_every_cost_equals_the_report_of_one_subnet_to_the_last_bit(made):
     for row, costs in zip(drawn, found, strict=True):
         report = cost_report(model, searched.decode(row.tolist()), 64).values()
         assert costs.tolist() == [report[cost.value] for cost in Cost]
+
+
+def test_a_dimension_falls_when_no_cost_rises_at_any_of_its_steps():
+    searched, model = deep()
+    assert CostTable(searched, model, 64).falls.all()
+    operations, model = conditional()
+    # With the operation the width is back at its first choice: cheap widths become dear again.
+    assert CostTable(operations, model, 64).falls.tolist() == [True, False]
+
+
+def test_nothing_costs_more_than_the_largest():
+    for made in (deep, sparse, conditional):
+        searched, model = made()
+        table = CostTable(searched, model, 64)
+        cards = np.array(searched.cardinalities)
+        drawn = np.floor(np.random.default_rng(1).random((200, len(cards))) * cards)
+        assert (table.of(drawn.astype(np.intp), Cost) <= table.largest(Cost)).all()
+    maximal = cost_report(cost_model(), space().maximal, 64).values()
+    largest = CostTable(space(), cost_model(), 64).largest(Cost)
+    assert largest.tolist() == [maximal[cost.value] for cost in Cost]

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from elasticnas.api_schemas.costs import Cost, CostModel
+from elasticnas.api_schemas.costs import Axis, Cost, CostModel, Table
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import Constraint
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, OPERATION, RANK, Condition, Dimension
 from elasticnas.search import feasible as feasible_module
+from elasticnas.search.admission import Admission
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_table import CostTable
+from elasticnas.search.cost_terms import Extent, linear, parameters
+from elasticnas.search.cost_terms import cost_model as cost_model_of
 from elasticnas.search.feasible import Feasible
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem
-from elasticnas.search.space import SubnetConfig
+from elasticnas.search.space import SearchSpace, SubnetConfig
 from tests.search.spaces import cost_model, space
 
 LENGTH = 64
@@ -135,7 +140,7 @@ class TestReferences:
     def test_the_climb_of_large_spaces_finds_the_dearest(self, monkeypatch, limits):
         constraints = [share(cost, bound) for cost, bound in limits]
         exact = feasible(*constraints).dearest(Cost.GFLOPS)
-        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
+        monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
         climbed = feasible(*constraints)
         assert climbed.dearest(Cost.GFLOPS) == pytest.approx(exact, rel=0.005)
         assert climbed.dearest(Cost.GFLOPS) == feasible(*constraints).dearest(Cost.GFLOPS)
@@ -167,13 +172,13 @@ class TestDraws:
         assert chisquare(self.counts(draws)).pvalue > 0.01
 
     def test_among_uniform_ones(self, monkeypatch):
-        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
+        monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
         monkeypatch.setattr(feasible_module, "TRIES", 100_000)
         draws = feasible(*self.LIMITS, layers=2).draws(20_000, np.random.default_rng(1))
         assert chisquare(self.counts(draws)).pvalue > 0.01
 
     def test_by_gibbs_sampling(self, monkeypatch):
-        monkeypatch.setattr(feasible_module, "ENUMERABLE", 0)
+        monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
         monkeypatch.setattr(feasible_module, "TRIES", 1)
         draws = feasible(*self.LIMITS, layers=2).draws(5_000, np.random.default_rng(2))
         assert chisquare(self.counts(draws)).pvalue > 0.01
@@ -191,3 +196,120 @@ class TestDraws:
         draws = few.draws(64, np.random.default_rng(0))
         assert few.mask(draws).all()
         assert len(np.unique(draws, axis=0)) > 32
+
+
+def branching() -> tuple[SearchSpace, CostModel]:
+    """Two blocks with an operation each, which is wide only where it convolves.
+
+    The costs of an operation do not fall with its index, and a block that is left out costs nothing
+    while its dimensions go back to their first choices.
+    """
+    dimensions, terms = [], [parameters(10)]
+    blocks = Dimension(name="blocks", part=BLOCKS, choices=((0, 1), (0,), (1,)), ordered=False)
+    for block in range(2):
+        kept = Condition(dimension="blocks", choices=tuple(c for c in blocks.choices if block in c))
+        operation = Dimension(
+            name=f"{block}.operation",
+            part=OPERATION,
+            layer=block,
+            choices=("none", "attention", "convolution"),
+            ordered=False,
+            active_when=(kept,),
+        )
+        convolves = Condition(dimension=operation.name, choices=("convolution",))
+        width = Dimension(
+            name=f"{block}.width",
+            part=FFN,
+            layer=block,
+            choices=(9, 6, 3, 1),
+            active_when=(convolves,),
+        )
+        rank = Dimension(name=f"{block}.rank", part=RANK, layer=block, choices=(8, 4, 2))
+        dimensions += [operation, width, rank]
+        axis = Axis(dimension=operation.name, choices=operation.choices)
+        steps = Extent(full=0, lengths=Table(axes=(axis,), values=(0, 30, 4)))
+        terms += linear(steps, Extent(full=5), when=[kept])
+        terms += linear(
+            Extent(full=9, dimension=width.name), Extent(full=7), when=[kept, convolves]
+        )
+        terms += linear(Extent(full=1), Extent(full=1), rank=Extent(full=8, dimension=rank.name))
+    return SearchSpace((*dimensions, blocks)), cost_model_of(terms)
+
+
+class TestCostsThatDoNotFall:
+    """Where a later choice may be dearer, ends and draws are looked for: against all subnets."""
+
+    def searched(self, *bounds: tuple[Cost, float]) -> SearchProblem:
+        searched, model = branching()
+        constraints = [Constraint(cost=cost, max=bound) for cost, bound in bounds]
+        names = ("accuracy", Cost.PARAMS)
+        objectives = Objectives(names, cost_report(model, searched.maximal, LENGTH))
+        return SearchProblem(searched, model, LENGTH, objectives, constraints)
+
+    def all_feasible(self, bounds) -> dict[tuple[int, ...], dict[str, float]]:
+        searched, model = branching()
+        costs = {
+            searched.encode(each): cost_report(model, each, LENGTH).values()
+            for each in searched.enumerate()
+        }
+        return {
+            encoded: cost
+            for encoded, cost in costs.items()
+            if all(cost[name.value] <= bound for name, bound in bounds)
+        }
+
+    BOUNDS = ((Cost.PARAMS, 150), (Cost.TRAINABLE_PARAMS, 24))
+
+    def test_only_dimensions_that_shrink_are_shrunk(self):
+        problem = self.searched()
+        shrinks = dict(
+            zip([d.name for d in problem.space.dimensions], problem.feasible.shrinks, strict=True)
+        )
+        assert shrinks["0.rank"]
+        assert not shrinks["0.operation"]
+        assert not shrinks["blocks"]
+
+    @pytest.mark.parametrize("is_large", [False, True])
+    def test_the_ends_are_those_of_all_feasible_subnets(self, monkeypatch, is_large):
+        if is_large:
+            monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
+        costs = [cost["params"] for cost in self.all_feasible(self.BOUNDS).values()]
+        found = self.searched(*self.BOUNDS).feasible
+        assert found.dearest(Cost.PARAMS) == max(costs)
+        assert found.cheapest(Cost.PARAMS) == min(costs)
+
+    @pytest.mark.parametrize("way", ["walked through", "uniform ones", "Gibbs sampling"])
+    def test_each_distinct_feasible_subnet_is_drawn_as_often_as_any_other(self, monkeypatch, way):
+        if way != "walked through":
+            monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
+            tries = 400_000 if way == "uniform ones" else 64
+            monkeypatch.setattr(feasible_module, "TRIES", tries)
+        expected = self.all_feasible(self.BOUNDS)
+        draws = self.searched(*self.BOUNDS).feasible.draws(4000, np.random.default_rng(5))
+        seen = Counter(map(tuple, draws.tolist()))
+        assert set(seen) <= set(expected)
+        assert chisquare([seen[each] for each in expected]).pvalue > 0.01
+
+    def test_a_repair_is_feasible_and_leaves_alone_what_was(self):
+        problem = self.searched(*self.BOUNDS)
+        counts, rng = problem.choices.counts, np.random.default_rng(6)
+        drawn = np.floor(rng.random((500, len(counts))) * counts).astype(np.intp)
+        repaired = problem.repair(drawn, rng)
+        assert problem.are_feasible(repaired).all()
+        assert set(map(tuple, repaired.tolist())) <= set(self.all_feasible(self.BOUNDS))
+        were = problem.are_feasible(drawn)
+        assert (repaired[were] == problem.canonical(drawn)[were]).all()
+        assert 20 < were.sum() < 480
+
+    @pytest.mark.parametrize("is_large", [False, True])
+    def test_constraints_that_no_subnet_meets_are_named(self, monkeypatch, is_large):
+        if is_large:
+            monkeypatch.setattr("elasticnas.search.space.ENUMERABLE", 0)
+        _, model = branching()
+
+        def admission(*bounds: tuple[Cost, float]) -> Admission:
+            return Admission(self.searched(*bounds), lambda s: cost_report(model, s, LENGTH))
+
+        admission(*self.BOUNDS)
+        with pytest.raises(InputError, match=r"constraints/1/max.*params of 12"):
+            admission((Cost.TRAINABLE_PARAMS, 24), (Cost.PARAMS, 11))

@@ -12,6 +12,7 @@ from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import Proposal, Recorded, SearchLoop, require_possible
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import ParetoArchive
+from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig
 from tests.search.spaces import accuracy, cost_model, space
 
@@ -319,14 +320,19 @@ def test_under_a_tight_bound_a_plateau_is_not_met_at_once():
 
 
 def test_what_is_impossible_is_refused_without_a_strategy(monkeypatch):
-    monkeypatch.setattr("elasticnas.search.loop.make_strategy", None)
+    monkeypatch.setattr("elasticnas.search.strategies.make_strategy", None)
 
     def cost_of(subnet: SubnetConfig):
         return cost_report(cost_model(), subnet, 64)
 
+    def problem(*constraints: Constraint) -> SearchProblem:
+        names = ("accuracy", Cost.GFLOPS)
+        objectives = Objectives(names, cost_of(space().maximal))
+        return SearchProblem(space(), cost_model(), 64, objectives, constraints)
+
     limit = Constraint(cost=Cost.PARAMS, max=10)
     with pytest.raises(InputError, match="constraints/0/max"):
-        require_possible(request(constraints=[limit]), space(), cost_of)
+        require_possible(request(constraints=[limit]), problem(limit), cost_of)
     with pytest.raises(InputError, match="initial_subnets/1/x"):
-        require_possible(request(initial_subnets=[{}, {"x": 1}]), space(), cost_of)
-    require_possible(request(initial_subnets=[{}]), space(), cost_of)
+        require_possible(request(initial_subnets=[{}, {"x": 1}]), problem(), cost_of)
+    require_possible(request(initial_subnets=[{}]), problem(), cost_of)

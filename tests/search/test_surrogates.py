@@ -8,7 +8,7 @@ from elasticnas.search import evolution
 from elasticnas.search.space import SearchSpace
 from elasticnas.search.surrogates import Posterior, make_surrogate
 from elasticnas.search.surrogates.features import Encoding
-from elasticnas.search.surrogates.kept import spread_and_latest
+from elasticnas.search.surrogates.subsample import spread_and_latest
 
 SPACE = SearchSpace(
     tuple(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import dramatiq
 
-from elasticnas.api_schemas.costs import AttentionShape, CostModel, Extent, LinearShape
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
@@ -34,6 +33,7 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
+from elasticnas.search.cost_terms import Extent, attention, cost_model, linear, parameters
 from elasticnas.search.racing import Course, pack, unpack
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.signals import Signals
@@ -47,7 +47,7 @@ NAME = "stand-in"
 
 def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = None):
     """Three layers, each with elastic heads, feed-forward width and LoRA rank: 46 656 subnets."""
-    dimensions, linears, attentions = [], [], []
+    dimensions, terms = [], []
     for layer in range(LAYERS):
         heads, width, rank = (f"layer.{layer}.{part}" for part in ("heads", "ffn.width", "rank"))
         dimensions += [
@@ -55,28 +55,11 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
             Dimension(name=width, part=FFN, layer=layer, choices=(1024, 768, 512, 256)),
             Dimension(name=rank, part=RANK, layer=layer, choices=(8, 4, 2)),
         ]
-        attention = Extent(full=384, dimension=heads, unit=32)
-        wide = Extent(full=1024, dimension=width)
-        linears += [
-            LinearShape(
-                name=f"layer.{layer}.query",
-                rows=attention,
-                columns=Extent(full=384),
-                bias=True,
-                tokens="sequence",
-                layer=layer,
-                rank=Extent(full=8, dimension=rank),
-            ),
-            LinearShape(
-                name=f"layer.{layer}.ffn",
-                rows=wide,
-                columns=Extent(full=384),
-                bias=True,
-                tokens="sequence",
-                layer=layer,
-            ),
-        ]
-        attentions.append(AttentionShape(layer=layer, width=attention))
+        of_heads = Extent(full=384, dimension=heads, unit=32)
+        wide, hidden = Extent(full=1024, dimension=width), Extent(full=384)
+        terms += linear(of_heads, hidden, bias=True, rank=Extent(full=8, dimension=rank))
+        terms += linear(wide, hidden, bias=True)
+        terms.append(attention(of_heads))
     return SupernetReport(
         method="lonas",
         model_type="bert",
@@ -86,12 +69,7 @@ def synthetic_report(num_labels: int = 2, label_names: tuple[str, ...] | None = 
         max_positions=128,
         has_adapters=True,
         dimensions=tuple(dimensions),
-        cost_model=CostModel(
-            linears=tuple(linears),
-            attentions=tuple(attentions),
-            layer_params=(1536,) * LAYERS,
-            constant_params=100_000,
-        ),
+        cost_model=cost_model([*terms, parameters(1536 * LAYERS + 100_000)]),
     )
 
 

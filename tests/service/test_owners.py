@@ -79,6 +79,9 @@ def shared(light_service: Running) -> Shared:
     light_service.wait(ids["search_id"])
     weights = f"/v1/searches/{ids['search_id']}/subnets/{VALUES['number']}/weights"
     light_service.until(lambda: light_service.client.get(weights).status_code == 200)
+    for path in app.openapi()["paths"]:  # what all this has left that is listed, such as jobs
+        if (found := re.fullmatch(r"(/v1/\w+)/\{(\w+_id)\}", path)) and found[2] not in ids:
+            ids[found[2]] = light_service.get(found[1])["items"][0]["id"]
     return Shared(light_service, ids)
 
 

@@ -20,7 +20,7 @@ from elasticnas.service.database import Database
 from elasticnas.service.database_errors import is_unavailable
 from elasticnas.service.postgresql import Limits, concerns_one_transaction, connect_arguments
 from elasticnas.service.queue import NotRecordedError
-from elasticnas.service.results import Recorder
+from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.searches.lease import Lease
 from elasticnas.service.workers.tables import WorkerRow
 from tests.proxy import Proxy

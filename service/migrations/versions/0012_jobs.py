@@ -6,7 +6,7 @@ from alembic import op
 from elasticnas.service.database import UtcDateTime
 
 revision = "0012"
-down_revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.problems.analytic import MAX_LENGTH, _instance
+from benchmarks.problems.analytic import MAX_LENGTH, _cost_model, _instance
 from elasticnas.api_schemas.costs import Cost, CostModel
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.spaces import BLOCKS, Dimension
@@ -106,7 +106,7 @@ def problem(deep: bool) -> tuple[SearchSpace, CostModel]:
     depth = Dimension(name="depth", part=BLOCKS, choices=(4, 3, 2))
     return (
         SearchSpace((*space.dimensions, depth)),
-        model.model_copy(update={"depth": "depth"}),
+        _cost_model(LAYERS, depth),
     )
 
 

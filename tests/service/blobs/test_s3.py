@@ -81,14 +81,14 @@ def test_missing_credentials_are_told(s3: S3Server, monkeypatch, tmp_path: Path)
 
 
 def test_a_large_file_goes_and_comes_in_parts(on_s3: Bench, monkeypatch):
-    monkeypatch.setattr("service.blobs.s3.TRANSFER", PARTS)
+    monkeypatch.setattr("elasticnas.service.blobs.s3.TRANSFER", PARTS)
     content = os.urandom(12 << 20)
     digest = on_s3.put(content)
     head = on_s3.client.head_object(Bucket=on_s3.bucket, Key=f"nas/blobs/{digest}")
     assert head["ETag"].strip('"').endswith("-3")
     with on_s3.store.lease(digest) as found:
         assert found.read_bytes() == content
-    monkeypatch.setattr("service.blobs.s3.YOUNG", timedelta(0))
+    monkeypatch.setattr("elasticnas.service.blobs.s3.YOUNG", timedelta(0))
     time.sleep(1.1)
     assert on_s3.put(content) == digest  # made young by a copy in parts
     with on_s3.again().lease(digest) as found:
@@ -147,7 +147,7 @@ def test_what_is_stored_while_a_collector_deletes_it_is_stored_again(on_s3: Benc
 
 
 def test_a_claim_that_nobody_withdraws_is_waited_for_but_not_for_ever(on_s3: Bench, monkeypatch):
-    monkeypatch.setattr("service.blobs.s3.CLAIM_SECONDS", 0.5)
+    monkeypatch.setattr("elasticnas.service.blobs.s3.CLAIM_SECONDS", 0.5)
     digest = on_s3.put("claimed")
     on_s3.client.put_object(Bucket=on_s3.bucket, Key=f"nas/collecting/{digest}/1", Body=b"")
     start = time.monotonic()

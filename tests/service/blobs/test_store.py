@@ -113,7 +113,7 @@ def test_only_blobs_that_are_old_enough_are_listed_and_discarded(bench: Bench):
 
 
 def test_storing_a_blob_again_makes_it_young(bench: Bench, monkeypatch):
-    monkeypatch.setattr("service.blobs.s3.YOUNG", timedelta(0))
+    monkeypatch.setattr("elasticnas.service.blobs.s3.YOUNG", timedelta(0))
     digest = bench.put("again")
     time.sleep(1.1)  # S3 counts in whole seconds
     between = now()

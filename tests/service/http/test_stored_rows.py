@@ -111,7 +111,7 @@ def test_a_list_asks_as_many_statements_for_many_rows_as_for_one(service):
 
 def _statements(running, path: str) -> int:
     """How many statements a request asks of a server that knows no super-network yet."""
-    running.client.app.state.service.known.forget()
+    running.client.app.state.service.reports.forget()
     engine = running.client.app.state.service.database.engine
     asked = []
 

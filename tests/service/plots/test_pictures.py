@@ -141,7 +141,7 @@ def test_the_same_search_gives_the_same_bytes(finished):
     service = running.client.app.state.service
     with service.database.read() as session:
         subject = Subject.read(
-            session, Principal(DEFAULT_OWNER), service.known, url.rsplit("/", 1)[1]
+            session, Principal(DEFAULT_OWNER), service.reports, url.rsplit("/", 1)[1]
         )
     for kind in PlotKind:
         for each in PictureFormat:

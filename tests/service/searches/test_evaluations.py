@@ -21,7 +21,7 @@ GROWN = 3000
 
 def poll(session: Session, service: Service, search_id: str) -> None:
     row = session.get_one(SearchRow, search_id)
-    views.read_searches(session, service.known, [row], service.silence)
+    views.read_searches(session, service.reports, [row], service.present)
 
 
 def answers(session: Session, search_id: str) -> None:
@@ -101,7 +101,9 @@ def test_pages_and_fronts_agree_on_every_evaluation(searched: tuple[Service, str
     with service.database.read() as session:
         numbers = evaluations.front_numbers(session, search_id)
         everything = evaluations.of_search(session, search_id)
-        space = service.known.get(session, session.get_one(SearchRow, search_id).supernet_id).space
+        space = service.reports.get(
+            session, session.get_one(SearchRow, search_id).supernet_id
+        ).space
         expected = [
             views.read_evaluation(row, space, numbers)
             for row in everything

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 from dramatiq.brokers.stub import StubBroker
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from elasticnas.api_schemas.messages import WorkerAlive
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.service.database import Database, clock
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.searches.coordinator_repository import count_alive
+from elasticnas.service.searches.tables import CoordinatorRow, EvaluationRow, SearchRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals
-from elasticnas.service.supernets.known import KnownSupernets
+from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers import repository as workers
 from tests.service.running import running_service
 
@@ -58,7 +60,7 @@ def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
                 ),
             )
         broker = StubBroker()
-        queue, known = Queue(broker, LocalSignals(broker)), KnownSupernets()
+        queue, known = Queue(broker, LocalSignals(broker)), ReportCache()
         settings = running.settings.model_copy(update={"worker_silence_seconds": 3600})
         owners = set()
         first: list[int] = []
@@ -103,6 +105,62 @@ def test_workers_are_heard_by_the_databases_clock(database: Database, monkeypatc
             assert workers.alive(session, timedelta(seconds=0)) == []
 
 
+def test_a_coordinator_that_hangs_loses_its_lease_until_it_gets_somewhere(
+    database: Database, monkeypatch
+):
+    monkeypatch.setattr("elasticnas.service.searches.coordinator.HANGS_SECONDS", 0.5)
+    broker, thawed, ticks = StubBroker(), threading.Event(), []
+    queue = Queue(broker, LocalSignals(broker))
+    settings = ServiceSettings(coordinator_lease_seconds=1, tick_seconds=0.01)
+    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=False)
+
+    def tick() -> None:
+        ticks.append(None)
+        if len(ticks) == 5:
+            thawed.wait()
+
+    monkeypatch.setattr(driving, "tick", tick)
+
+    def becomes(count: int) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            with database.read() as session:
+                if count_alive(session) == count:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    driving.start()
+    try:
+        becomes(0)
+        assert len(ticks) == 5
+        assert not driving.drives
+        thawed.set()
+        becomes(1)
+    finally:
+        thawed.set()
+        driving.stop()
+
+
+def test_the_coordinator_inside_the_server_is_there_though_its_row_has_expired(light_service):
+    """As after a while without the database: nobody is told to start another."""
+    service = light_service.client.app.state.service
+    with service.database.write() as session:
+        session.execute(delete(CoordinatorRow))
+        assert count_alive(session) == 0
+        present = service.present(session)
+    assert present.coordinators == 1
+    assert "coordinator" not in (present.lacking(queue="inspections") or "")
+
+
+def test_a_coordinator_inside_the_server_that_hangs_is_named(light_service, monkeypatch):
+    service = light_service.client.app.state.service
+    monkeypatch.setattr(Coordinator, "drives", property(lambda _self: False))
+    with service.database.write() as session:
+        session.execute(delete(CoordinatorRow))
+        assert "start the server anew" in service.present(session).lacking(queue="inspections")
+
+
 def test_errands_are_run_again_when_they_fail(sqlite_url, monkeypatch):
     """And what fails in it keeps no search from going on."""
     monkeypatch.setattr("elasticnas.service.searches.coordinator.GLANCE_SECONDS", -1.0)
@@ -118,9 +176,7 @@ def test_errands_are_run_again_when_they_fail(sqlite_url, monkeypatch):
 
     settings = ServiceSettings(database_url=sqlite_url)
     queue = Queue(broker, LocalSignals(broker))
-    driving = Coordinator(
-        database, queue, KnownSupernets(), settings, exclusive=True, errands=errands
-    )
+    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=True, errands=errands)
     for _ in range(5):
         driving.tick()
     database.close()

@@ -1,4 +1,4 @@
-"""What is known of registered super-networks, read from the database once."""
+"""The reports of registered super-networks, read from the database once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAPACITY = 64
 
 
 @dataclass(frozen=True)
-class KnownSupernet:
+class ReportedSupernet:
     """A worker's report, and the search space it spans."""
 
     report: SupernetReport
@@ -32,15 +32,15 @@ class KnownSupernet:
         return cost_report(self.report.cost_model, subnet, max_length)
 
 
-class KnownSupernets:
+class ReportCache:
     """A cache of reports by super-network id. A report never changes once it is recorded."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, KnownSupernet] = OrderedDict()
+        self._reported: OrderedDict[str, ReportedSupernet] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, session: Session, supernet_id: str) -> KnownSupernet:
-        """What is known of a ready super-network.
+    def get(self, session: Session, supernet_id: str) -> ReportedSupernet:
+        """A ready super-network as its worker reported it.
 
         Raises:
             ProblemError: 404, there is none.
@@ -50,17 +50,19 @@ class KnownSupernets:
             raise not_found("super-network", supernet_id)
         return found[supernet_id]
 
-    def get_all(self, session: Session, supernet_ids: Collection[str]) -> dict[str, KnownSupernet]:
-        """What is known of several: one statement for all that are not in the cache."""
-        found: dict[str, KnownSupernet] = {}
+    def get_all(
+        self, session: Session, supernet_ids: Collection[str]
+    ) -> dict[str, ReportedSupernet]:
+        """Several, by id: one statement for all that are not in the cache."""
+        found: dict[str, ReportedSupernet] = {}
         with self._lock:
             for supernet_id in supernet_ids:
-                if (known := self._known.get(supernet_id)) is not None:
-                    self._known.move_to_end(supernet_id)
-                    found[supernet_id] = known
+                if (cached := self._reported.get(supernet_id)) is not None:
+                    self._reported.move_to_end(supernet_id)
+                    found[supernet_id] = cached
         if missing := [each for each in supernet_ids if each not in found]:
             stored = repository.reports(session, missing)
-            read = {supernet_id: _known(report) for supernet_id, report in stored.items()}
+            read = {supernet_id: _reported(report) for supernet_id, report in stored.items()}
             self._keep(read)
             found |= read
         return found
@@ -68,15 +70,15 @@ class KnownSupernets:
     def forget(self) -> None:
         """Begin with an empty cache."""
         with self._lock:
-            self._known.clear()
+            self._reported.clear()
 
-    def _keep(self, read: Mapping[str, KnownSupernet]) -> None:
+    def _keep(self, read: Mapping[str, ReportedSupernet]) -> None:
         with self._lock:
-            self._known.update(read)
-            while len(self._known) > CAPACITY:
-                self._known.popitem(last=False)
+            self._reported.update(read)
+            while len(self._reported) > CAPACITY:
+                self._reported.popitem(last=False)
 
 
-def _known(stored: Any) -> KnownSupernet:
+def _reported(stored: Any) -> ReportedSupernet:
     report = SupernetReport.model_validate(stored)
-    return KnownSupernet(report, SearchSpace(report.dimensions))
+    return ReportedSupernet(report, SearchSpace(report.dimensions))

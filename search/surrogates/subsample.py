@@ -1,4 +1,4 @@
-"""Which measurements to learn from, when there are more than a regression has use for."""
+"""The measurements that a surrogate learns from, where there are more than it can use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 def spread_and_latest(count: int, most: int) -> NDArray[np.intp]:
     """Which ``most`` of ``count`` measurements, by rising position: shape (min(count, most),).
 
-    The latest, which lie where a search is at work, and a quarter spread over all the earlier.
+    Three quarters are the latest, which lie where a search is at work; a quarter is spread over the
+    earlier ones.
     """
     if count <= most:
         return np.arange(count)

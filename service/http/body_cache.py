@@ -1,4 +1,4 @@
-"""Answers as they were sent last, so that many who poll one search cost one rendering."""
+"""Response bodies that were sent before, so that many polls of one search cost one rendering."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 Body = TypeVar("Body", str, bytes)
 
 
-class Rendered(Generic[Body]):
-    """Response bodies by their ETag, which determines their bytes; the latest used are kept.
+class BodyCache(Generic[Body]):
+    """Response bodies by their ETag, which determines their bytes; the ones used last are kept.
 
-    At most ``limit_bytes`` of them together; one that is larger by itself is not kept.
+    They take at most ``limit_bytes`` together; a body that is larger by itself is not kept.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -24,11 +24,11 @@ class Rendered(Generic[Body]):
 
     @property
     def held_bytes(self) -> int:
-        """What the bodies that are kept take."""
+        """How many bytes the bodies in the cache take."""
         return self._held
 
     def get(self, etag: str) -> Body | None:
-        """The body with this ETag, if it is kept."""
+        """The body with this ETag, if it is in the cache."""
         with self._lock:
             if etag in self._bodies:
                 self._bodies.move_to_end(etag)

@@ -1,0 +1,112 @@
+"""The terms that the cost of a transformer is made of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from elasticnas.api_schemas.costs import CostModel, Count, Table, Term
+from elasticnas.api_schemas.spaces import Condition
+
+Conditions = Sequence[Condition]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A length along a tensor axis.
+
+    ``full``; or ``unit * amount`` where ``dimension`` has amounts; or an entry of ``lengths``.
+    """
+
+    full: int
+    dimension: str | None = None
+    unit: int = 1
+    lengths: Table | None = None
+
+
+def cost_model(terms: Iterable[Term]) -> CostModel:
+    """The sum of terms; like terms become one."""
+    coefficients: dict[Term, int] = defaultdict(int)
+    for term in terms:
+        coefficients[term.model_copy(update={"coefficient": 1})] += term.coefficient
+    return CostModel(
+        terms=tuple(
+            term.model_copy(update={"coefficient": coefficient})
+            for term, coefficient in coefficients.items()
+            if coefficient
+        )
+    )
+
+
+def linear(
+    rows: Extent,
+    columns: Extent,
+    *,
+    bias: bool = False,
+    tokens: Literal["every", "one"] = "every",
+    counts_as: Literal[Count.LINEAR, Count.HEAD] = Count.LINEAR,
+    rank: Extent | None = None,
+    is_trainable: bool = False,
+    zeros: Table | None = None,
+    when: Conditions = (),
+) -> list[Term]:
+    """A linear layer of r ``rows`` (outputs) and c ``columns`` (inputs).
+
+    It spends ``r * c`` multiply-accumulates on every token of a sequence or on one; a LoRA branch
+    of ``rank`` k, left unmerged, ``k * (r + c)``, all of it trained. ``zeros`` are those among the
+    stored weight's active entries (a sparse base, as Shears trains on). Biases are free.
+    """
+    power: Literal[0, 1] = 1 if tokens == "every" else 0
+    trained = (Count.TRAINABLE_PARAMS,) if is_trainable else ()
+    stored = (Count.PARAMS, Count.NONZERO_PARAMS, *trained)
+    terms = [_product(rows, columns, counts=(counts_as, *stored), tokens=power, when=when)]
+    if bias:
+        terms.append(_product(rows, counts=stored, when=when))
+    if rank is not None:
+        branch = (Count.ADAPTERS, Count.NONZERO_PARAMS, Count.TRAINABLE_PARAMS)
+        terms += [
+            _product(rank, side, counts=branch, tokens=power, when=when) for side in (rows, columns)
+        ]
+    if zeros is not None:
+        without = (Count.NONZERO_PARAMS,)
+        terms.append(Term(coefficient=-1, counts=without, tables=(zeros,), when=tuple(when)))
+    return terms
+
+
+def attention(width: Extent, *, when: Conditions = ()) -> Term:
+    """The two products of attention of width w over s tokens: ``2 * s^2 * w``."""
+    return _product(Extent(full=2), width, counts=(Count.ATTENTION,), tokens=2, when=when)
+
+
+def parameters(count: int, *, when: Conditions = ()) -> Term:
+    """Parameters that cost no operations, such as those of LayerNorms and embeddings."""
+    counts = (Count.PARAMS, Count.NONZERO_PARAMS)
+    return Term(coefficient=count, counts=counts, when=tuple(when))
+
+
+def _product(
+    *extents: Extent,
+    counts: tuple[Count, ...],
+    tokens: Literal[0, 1, 2] = 0,
+    when: Conditions = (),
+) -> Term:
+    """The product of lengths: what is no choice goes into the coefficient."""
+    coefficient, amounts, tables = 1, [], []
+    for extent in extents:
+        if extent.lengths is not None:
+            tables.append(extent.lengths)
+        elif extent.dimension is not None:
+            amounts.append(extent.dimension)
+            coefficient *= extent.unit
+        else:
+            coefficient *= extent.full
+    return Term(
+        coefficient=coefficient,
+        counts=counts,
+        amounts=tuple(sorted(amounts)),
+        tables=tuple(tables),
+        tokens=tokens,
+        when=tuple(when),
+    )
