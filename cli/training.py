@@ -71,12 +71,12 @@ def train(
     interrupted goes on with --resume, to the very same result.
     """
     demand_extras("worker")
-    from elasticnas.service.datasets.names import names_given
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.formats.space_file import read_space
     from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
+    from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
     load_plugins(Configuration.find().read(ProcessSettings).plugins)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import Registry
+from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.metric import METRICS, Metric, Values
 
 Outcomes = NDArray[np.void]
@@ -18,6 +21,23 @@ Raw = NDArray[np.floating[Any]]
 """What a probe computes of each row, shape (rows, numbers)."""
 Labels = NDArray[np.generic]
 """The label of each row, shape (rows,)."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """How many ``outputs`` a super-network's head has, and what its checkpoint calls them."""
+
+    outputs: int
+    names: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class LabelsOfDataset:
+    """How many labels a dataset has, and what they are called; by the user, if ``names_given``."""
+
+    count: int
+    names: Sequence[str] | None
+    names_given: bool
 
 
 class Task(ABC):
@@ -31,6 +51,29 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     probe: ClassVar[str]
     label_type: ClassVar[str]
+
+    @abstractmethod
+    def read_labels(
+        self, columns: Columns, name: str, label_names: Sequence[str] | None
+    ) -> tuple[Sequence[float], tuple[str, ...] | None]:
+        """The label of each row of a user's file, and what classes are called if they are.
+
+        Raises:
+            InputError: naming the column, the line or row, and the value at fault.
+        """
+
+    @abstractmethod
+    def fit(self, head: Head, labels: LabelsOfDataset, field: str) -> tuple[int, ...] | None:
+        """The class of the head for each label of a dataset; None where it is the label.
+
+        Raises:
+            InputError: about ``field``: the head predicts something else, or a label is none of
+                its classes.
+        """
+
+    def num_labels(self, labels: Sequence[float]) -> int:  # noqa: ARG002
+        """How many outputs of a head the labels need."""
+        return 1
 
     @abstractmethod
     def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
@@ -80,6 +123,16 @@ class Task(ABC):
                 remedy=f"choose one of {', '.join(each.name for each in self.metrics)}",
             )
         return metric
+
+
+def unfit(task: Task, head: Head, field: str) -> InputError:
+    """The error about a head that predicts something else."""
+    predicted = "one value" if head.outputs == 1 else f"{head.outputs} classes"
+    return InputError(
+        f"the super-network predicts {predicted}, and the dataset's task does not fit that",
+        field=field,
+        value=task.name,
+    )
 
 
 TASKS: Registry[Task] = Registry("task")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks.classes import classes_by_name, require_counted
+from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.confusion import Confusion
+from elasticnas.tasks.labels import read_classes
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import ACCURACY, COMBINED, F1, MATTHEWS
-from elasticnas.tasks.task import TASKS, Labels, Outcomes, Raw, Task
+from elasticnas.tasks.task import TASKS, Head, Labels, LabelsOfDataset, Outcomes, Raw, Task, unfit
 
 OUTCOME = np.dtype([("label", np.int64), ("predicted", np.int64), ("classes", np.int64)])
 """The class of a row, the predicted one, and of how many the head chose it."""
@@ -22,6 +27,41 @@ class TextClassification(Task):
     metrics = (ACCURACY, F1, MATTHEWS, COMBINED)
     probe = "logits"
     label_type = "int64"
+
+    def read_labels(
+        self, columns: Columns, name: str, label_names: Sequence[str] | None
+    ) -> tuple[list[int], tuple[str, ...] | None]:
+        """Classes, or names of classes."""
+        return read_classes(columns, name, label_names)
+
+    def num_labels(self, labels: Sequence[float]) -> int:
+        """One more than the largest class."""
+        return int(max(labels)) + 1
+
+    def fit(self, head: Head, labels: LabelsOfDataset, field: str) -> tuple[int, ...] | None:
+        """By the names of classes, where the labels have names."""
+        if head.outputs == 1:
+            raise unfit(self, head, field)
+        classes: tuple[int, ...] | None = None
+        if labels.names is None:
+            require_counted(head.names, field)
+        else:
+            classes = classes_by_name(
+                labels.names,
+                given=labels.names_given,
+                head=head.outputs,
+                head_names=head.names,
+                field=field,
+            )
+        largest = labels.count - 1 if classes is None else max(classes[: labels.count])
+        if largest >= head.outputs:
+            raise InputError(
+                f"the dataset has the label {largest}, which is out of range: the super-network "
+                f"predicts {head.outputs} classes, 0 to {head.outputs - 1}",
+                field=field,
+                value=largest,
+            )
+        return classes
 
     def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
         """Of logits (rows, classes): how many classes there are they say, and not the labels."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks.columns import Columns
+from elasticnas.tasks.labels import read_targets
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import COMBINED, PEARSON, SPEARMAN
-from elasticnas.tasks.task import TASKS, Labels, Outcomes, Raw, Task
+from elasticnas.tasks.task import TASKS, Head, Labels, LabelsOfDataset, Outcomes, Raw, Task, unfit
 
 OUTCOME = np.dtype([("label", np.float64), ("predicted", np.float64)])
 
@@ -20,6 +24,24 @@ class TextRegression(Task):
     metrics = (PEARSON, SPEARMAN, COMBINED)
     probe = "logits"
     label_type = "float64"
+
+    def read_labels(
+        self, columns: Columns, name: str, label_names: Sequence[str] | None
+    ) -> tuple[list[float], None]:
+        """Finite numbers, which have no names."""
+        if label_names is not None:
+            raise InputError(
+                "the labels of a regression are numbers and have no names",
+                field="label_names",
+                value=",".join(label_names)[:200],
+                remedy="leave label_names out",
+            )
+        return read_targets(columns, name), None
+
+    def fit(self, head: Head, _: LabelsOfDataset, field: str) -> None:
+        """A head with one output."""
+        if head.outputs != 1:
+            raise unfit(self, head, field)
 
     def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
         """Of a head with one output, (rows, 1)."""

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns, require_columns, require_room, shown
 from elasticnas.service.datasets.encoding import first_line_not_utf8
+from elasticnas.tasks.columns import Columns, require_columns, require_room, shown
 
 csv.field_size_limit(2**31 - 1)  # the size of the whole upload is bounded; a text may be long
 

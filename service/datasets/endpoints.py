@@ -15,7 +15,6 @@ from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
-from elasticnas.service.datasets.names import names_given, require_names
 from elasticnas.service.datasets.reading import read_rows
 from elasticnas.service.datasets.rows import write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
@@ -27,6 +26,7 @@ from elasticnas.service.identity import new_id
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.tasks import METRICS, TASKS
+from elasticnas.tasks.names import names_given, require_names
 
 SEVERAL = (
     "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns
 from elasticnas.service.datasets.delimited import read_delimited
 from elasticnas.service.datasets.jsonl import read_jsonl
 from elasticnas.service.datasets.parquet import read_parquet
+from elasticnas.tasks.columns import Columns
 
 ACCEPTED = "send JSON Lines, CSV, tab-separated text or Parquet"
 _UNPACK = "unpack it and send the file inside: "

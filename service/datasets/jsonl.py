@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns, missing_column, require_room, shown
 from elasticnas.service.datasets.encoding import not_utf8
+from elasticnas.tasks.columns import Columns, missing_column, require_room, shown
 
 
 class _Repeated(dict[str, Any]):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns, require_columns, require_room
+from elasticnas.tasks.columns import Columns, require_columns, require_room
 
 
 def read_parquet(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:

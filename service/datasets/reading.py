@@ -7,12 +7,11 @@ from pathlib import Path
 
 from elasticnas.api_schemas.fields import is_whole
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns
 from elasticnas.service.datasets.files import read_columns
-from elasticnas.service.datasets.labels import read_classes, read_targets
-from elasticnas.service.datasets.names import HALVED
 from elasticnas.service.datasets.rows import DatasetRows
-from elasticnas.tasks import TEXT_REGRESSION, Task
+from elasticnas.tasks import Task
+from elasticnas.tasks.columns import Columns
+from elasticnas.tasks.names import HALVED
 
 
 def read_rows(
@@ -39,21 +38,12 @@ def read_rows(
             field="text_columns",
             value=",".join(text_columns)[:200],
         )
-    if task is TEXT_REGRESSION and label_names is not None:
-        raise InputError(
-            "the labels of a regression are numbers and have no names",
-            field="label_names",
-            value=",".join(label_names)[:200],
-            remedy="leave label_names out",
-        )
     columns = read_columns(path, [*text_columns, label_column], most_rows=most_rows)
     texts = [_texts(columns, name) for name in text_columns]
     if not texts[0]:
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
     text_b = texts[1] if len(texts) == 2 else None
-    if task is TEXT_REGRESSION:
-        return DatasetRows(task, texts[0], text_b, read_targets(columns, label_column))
-    labels, names = read_classes(columns, label_column, label_names)
+    labels, names = task.read_labels(columns, label_column, label_names)
     return DatasetRows(task, texts[0], text_b, labels, names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from elasticnas.tasks import TEXT_REGRESSION, Task
+from elasticnas.service.blobs import BlobStore
+from elasticnas.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class DatasetRows:
     task: Task
     text_a: list[str]
     text_b: list[str] | None
-    labels: list[int] | list[float]
+    labels: Sequence[float]
     label_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -31,8 +33,8 @@ class DatasetRows:
 
     @property
     def num_labels(self) -> int:
-        """One more than the largest class, or 1 for regression."""
-        return 1 if self.task is TEXT_REGRESSION else int(max(self.labels)) + 1
+        """How many outputs of a head they need: see `Task.num_labels`."""
+        return self.task.num_labels(self.labels)
 
 
 def write_canonical(rows: DatasetRows, path: Path) -> None:
@@ -41,12 +43,11 @@ def write_canonical(rows: DatasetRows, path: Path) -> None:
     The same rows make the same bytes, so that they have one digest however they were sent.
     """
     pairs: list[str] | list[None] = rows.text_b or [None] * len(rows)
-    label_type = pa.float64() if rows.task is TEXT_REGRESSION else pa.int64()
     table = pa.table(
         {
             "text_a": pa.array(rows.text_a, pa.string()),
             "text_b": pa.array(pairs, pa.string()),
-            "label": pa.array(rows.labels, label_type),
+            "label": pa.array(rows.labels, rows.task.label_type),
         }
     )
     _write(table, path)
@@ -61,6 +62,17 @@ def relabel(stored: Path, classes: Sequence[int], path: Path) -> None:
     labels = pa.array(classes, pa.int64()).take(table["label"].combine_chunks())
     place = table.schema.get_field_index("label")
     _write(table.set_column(place, "label", labels), path)
+
+
+def relabelled(blobs: BlobStore, digest: str, classes: Sequence[int], scratch: Path) -> str:
+    """The digest of a dataset whose label i is ``classes[i]``, stored if need be."""
+    if list(classes) == list(range(len(classes))):
+        return digest
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="dataset-") as folder:
+        path = Path(folder) / "relabelled"
+        with blobs.lease(digest) as stored:
+            relabel(stored, classes, path)
+        return blobs.store(path)[0]
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -15,7 +15,7 @@ from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.loop import require_possible
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository as datasets
-from elasticnas.service.datasets.classes import classes_by_name, relabelled, require_counted
+from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
@@ -27,7 +27,8 @@ from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
-from elasticnas.tasks import TASKS, TEXT_REGRESSION, Task
+from elasticnas.tasks import METRICS, TASKS, Task
+from elasticnas.tasks.task import Head, LabelsOfDataset
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,9 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
     for index, name in enumerate(request.objectives or ()):
         if not is_cost(name) and name not in metrics:
             raise InputError(
-                f"the dataset's task, {task.name}, is not measured by this metric",
+                f"the dataset's task, {task.name}, is not measured by this metric"
+                if name in METRICS
+                else "this is neither a metric nor a cost",
                 field=f"objectives/{index}",
                 value=name,
                 remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
@@ -247,31 +250,8 @@ def _require_fit(
     Raises:
         InputError: the head predicts something else, or a label is none of its classes.
     """
-    regression_head = report.num_labels == 1
-    if regression_head != (dataset.task == TEXT_REGRESSION.name):
-        head = "one value" if regression_head else f"{report.num_labels} classes"
-        raise InputError(
-            f"the super-network predicts {head}, and the dataset's task does not fit that",
-            field=field,
-            value=dataset.task,
-        )
-    classes: tuple[int, ...] | None = None
-    if dataset.label_names is not None:
-        classes = classes_by_name(
-            dataset.label_names,
-            given=dataset.label_names_given,
-            head=report.num_labels,
-            head_names=report.label_names,
-            field=field,
-        )
-    elif not regression_head:
-        require_counted(report.label_names, field)
-    largest = dataset.num_labels - 1 if classes is None else max(classes[: dataset.num_labels])
-    if largest >= report.num_labels:
-        raise InputError(
-            f"the dataset has the label {largest}, which is out of range: the "
-            f"super-network predicts {report.num_labels} classes, 0 to {report.num_labels - 1}",
-            field=field,
-            value=largest,
-        )
-    return classes
+    return TASKS[dataset.task].fit(
+        Head(report.num_labels, report.label_names),
+        LabelsOfDataset(dataset.num_labels, dataset.label_names, dataset.label_names_given),
+        field,
+    )

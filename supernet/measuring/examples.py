@@ -29,7 +29,7 @@ class LabelledTexts:
 
     texts: list[str]
     pairs: list[str] | None
-    labels: list[int] | list[float]
+    labels: Sequence[float]
 
     def __len__(self) -> int:
         return len(self.texts)

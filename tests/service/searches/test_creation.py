@@ -42,7 +42,7 @@ def test_defaults_come_from_the_dataset_and_the_supernet(light_service):
             "/objectives",
             "at least one objective must be a metric",
         ),
-        ({"objectives": ["speed", "gflops"]}, "/objectives/0", "'accuracy'"),
+        ({"objectives": ["speed", "gflops"]}, "/objectives/0", "neither a metric nor a cost"),
         (
             {"constraints": [{"cost": "gflops", "max": 0.001}]},
             "/constraints/0/max",

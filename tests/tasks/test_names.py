@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.names import as_field, names_given
+from elasticnas.tasks.names import as_field, names_given
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.datasets.columns import Columns
-from elasticnas.service.datasets.names import MOST_NAMES, name_fault
+from elasticnas.tasks.columns import Columns
+from elasticnas.tasks.names import MOST_NAMES, name_fault
 
 LARGEST_CLASS = MOST_NAMES
 """A class beyond this is a mistake, not a class: an id column, or a large amount."""

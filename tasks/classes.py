@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.blobs import BlobStore
-from elasticnas.service.datasets.names import as_field
-from elasticnas.service.datasets.rows import relabel
+from elasticnas.tasks.names import as_field
 
 _PLACEHOLDER = re.compile(r"label_(0|[1-9]\d{0,8})", re.ASCII)
 """What Transformers calls a class without a name: ``LABEL_3`` is class 3."""
@@ -111,17 +107,6 @@ def require_counted(head_names: Sequence[str] | None, field: str) -> None:
         remedy=f"register the dataset with label_names {by_name}{more} if its labels are the "
         f"super-network's names, or with {by_place}{more} if label k is class k",
     )
-
-
-def relabelled(blobs: BlobStore, digest: str, classes: Sequence[int], scratch: Path) -> str:
-    """The digest of a dataset whose label i is ``classes[i]``, stored if need be."""
-    if list(classes) == list(range(len(classes))):
-        return digest
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="dataset-") as folder:
-        path = Path(folder) / "relabelled"
-        with blobs.lease(digest) as stored:
-            relabel(stored, classes, path)
-        return blobs.store(path)[0]
 
 
 def _matched(names: Sequence[str], head_names: Sequence[str], field: str) -> tuple[int, ...]:
