@@ -74,7 +74,7 @@ def grown(url: str, folder: Path, strategy: dict[str, Any], evaluations: int, st
         coordinator = Coordinator(
             service.database, service.queue, service.reports, settings, exclusive=True
         )
-        recorder = Recorder(service.database, wake=lambda: None)
+        recorder = Recorder(service.database, wake=lambda: None, halt=lambda *_: None)
         intake = Intake(broker, signals, held=tuple, load_seconds=lambda: 0.0, alone=True)
         start = time.process_time()
         coordinator.tick()

@@ -176,7 +176,7 @@ class SearchLoop:
     # -- what a coordinator calls ------------------------------------------------------------
 
     def start(self) -> tuple[Proposal, ...]:
-        """The first proposals of a search, or those that a restored one still owes."""
+        """The first proposals of a search, or the ones that a restored search has yet to make."""
         return self._take_pending()
 
     def record(
