@@ -79,7 +79,7 @@ def load_plugins(modules: Sequence[str]) -> None:
     for module in modules:
         try:
             import_module(module)
-        except Exception as error:  # whatever a module of somebody else's raises
+        except Exception as error:  # a plug-in may raise anything
             raise InputError(
                 f"this module cannot be imported: {error or type(error).__name__}",
                 field="plugins",

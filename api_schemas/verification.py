@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RowSplit(BaseModel):
-    """One part of a dataset's rows: those that a search measures on, or those that verify it.
+    """One part of a dataset's rows: the rows that a search measures on, or the rows that verify it.
 
     ``share`` of the rows, of every class alike, are set aside to verify; the split depends on the
     dataset and the share alone.

@@ -27,7 +27,7 @@ from benchmarks.labelled_rows import add_arguments
 from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
-from elasticnas.search.racing import Course
+from elasticnas.search.races.course import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import Lap, Measured, laps_of, measure
 from elasticnas.tasks import TEXT_CLASSIFICATION

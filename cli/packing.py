@@ -118,7 +118,7 @@ def _matching(part: str, folder: Path, patterns: tuple[str, ...]) -> dict[str, P
 
 
 def _space_name(space: Path) -> str:
-    """The name under which the server knows what the file is, whatever it is called here."""
+    """A name by which the server knows what the file is; it need not be its name here."""
     if space.name in SPACE_FILES:
         return space.name
     try:

@@ -212,7 +212,7 @@ def wait(
 
 @contextmanager
 def termination(grace_seconds: float) -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the process ends so long after it, whatever hangs."""
+    """An event that SIGTERM and SIGINT set; the process ends so long after it in any case."""
     told, deadline = threading.Event(), Deadline()
 
     def stop(*_: object) -> None:

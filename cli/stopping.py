@@ -1,4 +1,4 @@
-"""A process that is told to stop ends within its grace, whatever hangs in it."""
+"""A process that is told to stop ends within its grace, even where something in it hangs."""
 
 from __future__ import annotations
 

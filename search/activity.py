@@ -119,7 +119,7 @@ class Activity:
 
     @cached_property
     def _order(self) -> list[int]:
-        """Every dimension behind those that its conditions name, and its dependants next to it."""
+        """Every dimension behind the ones that its conditions name, and next to its dependants."""
         order: dict[int, None] = {}
         waiting = list(reversed(range(len(self.dimensions))))
         while waiting:

@@ -18,7 +18,7 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import FrontChange, Losses, ParetoArchive
 from elasticnas.search.plateau import PlateauWatch
 from elasticnas.search.problem import SearchProblem
-from elasticnas.search.races import Races
+from elasticnas.search.races.rivals import Races
 from elasticnas.search.space import SearchSpace, SubnetConfig
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
@@ -176,7 +176,7 @@ class SearchLoop:
     # -- what a coordinator calls ------------------------------------------------------------
 
     def start(self) -> tuple[Proposal, ...]:
-        """The first proposals of a search, or those that a restored one still owes."""
+        """The first proposals of a search, or the ones that a restored search has yet to make."""
         return self._take_pending()
 
     def record(

@@ -10,6 +10,7 @@ import numpy as np
 from elasticnas.api_schemas.costs import Cost, CostReport
 from elasticnas.api_schemas.searches import is_cost
 from elasticnas.search.pareto import Losses
+from elasticnas.tasks import METRICS
 
 REFERENCE_MARGIN = 0.1
 """The reference point lies this share of a span beyond the dearest subnet, so that this subnet
@@ -20,9 +21,10 @@ still contributes to the hypervolume (Ishibuchi et al. 2018, "How to Specify a R
 class Objectives:
     """Two or three objectives, and the scale that makes them comparable.
 
-    The loss of a metric is ``1 - metric``; the loss of a cost is its share of the reference point.
-    The reference point is metric 0 and the ``references`` of the costs, so in losses it is
-    (1, ..., 1), the ideal point is (0, ..., 0), and a hypervolume lies between 0 and 1.
+    The loss of a metric is its way from the ideal as a share of that to the worst (`Metric.loss`);
+    the loss of a cost is its share of the reference point. The reference point is the worst of each
+    metric and the ``references`` of the costs, so in losses it is (1, ..., 1), the ideal point is
+    (0, ..., 0), and a hypervolume lies between 0 and 1.
 
     A cost that ``references`` leaves out has 1.1 times the maximal subnet's. Where constraints are
     in the way of that subnet, ``references`` lie beyond the dearest feasible one: gains are not
@@ -57,14 +59,16 @@ class Objectives:
         """The losses of one evaluation, shape (m,)."""
         return np.array(
             [
-                cost[name] / self._reference(name) if is_cost(name) else 1.0 - metrics[name]
+                cost[name] / self._reference(name)
+                if is_cost(name)
+                else METRICS[name].loss(metrics[name])
                 for name in self.names
             ]
         )
 
     def failure_losses(self, cost: Mapping[str, int | float]) -> Losses:
         """What a strategy is told of a failed evaluation: the cost is real, the metrics worst."""
-        return self.losses(dict.fromkeys(self.metrics, 0.0), cost)
+        return self.losses({name: METRICS[name].worst for name in self.metrics}, cost)
 
     def reachable(self, cheapest: Mapping[str, int | float]) -> float:
         """The box that feasible subnets can fill, as a share of the same box without constraints.
@@ -79,7 +83,7 @@ class Objectives:
 
     def _reference(self, name: str) -> float:
         if not is_cost(name):
-            return 0.0
+            return METRICS[name].worst
         return (self.references or {}).get(name) or self._unconstrained(name)
 
     def _unconstrained(self, name: str) -> float:

@@ -110,8 +110,8 @@ class SearchProblem:
         return self.canonical(repaired)
 
     def noise_variance(self, metric: int, losses: NDArray[np.float64]) -> float | None:
-        """The mean sampling variance of the ``metric``-th metric at these losses (n,)."""
+        """The mean sampling variance of the ``metric``-th metric's losses, at these (n,)."""
         if self.rows is None:
             return None
         name = self.objectives.metrics[metric]
-        return float(np.mean(METRICS[name].standard_error(1.0 - losses, self.rows) ** 2))
+        return float(np.mean(METRICS[name].loss_error(losses, self.rows) ** 2))

@@ -49,6 +49,11 @@ class Metric:
         """
         return (value - self.ideal) / (self.worst - self.ideal)
 
+    def loss_error(self, losses: Values, rows: int) -> Values:
+        """The `standard_error` of losses (n,), each measured on so many rows: shape (n,)."""
+        way = self.worst - self.ideal
+        return np.asarray(self.standard_error(self.ideal + way * losses, rows) / abs(way))
+
 
 METRICS: Registry[Metric] = Registry("metric")
 """Every metric of every task."""

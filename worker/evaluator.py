@@ -8,7 +8,7 @@ from typing import Protocol
 
 from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.api_schemas.spaces import SubnetChoices
-from elasticnas.search.racing import Course
+from elasticnas.search.races.course import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import TokenizedExamples
 from elasticnas.supernet.measuring.measure import Lap, Measured, laps_of, measure

@@ -22,7 +22,7 @@ from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import Hits
 from elasticnas.api_schemas.registry import load_plugins, loaded_plugins
-from elasticnas.search.racing import Course
+from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured

@@ -16,7 +16,7 @@ from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import lane_of
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.racing import Hits
-from elasticnas.search.racing import Course
+from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import TokenizedExamples

@@ -1,4 +1,4 @@
-"""`hill-climbing`: from the heuristic subnet, one step at a time, to whatever is better."""
+"""`hill-climbing`: from the heuristic subnet, one step at a time, to each subnet that is better."""
 
 from __future__ import annotations
 

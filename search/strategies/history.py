@@ -56,7 +56,7 @@ class History:
         return self._told_at[number] if number < self.begun else self.told
 
     def numbers(self, told: int) -> NDArray[np.intp]:
-        """Of the first ``told`` evaluations those that did not fail."""
+        """The evaluations among the first ``told`` that did not fail."""
         return np.flatnonzero(~self._failed[:told])
 
     def measured(self, told: int) -> tuple[Indices, Losses]:

@@ -44,7 +44,7 @@ class ParetoStrategy:
     improvement). A fixed share of proposals explores.
 
     A plan is made for a block of numbers at a time, from what had been told when the first of them
-    began, so a rebuilt strategy makes the same plans, and only those that it still needs.
+    began, so a rebuilt strategy makes the same plans, and only the plans that it still needs.
     """
 
     def __init__(self, settings: ParetoSettings, problem: SearchProblem, *, seed: int) -> None:

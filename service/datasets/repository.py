@@ -41,7 +41,7 @@ def by_id(session: Session, dataset_id: str) -> DatasetRow:
 
 
 def digests(session: Session) -> set[str]:
-    """The blobs of all datasets, and those that searches measure on, with labels of their own."""
+    """The blobs of all datasets, and of the rows that searches measure on, relabelled."""
     return set(
         session.scalars(
             union(

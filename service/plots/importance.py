@@ -21,6 +21,7 @@ from elasticnas.service.plots.canvas import (
 )
 from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
+from elasticnas.tasks import METRICS
 
 MOST_BARS = 24
 COLOURS = {
@@ -47,7 +48,7 @@ def draw_importance(subject: Subject) -> Figure:
     shares = dimension_importance(
         subject.space,
         [point.choices for point in subject.measured],
-        [point[subject.metric] for point in subject.measured],
+        [-METRICS[subject.metric].loss(point[subject.metric]) for point in subject.measured],
     )
     if not any(shares.values()):
         raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")

@@ -68,7 +68,7 @@ def readable_digests(session: Session, principal: Principal, digests: Collection
 
 
 def reading(session: Session) -> Sequence[SupernetRow]:
-    """Those whose checkpoint no worker has read yet, the oldest first."""
+    """The super-networks whose checkpoint no worker has read yet, the oldest first."""
     return session.scalars(
         select(SupernetRow)
         .where(SupernetRow.state == SupernetState.READING)
@@ -151,7 +151,7 @@ def sweep(session: Session, before: datetime) -> None:
 
 
 def digests(session: Session) -> set[str]:
-    """The manifest digests of all super-networks, whatever their state, and of all searches."""
+    """The manifest digests of all super-networks, in every state, and of all searches."""
     registered = select(SupernetRow.digest)
     searched = select(SearchRow.supernet_digest)
     return set(session.scalars(union(registered, searched)))

@@ -41,7 +41,7 @@ def resampled(task: Task, outcomes: Outcomes, resamples: NDArray[np.int64]) -> d
     """
     at_once = max(1, CELLS // task.width(outcomes))
     parts = [
-        task.values(outcomes[rows])
+        task.values(outcomes.take(rows))  # of records, several times as fast as an index
         for rows in np.split(resamples, range(at_once, len(resamples), at_once))
     ]
     return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
-from elasticnas.search.racing import Course, pack, unpack
+from elasticnas.search.races.course import Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.forward.prefixes import PrefixCache, Prefixes

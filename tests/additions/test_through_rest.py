@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 
 from tests.additions import test_formats
 from tests.end_to_end.server import Server
 
 PLUGINS = [f"tests.additions.{each}" for each in ("family_qwen", "format_sqft", "task_perplexity")]
+LETTERS = "abcdefghijklmnop"
 BOUND = 0.98
 """Of the maximal subnet's cost: ranks are a small part of it."""
 
@@ -39,8 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def texts() -> list[str]:
     rng = random.Random(0)
-    lengths = [rng.randrange(3, 12) for _ in range(40)]
-    return [" ".join(f"w{rng.randrange(5, 24)}" for _ in range(length)) for length in lengths]
+    return ["".join(rng.choices(LETTERS, k=rng.randrange(3, 12))) for _ in range(40)]
 
 
 def register(server: Server, folder: Path) -> dict[str, Any]:
@@ -70,6 +70,10 @@ def add_texts(server: Server) -> str:
 def supernet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("sqft")
     test_formats.TestSqft().write(folder)
+    for file in (folder / "base").glob("*token*"):
+        file.unlink()
+    vocabulary = {word: number for number, word in enumerate(["<|endoftext|>", *LETTERS, "Ġ"])}
+    Qwen2Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder / "base")
     return register(server, folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,6 +156,20 @@ def test_a_base_install_does_all_that_a_client_does(server, search, ids, tmp_pat
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
     assert (tmp_path / "subnet" / "config.json").is_file()
+
+
+@pytest.mark.usefixtures("search")
+def test_the_example_of_the_python_client_runs_as_documented(server):
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/client.md").read_text(), re.M | re.S
+    )
+    code = example.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{server.port}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("state ") and "completed" in line]
+    assert "'accuracy'" in lines[-2]
+    assert lines[-1].startswith("404 ")
 
 
 def test_the_subnet_within_a_bound_or_at_the_knee_is_picked(server, search, tmp_path: Path):

@@ -121,6 +121,8 @@ def test_a_server_without_the_worker_extra_says_so_or_needs_a_queue(wheel: Path,
 
 def test_a_script_is_checked_strictly_against_the_installed_package(base: Fresh, tmp_path: Path):
     (tmp_path / "script.py").write_text(SCRIPT)
+    example = (ROOT / "docs/client.md").read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "example.py").write_text(example)
     wrong = SCRIPT.replace("-> float", "-> str")
     (tmp_path / "wrong.py").write_text(wrong)
 
@@ -135,4 +137,5 @@ def test_a_script_is_checked_strictly_against_the_installed_package(base: Fresh,
         )
 
     assert check("script.py").stdout == "Success: no issues found in 1 source file\n"
+    assert check("example.py").stdout == "Success: no issues found in 1 source file\n"
     assert "Incompatible return value type" in check("wrong.py").stdout

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from elasticnas.search.racing import Bits
+from elasticnas.search.races.course import Bits
 
 ROWS = 600
 

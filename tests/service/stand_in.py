@@ -34,7 +34,7 @@ from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Interval, RowSplit, Verified
 from elasticnas.search.cost_terms import Extent, attention, cost_model, linear, parameters
-from elasticnas.search.racing import Course, pack, unpack
+from elasticnas.search.races.course import Course, pack, unpack
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.signals import Signals
 from elasticnas.supernet.measuring.measure import Measured

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elasticnas.api_schemas.racing import Racing, Rival
-from elasticnas.search.racing import PILOTS, Course, pack, unpack
+from elasticnas.search.races.course import PILOTS, Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.activation import ActiveSubnet

@@ -10,7 +10,7 @@ import pytest
 
 from elasticnas.api_schemas.messages import EvaluateSubnets, SubnetsEvaluated
 from elasticnas.api_schemas.racing import Racing, Rival
-from elasticnas.search.racing import PILOTS, Course, pack, unpack
+from elasticnas.search.races.course import PILOTS, Course, pack, unpack
 from elasticnas.worker.isolation import Measurement, loaded
 from tests.worker.test_handlers import Bench, evaluation
 

@@ -22,7 +22,7 @@ from elasticnas.api_schemas.spaces import BLOCKS, Dimension
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import SearchLoop
 from elasticnas.search.objectives import Objectives
-from elasticnas.search.racing import pack
+from elasticnas.search.races.course import pack
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from tests.search.crowd import ROWS, hits, seed_of
 

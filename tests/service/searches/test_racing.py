@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from elasticnas.search.racing import LAPS, PILOTS
+from elasticnas.search.races.course import LAPS, PILOTS
 from tests.search.crowd import ROWS
 from tests.service.running import Running
 from tests.service.searches.driving import move, read, slowly, undisturbed

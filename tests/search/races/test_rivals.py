@@ -14,7 +14,7 @@ from elasticnas.api_schemas.racing import GivenUp, Hits
 from elasticnas.api_schemas.searches import Budget
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import Proposal, Recorded, SearchLoop
-from elasticnas.search.racing import PILOTS, Course, pack, unpack
+from elasticnas.search.races.course import PILOTS, Course, pack, unpack
 from elasticnas.search.space import SubnetConfig
 from tests.search.crowd import ROWS, hits, seed_of
 from tests.search.spaces import accuracy, cost_model

@@ -33,7 +33,7 @@ LAPS = 8
 SHORTEST_LAP = 32
 """Rows of a lap at least, so that a batch is worth its calls."""
 DOUBT = 0.05
-"""Pilots that got a row right, and as many that got it wrong, beside those that really did. The
+"""Pilots that got a row right, and as many that got it wrong, beside the real ones. The
 more, the more the rows on which all pilots agree are taken to matter: with 0.1 what was expected of
 subnets given up was 0.4 points below what all rows showed, with 0.05 0.1 to 0.2 (LoNAS on MiniLM,
 SST-2, two searches)."""

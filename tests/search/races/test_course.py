@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elasticnas.api_schemas.racing import Hits
-from elasticnas.search.racing import LAPS, PILOTS, SHORTEST_LAP, Course, pack, unpack
+from elasticnas.search.races.course import LAPS, PILOTS, SHORTEST_LAP, Course, pack, unpack
 from tests.search.crowd import ROWS, hits
 
 

@@ -1,4 +1,4 @@
-"""Who races whom in a search."""
+"""The rivals of a search: which evaluated subnet each new one races against."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import Losses, ParetoArchive
-from elasticnas.search.racing import PILOTS, Course, unpack
+from elasticnas.search.races.course import PILOTS, Course, unpack
 
 
 class Races:
