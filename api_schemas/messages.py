@@ -1,8 +1,9 @@
 """Messages between the service and its workers.
 
 Each message names the queue and the actor that take it. Work goes out on ``inspections``,
-``evaluations`` and ``exports``; everything comes back on ``results``. A payload is the JSON of one
-of these models. Delivery is at least once, so taking a message a second time must change nothing.
+``evaluations``, ``exports`` and ``jobs``; everything comes back on ``results``. A payload is the
+JSON of one of these models. Delivery is at least once, so taking a message a second time must
+change nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
@@ -137,6 +139,76 @@ class ExportSubnet(Message):
     card: SubnetCard
 
 
+class TrainingRows(BaseModel):
+    """The stored rows that a job trains on; ``num_labels`` is 1 for a regression."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    task: str
+    num_labels: int
+    label_names: tuple[str, ...] | None = None
+
+
+class RunStep(Message):
+    """Do one step of a job's recipe, from where it was ``saved``.
+
+    ``source`` is the manifest digest of the pretrained model, or of what the step before has left;
+    ``saved`` that of the last save point. Each time that a step is given to a worker it is another
+    ``attempt``, and what comes of an earlier one no longer counts.
+    """
+
+    queue: ClassVar[str] = "jobs"
+    actor: ClassVar[str] = "run_step"
+
+    job_id: str
+    position: int
+    attempt: int
+    recipe: str
+    step: str
+    settings: dict[str, JsonValue]
+    source: str
+    rows: TrainingRows
+    saved: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What names this attempt, as in `WorkerAlive.evaluating`."""
+        return step_key(self.job_id, self.position, self.attempt)
+
+
+def step_key(job_id: str, position: int, attempt: int) -> str:
+    """What names one attempt at a step."""
+    return f"{job_id}/{position}/{attempt}"
+
+
+class StepReported(BaseModel):
+    """News of one attempt at a step.
+
+    ``state`` is running, or how the attempt ended: completed, with its ``output``; failed or died,
+    with a ``problem``; given back, because the worker was told to stop. ``scalars`` are means over
+    the units since the last ones; ``saved`` is a new save point.
+    """
+
+    kind: Literal["step_reported"] = "step_reported"
+    job_id: str
+    position: int
+    attempt: int
+    worker: str
+    state: Literal["running", "completed", "failed", "died", "given_back"] = "running"
+    progress: StepProgress | None = None
+    scalars: StepProgress | None = None
+    saved: str | None = None
+    output: str | None = None
+    size_bytes: int | None = None
+    problem: Problem | None = None
+
+    @property
+    def key(self) -> str:
+        """What names the attempt."""
+        return step_key(self.job_id, self.position, self.attempt)
+
+
 class SupernetInspected(BaseModel):
     """The report, or the problem that says why the checkpoint cannot be used."""
 
@@ -225,7 +297,8 @@ class WorkerAlive(BaseModel):
 
     ``warm_supernets`` are the manifest digests of the models it holds, the latest used last;
     ``evaluating`` names what it is at, as ``search id/number``, ``search id/number/verification``,
-    ``super-network id/inspection`` or ``export id/export``. ``precision`` is what it measures in
+    ``super-network id/inspection``, ``export id/export`` or ``job id/position/attempt``. ``takes``
+    are the queues that it takes messages from at this moment. ``precision`` is what it measures in
     unless a search asks for another, ``precisions`` are all that it can measure in; None from a
     worker of an earlier version, which does not say.
     """
@@ -239,6 +312,7 @@ class WorkerAlive(BaseModel):
     evaluating: tuple[str, ...] = ()
     precision: Precision | None = None
     precisions: tuple[Precision, ...] | None = None
+    takes: tuple[str, ...] | None = None
     stopping: bool = False
 
 
@@ -249,6 +323,7 @@ Result = Annotated[
     | SubnetsDeclined
     | SubnetsVerified
     | SubnetExported
+    | StepReported
     | WorkerAlive,
     Field(discriminator="kind"),
 ]

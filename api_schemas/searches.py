@@ -22,7 +22,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
 from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
-from elasticnas.api_schemas.strategies import LinasSettings, ParetoSettings, StrategySettings
+from elasticnas.api_schemas.strategies import AnyStrategy, ParetoSettings
 from elasticnas.api_schemas.verification import RowSplit, Verified
 
 ObjectiveName = Annotated[str, Field(description="a metric of the dataset's task, or a cost")]
@@ -142,7 +142,7 @@ class SearchCreate(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     objectives: Annotated[list[ObjectiveName], Field(min_length=2, max_length=3)] | None = None
     constraints: Annotated[list[Constraint], Field(max_length=8)] = Field(default_factory=list)
-    strategy: StrategySettings = Field(default_factory=ParetoSettings)
+    strategy: AnyStrategy = Field(default_factory=ParetoSettings)
     budget: Budget = Field(default_factory=Budget)
     initial_subnets: Annotated[list[SubnetAsked], Field(max_length=10_000)] = Field(
         default_factory=list
@@ -182,8 +182,7 @@ class SearchCreate(BaseModel):
     @model_validator(mode="after")
     def _population_follows_budget(self) -> Self:
         """Written down, as an extended search is to go on with the population it began with."""
-        if isinstance(self.strategy, LinasSettings):
-            self.strategy = self.strategy.within(self.budget.evaluations)
+        self.strategy = self.strategy.within(self.budget.evaluations)
         return self
 
     @property
@@ -272,7 +271,7 @@ class SearchRead(BaseModel):
     seed: int
     objectives: list[ObjectiveName]
     constraints: list[Constraint]
-    strategy: StrategySettings
+    strategy: AnyStrategy
     budget: Budget
     parallel_evaluations: int
     weight: float

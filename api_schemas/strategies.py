@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from elasticnas.api_schemas.registry import Registry
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Settings(BaseModel):
+class StrategySettings(BaseModel):
+    """The settings of one strategy; ``name`` is a literal, which says of which."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    name: str
 
-class RandomSettings(_Settings):
+    def within(self, evaluations: int) -> Self:
+        """These settings, suited to a budget of so many evaluations."""
+        del evaluations
+        return self
+
+
+class RandomSettings(StrategySettings):
     """Uniform sampling; under constraints of the feasible subnets."""
 
     name: Literal["random"] = "random"
 
 
-class _GeneticSettings(_Settings):
+class _GeneticSettings(StrategySettings):
     population_size: Annotated[int, Field(ge=4, le=1000)] = 40
     crossover: Literal["uniform", "ordinal", "layer", "sbx", "blx_alpha", "v_sbx"] = Field(
         default="uniform",
@@ -46,7 +67,7 @@ class Nsga3Settings(_GeneticSettings):
     dividing_parameter: Annotated[int, Field(ge=1, le=100)] = 3
 
 
-class TpeSettings(_Settings):
+class TpeSettings(StrategySettings):
     """Multi-objective tree-structured Parzen estimator (Ozaki et al. 2022), Optuna's sampler."""
 
     name: Literal["tpe"] = "tpe"
@@ -55,7 +76,7 @@ class TpeSettings(_Settings):
     multivariate: bool = True
 
 
-class GpSettings(_Settings):
+class GpSettings(StrategySettings):
     """Gaussian process with log expected hypervolume improvement, Optuna's sampler.
 
     The costs are learned like the metrics, and a proposal takes a second or more.
@@ -65,7 +86,7 @@ class GpSettings(_Settings):
     n_startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 20
 
 
-class LinasSettings(_Settings):
+class LinasSettings(StrategySettings):
     """DyNAS-T's predictor loop (Cummings et al. 2022)."""
 
     name: Literal["linas"] = "linas"
@@ -79,14 +100,14 @@ class LinasSettings(_Settings):
     )
     predictor: Literal["ridge", "svr"] = "ridge"
 
-    def within(self, evaluations: int) -> LinasSettings:
+    def within(self, evaluations: int) -> Self:
         """These settings with a population that suits a budget of so many evaluations."""
         if self.population_size is not None:
             return self
         return self.model_copy(update={"population_size": min(max(evaluations // 5, 10), 50)})
 
 
-class HillClimbingSettings(_Settings):
+class HillClimbingSettings(StrategySettings):
     """Hill climbing from the heuristic subnet (Shears, Munoz et al. 2024)."""
 
     name: Literal["hill-climbing"] = "hill-climbing"
@@ -95,7 +116,7 @@ class HillClimbingSettings(_Settings):
     )
 
 
-class ParetoSettings(_Settings):
+class ParetoSettings(StrategySettings):
     """Expected hypervolume improvement with exact costs; see ``docs/search.md``."""
 
     name: Literal["pareto"] = "pareto"
@@ -114,14 +135,49 @@ class ParetoSettings(_Settings):
     )
 
 
-StrategySettings = Annotated[
-    ParetoSettings
-    | LinasSettings
-    | HillClimbingSettings
-    | Nsga2Settings
-    | Nsga3Settings
-    | TpeSettings
-    | GpSettings
-    | RandomSettings,
-    Field(discriminator="name"),
-]
+STRATEGIES: Registry[type[StrategySettings]] = Registry("strategy")
+"""The settings of every strategy; `search.strategies.FACTORIES` has what they make."""
+
+for _settings in (
+    ParetoSettings,
+    LinasSettings,
+    HillClimbingSettings,
+    Nsga2Settings,
+    Nsga3Settings,
+    TpeSettings,
+    GpSettings,
+    RandomSettings,
+):
+    STRATEGIES.register(_settings.model_fields["name"].default, _settings)
+
+
+@lru_cache(maxsize=8)
+def _union(members: tuple[type[StrategySettings], ...]) -> TypeAdapter[StrategySettings]:
+    union: Any = Annotated[Union[members], Field(discriminator="name")]  # noqa: UP007
+    return TypeAdapter(union)
+
+
+class _Registered:
+    """Validates, and documents, the settings of the strategies that are registered by then."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def read(value: Any) -> StrategySettings:
+            return _union(STRATEGIES.values()).validate_python(value)
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda settings: settings.model_dump(mode="json")
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(_union(STRATEGIES.values()).core_schema)
+
+
+AnyStrategy = Annotated[StrategySettings, _Registered()]
+"""The settings of a registered strategy."""

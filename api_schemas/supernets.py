@@ -83,6 +83,11 @@ AnySupernet = Annotated[SupernetRead | SupernetPending, Field(discriminator="sta
 """A super-network in any state."""
 
 
+HubId = Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""Only a full commit hash names content that cannot change."""
+
+
 class SupernetFromPath(BaseModel):
     """JSON body of ``POST /v1/supernets``: a folder or archive on the server, where allowed."""
 
@@ -93,13 +98,10 @@ class SupernetFromPath(BaseModel):
 
 
 class SupernetFromHub(BaseModel):
-    """JSON body of ``POST /v1/supernets``: a repository of the Hugging Face hub, where allowed.
-
-    Only a full commit hash names content that cannot change.
-    """
+    """JSON body of ``POST /v1/supernets``: a repository of the Hugging Face hub, where allowed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    hub_id: Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    hub_id: HubId
+    revision: Revision
     name: Name | None = None

@@ -30,7 +30,7 @@ from sqlalchemy import insert, text, update
 from benchmarks.capacity import accuracy_of, evaluated, register, search_request
 from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate, SearchState
-from elasticnas.api_schemas.strategies import StrategySettings
+from elasticnas.api_schemas.strategies import AnyStrategy, StrategySettings
 from elasticnas.search.pareto import ParetoArchive
 from elasticnas.service.database import Database, now
 from elasticnas.service.lifecycle import close_service, open_service
@@ -74,7 +74,7 @@ def grown(url: str, folder: Path, strategy: dict[str, Any], evaluations: int, st
         coordinator = Coordinator(
             service.database, service.queue, service.reports, settings, exclusive=True
         )
-        recorder = Recorder(service.database, wake=lambda: None)
+        recorder = Recorder(service.database, wake=lambda: None, halt=lambda *_: None)
         intake = Intake(broker, signals, held=tuple, load_seconds=lambda: 0.0, alone=True)
         start = time.process_time()
         coordinator.tick()
@@ -102,7 +102,7 @@ def _steps(coordinator: Coordinator, recorder: Recorder, intake: Intake, count: 
 
 
 def _search(service: Service, strategy: dict[str, Any], evaluations: int) -> str:
-    settings: StrategySettings = TypeAdapter(StrategySettings).validate_python(strategy)
+    settings: StrategySettings = TypeAdapter(AnyStrategy).validate_python(strategy)
     changes = {
         "strategy": settings,
         "budget": Budget(evaluations=evaluations),

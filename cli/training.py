@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.registry import load_plugins
+from elasticnas.api_schemas.training import Sampling, TrainingSettings
+from elasticnas.cli.configuration import Configuration
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
-from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, Task
+from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION
 
 if TYPE_CHECKING:
     import torch
 
-    from elasticnas.supernet.formats.space_file import SpaceFile
-    from elasticnas.supernet.measuring.examples import LabelledTexts
-    from elasticnas.supernet.training import TrainingSettings
-
-
-class TrainingOptions(TypedDict, total=False):
-    """The keyword arguments of `supernet.training.train`, as far as the command line sets them."""
-
-    task: Required[Task]
-    labels: Required[int]
-    label_names: tuple[str, ...] | None
-    space: SpaceFile | None
-    resume: bool
-    device: torch.device | None
+    from elasticnas.supernet.methods.step import TrainingData
 
 
 def train(
@@ -80,27 +71,26 @@ def train(
     interrupted goes on with --resume, to the very same result.
     """
     demand_extras("worker")
-    from elasticnas.api_schemas.registry import load_plugins
-    from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.formats.space_file import read_space
     from elasticnas.supernet.measuring.examples import LabelledTexts
-    from elasticnas.supernet.training import Sampling, TrainingSettings
+    from elasticnas.supernet.methods.step import TrainingData
     from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
     load_plugins(Configuration.find().read(ProcessSettings).plugins)
-    found = TASKS.find(task, field="--task")
+    chosen = TASKS.find(task, field="--task")
     rows = read_rows(
         data,
-        task=found,
+        task=chosen,
         text_columns=names_given([text_columns], "--text-columns"),
         label_column=label_column,
         label_names=names_given([label_names], "--label-names") if label_names else None,
     )
     settings = TrainingSettings(
-        steps=steps or max(1, math.ceil(epochs * len(rows) / batch_size)),
+        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         warmup=warmup,
@@ -111,16 +101,15 @@ def train(
         seed=seed,
         lora_rank=lora_rank,
         lora_alpha=lora_alpha,
+        space=None if space is None else read_space(space).model_dump(mode="json"),
     )
+    labels = rows.num_labels if rows.label_names is None else len(rows.label_names)
+    texts = LabelledTexts(rows.text_a, rows.text_b, rows.labels)
     train_with_progress(
         base,
-        LabelledTexts(rows.text_a, rows.text_b, rows.labels),
+        TrainingData(texts, chosen, labels, rows.label_names),
         output,
         settings,
-        task=found,
-        labels=rows.num_labels if rows.label_names is None else len(rows.label_names),
-        label_names=rows.label_names,
-        space=None if space is None else read_space(space),
         resume=resume,
         device=WorkerSettings(device=device).torch_device(),
         console=err,
@@ -130,15 +119,16 @@ def train(
 
 def train_with_progress(
     base: Path,
-    rows: LabelledTexts,
+    data: TrainingData,
     output: Path,
     settings: TrainingSettings,
     *,
     console: Console,
-    **options: Unpack[TrainingOptions],
+    resume: bool = False,
+    device: torch.device | None = None,
 ) -> Path:
-    """`supernet.training.train`, with a bar that shows steps, loss and the time left."""
-    from elasticnas.supernet.training import TrainingStep, train
+    """LoNAS's recipe, with a bar that shows steps, loss and the time left."""
+    from elasticnas.supernet.methods.local import run_recipe
 
     bar = Progress(
         TextColumn("training"),
@@ -149,12 +139,15 @@ def train_with_progress(
         console=console,
     )
     with bar:
-        task = bar.add_task("training", total=settings.steps, loss="-")
+        task = bar.add_task("training", total=None, loss="-")
         smoothed: float | None = None
 
-        def show(step: TrainingStep) -> None:
+        def show(progress: StepProgress) -> None:
             nonlocal smoothed
-            smoothed = step.loss if smoothed is None else 0.95 * smoothed + 0.05 * step.loss
-            bar.update(task, completed=step.step, loss=f"{smoothed:.3f}")
+            loss = progress.scalars.get("loss", math.nan)
+            smoothed = loss if smoothed is None else 0.95 * smoothed + 0.05 * loss
+            bar.update(task, total=progress.total, completed=progress.done, loss=f"{smoothed:.3f}")
 
-        return train(base, rows, output, settings, on_step=show, **options)
+        return run_recipe(
+            "lonas", base, data, output, settings, resume=resume, device=device, on_progress=show
+        )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Annotated
+
+import typer
 
 from elasticnas.api_schemas.registry import load_plugins
 from elasticnas.cli.extras import demand_extras
@@ -29,6 +32,14 @@ def work(
     data_dir: DataDir = None,
     device: Device = None,
     dtype: Dtype = None,
+    take: Annotated[
+        str | None,
+        typer.Option(
+            help="Of inspections, evaluations, exports and jobs, separated by commas "
+            "[ELASTICNAS_WORKER_TAKE].",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
     """Take work off a Redis queue; one process for each device.
 
@@ -49,7 +60,7 @@ def work(
     demand(process.redis_url, "redis_url", "where the servers have their queue")
     storage = configuration.read(BlobSettings, {"data_dir": data_dir})
     settings = read_worker_settings(
-        configuration, storage.data_dir, {"device": device, "dtype": dtype}
+        configuration, storage.data_dir, {"device": device, "dtype": dtype, "take": take}
     )
     demand_folder(storage.data_dir)
     load_plugins(process.plugins)

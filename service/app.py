@@ -22,14 +22,15 @@ from elasticnas.service.http import errors
 from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
+from elasticnas.service.jobs import endpoints as jobs
+from elasticnas.service.jobs import trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import endpoints as searches
-from elasticnas.service.searches import front
-from elasticnas.service.searches.streaming import endpoints as streaming
+from elasticnas.service.searches import front, streaming
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
@@ -104,6 +105,8 @@ def create_app(
         plots.router,
         streaming.router,
         exports.router,
+        trainings.router,
+        jobs.router,
         workers.router,
         operations.router,
     ):
@@ -120,6 +123,7 @@ def end_streams(app: FastAPI) -> None:
     service: Service | None = getattr(app.state, "service", None)
     if service is not None:
         service.watcher.close()
+        service.job_watcher.close()
 
 
 def _body_limit(settings: ServiceSettings, scope: Scope) -> int:
@@ -130,7 +134,7 @@ def _body_limit(settings: ServiceSettings, scope: Scope) -> int:
     if scope["method"] == "POST":
         path = scope["path"].rstrip("/")
         is_form = Headers(scope=scope).get("content-type", "").strip().lower().startswith(FORM)
-        if path == "/v1/supernets" and is_form:
+        if path in ("/v1/supernets", "/v1/trainings") and is_form:
             return settings.max_upload_bytes
         if path == "/v1/datasets" and is_form:
             return settings.max_dataset_bytes

@@ -9,6 +9,8 @@ import dramatiq
 from elasticnas.service.blobs import BlobStore, make_blobs
 from elasticnas.service.database import Database
 from elasticnas.service.exports.building import resend_exports
+from elasticnas.service.jobs.driving import drive
+from elasticnas.service.jobs.feed import JobFeed
 from elasticnas.service.orphans import ownership
 from elasticnas.service.orphans.collection import refers_to_a_blob_in
 from elasticnas.service.postgresql import Limits
@@ -16,10 +18,11 @@ from elasticnas.service.queue import Queue
 from elasticnas.service.result_recorder import Recorder
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.streaming.watcher import SearchWatcher
+from elasticnas.service.searches.feed import SearchFeed
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals, Signals
-from elasticnas.service.supernets.registration import resend_inspections
+from elasticnas.service.streaming.watcher import Watcher
+from elasticnas.service.supernets.registration import ask_again
 from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers.inside import WorkerInside
 
@@ -57,14 +60,15 @@ def open_service(
             reports,
             settings,
             exclusive=isinstance(signals, LocalSignals),
-            on_loss=lambda: _send_again(service),
+            errands=lambda: errands.run(),
         )
-    watcher = SearchWatcher(database)
+    watchers = Watcher(database, SearchFeed()), Watcher(database, JobFeed())
     service = Service(
-        settings, database, blobs, queue, reports, coordinator, watcher, worker_inside
+        settings, database, blobs, queue, reports, coordinator, *watchers, worker_inside
     )
+    errands = Errands(service)
     if coordinator is not None:
-        queue.start(Recorder(database, coordinator.wake).record)
+        queue.start(Recorder(database, coordinator.wake, queue.halt).record)
         coordinator.start()
     return service
 
@@ -76,10 +80,19 @@ def _sign(settings: ServiceSettings, database: Database, blobs: BlobStore) -> No
     ownership.sign(database, blobs, names_its_blobs=names_its_blobs)
 
 
-def _send_again(service: Service) -> None:
-    """What the queue has lost and is no search's."""
-    resend_inspections(service)
-    resend_exports(service)
+class Errands:
+    """What a coordinator does that is no search's: it asks for what workers were not asked for."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._since = time.monotonic()
+
+    def run(self) -> None:
+        """Raises `QueueUnavailableError`, and is then run again."""
+        ask_again(self._service)
+        resend_exports(self._service)
+        listened = time.monotonic() - self._since
+        drive(self._service, listens=listened > self._service.settings.worker_silence_seconds)
 
 
 def close_service(service: Service) -> None:

@@ -33,8 +33,9 @@ class Presence:
     drives: bool | None = None
     """Whether the coordinator inside this process drives searches; None: there is none inside."""
 
-    def lacking(self, precision: Precision | None = None) -> str | None:
-        """What must be started before anything is read or measured, in words; None when nothing.
+    def lacking(self, precision: Precision | None = None, *, queue: str) -> str | None:
+        """What must be there before a message of a ``queue`` is taken, in words; None when nothing
+        lacks.
 
         Measurements need a worker of their ``precision``.
         """
@@ -46,7 +47,12 @@ class Presence:
             return "the worker inside the server, which is loading"
         if not self.workers:
             return "a worker: none is alive; start `elasticnas worker`"
-        if precision is None or workers.able(self.workers, precision):
+        if not (takers := workers.taking(self.workers, queue)):
+            return (
+                f"a worker that takes {queue}: those that are alive do not, or are at a step of a "
+                f"job; start one with `elasticnas worker --take {queue}`"
+            )
+        if precision is None or workers.able(takers, precision):
             return None
         if all(worker.precisions is None for worker in self.workers):
             return (

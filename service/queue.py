@@ -18,6 +18,7 @@ from elasticnas.api_schemas.messages import (
     InspectSupernet,
     Message,
     Result,
+    RunStep,
     WorkerResult,
 )
 from elasticnas.service.outage import Outage
@@ -52,7 +53,7 @@ class Queue:
         self._consumer: dramatiq.Worker | None = None
         self._stopping = threading.Event()
         self._recording = Outage(log, "writing down what workers report")
-        for message in (InspectSupernet, ExportSubnet, WorkerResult):
+        for message in (InspectSupernet, ExportSubnet, RunStep, WorkerResult):
             broker.declare_queue(message.queue)
 
     # -- out ---------------------------------------------------------------------------------
@@ -82,13 +83,10 @@ class Queue:
         except UNREACHABLE as error:
             raise QueueUnavailableError(str(error)) from error
 
-    def lasting_generation(self) -> str | None:
-        """The generation of a queue that outlives this process; None of one in its memory.
-
-        Raises:
-            QueueUnavailableError: the broker cannot be reached.
-        """
-        return None if isinstance(self._signals, LocalSignals) else self.generation()
+    @property
+    def outlives(self) -> bool:
+        """Whether the queue outlives this process; one in its memory does not."""
+        return not isinstance(self._signals, LocalSignals)
 
     def halt(self, search_id: str, how: Halt) -> None:
         """Have workers begin no evaluation of a search, or drop the ones they have begun, too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from elasticnas.service.http.paging import encode_cursor, moment_and_id
@@ -42,10 +42,15 @@ def found(
 
 
 def newest_page(
-    session: Session, principal: Principal, table: type[Row], *, limit: int, cursor: str | None
+    session: Session,
+    principal: Principal,
+    table: type[Row],
+    *conditions: ColumnElement[bool],
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[Row], str | None]:
     """One page of the principal's rows, the newest first, and the cursor of the next."""
-    query = readable(principal, table)
+    query = readable(principal, table).where(*conditions)
     if cursor is not None:
         query = query.where(tuple_(table.created_at, table.id) < tuple_(*moment_and_id(cursor)))
     query = query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from elasticnas.api_schemas.messages import (
     Result,
+    StepReported,
     SubnetExported,
     SubnetsDeclined,
     SubnetsEvaluated,
@@ -21,8 +22,10 @@ from elasticnas.service.database_errors import DATABASE_ERRORS, is_transient, su
 from elasticnas.service.exports import repository as exports
 from elasticnas.service.http.errors import input_problem
 from elasticnas.service.http.problems import problem
+from elasticnas.service.jobs import recording as jobs
 from elasticnas.service.queue import NotRecordedError
 from elasticnas.service.searches import inbox
+from elasticnas.service.signals import Halt
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import summarise
 from elasticnas.service.workers import repository as workers
@@ -33,12 +36,16 @@ log = logging.getLogger(__name__)
 class Recorder:
     """Records each result in a transaction of its own; taking one twice changes nothing.
 
-    ``wake`` has the coordinator look at what was written down of evaluations.
+    ``wake`` has the coordinator look at what was written down of evaluations; ``halt`` tells a
+    worker that nobody wants an attempt at a step any more.
     """
 
-    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, wake: Callable[[], None], halt: Callable[[str, Halt], None]
+    ) -> None:
         self._database = database.patient
         self._wake = wake
+        self._halt = halt
 
     def record(self, result: Result) -> None:
         """Record one result.
@@ -74,6 +81,11 @@ class Recorder:
                 self._wake()
             case SupernetInspected():
                 self._inspected(result)
+            case StepReported():
+                with self._database.write() as session:
+                    is_wanted = jobs.record(session, result)
+                if not is_wanted:
+                    self._halt(result.key, "ended")
             case SubnetExported():
                 with self._database.write() as session:
                     exports.record(session, result)

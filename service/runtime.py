@@ -16,8 +16,8 @@ from elasticnas.service.http.body_cache import BodyCache
 from elasticnas.service.presence import Presence
 from elasticnas.service.queue import Queue
 from elasticnas.service.searches.coordinator import Coordinator
-from elasticnas.service.searches.streaming.watcher import SearchWatcher
 from elasticnas.service.settings import ServiceSettings
+from elasticnas.service.streaming.watcher import Watcher
 from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.service.workers.inside import WorkerInside
 
@@ -32,7 +32,8 @@ class Service:
     queue: Queue
     reports: ReportCache
     coordinator: Coordinator | None
-    watcher: SearchWatcher
+    watcher: Watcher
+    job_watcher: Watcher
     worker_inside: WorkerInside | None = None
     fronts: BodyCache[str] = field(default_factory=lambda: BodyCache(limit_bytes=64 * 2**20))
     pictures: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=16 * 2**20))

@@ -86,10 +86,11 @@ class LocalSignals:
         self._begun: Counter[str] = Counter()
         self._finished: set[str] = set()
         self._lanes: set[str] = set()
+        self._generation = f"memory/{uuid.uuid4().hex}"
 
     def generation(self) -> str:
         """Always the same: the queue lives and dies with the process."""
-        return "memory"
+        return self._generation
 
     def halt(self, search_id: str, how: Halt) -> None:
         """See `Signals.halt`."""

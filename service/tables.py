@@ -5,6 +5,7 @@ from __future__ import annotations
 from elasticnas.service.database import Table
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.exports.tables import ExportRow
+from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.orphans.tables import InstallationRow, OrphanRow
 from elasticnas.service.searches.tables import (
     CoordinatorRow,
@@ -25,9 +26,12 @@ __all__ = [
     "ExportRow",
     "FrontPointRow",
     "InstallationRow",
+    "JobEventRow",
+    "JobRow",
     "OrphanRow",
     "SearchEventRow",
     "SearchRow",
+    "StepRow",
     "SupernetRow",
     "WorkerRow",
     "metadata",

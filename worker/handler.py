@@ -19,6 +19,7 @@ from elasticnas.worker.failures import as_problem
 from elasticnas.worker.guard import Guard
 from elasticnas.worker.model_cache import ModelCache
 from elasticnas.worker.signals import WorkSignals
+from elasticnas.worker.steps import Steps
 
 TakenMessage = TypeVar("TakenMessage", bound=Message)
 
@@ -53,6 +54,7 @@ class Tools:
     send: Callable[[Result], None]
     scratch: Path
     deliveries: Deliveries
+    steps: Steps
     activity: Activity = field(default_factory=Activity)
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
 
-from elasticnas.api_schemas.messages import ExportSubnet, InspectSupernet, precision_of
+from elasticnas.api_schemas.messages import (
+    EvaluateSubnets,
+    ExportSubnet,
+    InspectSupernet,
+    RunStep,
+    precision_of,
+)
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.worker.signals import WorkSignals
 
@@ -43,7 +49,8 @@ class Intake:
 
     ``held`` gives the lanes of the models held, ``load_seconds`` the mean time that loading one
     takes, None when not known; ``alone`` says that no other worker could take a batch. Lanes of
-    other than the ``precisions`` that this worker computes in are left to others.
+    other than the ``precisions`` that this worker computes in are left to others, and so are the
+    queues that it does not take from at the moment. A step of a job goes before evaluations.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Intake:
         alone: bool,
         affinity: bool = True,
         precisions: Collection[Precision] = tuple(Precision),
+        takes: Callable[[], Collection[str]] = lambda: (*URGENT, EvaluateSubnets.queue),
     ) -> None:
         self._broker = broker
         self._signals = signals
@@ -64,6 +72,7 @@ class Intake:
         self._alone = alone
         self._affinity = affinity
         self._precisions = precisions
+        self._takes = takes
         self._consumers: dict[str, Consumer] = {}
         self._first_seen: dict[str, tuple[str, float]] = {}
         self._last_lane = ""
@@ -75,9 +84,12 @@ class Intake:
             redis.exceptions.RedisError, dramatiq.errors.BrokerConnectionError: the broker does not
                 answer.
         """
-        for lane in URGENT:
-            if (taken := self._take_from(lane)) is not None:
+        takes = self._takes()
+        for lane in (*URGENT, RunStep.queue):
+            if lane in takes and (taken := self._take_from(lane)) is not None:
                 return taken
+        if EvaluateSubnets.queue not in takes:
+            return None
         for lane in self._in_order(self._waiting()):
             if (taken := self._take_from(lane)) is not None:
                 self._last_lane = lane

@@ -92,18 +92,18 @@ def measure_apart(
             return fault(
                 "The evaluation killed its process",
                 "evaluation-failed",
-                f"the process that measured this subnet {_end_of(process.exitcode)}, as the "
+                f"the process that measured this subnet {end_of(process.exitcode)}, as the "
                 "workers before it",
-                _last_words(last_words.read()),
+                last_words_of(last_words.read()),
             )
         except TimeoutError:
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGABRT)  # its fault handler writes where it is
             process.join(LAST_WORDS_SECONDS)
-            trace = _last_words(last_words.read())
+            trace = last_words_of(last_words.read())
             return timed_out(limit, trace) if is_loaded else _not_loaded(trace)
         finally:
-            _end(process)
+            end_process(process)
             ours.close()
 
 
@@ -136,7 +136,7 @@ def _heard(ours: Connection, seconds: float, is_unwanted: Callable[[], bool]) ->
     return said
 
 
-def _end(process: SpawnProcess) -> None:
+def end_process(process: SpawnProcess) -> None:
     """Kill the process and whatever it has started, if they still run."""
     pid = process.pid
     if pid is None:
@@ -152,7 +152,7 @@ def _measure(
     plugins: tuple[str, ...], measurement: Measurement, answer: Connection, last_words: str
 ) -> None:
     os.setsid()  # a group of its own, which can be killed as one
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
         try:
@@ -164,7 +164,7 @@ def _measure(
             answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """End with the worker: nobody would hear the answer."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -194,13 +194,14 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
     )
 
 
-def _last_words(dump: str) -> str:
+def last_words_of(dump: str) -> str:
     """The fault handler's dump, the most recent call first, without its list of modules."""
     stacks, _, _ = dump.partition("\nExtension modules:")
     return stacks[:TRACEBACK_CHARACTERS] or "(no traceback: the process was killed from outside)"
 
 
-def _end_of(exit_code: int | None) -> str:
+def end_of(exit_code: int | None) -> str:
+    """How a process ended, in words."""
     if exit_code is not None and exit_code < 0:
         return f"was killed by {signal.Signals(-exit_code).name}"
     return f"exited with status {exit_code}"

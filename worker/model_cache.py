@@ -71,6 +71,7 @@ class ModelCache:
         self._token_budget = token_budget
         self._capacity = capacity
         self._memory_bytes = memory_bytes
+        self._is_lent = False
         self._prefix_bytes = prefix_bytes
         self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
         self._calibration = calibration
@@ -181,6 +182,19 @@ class ModelCache:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def lend(self) -> None:
+        """Give back all memory, and use at most half as much until `take_back`."""
+        self._is_lent = True
+        self.keep_only(None)
+
+    def take_back(self) -> None:
+        """All memory is this cache's again; any thread may say so."""
+        self._is_lent = False
+
+    @property
+    def _limit_bytes(self) -> int:
+        return self._memory_bytes // 2 if self._is_lent else self._memory_bytes
+
     def _note_held(self) -> None:
         self.digests = tuple(dict.fromkeys(digest for digest, _ in self._supernets))
         self.lanes = tuple(lane_of(*key) for key in self._supernets)
@@ -188,14 +202,14 @@ class ModelCache:
     def _make_room(self, size: int) -> None:
         while self._supernets and (
             len(self._supernets) >= self._capacity
-            or size + self._weight_bytes() > self._memory_bytes
+            or size + self._weight_bytes() > self._limit_bytes
         ):
             self._supernets.popitem(last=False)
         self._bound_prefixes(size)
 
     def _bound_prefixes(self, coming: int = 0) -> None:
         """Leave to activations what weights, those ``coming`` included, do not take."""
-        left = self._memory_bytes - self._weight_bytes() - coming
+        left = self._limit_bytes - self._weight_bytes() - coming
         self._prefixes.limit(min(self._prefix_bytes, left))
 
     def _weight_bytes(self) -> int:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import dramatiq
 import torch
 
-from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.api_schemas.messages import EvaluateSubnets, RunStep, WorkerAlive
 from elasticnas.worker import handlers  # noqa: F401 - registers them
 from elasticnas.worker.blobs import BlobStore, sweep
 from elasticnas.worker.broker_errors import BROKER_ERRORS
@@ -27,6 +27,7 @@ from elasticnas.worker.model_cache import ModelCache
 from elasticnas.worker.outbox import Outbox, ShuttingDownError
 from elasticnas.worker.settings import WorkerSettings
 from elasticnas.worker.signals import WorkSignals
+from elasticnas.worker.steps import Steps
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,16 @@ class WorkerRuntime:
             calibration=Calibration(thread_counts()) if settings.calibrates() else None,
         )
         self._outbox = Outbox(broker, self._stopping)
+        self._steps = Steps(
+            self.name,
+            blobs,
+            signals,
+            self._models,
+            self._outbox.send,
+            limits=settings.step_limits(),
+            scratch=settings.cache_dir / "steps",
+            stopping=self._stopping,
+        )
         self._tools = Tools(
             worker=self.name,
             blobs=blobs,
@@ -91,6 +102,7 @@ class WorkerRuntime:
             send=self._outbox.send,
             scratch=settings.cache_dir / "exports",
             deliveries=Deliveries(signals),
+            steps=self._steps,
         )
         self._intake = Intake(
             broker,
@@ -100,6 +112,7 @@ class WorkerRuntime:
             alone=alone,
             affinity=settings.affinity,
             precisions=self._precisions,
+            takes=self._takes,
         )
         self._heard_at = time.monotonic()
         # One thread: a device runs one evaluation at a time, and models are not shared.
@@ -109,7 +122,7 @@ class WorkerRuntime:
 
     def start(self) -> None:
         """Begin to take work."""
-        for name in ("checkpoints", "exports"):
+        for name in ("checkpoints", "exports", "steps"):
             sweep(self._settings.cache_dir / name, STALE_SECONDS)
         self._work.start()
         self._heartbeat.start()
@@ -125,17 +138,26 @@ class WorkerRuntime:
         return time.monotonic() - self._heard_at
 
     def stop(self) -> None:
-        """Finish the message in hand, take no other, say goodbye."""
+        """Finish the message in hand, have a step save and give it back, say goodbye."""
         self._stopping.set()
         self._heartbeat.join()
         if self._stuck:
             log.error("worker %s leaves a measurement that hangs", self.name)
             return
         self._work.join()
+        self._steps.join()
         try:
             self._outbox.send(self._alive(stopping=True))
         except ShuttingDownError:
             log.warning("the message broker was not told that worker %s leaves", self.name)
+
+    def _takes(self) -> tuple[str, ...]:
+        """The queues that it takes from at the moment: one step at a time, and no evaluation while
+        that has the device for itself."""
+        busy = {RunStep.queue} if self._steps.at else set()
+        if self._steps.holds_device:
+            busy.add(EvaluateSubnets.queue)
+        return tuple(queue for queue in self._settings.queues() if queue not in busy)
 
     # -- work --------------------------------------------------------------------------------
 
@@ -204,7 +226,8 @@ class WorkerRuntime:
             started_at=self._started_at,
             evaluations=self._tools.activity.evaluations,
             warm_supernets=self._models.digests,
-            evaluating=self._tools.activity.jobs,
+            evaluating=self._tools.activity.jobs + self._steps.at,
+            takes=self._takes(),
             precision=self._compute.precision,
             precisions=self._precisions,
             stopping=stopping,

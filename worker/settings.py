@@ -6,15 +6,27 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from elasticnas.api_schemas.messages import (
+    EvaluateSubnets,
+    ExportSubnet,
+    InspectSupernet,
+    RunStep,
+)
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.worker.memory import host_bytes
+from elasticnas.worker.step_limits import StepLimits
 
 if TYPE_CHECKING:  # the processes that check a configuration file are not all workers
     import torch
+
+
+QUEUES = tuple(
+    message.queue for message in (InspectSupernet, EvaluateSubnets, ExportSubnet, RunStep)
+)
 
 
 class WorkerSettings(BaseSettings):
@@ -83,6 +95,23 @@ class WorkerSettings(BaseSettings):
         description="how long measuring one subnet may take before it fails; None is ten minutes "
         "and a fiftieth of a second for each token of the dataset (rows times max_length)",
     )
+    take: str = Field(
+        default=",".join(QUEUES),
+        description=f"what the worker takes, separated by commas, of {', '.join(QUEUES)}; jobs are "
+        "trainings, which run beside the others for minutes to days",
+    )
+    share_device: bool | None = Field(
+        default=None,
+        description="whether evaluations run beside a step of a job on the same device, each with "
+        "half of the memory, or wait until it is over; None is yes on CPU, whose cores the "
+        "operating system shares out anyway, and no elsewhere",
+    )
+    step_silence_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="how long a step of a job may make no progress before it is ended and goes on "
+        "from its last save point",
+    )
     affinity: bool = Field(
         default=True, description="take the work of super-networks in memory before any other"
     )
@@ -95,6 +124,29 @@ class WorkerSettings(BaseSettings):
     heartbeat_seconds: float = Field(
         default=10.0, gt=0, description="how often the worker reports that it is alive"
     )
+
+    @field_validator("take")
+    @classmethod
+    def _known_queues(cls, text: str) -> str:
+        unknown = sorted({each.strip() for each in text.split(",")} - set(QUEUES))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(QUEUES)}")
+        return text
+
+    def queues(self) -> tuple[str, ...]:
+        """The queues that this worker takes messages from."""
+        return tuple(each.strip() for each in self.take.split(","))
+
+    def step_limits(self) -> StepLimits:
+        """What a step of a job may take of this worker's device."""
+        device = self.torch_device()
+        shares = device.type == "cpu" if self.share_device is None else self.share_device
+        return StepLimits(
+            device=str(device),
+            shares_device=shares,
+            memory_share=1 / (self.memory_sharers * (2 if shares else 1)),
+            silence_seconds=self.step_silence_seconds,
+        )
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` means on this machine.

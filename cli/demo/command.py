@@ -18,6 +18,7 @@ import typer
 from elasticnas.api_schemas.plots import PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, SearchState
+from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.api_schemas.weights import WeightsFormat
 from elasticnas.cli.demo import reproduce
 from elasticnas.cli.demo.task import LIBRARIES, DocstringTask, write_task
@@ -111,7 +112,7 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
     from elasticnas.cli.training import train_with_progress
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.supernet.measuring.examples import LabelledTexts
-    from elasticnas.supernet.training import Sampling, TrainingSettings
+    from elasticnas.supernet.methods.step import TrainingData
 
     rows = read_rows(
         task.train,
@@ -122,7 +123,12 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
     )
     train_with_progress(
         _minilm(),
-        LabelledTexts(rows.text_a, None, rows.labels),
+        TrainingData(
+            LabelledTexts(rows.text_a, None, rows.labels),
+            TEXT_CLASSIFICATION,
+            len(LIBRARIES),
+            LIBRARIES,
+        ),
         output,
         # Few steps, so a higher rate than LoNAS's 5e-4 over epochs, and cheap ones. The maximal
         # subnet in every other: random ones alone would leave it behind those of half its cost.
@@ -135,9 +141,6 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
             group_by_length=True,
         ),
         console=out,
-        task=TEXT_CLASSIFICATION,
-        labels=len(LIBRARIES),
-        label_names=LIBRARIES,
     )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.strategies import (
-    HillClimbingSettings,
-    LinasSettings,
-    Nsga2Settings,
-    Nsga3Settings,
-    ParetoSettings,
     RandomSettings,
     StrategySettings,
 )
@@ -20,21 +18,31 @@ from elasticnas.search.strategies.optuna import OptunaStrategy
 from elasticnas.search.strategies.pareto import ParetoStrategy
 from elasticnas.search.strategies.protocol import Strategy
 
-__all__ = ["Strategy", "make_strategy"]
+__all__ = ["FACTORIES", "Strategy", "make_strategy"]
+
+Factory = Callable[..., Strategy]
+"""Takes its settings, the `SearchProblem`, and a ``seed``."""
+
+FACTORIES: Registry[Factory] = Registry("strategy")
+"""What makes a strategy of its settings, by the name that these have in `STRATEGIES`."""
 
 
 def make_strategy(settings: StrategySettings, problem: SearchProblem, *, seed: int) -> Strategy:
     """The strategy that ``settings`` name, for a search of which ``problem`` is all it knows."""
-    match settings:
-        case ParetoSettings():
-            return ParetoStrategy(settings, problem, seed=seed)
-        case LinasSettings():
-            return LinasStrategy(settings, problem, seed=seed)
-        case HillClimbingSettings():
-            return HillClimbingStrategy(settings, problem, seed=seed)
-        case Nsga2Settings() | Nsga3Settings():
-            return GeneticStrategy(settings, problem, seed=seed)
-        case RandomSettings() if problem.constraints:
-            return FeasibleRandomStrategy(problem, seed=seed)
-        case _:
-            return OptunaStrategy(settings, problem, seed=seed)
+    return FACTORIES[settings.name](settings, problem, seed=seed)
+
+
+def _random(settings: RandomSettings, problem: SearchProblem, *, seed: int) -> Strategy:
+    if problem.constraints or problem.space.activity.is_conditional:
+        return FeasibleRandomStrategy(problem, seed=seed)
+    return OptunaStrategy(settings, problem, seed=seed)
+
+
+FACTORIES.register("pareto", ParetoStrategy)
+FACTORIES.register("linas", LinasStrategy)
+FACTORIES.register("hill-climbing", HillClimbingStrategy)
+FACTORIES.register("nsga2", GeneticStrategy)
+FACTORIES.register("nsga3", GeneticStrategy)
+FACTORIES.register("tpe", OptunaStrategy)
+FACTORIES.register("gp", OptunaStrategy)
+FACTORIES.register("random", _random)

@@ -136,11 +136,11 @@ def read_dataset(dataset_id: Identity, service: ServiceDep, principal: Principal
     responses=documented("not-found", "in-use"),
 )
 def delete_dataset(dataset_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
-    """Refused while any search refers to it."""
+    """Refused while any search or job refers to it."""
     with service.database.write() as session:
         row = repository.found(session, principal, dataset_id)
-        if (search_id := repository.search_using(session, dataset_id)) is not None:
-            raise refuse("in-use", f"search {search_id} refers to this dataset")
+        if (user := repository.user(session, dataset_id)) is not None:
+            raise refuse("in-use", f"{user} refers to this dataset")
         repository.delete(session, row)
 
 

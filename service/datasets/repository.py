@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from elasticnas.service import repository
 from elasticnas.service.datasets.tables import DatasetRow
+from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 
@@ -55,10 +56,13 @@ def digests(session: Session) -> set[str]:
     )
 
 
-def search_using(session: Session, dataset_id: str) -> str | None:
-    """The id of a search that refers to the dataset, if there is one."""
-    return session.scalars(
-        select(SearchRow.id)
-        .where((SearchRow.dataset_id == dataset_id) | (SearchRow.verify_dataset_id == dataset_id))
-        .limit(1)
-    ).first()
+def user(session: Session, dataset_id: str) -> str | None:
+    """A search or job that refers to the dataset, in words, if there is one."""
+    search = select(SearchRow.id).where(
+        (SearchRow.dataset_id == dataset_id) | (SearchRow.verify_dataset_id == dataset_id)
+    )
+    if (found := session.scalars(search.limit(1)).first()) is not None:
+        return f"search {found}"
+    job = select(JobRow.id).where(JobRow.dataset_id == dataset_id)
+    found = session.scalars(job.limit(1)).first()
+    return None if found is None else f"job {found}"

@@ -42,6 +42,10 @@ class Weights:
     format: WeightsFormat
 
 
+SENDING = timedelta(seconds=30)
+"""How long a process may take from writing down that it asks until the message is sent."""
+
+
 def export_of(service: Service, weights: Weights) -> tuple[ExportRow, str]:
     """The export of a subnet, asked for if need be; and the name of the folder it holds.
 
@@ -79,12 +83,13 @@ def resend_exports(service: Service) -> None:
         QueueUnavailableError: the broker cannot be reached; this must be called again.
     """
     with service.database.read() as session:
-        pending = repository.pending(session)
+        pending, moment = repository.pending(session), clock(session)
     if not pending:
         return
-    generation = service.queue.lasting_generation()
+    generation = service.queue.generation()
     for row in pending:
-        if generation is None or row.sent_generation != generation:
+        is_being_sent = row.sent_generation is None and moment - row.sent_at < SENDING
+        if row.sent_generation != generation and not is_being_sent:
             with service.database.write() as session:
                 message = _ask_again(session, service, row.id)
             if message is not None:
@@ -104,9 +109,9 @@ def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubn
 def _send(service: Service, message: ExportSubnet) -> None:
     """Raises `QueueUnavailableError`."""
     service.queue.send(message)
-    if (generation := service.queue.lasting_generation()) is not None:
-        with service.database.write() as session:
-            repository.mark_sent(session, message.export_id, generation)
+    generation = service.queue.generation()
+    with service.database.write() as session:
+        repository.mark_sent(session, message.export_id, generation)
 
 
 def _settled(service: Service, weights: Weights) -> tuple[ExportRow, str] | None:

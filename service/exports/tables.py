@@ -37,5 +37,5 @@ class ExportRow(Table):
     requested_at: Mapped[datetime]
     sent_at: Mapped[datetime]
     sent_generation: Mapped[str | None] = mapped_column(String(100))
-    """Of the queue when the message was sent, where that outlives the process."""
+    """Of the queue when the message was sent."""
     finished_at: Mapped[datetime | None]

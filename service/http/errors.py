@@ -21,6 +21,7 @@ from starlette.routing import Match
 
 from elasticnas.api_schemas.fields import storable
 from elasticnas.api_schemas.problems import FieldError, InputError, Problem
+from elasticnas.api_schemas.strategies import STRATEGIES, StrategySettings
 from elasticnas.service.blobs.store import BlobError, StoreUnavailableError
 from elasticnas.service.database_errors import is_disk_full, is_transient, summary
 from elasticnas.service.http.problems import KINDS, MEDIA_TYPE, ProblemError, problem
@@ -280,7 +281,7 @@ def _alternatives(annotation: Any) -> list[Any]:
         return _alternatives(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
         return [c for arg in typing.get_args(annotation) for c in _alternatives(arg)]
-    return [annotation]
+    return list(STRATEGIES.values()) if annotation is StrategySettings else [annotation]
 
 
 def _tag(annotation: Any) -> object:

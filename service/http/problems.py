@@ -85,6 +85,12 @@ _ALL = (
         "Found on failed searches: more failed than max_failures. They can be retried.",
     ),
     ProblemKind(
+        "step-failed",
+        500,
+        "A step of the job failed",
+        "Found on failed jobs, not as a response. A retry goes on from the last save point.",
+    ),
+    ProblemKind(
         "search-error",
         500,
         "The search stopped on an internal error",
@@ -100,7 +106,9 @@ _ALL = (
         "This source is not allowed",
         "The operator has not allowed super-networks from this path or from the hub.",
     ),
-    ProblemKind("in-use", 409, "Still in use", "A search refers to this, so it cannot be deleted."),
+    ProblemKind(
+        "in-use", 409, "Still in use", "A search or job refers to this, so it cannot be deleted."
+    ),
     ProblemKind(
         "conflict",
         409,
@@ -111,7 +119,7 @@ _ALL = (
         "illegal-transition",
         409,
         "Illegal in this state",
-        "The search is in a state in which this cannot be done.",
+        "The search or job is in a state in which this cannot be done.",
     ),
     ProblemKind(
         "supernet-not-ready",

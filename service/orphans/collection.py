@@ -11,6 +11,7 @@ from elasticnas.service.blobs.store import BlobStore
 from elasticnas.service.database import Database, clock, now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.exports import repository as exports
+from elasticnas.service.jobs import repository as jobs
 from elasticnas.service.orphans import ownership, repository
 from elasticnas.service.orphans.ownership import Standing
 from elasticnas.service.supernets import repository as supernets
@@ -135,7 +136,7 @@ def _deletable(
 def _referenced(database: Database, blobs: BlobStore) -> set[str]:
     """Every digest that a row names, directly or through a manifest."""
     with database.read() as session:
-        manifests = supernets.digests(session)
+        manifests = supernets.digests(session) | jobs.manifests(session)
         digests = {*manifests, *datasets.digests(session), *exports.digests(session)}
     for manifest in manifests:
         digests.update(file.sha256 for file in read_manifest(blobs, manifest).files.values())

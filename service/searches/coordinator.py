@@ -62,8 +62,8 @@ Change = Callable[[Session, SearchRow, ActiveSearch], None]
 class Coordinator:
     """One thread, which ticks. An error in one search ends that search, and nothing else.
 
-    ``on_loss`` is called when the queue has lost its messages, for what is not a search's; and once
-    it is reached for the first time, as it may have lost some before.
+    ``errands`` are run every second or so while the queue can be reached: what is no search's, and
+    must be noticed by somebody.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Coordinator:
         settings: ServiceSettings,
         *,
         exclusive: bool,
-        on_loss: Callable[[], None] = lambda: None,
+        errands: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_loss = on_loss
+        self._errands = errands
         self._database = database.patient
         self._queue = queue
         self._reports = reports
@@ -99,9 +99,7 @@ class Coordinator:
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
         self._generation_before: str | None = None
-        self._resend_due = False
-        """What is no search's was lost, and is not all sent again yet."""
-        self._resend_outage = Outage(log, "sending again what is no search's")
+        self._errands_outage = Outage(log, "sending what is no search's")
         self._glanced = 0.0
         self.without_room: set[str] = set()
         """Searches that met a full disk; results that come meanwhile wait in the queue."""
@@ -249,8 +247,9 @@ class Coordinator:
         silence = timedelta(seconds=self._settings.worker_silence_seconds)
         with self._database.read() as session:
             alive = workers.alive(session, silence)
-        self._workers = len(alive)
-        self._able = {each: workers.able(alive, each) for each in Precision}
+        measuring = workers.taking(alive, EvaluateSubnets.queue)
+        self._workers = len(measuring)
+        self._able = {each: workers.able(measuring, each) for each in Precision}
         self._evaluating = {each for worker in alive for each in worker.evaluating}
         try:
             before, self._generation = self._generation_before, self._queue.generation()
@@ -260,26 +259,22 @@ class Coordinator:
             return
         self._queue_outage.is_over()
         self._generation_before = self._generation
-        if before != self._generation:
-            if before is not None:
-                log.warning("the queue has lost its messages: what it held is sent again")
-            self._resend_due = True
-        if self._resend_due:
-            self._resend_others()
+        if before not in (None, self._generation):
+            log.warning("the queue has lost its messages: what it held is sent again")
+        self._run_errands()
         for active in list(self._active.values()):
             if lost := active.lost(self._generation):
                 self._change(active.id, partial(self._resend, numbers=lost))
 
-    def _resend_others(self) -> None:
+    def _run_errands(self) -> None:
         """What fails here is tried again at the next glance, and holds up no search."""
         try:
-            self._on_loss()
+            self._errands()
         except Exception as error:
             known = isinstance(error, QueueUnavailableError) or is_transient(error)
-            self._resend_outage.goes_on(summary(error), fault=None if known else error)
+            self._errands_outage.goes_on(summary(error), fault=None if known else error)
         else:
-            self._resend_due = False
-            self._resend_outage.is_over()
+            self._errands_outage.is_over()
 
     # -- one transaction on one search -------------------------------------------------------
 

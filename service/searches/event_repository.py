@@ -15,16 +15,6 @@ def add(session: Session, row: SearchEventRow) -> None:
     session.add(row)
 
 
-def after(session: Session, search_id: str, number: int, *, limit: int) -> Sequence[SearchEventRow]:
-    """At most ``limit`` events with numbers beyond ``number``, in order."""
-    return session.scalars(
-        select(SearchEventRow)
-        .where(SearchEventRow.search_id == search_id, SearchEventRow.number > number)
-        .order_by(SearchEventRow.number)
-        .limit(limit)
-    ).all()
-
-
 def since(session: Session, numbers: Mapping[str, int], *, limit: int) -> Sequence[SearchEventRow]:
     """At most ``limit`` events of several searches, of each those beyond the number given."""
     if not numbers:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp
@@ -96,9 +97,11 @@ def _waiting_for(row: SearchRow, present: Presence) -> str | None:
     """What a search that goes on lacks, in words; None when nothing."""
     if row.state not in GOING_ON:
         return None
-    lacking = present.lacking(None if row.precision is None else Precision(row.precision))
+    precision = None if row.precision is None else Precision(row.precision)
+    lacking = present.lacking(precision, queue=EvaluateSubnets.queue)
     if lacking is None and row.precision is None and row.recorded:
-        return present.lacking(Precision.FLOAT32)  # it waits for a worker that says its precision
+        # It waits for a worker that says its precision.
+        return present.lacking(Precision.FLOAT32, queue=EvaluateSubnets.queue)
     return lacking
 
 

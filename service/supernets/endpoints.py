@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.concurrency import run_in_threadpool
 
 from elasticnas.api_schemas.costs import CostReport, CostRequest
-from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, storable
+from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name
 from elasticnas.api_schemas.paging import Page
-from elasticnas.api_schemas.problems import FieldError, InputError
+from elasticnas.api_schemas.problems import FieldError, InputError, Problem
 from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.api_schemas.supernets import (
     AnySupernet,
@@ -22,22 +23,26 @@ from elasticnas.api_schemas.supernets import (
     SupernetPending,
     SupernetRead,
 )
-from elasticnas.service.http.errors import validation_problem
-from elasticnas.service.http.json_body import parse_json
+from elasticnas.service.http.forms import upload_form
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import ProblemError, documented, problem, refuse
 from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
-from elasticnas.service.principal import Principal, PrincipalDep
+from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.supernets import reading, repository, sources
 from elasticnas.service.supernets.reading import ready
-from elasticnas.service.supernets.registration import pursue, register
-from elasticnas.service.supernets.tables import SupernetState
+from elasticnas.service.supernets.registration import lacking, register
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 RETRY_AFTER_SECONDS = 1
+ARCHIVE = {
+    "type": "string",
+    "format": "binary",
+    "description": "a .tar, .tar.gz or .zip of the checkpoint's folder",
+}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -47,11 +52,7 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["archive"],
                     "properties": {
-                        "archive": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "a .tar, .tar.gz or .zip of the checkpoint's folder",
-                        },
+                        "archive": ARCHIVE,
                         "name": {"type": "string", "maxLength": MAX_NAME},
                     },
                 }
@@ -69,12 +70,23 @@ BODY: dict[str, Any] = {
 }
 
 
+Wait = Annotated[
+    float,
+    Query(
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds to wait for a worker to have read it; `Prefer: wait=60` is the same",
+    ),
+]
+Prefer = Annotated[str | None, Header(description="of RFC 7240, `wait` is heard")]
+
+
 @router.post(
     "",
-    status_code=201,
+    status_code=202,
     summary="Register a super-network",
     openapi_extra=BODY,
-    response_model=SupernetRead,
+    response_model=SupernetPending,
     responses={
         **documented(
             "source-not-allowed",
@@ -83,93 +95,71 @@ BODY: dict[str, Any] = {
             "invalid-checkpoint",
             "storage-full",
         ),
-        202: {
-            "model": SupernetPending,
-            "description": "A worker is still reading it; ask at Location after Retry-After",
-        },
+        201: {"model": SupernetRead, "description": "The client waited, and a worker has read it"},
+        202: {"description": "Stored; ask at Location until `state` is no longer `reading`"},
     },
 )
 async def create_supernet(
-    request: Request, service: ServiceDep, principal: PrincipalDep
-) -> Response | SupernetRead:
+    request: Request,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    wait: Wait = 0.0,
+    prefer: Prefer = None,
+) -> Response:
     """Store a checkpoint and have a worker read it.
 
-    Answers once a worker has: with what the checkpoint holds, or with a problem that names the
-    file, tensor or key at fault; nothing is registered then. If it takes long the answer is 202,
-    and the super-network at Location is `reading`, then `ready` or `failed` with the problem.
+    Answers once it is stored. The super-network at Location is `reading`, then `ready` or `failed`
+    with a problem that names the file, tensor or key at fault. A client that waits is answered once
+    a worker has read it: 201, or that problem; 202 if it takes longer.
     """
-    found = await _registered(request, service, principal)
-    if isinstance(found, SupernetRead):
-        return found
-    return JSONResponse(
-        found.model_dump(mode="json"),
-        202,
-        {"Location": f"/v1/supernets/{found.id}", "Retry-After": str(RETRY_AFTER_SECONDS)},
-    )
-
-
-async def _registered(
-    request: Request, service: Service, principal: Principal
-) -> SupernetRead | SupernetPending:
-    found = media_type(request)
-    if found == FORM:
-        return await _from_form(request, service, principal)
-    if found == JSON:
-        return await _from_json(request, service, principal)
-    raise refuse(
-        "unsupported-media-type",
-        f"a super-network comes as {FORM} or {JSON}, found {found!r}",
-    )
-
-
-async def _from_form(
-    request: Request, service: Service, principal: Principal
-) -> SupernetRead | SupernetPending:
-    async with request.form(max_files=1, max_fields=8) as form:
-        unknown = set(form) - {"archive", "name"}
-        if unknown:
-            raise InputError(
-                "there is no such form field",
-                field=sorted(unknown)[0],
-                remedy="valid are archive and name",
-            )
-        upload, name = form.get("archive"), form.get("name")
-        if not isinstance(upload, UploadFile):
-            raise InputError(
-                "the form has no such file",
-                field="archive",
-                remedy="send the checkpoint as a file in this multipart field",
-            )
-        try:
-            asked = NAME.validate_python(name or "")
-        except ValidationError as error:
-            raise InputError(
-                f"a name is text of at most {MAX_NAME} characters, without NUL",
-                field="name",
-                value=name[:MAX_NAME] if isinstance(name, str) else None,
-            ) from error
-        source = partial(sources.from_upload, upload.file, settings=service.settings)
-        return await register(
-            service, principal, source, asked or storable(upload.filename or "")[:MAX_NAME]
+    patience = max(wait, _preferred(prefer))
+    if (found := media_type(request)) == FORM:
+        async with upload_form(request, "archive", "name") as form:
+            asked = _name(form.texts.get("name", "")) or form.filename
+            upload = partial(sources.from_upload, form.file, settings=service.settings)
+            row = await register(service, principal, upload, asked, patience)
+    elif found == JSON:
+        body, source = sources.of_json(
+            await request.body(), SupernetFromPath, SupernetFromHub, service.settings
         )
+        called = body.hub_id if isinstance(body, SupernetFromHub) else None
+        row = await register(service, principal, source, body.name or called, patience)
+    else:
+        raise refuse(
+            "unsupported-media-type",
+            f"a super-network comes as {FORM} or {JSON}, found {found!r}",
+        )
+    return await run_in_threadpool(_answer, service, row, waited=patience > 0)
 
 
-async def _from_json(
-    request: Request, service: Service, principal: Principal
-) -> SupernetRead | SupernetPending:
-    body = parse_json(await request.body())
-    model: type[SupernetFromHub] | type[SupernetFromPath]
-    model = SupernetFromHub if isinstance(body, dict) and "hub_id" in body else SupernetFromPath
+def _preferred(header: str | None) -> float:
+    """The seconds that a Prefer header asks to wait; what it says else is not for us."""
+    asked = re.search(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", header or "")
+    return float(asked[1]) if asked else 0.0
+
+
+def _name(text: str) -> str:
     try:
-        asked = model.model_validate(body)
+        return NAME.validate_python(text)
     except ValidationError as error:
-        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise ProblemError(validation_problem(found, model)) from error
-    if isinstance(asked, SupernetFromHub):
-        hub = partial(sources.from_hub, asked, settings=service.settings)
-        return await register(service, principal, hub, asked.name or asked.hub_id)
-    path = partial(sources.from_path, asked, settings=service.settings)
-    return await register(service, principal, path, asked.name)
+        raise InputError(
+            f"a name is text of at most {MAX_NAME} characters, without NUL",
+            field="name",
+            value=text[:MAX_NAME],
+        ) from error
+
+
+def _answer(service: Service, row: SupernetRow, *, waited: bool) -> Response:
+    """What became of a registration so far; a problem only to a client that waited for it."""
+    headers = {"Location": f"/v1/supernets/{row.id}"}
+    if waited and row.state == SupernetState.FAILED:
+        document = Problem.model_validate({**(row.problem or {}), "supernet_id": row.id})
+        raise ProblemError(document, headers)
+    if waited and row.state == SupernetState.READY:
+        return JSONResponse(reading.read(row).model_dump(mode="json"), 201, headers)
+    pending = reading.pending(row, lacking(service) if row.state == SupernetState.READING else None)
+    headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return JSONResponse(pending.model_dump(mode="json"), 202, headers)
 
 
 @router.get("", summary="List super-networks")
@@ -192,7 +182,8 @@ def read_supernet(
     """
     with service.database.read() as session:
         row = repository.found(session, principal, supernet_id)
-    return reading.read(row) if row.state == SupernetState.READY else pursue(service, row)
+    waits = row.state == SupernetState.READING
+    return reading.any_state(row, lacking(service) if waits else None)
 
 
 @router.get(

@@ -70,18 +70,17 @@ def ready(row: SupernetRow) -> SupernetRow:
     return row
 
 
-def any_state(row: SupernetRow) -> SupernetRead | SupernetPending:
-    """A super-network as REST shows it in a list."""
-    return read(row) if row.state == SupernetState.READY else pending(row)
+def any_state(row: SupernetRow, waiting_for: str | None = None) -> SupernetRead | SupernetPending:
+    """A super-network as REST shows it."""
+    return read(row) if row.state == SupernetState.READY else pending(row, waiting_for)
 
 
 def pending(row: SupernetRow, waiting_for: str | None = None) -> SupernetPending:
     """A super-network that is not ready as REST shows it."""
-    failed = row.state == SupernetState.FAILED
     return SupernetPending(
         id=row.id,
         name=row.name,
-        state="failed" if failed else "reading",
+        state="failed" if row.state == SupernetState.FAILED else "reading",
         problem=None if row.problem is None else Problem.model_validate(row.problem),
         waiting_for=waiting_for,
         size_bytes=row.size_bytes,

@@ -84,18 +84,25 @@ def state(session: Session, supernet_id: str) -> SupernetState | None:
     return None if found is None else SupernetState(found)
 
 
-def mark_asked(session: Session, supernet_id: str, moment: datetime) -> str | None:
-    """A worker is about to be asked to read the checkpoint; its digest, None when it was read."""
-    return session.scalars(
+def mark_asked(session: Session, seen: SupernetRow, moment: datetime) -> bool:
+    """A worker is about to be asked to read a checkpoint; False when it was read, or another
+    process has asked since the row was ``seen``."""
+    is_as_seen = (
+        SupernetRow.sent_at.is_(None)
+        if seen.sent_at is None
+        else SupernetRow.sent_at == seen.sent_at
+    )
+    asked = session.scalars(
         update(SupernetRow)
-        .where(SupernetRow.id == supernet_id, SupernetRow.state == SupernetState.READING)
-        .values(sent_at=moment)
-        .returning(SupernetRow.digest)
-    ).one_or_none()
+        .where(SupernetRow.id == seen.id, SupernetRow.state == SupernetState.READING, is_as_seen)
+        .values(sent_at=moment, sent_generation=None)
+        .returning(SupernetRow.id)
+    )
+    return asked.one_or_none() is not None
 
 
-def mark_sent(session: Session, supernet_id: str, generation: str | None) -> None:
-    """A message carries it now, in this generation of a queue that lasts; None: it does not."""
+def mark_sent(session: Session, supernet_id: str, generation: str) -> None:
+    """A message carries it now, in this generation of the queue."""
     session.execute(
         update(SupernetRow).where(SupernetRow.id == supernet_id).values(sent_generation=generation)
     )

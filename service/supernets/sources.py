@@ -3,16 +3,59 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from elasticnas.api_schemas.jobs import TrainingFromHub, TrainingFromPath
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import SupernetFromHub, SupernetFromPath
 from elasticnas.service.archives import UnpackLimits, checkpoint_root, copy_folder, unpack
-from elasticnas.service.http.problems import refuse
+from elasticnas.service.http.errors import validation_problem
+from elasticnas.service.http.json_body import parse_json
+from elasticnas.service.http.problems import ProblemError, refuse
 from elasticnas.service.settings import ServiceSettings
 
 CHUNK = 1 << 20
+
+Source = Callable[[Path], Path]
+"""Puts a checkpoint below an empty folder and returns the checkpoint's own folder."""
+
+FromPath = TypeVar("FromPath", SupernetFromPath, TrainingFromPath)
+FromHub = TypeVar("FromHub", SupernetFromHub, TrainingFromHub)
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def of_json(
+    body: bytes, path: type[FromPath], hub: type[FromHub], settings: ServiceSettings
+) -> tuple[FromPath | FromHub, Source]:
+    """What a JSON body asks for, and the checkpoint that it names.
+
+    Raises:
+        ProblemError: it is neither of the two kinds of request.
+    """
+    content = parse_json(body)
+    if isinstance(content, dict) and "hub_id" in content:
+        from_the_hub = validated(hub, content)
+        return from_the_hub, partial(from_hub, from_the_hub, settings=settings)
+    at_a_path = validated(path, content)
+    return at_a_path, partial(from_path, at_a_path, settings=settings)
+
+
+def validated(model: type[Asked], content: object) -> Asked:
+    """The request that a JSON value is.
+
+    Raises:
+        ProblemError: it is none; the problem names the fields at fault.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise ProblemError(validation_problem(found, model)) from error
 
 
 def limits(settings: ServiceSettings) -> UnpackLimits:
@@ -31,7 +74,9 @@ def from_upload(upload: BinaryIO, workspace: Path, settings: ServiceSettings) ->
     return root
 
 
-def from_path(source: SupernetFromPath, workspace: Path, settings: ServiceSettings) -> Path:
+def from_path(
+    source: SupernetFromPath | TrainingFromPath, workspace: Path, settings: ServiceSettings
+) -> Path:
     """The checkpoint at a path of the server, copied below ``workspace``.
 
     Raises:
@@ -53,7 +98,9 @@ def from_path(source: SupernetFromPath, workspace: Path, settings: ServiceSettin
     return unpack(path, folder, limits(settings))
 
 
-def from_hub(source: SupernetFromHub, workspace: Path, settings: ServiceSettings) -> Path:
+def from_hub(
+    source: SupernetFromHub | TrainingFromHub, workspace: Path, settings: ServiceSettings
+) -> Path:
     """A repository of the hub at one commit, downloaded below ``workspace``.
 
     Raises:

@@ -44,4 +44,4 @@ class SupernetRow(Owned, Table):
     sent_at: Mapped[datetime | None]
     """When a worker was last asked to read it."""
     sent_generation: Mapped[str | None] = mapped_column(String(100))
-    """Of the queue then, where that outlives the process; None before."""
+    """Of the queue, when the message was sent; None before that."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.messages import WorkerAlive
+from elasticnas.api_schemas.messages import RunStep, WorkerAlive
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.service.database import clock, clock_in_sql
 from elasticnas.service.workers.tables import WorkerRow
@@ -28,6 +28,7 @@ def record(session: Session, result: WorkerAlive) -> None:
             stopping=result.stopping,
             precision=result.precision,
             precisions=None if result.precisions is None else list(result.precisions),
+            takes=None if result.takes is None else list(result.takes),
         )
     )
 
@@ -53,6 +54,16 @@ def able(rows: Sequence[WorkerRow], precision: Precision) -> int:
     without regard to what it is asked for.
     """
     return sum(precision in (row.precisions or ()) for row in rows)
+
+
+def taking(rows: Sequence[WorkerRow], queue: str) -> Sequence[WorkerRow]:
+    """Those of these workers that take messages from a queue at the moment.
+
+    One that does not say is of a version that did all but jobs.
+    """
+    return [
+        row for row in rows if (queue != RunStep.queue if row.takes is None else queue in row.takes)
+    ]
 
 
 def latest(session: Session, limit: int) -> tuple[Sequence[WorkerRow], datetime]:

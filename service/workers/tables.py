@@ -29,3 +29,5 @@ class WorkerRow(Table):
     precisions: Mapped[list[Any] | None]
     """What it prefers to measure in, and all that it can; None of one of an earlier version, which
     does not say."""
+    takes: Mapped[list[Any] | None]
+    """The queues that it takes messages from at the moment; None of one that does not say."""

@@ -1,7 +1,1 @@
-"""What every family and every format is held to, as test classes that anybody can subclass.
-
-from elasticnas.supernet.contracts.families import FamilyContract
-
-class TestMine(FamilyContract):
-    family = MINE
-"""
+"""What every addition must keep to, as tests that any package can run on its own."""

@@ -46,9 +46,10 @@ ELASTICNAS = Format("elasticnas", SPACE_FILE, _read)
 
 
 def _check_depth(dimension: ElasticDimension, shape: ModelShape) -> None:
-    if dimension.choices[0] != shape.num_layers:
+    if dimension.amounts is None or dimension.choices[0] != shape.num_layers:
         raise InputError(
-            f"the largest depth must be the model's {shape.num_layers} layers",
+            "choices are how many of the first layers are kept: the largest depth must be the "
+            f"model's {shape.num_layers} layers, and the others descend",
             field=dimension.name,
             value=dimension.choices[0],
         )

@@ -64,17 +64,25 @@ def read_space(file: Path) -> SpaceFile:
     Raises:
         InputError: it is not one.
     """
-    content = read_object(file, field=file.name)
+    return parse_space(read_object(file, field=file.name), field=file.name)
+
+
+def parse_space(content: dict[str, Any], *, field: str) -> SpaceFile:
+    """The space that a JSON object of either version describes.
+
+    Raises:
+        InputError: it describes none; names ``field``.
+    """
     if (version := content.get("version", 1)) not in (1, 2):
         raise InputError(
             "this version of the space file is not read",
-            field=f"{file.name}/version",
+            field=f"{field}/version",
             value=version,
             remedy="write version 2, or update ElasticNAS",
         )
     if version == 2:
-        return validated(SpaceFile, content, field=file.name)
-    return _upgraded(validated(_FirstVersion, content, field=file.name))
+        return validated(SpaceFile, content, field=field)
+    return _upgraded(validated(_FirstVersion, content, field=field))
 
 
 def space_file(space: SearchSpace, plan: SlicingPlan, reference_length: int | None) -> SpaceFile:

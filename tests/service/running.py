@@ -33,7 +33,8 @@ class Running:
     def supernet(self, **files: str) -> str:
         """The id of a newly registered super-network."""
         answer = self.client.post(
-            "/v1/supernets", files={"archive": ("net.tar", tar_of(files or {"base/x": "1"}))}
+            "/v1/supernets?wait=60",
+            files={"archive": ("net.tar", tar_of(files or {"base/x": "1"}))},
         )
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]

@@ -77,7 +77,9 @@ def test_a_registration_says_which_process_is_missing(
         sqlite_url, tmp_path, inspection_timeout_seconds=600, **options
     ) as running:
         archive = tar_of({"base/x": "1"})
-        answer = running.client.post("/v1/supernets", files={"archive": ("net.tar", archive)})
+        answer = running.client.post(
+            "/v1/supernets?wait=60", files={"archive": ("net.tar", archive)}
+        )
         assert answer.status_code == 202
         assert answer.json()["waiting_for"].startswith(lacking)
         assert running.get(answer.headers["location"])["waiting_for"].startswith(lacking)

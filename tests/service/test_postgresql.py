@@ -210,7 +210,7 @@ def test_results_of_a_read_only_database_wait(postgres_url: str, database: Datab
     alive = WorkerAlive(
         worker="w", device="cpu", started_at=datetime.now(UTC), evaluations=0, warm_supernets=()
     )
-    recorder = Recorder(database, lambda: None)
+    recorder = Recorder(database, lambda: None, lambda *_: None)
     recorder.record(alive)
     name = make_url(postgres_url).database
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as other:

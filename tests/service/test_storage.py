@@ -71,7 +71,7 @@ def test_a_store_that_is_away_is_a_503_and_registers_nothing(sqlite_url: str, tm
         with running_service(sqlite_url, tmp_path, **settings) as running:
             server.kill()
             answer = running.client.post(
-                "/v1/supernets", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
+                "/v1/supernets?wait=60", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
             )
             assert answer.status_code == 503
             assert answer.json()["type"] == "/problems/storage-unavailable"
@@ -127,7 +127,7 @@ def full(sqlite_url: str, tmp_path: Path) -> Iterator[Running]:
 def test_a_checkpoint_that_does_not_fit_is_a_507_and_registers_nothing(full: Running):
     for size in (400_000, 3_000_000):  # too large to be unpacked; too large to be received
         archive = tar_of({"base/x": os.urandom(size), "base/y": os.urandom(size)})
-        answer = full.client.post("/v1/supernets", files={"archive": ("n.tar", archive)})
+        answer = full.client.post("/v1/supernets?wait=60", files={"archive": ("n.tar", archive)})
         assert answer.status_code == 507, answer.text
         assert answer.json()["type"] == "/problems/storage-full"
         assert full.get("/v1/supernets")["items"] == []
@@ -164,7 +164,7 @@ def test_a_database_without_room_is_a_507(tmp_path: Path):
         with running_service(url, tmp_path) as running:
             filler = fill(disk)
             answer = running.client.post(
-                "/v1/supernets", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
+                "/v1/supernets?wait=60", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
             )
             assert answer.status_code == 507, answer.text
             filler.unlink()

@@ -97,6 +97,7 @@ def test_a_rank_may_be_that_of_some_layers_of_a_block(tmp_path: Path):
         ({"cuts": []}, "neither cuts nor part and layer"),
         ({"cuts": [], "layer": 0, "part": "nose"}, "neither cuts nor part and layer.*nose"),
         ({"choices": ["all", "few"], "ordered": False}, "whole numbers that descend"),
+        ({"choices": [3, 1, 2], "ordered": False, "part": "blocks"}, "largest depth.*descend"),
         ({"cuts": [{"modules": [SELF], "side": "middle"}]}, "cuts/0/side"),
     ],
 )

@@ -12,6 +12,8 @@ from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.formats.elasticnas import elastic_part
+from elasticnas.supernet.formats.space_file import read_space, space_file
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
@@ -40,6 +42,16 @@ def references(shared_data: Path, lonas: Supernet) -> list[tuple[SubnetConfig, d
             choices[dimension.name] = entry["widths"][str(index)] // unit
         found.append((lonas.space.subnet(choices), entry))
     return found
+
+
+def test_the_originals_space_can_be_written_as_a_space_file_and_read_again(lonas, tmp_path: Path):
+    file = tmp_path / "search_space.json"
+    written = space_file(lonas.space, lonas.plan, lonas.reference_length)
+    file.write_text(written.model_dump_json(exclude_defaults=True))
+    again = elastic_part(read_space(file), lonas.shape)
+    assert again.space == lonas.space
+    assert set(again.plan.cuts) == set(lonas.plan.cuts)
+    assert again.reference_length == lonas.reference_length
 
 
 def test_macs_equal_the_originals_exactly(lonas, references):

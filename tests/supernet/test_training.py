@@ -2,26 +2,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
+from elasticnas.supernet.methods.local import run_recipe
+from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.supernet import Supernet
-from elasticnas.supernet.training import (
-    STATE_FILE,
-    Sampling,
-    TrainingSettings,
-    TrainingStep,
-    batch_rows,
-    train,
-)
+from elasticnas.supernet.training.loop import batch_rows
+from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
 from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES
@@ -63,8 +60,13 @@ def accuracy(supernet: Supernet, which: str) -> float:
     return evaluate(supernet, subnet, batches, examples.labels, TEXT_CLASSIFICATION)["accuracy"]
 
 
-def fine_tune(base: Path, output: Path, settings=SETTINGS, **options) -> Path:
-    return train(base, rows(), output, settings, task=TEXT_CLASSIFICATION, labels=2, **options)
+def replace(settings: TrainingSettings, **changes) -> TrainingSettings:
+    return settings.model_copy(update=changes)
+
+
+def fine_tune(base: Path, output: Path, settings=SETTINGS, data=None, **options) -> Path:
+    data = data or TrainingData(rows(), TEXT_CLASSIFICATION, 2)
+    return run_recipe("lonas", base, data, output, settings, **options)
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
@@ -76,14 +78,17 @@ def test_training_writes_a_checkpoint_that_reads_back(tmp_path: Path, model_type
     supernet = read_supernet(output)
     assert supernet.space.size == 3**3 * 3**3 * 4**3
     assert supernet.reference_length == 24
-    assert not (output / STATE_FILE).exists()
+    assert not list(output.rglob(STATE_FILE))
+    assert {path.name for path in output.iterdir()} == {"base", "adapter", "search_space.json"}
 
 
 def test_every_subnet_learns_and_the_encoder_stays_as_it_was(base: Path, tmp_path: Path):
-    losses: list[TrainingStep] = []
-    output = fine_tune(base, tmp_path / "out", replace(SETTINGS, steps=150), on_step=losses.append)
-    assert [step.step for step in losses] == list(range(1, 151))
-    assert sum(s.loss for s in losses[-20:]) < 0.7 * sum(s.loss for s in losses[:20])
+    losses: list[StepProgress] = []
+    settings = replace(SETTINGS, steps=150)
+    output = fine_tune(base, tmp_path / "out", settings, on_progress=losses.append)
+    assert [step.done for step in losses] == list(range(1, 151))
+    first, last = (sum(s.scalars["loss"] for s in part) for part in (losses[:20], losses[-20:]))
+    assert last < 0.7 * first
     supernet = read_supernet(output)
     majority = max(sum(rows().labels), 200 - sum(rows().labels)) / 200
     assert accuracy(supernet, "maximal") > majority + 0.1
@@ -115,27 +120,27 @@ def test_a_training_that_was_killed_resumes_to_the_same_result(
     class KilledError(Exception):
         pass
 
-    def kill(step: TrainingStep) -> None:
-        if step.step == 27:
+    def kill(step: StepProgress) -> None:
+        if step.done == 27:
             raise KilledError
 
     with pytest.raises(KilledError):
-        fine_tune(base, tmp_path / "out", settings, on_step=kill)
-    resumed: list[TrainingStep] = []
-    fine_tune(base, tmp_path / "out", settings, resume=True, on_step=resumed.append)
-    assert resumed[0].step == 21
+        fine_tune(base, tmp_path / "out", settings, on_progress=kill)
+    resumed: list[StepProgress] = []
+    fine_tune(base, tmp_path / "out", settings, resume=True, on_progress=resumed.append)
+    assert resumed[0].done == 21
     undisturbed = tensors(fine_tune(base, tmp_path / "whole", settings))
     for name, tensor in tensors(tmp_path / "out").items():
         assert torch.equal(tensor, undisturbed[name])
 
 
 def test_resuming_with_other_settings_is_refused(base: Path, tmp_path: Path):
-    def kill(step: TrainingStep) -> None:
-        if step.step == 15:
+    def kill(step: StepProgress) -> None:
+        if step.done == 15:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(base, tmp_path / "out", on_step=kill)
+        fine_tune(base, tmp_path / "out", on_progress=kill)
     with pytest.raises(InputError, match="learning_rate"):
         fine_tune(base, tmp_path / "out", replace(SETTINGS, learning_rate=0.5), resume=True)
 
@@ -204,21 +209,15 @@ def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding
 
 def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
     scores = [float(len(text.split())) / 20 for text in rows().texts]
-    output = train(
-        base,
-        LabelledTexts(rows().texts, None, scores),
-        tmp_path / "out",
-        replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE),
-        task=TEXT_REGRESSION,
-        labels=1,
-    )
+    data = TrainingData(LabelledTexts(rows().texts, None, scores), TEXT_REGRESSION, 1)
+    settings = replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE)
+    output = fine_tune(base, tmp_path / "out", settings, data)
     assert read_supernet(output).num_labels == 1
 
 
 def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
-    output = fine_tune(
-        base, tmp_path / "out", replace(SETTINGS, steps=2), label_names=("other", "good")
-    )
+    data = TrainingData(rows(), TEXT_CLASSIFICATION, 2, ("other", "good"))
+    output = fine_tune(base, tmp_path / "out", replace(SETTINGS, steps=2), data)
     supernet = read_supernet(output)
     assert supernet.label_names == ("other", "good")
     assert supernet.config.id2label == {0: "other", 1: "good"}
@@ -226,15 +225,9 @@ def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
 
 def test_rows_longer_than_the_models_positions_are_refused(base: Path, tmp_path: Path):
     long = LabelledTexts(["good " * 99] * 4, None, [0, 1, 0, 1])
+    data = TrainingData(long, TEXT_CLASSIFICATION, 2)
     with pytest.raises(InputError, match=r"max_length.*90 tokens.*64 positions.*at most 64"):
-        train(
-            base,
-            long,
-            tmp_path / "out",
-            replace(SETTINGS, max_length=90),
-            task=TEXT_CLASSIFICATION,
-            labels=2,
-        )
+        fine_tune(base, tmp_path / "out", replace(SETTINGS, max_length=90), data)
 
 
 def test_a_base_of_another_task_and_other_classes_leaves_no_trace_in_the_checkpoint(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.service.blobs import LocalBlobs
-from elasticnas.service.blobs.folder import store_folder
 from elasticnas.worker.blobs import checkpoint, sweep
 
 

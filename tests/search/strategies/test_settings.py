@@ -4,9 +4,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from elasticnas.api_schemas.searches import SearchCreate
-from elasticnas.api_schemas.strategies import StrategySettings
+from elasticnas.api_schemas.strategies import AnyStrategy
 
-SETTINGS = TypeAdapter(StrategySettings)
+SETTINGS = TypeAdapter(AnyStrategy)
 NAMES = ["pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "gp", "random"]
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from elasticnas.api_schemas.manifests import Manifest
-from elasticnas.service.blobs.folder import read_manifest, store_folder
+from elasticnas.api_schemas.manifests import Manifest, store_folder
+from elasticnas.service.blobs.folder import read_manifest
 from elasticnas.service.blobs.store import BlobCorruptError, BlobMissingError
 from elasticnas.service.database import now
 from tests.service.blobs.conftest import Bench, soon

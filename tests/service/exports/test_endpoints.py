@@ -139,7 +139,7 @@ def test_a_coordinator_that_starts_asks_only_for_exports_that_the_queue_lost(
 ):
     service, url = finished
     generation = ["one"]
-    monkeypatch.setattr(Queue, "lasting_generation", lambda _: generation[0])
+    monkeypatch.setattr(Queue, "generation", lambda _: generation[0])
     service.worker.exports_open.clear()
     assert service.client.get(url).status_code == 202
     sent = []

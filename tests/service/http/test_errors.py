@@ -75,7 +75,7 @@ def test_a_full_disk_is_507(light_service, monkeypatch):
 
     monkeypatch.setattr("elasticnas.service.supernets.registration.store_folder", full)
     answer = light_service.client.post(
-        "/v1/supernets", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
+        "/v1/supernets?wait=60", files={"archive": ("n.tar", tar_of({"base/x": "1"}))}
     )
     assert answer.status_code == 507
     assert light_service.get("/v1/supernets")["items"] == []

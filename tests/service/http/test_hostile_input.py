@@ -182,7 +182,7 @@ def test_form_fields_are_as_strict(world, fields):
 @pytest.mark.parametrize("name", ["a\0", "a" * 201])
 def test_the_name_of_an_upload_is_as_strict(world, name):
     files = {"archive": ("net.tar", NET)}
-    refused(world[0], "POST", "/v1/supernets", data={"name": name}, files=files)
+    refused(world[0], "POST", "/v1/supernets?wait=60", data={"name": name}, files=files)
 
 
 @pytest.mark.parametrize("filename", ["a" * 3000, "a\0b", "\N{GRINNING FACE}"])
@@ -190,7 +190,7 @@ def test_any_name_of_a_file_will_do(world, filename):
     running, _ = world
     form = {"task": "text-classification", "text_columns": "sentence", "label_column": "label"}
     sent = [
-        running.client.post("/v1/supernets", files={"archive": (filename, NET)}),
+        running.client.post("/v1/supernets?wait=60", files={"archive": (filename, NET)}),
         running.client.post("/v1/datasets", data=form, files={"file": (filename, ROWS)}),
     ]
     for answer in sent:

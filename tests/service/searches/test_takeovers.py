@@ -150,7 +150,7 @@ def test_the_coordinator_inside_the_server_is_there_though_its_row_has_expired(l
         assert count_alive(session) == 0
         present = service.present(session)
     assert present.coordinators == 1
-    assert "coordinator" not in (present.lacking() or "")
+    assert "coordinator" not in (present.lacking(queue="inspections") or "")
 
 
 def test_a_coordinator_inside_the_server_that_hangs_is_named(light_service, monkeypatch):
@@ -158,10 +158,10 @@ def test_a_coordinator_inside_the_server_that_hangs_is_named(light_service, monk
     monkeypatch.setattr(Coordinator, "drives", property(lambda _self: False))
     with service.database.write() as session:
         session.execute(delete(CoordinatorRow))
-        assert "start the server anew" in service.present(session).lacking()
+        assert "start the server anew" in service.present(session).lacking(queue="inspections")
 
 
-def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, monkeypatch):
+def test_errands_are_run_again_when_they_fail(sqlite_url, monkeypatch):
     """And what fails in it keeps no search from going on."""
     monkeypatch.setattr("elasticnas.service.searches.coordinator.GLANCE_SECONDS", -1.0)
     database = Database(sqlite_url)
@@ -169,15 +169,15 @@ def test_what_the_queue_has_lost_is_sent_again_until_that_succeeds(sqlite_url, m
     broker, failures = StubBroker(), [QueueUnavailableError("away"), ValueError("a fault")]
     asked = []
 
-    def on_loss() -> None:
+    def errands() -> None:
         asked.append(len(failures))
         if failures:
             raise failures.pop()
 
     settings = ServiceSettings(database_url=sqlite_url)
     queue = Queue(broker, LocalSignals(broker))
-    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=True, on_loss=on_loss)
+    driving = Coordinator(database, queue, ReportCache(), settings, exclusive=True, errands=errands)
     for _ in range(5):
         driving.tick()
     database.close()
-    assert asked == [2, 1, 0]
+    assert asked == [2, 1, 0, 0, 0]

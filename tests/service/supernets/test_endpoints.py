@@ -11,9 +11,11 @@ from elasticnas.service.blobs import LocalBlobs
 from elasticnas.service.database import Database, now
 from elasticnas.service.orphans.sweeping import sweep_registrations
 from elasticnas.service.queue import Queue, QueueUnavailableError
+from elasticnas.service.supernets import repository
 from elasticnas.service.supernets.tables import SupernetRow
 from tests.service.running import running_service, tar_of
 
+WAITING = "/v1/supernets?wait=60"
 ARCHIVE = {"archive": ("net.tar.gz", tar_of({"net/base/config.json": "{}"}, "w:gz"))}
 
 
@@ -22,7 +24,7 @@ def registered(running) -> list[dict]:
 
 
 def test_an_upload_is_answered_with_what_the_worker_found(service):
-    answer = service.client.post("/v1/supernets", files=ARCHIVE, data={"name": "mine"})
+    answer = service.client.post(WAITING, files=ARCHIVE, data={"name": "mine"})
     assert answer.status_code == 201
     body = answer.json()
     assert body["name"] == "mine"
@@ -40,7 +42,7 @@ def test_an_upload_is_answered_with_what_the_worker_found(service):
 
 
 def test_the_files_are_stored_under_the_digest(light_service):
-    body = light_service.client.post("/v1/supernets", files=ARCHIVE).json()
+    body = light_service.client.post(WAITING, files=ARCHIVE).json()
     blobs = LocalBlobs(light_service.settings.blob_dir)
     with blobs.lease(body["digest"]) as manifest:
         assert '"base/config.json"' in manifest.read_text()
@@ -54,18 +56,33 @@ def test_the_same_content_again_shares_its_files(light_service):
     assert len(digests) == 1
 
 
-def test_a_rejected_checkpoint_is_the_workers_problem_and_leaves_nothing(service):
+def test_a_rejected_checkpoint_is_the_workers_problem_and_stays_readable(service):
     service.worker.rejection = Problem(
         type="/problems/invalid-checkpoint",
         title="The checkpoint cannot be used",
         status=422,
         detail="nncf_config.json: unknown group",
     )
-    answer = service.client.post("/v1/supernets", files=ARCHIVE)
+    answer = service.client.post(WAITING, files=ARCHIVE)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"] == "nncf_config.json: unknown group"
-    assert registered(service) == []
+    kept = service.get(answer.headers["location"])
+    assert (kept["id"], kept["state"]) == (answer.json()["supernet_id"], "failed")
+    assert kept["problem"]["detail"] == "nncf_config.json: unknown group"
+    assert registered(service) == [kept]
+
+
+def test_an_upload_is_answered_at_once_unless_the_client_waits(light_service):
+    at_once = light_service.client.post("/v1/supernets", files=ARCHIVE)
+    assert at_once.status_code == 202
+    assert at_once.json()["state"] == "reading"
+    waits = {"Prefer": "respond-async, wait=60"}
+    answer = light_service.client.post("/v1/supernets", files=ARCHIVE, headers=waits)
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/supernets/{answer.json()['id']}"
+    where = at_once.headers["location"]
+    light_service.until(lambda: light_service.get(where)["state"] == "ready")
 
 
 def slow(url, folder, **settings):
@@ -176,12 +193,24 @@ def test_a_queue_that_is_away_loses_no_upload(light_service, monkeypatch):
         send(self, message)
 
     monkeypatch.setattr(Queue, "send", sent)
-    monkeypatch.setattr(Queue, "lasting_generation", lambda _: "one")
+    monkeypatch.setattr(Queue, "generation", lambda _: "one")
     answer = light_service.client.post("/v1/supernets", files=ARCHIVE)
     assert answer.status_code == 202
-    away[0] = False
+    away[0] = False  # nobody asks for it: its coordinator does
     where = answer.headers["location"]
     light_service.until(lambda: light_service.get(where)["state"] == "ready")
+
+
+def test_a_reading_that_two_processes_miss_is_asked_for_once(database_url, tmp_path):
+    """Else a slow worker would look as if others had died over it."""
+    with slow(database_url, tmp_path) as running:
+        service = running.client.app.state.service
+        where = running.client.post("/v1/supernets", files=ARCHIVE).headers["location"]
+        with service.database.read() as session:
+            seen = session.get_one(SupernetRow, where.rsplit("/")[-1])
+        for expected in (True, False):
+            with service.database.write() as session:
+                assert repository.mark_asked(session, seen, now()) is expected
 
 
 def test_a_bad_archive_names_the_member(light_service):
@@ -241,7 +270,7 @@ def test_an_allowed_path_is_read_as_a_folder_or_an_archive(sqlite_url, tmp_path)
 
         def ask(path: object) -> int:
             body = {"path": str(path)}
-            return running.client.post("/v1/supernets", json=body).status_code
+            return running.client.post(WAITING, json=body).status_code
 
         assert ask(allowed / "net") == 201
         assert ask(allowed / "net.tar") == 201
@@ -274,7 +303,7 @@ def test_an_allowed_hub_repository_is_downloaded_at_its_revision(sqlite_url, tmp
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     with running_service(sqlite_url, tmp_path, allow_hub=True) as running:
         body = {"hub_id": "org/name", "revision": "a" * 40}
-        answer = running.client.post("/v1/supernets", json=body)
+        answer = running.client.post(WAITING, json=body)
         assert answer.status_code == 201
         assert answer.json()["name"] == "org/name"
     assert asked == [("org/name", "a" * 40)]

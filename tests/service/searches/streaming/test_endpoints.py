@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy.event
 import sqlalchemy.exc
 
-from elasticnas.service.searches.streaming import stream as stream_module
-from elasticnas.service.searches.streaming import watch as watch_module
-from elasticnas.service.searches.streaming import watcher as watcher_module
+from elasticnas.service.streaming import stream as stream_module
+from elasticnas.service.streaming import watch as watch_module
+from elasticnas.service.streaming import watcher as watcher_module
 from tests.event_stream import Event, kept, parse
 from tests.service.running import Running
 from tests.service.stand_in import accuracy_of

@@ -6,9 +6,11 @@ import json
 from dataclasses import dataclass
 
 from fastapi.sse import format_sse_event
+from pydantic import BaseModel
 
-from elasticnas.api_schemas.searches import ProgressEvent, SearchEventKind
-from elasticnas.service.searches.tables import SearchEventRow
+from elasticnas.service.streaming.feed import EventRow
+
+PROGRESS = "progress"
 
 RETRY_MILLISECONDS = 2000
 """How long a client that lost its connection waits before it comes back."""
@@ -30,7 +32,7 @@ class NumberedEvent:
     text: bytes
 
 
-def numbered(row: SearchEventRow) -> NumberedEvent:
+def numbered(row: EventRow) -> NumberedEvent:
     """A kept event; its number is the id that a client may come back with."""
     data = json.dumps(row.data, separators=(",", ":"))
     return NumberedEvent(
@@ -38,6 +40,6 @@ def numbered(row: SearchEventRow) -> NumberedEvent:
     )
 
 
-def progress(event: ProgressEvent) -> bytes:
+def progress(event: BaseModel) -> bytes:
     """Progress is of the moment: without an id, a client comes back for what is kept alone."""
-    return format_sse_event(event=SearchEventKind.PROGRESS.value, data_str=event.model_dump_json())
+    return format_sse_event(event=PROGRESS, data_str=event.model_dump_json())

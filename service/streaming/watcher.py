@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from elasticnas.service.database import Database
 from elasticnas.service.database_errors import is_transient, summary
 from elasticnas.service.outage import Outage
-from elasticnas.service.searches import event_repository as events
-from elasticnas.service.searches.streaming import wire
-from elasticnas.service.searches.streaming.snapshot import Snapshot, snapshots
-from elasticnas.service.searches.streaming.watch import Update, Watch
-from elasticnas.service.searches.streaming.wire import NumberedEvent
+from elasticnas.service.streaming import wire
+from elasticnas.service.streaming.feed import Feed, Snapshot
+from elasticnas.service.streaming.watch import Update, Watch
+from elasticnas.service.streaming.wire import NumberedEvent
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ EVENTS_AT_ONCE = 500
 
 @dataclass(eq=False)
 class _Topic:
-    """A search that somebody watches."""
+    """What somebody watches, such as a search."""
 
     watches: set[Watch] = field(default_factory=set)
     seen: Snapshot | None = None
@@ -42,7 +42,7 @@ class _Topic:
         """Tell all watches what is new, if anything is."""
         moved = self.seen is None or self.seen.last_event != snapshot.last_event
         progress: bytes | None = wire.progress(snapshot.progress)
-        due = time.monotonic() - self.told_at >= PROGRESS_SECONDS or snapshot.state.is_final
+        due = time.monotonic() - self.told_at >= PROGRESS_SECONDS or snapshot.is_final
         if progress == self.told or not due:
             progress = None
         else:
@@ -53,30 +53,31 @@ class _Topic:
                 watch.offer(Update(snapshot, fresh, progress))
 
     def close(self) -> None:
-        """End all streams of this search."""
+        """End all streams of this topic."""
         for watch in self.watches:
             watch.close()
 
 
-class SearchWatcher:
-    """One query a tick for all streams, and none when nobody listens.
+class Watcher:
+    """One query a tick for all streams of a ``feed``, and none when nobody listens.
 
-    State and counters of every watched search are read in one query. Where a search's number of
+    State and counters of every watched topic are read in one query. Where a topic's number of
     events has grown, a second query reads the new ones. All of it happens on one event loop; the
     queries run on a thread of its pool.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, feed: Feed) -> None:
         self._database = database
+        self.feed = feed
         self._topics: dict[str, _Topic] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._outage = Outage(log, "telling event streams what is new")
 
     @contextmanager
-    def watch(self, search_id: str) -> Iterator[Watch]:
-        """Be told of a search from now on, until the end of the block."""
-        topic = self._topics.setdefault(search_id, _Topic())
+    def watch(self, topic_id: str) -> Iterator[Watch]:
+        """Be told of a topic from now on, until the end of the block."""
+        topic = self._topics.setdefault(topic_id, _Topic())
         watch = Watch()
         topic.watches.add(watch)
         if topic.seen is not None:  # what changed while this stream was being opened
@@ -84,17 +85,17 @@ class SearchWatcher:
         if self._closed:
             watch.close()
         elif self._task is None:
-            self._task = asyncio.create_task(self._run(), name="search-watcher")
+            self._task = asyncio.create_task(self._run(), name=f"{self.feed.noun}-watcher")
         try:
             yield watch
         finally:
             topic.watches.discard(watch)
-            if not topic.watches and self._topics.get(search_id) is topic:
-                del self._topics[search_id]
+            if not topic.watches and self._topics.get(topic_id) is topic:
+                del self._topics[topic_id]
 
-    async def history(self, search_id: str, after: int) -> list[NumberedEvent]:
-        """The next events of a search with numbers beyond ``after``, from the database."""
-        return await run_in_threadpool(self._read_history, search_id, after)
+    async def history(self, topic_id: str, after: int) -> list[NumberedEvent]:
+        """The next events of a topic with numbers beyond ``after``, from the database."""
+        return await run_in_threadpool(self._read_history, topic_id, after)
 
     def close(self) -> None:
         """End all streams, and every new one at once: this server is going away."""
@@ -125,35 +126,35 @@ class SearchWatcher:
 
     async def _tick(self) -> None:
         seen = {
-            search_id: None if topic.seen is None else topic.seen.last_event
-            for search_id, topic in self._topics.items()
+            topic_id: None if topic.seen is None else topic.seen.last_event
+            for topic_id, topic in self._topics.items()
         }
         found, fresh = await run_in_threadpool(self._read, seen)
-        for search_id in seen:
-            topic = self._topics.get(search_id)
+        for topic_id in seen:
+            topic = self._topics.get(topic_id)
             if topic is None:
                 continue
-            if (snapshot := found.get(search_id)) is None:
-                topic.close()  # the search was deleted
+            if (snapshot := found.get(topic_id)) is None:
+                topic.close()  # it was deleted
             else:
-                topic.take(snapshot, fresh.get(search_id, ()))
+                topic.take(snapshot, fresh.get(topic_id, ()))
 
     def _read(
         self, seen: Mapping[str, int | None]
     ) -> tuple[dict[str, Snapshot], dict[str, list[NumberedEvent]]]:
-        fresh: dict[str, list[NumberedEvent]] = {}
         with self._database.read() as session:
-            found = snapshots(session, list(seen))
+            found = self.feed.snapshots(session, list(seen))
             grown = {
-                search_id: known
-                for search_id, known in seen.items()
-                if known is not None and search_id in found and found[search_id].last_event > known
+                topic_id: known
+                for topic_id, known in seen.items()
+                if known is not None and topic_id in found and found[topic_id].last_event > known
             }
-            for row in events.since(session, grown, limit=EVENTS_AT_ONCE):
-                fresh.setdefault(row.search_id, []).append(wire.numbered(row))
-        return found, fresh
+            return found, self._events(session, grown)
 
-    def _read_history(self, search_id: str, after: int) -> list[NumberedEvent]:
+    def _read_history(self, topic_id: str, after: int) -> list[NumberedEvent]:
         with self._database.read() as session:
-            rows = events.after(session, search_id, after, limit=EVENTS_AT_ONCE)
-            return [wire.numbered(row) for row in rows]
+            return self._events(session, {topic_id: after}).get(topic_id, [])
+
+    def _events(self, session: Session, after: Mapping[str, int]) -> dict[str, list[NumberedEvent]]:
+        rows = self.feed.since(session, after, limit=EVENTS_AT_ONCE)
+        return {topic_id: [wire.numbered(row) for row in each] for topic_id, each in rows.items()}

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from elasticnas.service.searches.streaming.snapshot import Snapshot
-from elasticnas.service.searches.streaming.wire import NumberedEvent
+from elasticnas.service.streaming.feed import Snapshot
+from elasticnas.service.streaming.wire import NumberedEvent
 
 KEPT_EVENTS = 1000
 """A client so slow that more than this waits for it is served from the database instead."""
@@ -15,7 +15,7 @@ KEPT_EVENTS = 1000
 
 @dataclass(frozen=True)
 class Update:
-    """News of a search. ``events`` need not be all that led to ``snapshot``: what lacks must be
+    """News of a topic. ``events`` need not be all that led to ``snapshot``: what lacks must be
     read from the database. ``progress`` is encoded, and None when it is not worth an event."""
 
     snapshot: Snapshot

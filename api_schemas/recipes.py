@@ -1,0 +1,30 @@
+"""Recipes: how a method makes a super-network of a pretrained model, as a list of named steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from elasticnas.api_schemas.registry import Registry
+from elasticnas.api_schemas.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one may set, and the steps in their order.
+
+    A step is named by where its function is, as ``module:function``, so that whoever only accepts a
+    recipe need not import what computes it. It is a `supernet.methods.step.Step`.
+    """
+
+    settings: type[BaseModel]
+    steps: Mapping[str, str]
+
+
+RECIPES: Registry[Recipe] = Registry("recipe")
+
+RECIPES.register(
+    "lonas", Recipe(TrainingSettings, {"train": "elasticnas.supernet.methods.lonas:train"})
+)

@@ -1,0 +1,1 @@
+"""Jobs: what workers do step by step, for minutes to days."""

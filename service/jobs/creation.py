@@ -1,0 +1,76 @@
+"""Taking a training: what it begins with is stored, then a worker does the steps of its recipe."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
+from elasticnas.api_schemas.manifests import store_folder
+from elasticnas.api_schemas.recipes import RECIPES, Recipe
+from elasticnas.service.database import now
+from elasticnas.service.datasets import repository as datasets
+from elasticnas.service.http.errors import validation_problem
+from elasticnas.service.http.problems import ProblemError
+from elasticnas.service.identity import new_id
+from elasticnas.service.jobs import events, repository
+from elasticnas.service.jobs.tables import JobRow, StepRow
+from elasticnas.service.principal import Principal
+from elasticnas.service.runtime import Service
+from elasticnas.service.supernets.sources import Source
+
+
+def start_training(
+    service: Service, principal: Principal, asked: TrainingCreate, source: Source
+) -> JobRow:
+    """Queue the training of a pretrained model; a coordinator gives it to a worker.
+
+    Raises:
+        InputError, ProblemError: there is no such recipe or dataset, a setting cannot be used, or
+            the model cannot be had.
+    """
+    recipe = RECIPES.find(asked.recipe, field="recipe")
+    settings = _checked(recipe, asked)
+    with service.database.read() as session:
+        datasets.found(session, principal, asked.dataset_id, field="dataset_id")
+    incoming = service.settings.incoming_dir
+    with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
+        digest, _ = store_folder(service.blobs, source(Path(workspace)))
+    job_id = new_id("job")
+    job = JobRow(
+        id=job_id,
+        owner=principal.owner,
+        kind=JobKind.TRAINING,
+        name=asked.name or job_id,
+        recipe=asked.recipe,
+        settings=settings,
+        base_digest=digest,
+        dataset_id=asked.dataset_id,
+        state=JobState.QUEUED,
+        position=0,
+        last_event=0,
+        created_at=now(),
+    )
+    steps = [
+        StepRow(job_id=job_id, position=position, name=name, state=JobState.QUEUED, attempt=0)
+        for position, name in enumerate(recipe.steps)
+    ]
+    with service.database.write() as session:
+        repository.add(session, job, steps)
+        events.state_changed(session, job, steps[0])
+    return job
+
+
+def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, object]:
+    """The recipe's settings with every default filled in.
+
+    Raises:
+        ProblemError: one of them is unknown or cannot be used.
+    """
+    try:
+        return recipe.settings.model_validate(asked.settings).model_dump(mode="json")
+    except ValidationError as error:
+        found = [{**each, "loc": ("body", "settings", *each["loc"])} for each in error.errors()]
+        raise ProblemError(validation_problem(found)) from error

@@ -1,0 +1,44 @@
+"""What streams of events tell of jobs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from elasticnas.api_schemas.jobs import JobProgressEvent, JobState
+from elasticnas.service.jobs import reading, repository
+from elasticnas.service.jobs.tables import JobEventRow
+from elasticnas.service.principal import Principal
+from elasticnas.service.streaming.feed import Snapshot
+
+
+class JobFeed:
+    """The events of jobs; see `Feed`."""
+
+    noun = "job"
+
+    def snapshots(
+        self, session: Session, ids: Collection[str], principal: Principal | None = None
+    ) -> dict[str, Snapshot]:
+        """State and progress of jobs."""
+        return {
+            job.id: Snapshot(
+                is_final=JobState(job.state).is_final,
+                last_event=job.last_event,
+                progress=JobProgressEvent(
+                    state=JobState(job.state), step=step.name, progress=reading.progress(step)
+                ),
+            )
+            for job, step in repository.with_steps(session, ids, principal)
+        }
+
+    def since(
+        self, session: Session, numbers: Mapping[str, int], *, limit: int
+    ) -> Mapping[str, Sequence[JobEventRow]]:
+        """State changes and scalars."""
+        found: dict[str, list[JobEventRow]] = defaultdict(list)
+        for row in repository.events_after(session, numbers, limit=limit):
+            found[row.job_id].append(row)
+        return found

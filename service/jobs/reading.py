@@ -1,0 +1,69 @@
+"""From stored jobs to what REST shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.orm import Session
+
+from elasticnas.api_schemas.jobs import (
+    JobKind,
+    JobRead,
+    JobState,
+    StepProgress,
+    StepRead,
+)
+from elasticnas.api_schemas.messages import RunStep
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.service.jobs import repository
+from elasticnas.service.jobs.tables import JobRow, StepRow
+from elasticnas.service.presence import Presence
+
+
+def read_jobs(
+    session: Session, rows: Sequence[JobRow], look: Callable[[Session], Presence]
+) -> list[JobRead]:
+    """Jobs with their steps; ``look`` finds which processes are there."""
+    steps = repository.steps(session, [row.id for row in rows])
+    lacking = None
+    if any(row.state in repository.UNFINISHED for row in rows):
+        lacking = look(session).lacking(queue=RunStep.queue)
+    return [_read(row, steps[row.id], lacking) for row in rows]
+
+
+def progress(step: StepRow) -> StepProgress:
+    """How far a step is."""
+    return StepProgress(done=step.done, total=step.total, scalars=step.scalars or {})
+
+
+def _read(row: JobRow, steps: Sequence[StepRow], lacking: str | None) -> JobRead:
+    waits = row.state in repository.UNFINISHED and steps[row.position].state == JobState.QUEUED
+    return JobRead(
+        id=row.id,
+        kind=JobKind(row.kind),
+        name=row.name,
+        recipe=row.recipe,
+        settings=row.settings,
+        dataset_id=row.dataset_id,
+        state=JobState(row.state),
+        steps=[_read_step(step) for step in steps],
+        waiting_for=lacking if waits else None,
+        supernet_id=row.supernet_id,
+        problem=None if row.problem is None else Problem.model_validate(row.problem),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _read_step(row: StepRow) -> StepRead:
+    return StepRead(
+        name=row.name,
+        state=JobState(row.state),
+        progress=progress(row),
+        worker=row.worker,
+        attempt=row.attempt,
+        saved_at=row.saved_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

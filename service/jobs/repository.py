@@ -1,0 +1,141 @@
+"""All SQL about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from elasticnas.api_schemas.jobs import JobKind, JobState
+from elasticnas.api_schemas.messages import RunStep
+from elasticnas.service import repository
+from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
+from elasticnas.service.principal import Principal
+
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+_WITH_STEP = select(JobRow, StepRow).join(
+    StepRow, and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
+)
+
+
+def page(
+    session: Session,
+    principal: Principal,
+    *,
+    state: JobState | None,
+    kind: JobKind | None,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[JobRow], str | None]:
+    """Jobs, the newest first."""
+    asked = {JobRow.state: state, JobRow.kind: kind}
+    conditions = [column == value for column, value in asked.items() if value is not None]
+    return repository.newest_page(
+        session, principal, JobRow, *conditions, limit=limit, cursor=cursor
+    )
+
+
+def found(session: Session, principal: Principal, job_id: str, *, lock: bool = False) -> JobRow:
+    """One of the principal's jobs, or the problem of `repository.found`."""
+    return repository.found(session, principal, JobRow, job_id, lock=lock)
+
+
+def locked(session: Session, job_id: str) -> JobRow | None:
+    """The job, held by this transaction until it ends: changes to one job take turns."""
+    return session.scalars(
+        select(JobRow).where(JobRow.id == job_id).with_for_update()
+    ).one_or_none()
+
+
+def add(session: Session, job: JobRow, steps: Sequence[StepRow]) -> None:
+    """Keep a new job with its steps."""
+    session.add(job)
+    session.flush()
+    session.add_all(steps)
+
+
+def remove(session: Session, job: JobRow) -> None:
+    """Delete a job with its steps and events."""
+    session.delete(job)
+
+
+def steps(session: Session, job_ids: Collection[str]) -> dict[str, list[StepRow]]:
+    """The steps of each of these jobs, in order."""
+    found: dict[str, list[StepRow]] = {job_id: [] for job_id in job_ids}
+    rows = session.scalars(
+        select(StepRow).where(StepRow.job_id.in_(job_ids)).order_by(StepRow.position)
+    )
+    for row in rows:
+        found[row.job_id].append(row)
+    return found
+
+
+def step(session: Session, job: JobRow, *, before: int = 0) -> StepRow:
+    """The step that a job is at, or one so many ``before`` it."""
+    return session.get_one(StepRow, (job.id, job.position - before))
+
+
+def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
+    """Every job that goes on by itself with the step that it is at, the oldest first."""
+    query = _WITH_STEP.where(JobRow.state.in_(UNFINISHED)).order_by(JobRow.created_at, JobRow.id)
+    return [(job, step) for job, step in session.execute(query)]
+
+
+def with_steps(
+    session: Session, job_ids: Collection[str], principal: Principal | None
+) -> Sequence[tuple[JobRow, StepRow]]:
+    """These jobs, each with the step that it is at; None reads the jobs of all owners."""
+    query = _WITH_STEP.where(JobRow.id.in_(job_ids))
+    if principal is not None:
+        query = query.where(principal.may_read(JobRow))
+    return [(job, step) for job, step in session.execute(query)]
+
+
+def mark_sent(session: Session, message: RunStep, generation: str) -> None:
+    """A message carries this attempt now, in this generation of the queue."""
+    session.execute(
+        update(StepRow)
+        .where(
+            StepRow.job_id == message.job_id,
+            StepRow.position == message.position,
+            StepRow.attempt == message.attempt,
+        )
+        .values(sent_generation=generation)
+    )
+
+
+def manifests(session: Session) -> set[str]:
+    """The manifest digests of what jobs begin with, have saved and have left.
+
+    What a completed job made is a super-network's; nothing else of it is needed any more.
+    """
+    rows = session.execute(
+        select(JobRow.base_digest, StepRow.saved, StepRow.output)
+        .join(StepRow, StepRow.job_id == JobRow.id)
+        .where(JobRow.state != JobState.COMPLETED)
+    )
+    return {digest for row in rows for digest in row if digest is not None}
+
+
+def add_event(session: Session, event: JobEventRow) -> None:
+    """Keep an event."""
+    session.add(event)
+
+
+def events_after(
+    session: Session, numbers: Mapping[str, int], *, limit: int
+) -> Sequence[JobEventRow]:
+    """At most ``limit`` events of several jobs, of each those beyond the number given."""
+    if not numbers:
+        return []
+    beyond = (
+        and_(JobEventRow.job_id == job_id, JobEventRow.number > number)
+        for job_id, number in numbers.items()
+    )
+    return session.scalars(
+        select(JobEventRow)
+        .where(or_(*beyond))
+        .order_by(JobEventRow.job_id, JobEventRow.number)
+        .limit(limit)
+    ).all()

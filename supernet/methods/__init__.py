@@ -1,0 +1,1 @@
+"""How each method makes a super-network: the steps of its recipe."""

@@ -1,0 +1,1 @@
+"""Training super-networks: the loop, and its state between two steps."""

@@ -1,0 +1,41 @@
+"""Every recipe keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elasticnas.api_schemas.recipes import RECIPES
+from elasticnas.supernet.contracts.recipes import CHECKS, Trial
+from elasticnas.supernet.measuring.examples import LabelledTexts
+from elasticnas.supernet.methods.step import TrainingData
+from elasticnas.tasks import TEXT_CLASSIFICATION
+from tests.additions import recipe_two_steps
+from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
+
+SMALL = {"steps": 4, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 2}
+RECIPES_TRIED = {"lonas": {}, "shaken-lonas": {"times": 3}}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes") / "encoder"
+    tiny_model("bert").save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("recipe", RECIPES_TRIED)
+def test_a_recipe_keeps_the_contract(recipe: str, check, base: Path, tmp_path: Path):
+    texts = sentences(32, seed=5)
+    rows = LabelledTexts(texts, None, [int("good" in text) for text in texts])
+    settings = RECIPES[recipe].settings.model_validate(SMALL | RECIPES_TRIED[recipe])
+    check(Trial(recipe, settings, base, TrainingData(rows, TEXT_CLASSIFICATION, 2)), tmp_path)
+
+
+def test_every_recipe_is_tried():
+    mine = {name for name in RECIPES if not name.startswith("two-for-the-service")}
+    assert mine == set(RECIPES_TRIED)
+    assert RECIPES["shaken-lonas"].settings is recipe_two_steps.ShakenSettings
