@@ -12,6 +12,8 @@ import httpx2
 import pytest
 from fastapi import FastAPI, Header
 
+from elasticnas.service.database import now
+from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal, principal
 from tests.service.running import Running, tar_of
 
@@ -22,7 +24,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
 }
-REFERENCES = {"/v1/searches": {"supernet_id", "dataset_id", "verify_dataset_id"}}
+REFERENCES = {
+    "/v1/searches": {"supernet_id", "dataset_id", "verify_dataset_id"},
+    "/v1/trainings": {"dataset_id"},
+}
 """The fields of a body that refer to something stored."""
 NO_REFERENCES = {"hub_id"}
 SHARED = {"/v1/workers"}
@@ -79,9 +84,7 @@ def shared(light_service: Running) -> Shared:
     light_service.wait(ids["search_id"])
     weights = f"/v1/searches/{ids['search_id']}/subnets/{VALUES['number']}/weights"
     light_service.until(lambda: light_service.client.get(weights).status_code == 200)
-    for path in app.openapi()["paths"]:  # what all this has left that is listed, such as jobs
-        if (found := re.fullmatch(r"(/v1/\w+)/\{(\w+_id)\}", path)) and found[2] not in ids:
-            ids[found[2]] = light_service.get(found[1])["items"][0]["id"]
+    ids["job_id"] = job_of(light_service, ids["dataset_id"])
     return Shared(light_service, ids)
 
 
@@ -176,6 +179,27 @@ def test_answers_from_the_database_are_of_ones_own_searches(shared: Shared):
 
     assert cached("bob") == 0
     assert cached("alice") > 0
+
+
+def job_of(running: Running, dataset_id: str) -> str:
+    """The id of Alice's job, which has failed."""
+    service = cast(FastAPI, running.client.app).state.service
+    row = JobRow(
+        id="job-of-alice",
+        owner="alice",
+        created_at=now(),
+        kind="training",
+        name="n",
+        recipe="lonas",
+        settings={},
+        base_digest="d",
+        dataset_id=dataset_id,
+        state="failed",
+        finished_at=now(),
+    )
+    with service.database.write() as session:
+        session.add(row)
+    return row.id
 
 
 def supernet_of(shared: Shared, owner: str) -> str:
