@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.registry import load_plugins
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
-from elasticnas.cli.configuration import Configuration
 from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.output import err, out
@@ -71,6 +70,7 @@ def train(
     interrupted goes on with --resume, to the very same result.
     """
     demand_extras("worker")
+    from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.formats.space_file import read_space
