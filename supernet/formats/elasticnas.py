@@ -49,10 +49,12 @@ def _presences(dimension: ElasticDimension, layers: int) -> tuple[Presence, ...]
     """Numbers keep the first so many layers; lists name the layers that are left out."""
     if dimension.choices[0] == layers and dimension.amounts is not None:
         return leading(dimension, layers)
-    skipped = [each for each in dimension.choices if isinstance(each, tuple)]
-    named = [layer for each in skipped for layer in each]
-    is_known = all(isinstance(layer, int) and 0 <= layer < layers for layer in named)
-    if len(skipped) < len(dimension.choices) or skipped[0] or not is_known:
+    skipped = [
+        tuple(layer for layer in choice if isinstance(layer, int) and 0 <= layer < layers)
+        for choice in dimension.choices
+        if isinstance(choice, tuple)
+    ]
+    if skipped != list(dimension.choices) or skipped[0]:
         raise InputError(
             "choices are how many of the first layers are kept, of which the largest depth must be "
             f"the model's {layers} layers, and the others descend; or lists of the whole layers to "

@@ -112,7 +112,6 @@ def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
-@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 @pytest.mark.parametrize("kept", [(1, 3), (0, 2, 3), ()])
 def test_any_blocks_are_exported_as_a_shallower_stock_model(
     tmp_path: Path, model_type, kept, stranger
@@ -139,6 +138,7 @@ def test_any_blocks_are_exported_as_a_shallower_stock_model(
     torch.testing.assert_close(stock, subnets, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(
     tmp_path: Path, model_type, stranger
 ):
