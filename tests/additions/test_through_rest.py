@@ -1,7 +1,8 @@
 """What a user adds goes through the whole service, each addition in a file of its own.
 
 A decoder (family) in SQFT's layout (format), measured by its perplexity (task), is registered,
-searched under a constraint, verified and exported.
+searched by regularised evolution (strategy) under a constraint, verified and exported. A recipe
+that is added is driven in `tests/end_to_end/test_jobs.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 from tests.additions import test_formats
 from tests.end_to_end.server import Server
 
-PLUGINS = [f"tests.additions.{each}" for each in ("family_qwen", "format_sqft", "task_perplexity")]
+ADDED = ("family_qwen", "format_sqft", "task_perplexity", "strategy_regularized_evolution")
+PLUGINS = json.dumps([f"tests.additions.{each}" for each in ADDED])
+ROOT = Path(__file__).parent.parent.parent
 LETTERS = "abcdefghijklmnop"
 BOUND = 0.98
 """Of the maximal subnet's cost: ranks are a small part of it."""
@@ -33,7 +36,7 @@ BOUND = 0.98
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("server") / "data"
-    server = Server(data, ELASTICNAS_PLUGINS=json.dumps(PLUGINS)).start()
+    server = Server(data, ELASTICNAS_PLUGINS=PLUGINS, PYTHONPATH=str(ROOT)).start()
     yield server
     server.stop()
 
@@ -87,6 +90,7 @@ def search(server: Server, supernet: dict[str, Any]) -> dict[str, Any]:
         max_length=16,
         objectives=["perplexity", "nonzero_params"],
         constraints=[{"cost": "nonzero_params", "max": BOUND * cost["nonzero_params"]}],
+        strategy={"name": "regularized-evolution", "population_size": 8},
         budget={"evaluations": 25},
         verify=0.25,
     )
@@ -102,6 +106,7 @@ def test_less_perplexity_is_better_in_front_best_and_hypervolume(
     server: Server, search: dict[str, Any]
 ):
     assert search["state"] == "completed", search["error"]
+    assert search["strategy"]["name"] == "regularized-evolution"
     measured = [e for e in server.evaluations(search["id"]) if e["state"] == "completed"]
     assert all(math.isfinite(e["metrics"]["perplexity"]) for e in measured)
     [bound] = search["constraints"]
