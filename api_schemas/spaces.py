@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
@@ -20,6 +21,9 @@ RANK = "rank"
 BLOCKS = "blocks"
 OPERATION = "operation"
 HIDDEN = "hidden"
+
+Half = Literal["attention", "ffn"]
+HALVES: tuple[Half, ...] = ("attention", "ffn")
 
 
 class Condition(BaseModel):
@@ -87,7 +91,7 @@ class Presence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layer: NonNegativeInt
-    half: Literal["attention", "ffn"]
+    half: Half
     when: Condition
 
 
@@ -99,11 +103,24 @@ def leading(depth: Dimension, layers: int) -> tuple[Presence, ...]:
     """
     if depth.amounts is None:
         raise ValueError(f"{depth.name!r} has choices that are no numbers of layers")
+    return skipping(depth, [range(kept, layers) for kept in depth.amounts])
+
+
+def skipping(dimension: Dimension, skipped: Sequence[Collection[int]]) -> tuple[Presence, ...]:
+    """The presences of layers that are ``skipped``, at each choice of ``dimension`` some of them.
+
+    At its first choice, the maximal subnet's, none is.
+    """
+    runs_at = {
+        layer: tuple(
+            c for c, out in zip(dimension.choices, skipped, strict=True) if layer not in out
+        )
+        for layer in sorted({layer for out in skipped for layer in out})
+    }
     return tuple(
-        Presence(layer=layer, half=half, when=Condition(dimension=depth.name, choices=deeper))
-        for layer in range(layers)
-        if len(deeper := tuple(n for n in depth.amounts if n > layer)) < len(depth.amounts)
-        for half in ("attention", "ffn")
+        Presence(layer=layer, half=half, when=Condition(dimension=dimension.name, choices=choices))
+        for layer, choices in runs_at.items()
+        for half in HALVES
     )
 
 

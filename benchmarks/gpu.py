@@ -39,7 +39,7 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
-from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.activation import activate, active_blocks
 from elasticnas.supernet.forward.packs import has_kernel
 from elasticnas.supernet.measuring.batching import ACCELERATOR_BATCH_COST, packs
 from elasticnas.supernet.measuring.examples import Batch, TokenizedExamples
@@ -121,13 +121,14 @@ def needed_flop(supernet: Supernet, subnet: SubnetConfig, lengths: Sequence[int]
     Of the last layer these are the keys and values of all tokens, and all else of the first. What
     activation multiplies is not counted, nor anything but matrix products.
     """
-    last = active_layers(supernet, subnet) - 1
+    kept = active_blocks(supernet, subnet)
+    last = kept[-1]
     rows, tokens, pairs = len(lengths), sum(lengths), sum(length**2 for length in lengths)
     of_all = {BERT.module(last, role) for role in ("key", "value")}
     macs = 0
     for name, module in supernet.model.named_modules():
         layer = BERT.layer_of(name)
-        if not isinstance(module, torch.nn.Linear) or (layer is not None and layer > last):
+        if not isinstance(module, torch.nn.Linear) or layer not in (None, *kept):
             continue
         weight = f"{name}.weight"
         active = supernet.plan.slice(weight, supernet.tensors[weight], subnet)

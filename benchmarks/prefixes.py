@@ -33,6 +33,7 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model, layer_terms
+from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.forward.prefixes import Prefix, PrefixCache, Prefixes
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.measuring.measure import Lap, measure
@@ -130,11 +131,10 @@ def spared(
     each = [dataset.prefixes(size, kind) for _ in range(workers)]
     passes = done = 0
     layers, all_layers = 0.0, 0.0
-    depth = dataset.supernet.plan.depth
     for number, subnet in enumerate(subnets):
         with each[number % workers].shared(subnet) as splice:
             passes += splice.first
-        done += dataset.supernet.num_layers if depth is None else subnet.amount(depth)
+        done += len(active_blocks(dataset.supernet, subnet))
         layers += dataset.gflops(subnet, splice.first)
         all_layers += dataset.gflops(subnet)
     return passes / done, layers / all_layers

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from elasticnas.api_schemas.costs import Axis, CostModel, Count, Table, Term
-from elasticnas.api_schemas.spaces import Condition, Presence, leading
+from elasticnas.api_schemas.spaces import Condition
 from elasticnas.search import cost_terms
 from elasticnas.search.cost_terms import Extent
 from elasticnas.supernet.families.family import Role
@@ -43,15 +43,9 @@ def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     return terms
 
 
-def presences(supernet: Supernet) -> tuple[Presence, ...]:
-    """The halves of layers that subnets may leave out."""
-    depths = [each for each in supernet.space.dimensions if each.name == supernet.plan.depth]
-    return tuple(each for depth in depths for each in leading(depth, supernet.num_layers))
-
-
 def _when(supernet: Supernet, layer: int | None) -> Sequence[Condition]:
     """Under which conditions a layer runs; what belongs to none always does."""
-    return tuple({each.when: None for each in presences(supernet) if each.layer == layer})
+    return tuple({each.when: None for each in supernet.plan.presences if each.layer == layer})
 
 
 def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Presence
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Family, Role
 
@@ -69,10 +70,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class SlicingPlan:
-    """All cuts of a super-network; ``depth`` names the dimension that keeps the first layers."""
+    """All cuts of a super-network, and the ``presences`` of blocks that subnets may leave out."""
 
     cuts: tuple[Cut, ...]
-    depth: str | None = None
+    presences: tuple[Presence, ...] = ()
 
     @cached_property
     def by_tensor(self) -> dict[str, tuple[Cut, ...]]:
@@ -97,10 +98,11 @@ class SlicingPlan:
 
         Raises:
             InputError: a cut tensor is missing, two dimensions cut one axis, a dimension cuts
-                nothing, a choice is larger than its layer, or the largest choice is not the full
-                length.
+                nothing, a choice is larger than its layer, the largest choice is not the full
+                length, or the first leaves out a block; or half a block can be left out.
         """
-        largest = {d.name: space.maximal.amount(d.name) for d in space.dimensions}
+        used = {cut.dimension for cut in self.cuts}
+        largest = {name: space.maximal.amount(name) for name in used}
         taken: dict[tuple[str, int], str] = {}
         for cut in self.cuts:
             if cut.tensor not in shapes:
@@ -134,10 +136,29 @@ class SlicingPlan:
                     value=largest[cut.dimension],
                     remedy=f"the largest choice must be {full // cut.unit}",
                 )
+        used |= {each.when.dimension for each in self.presences}
         for dimension in space.dimensions:
-            used = any(cut.dimension == dimension.name for cut in self.cuts)
-            if not used and dimension.name != self.depth:
+            keeps_all = dimension.part == BLOCKS and len(dimension.choices) == 1
+            if dimension.name not in used and not keeps_all:
                 raise InputError("the dimension cuts nothing", field=dimension.name)
+        self._validate_presences(space)
+
+    def _validate_presences(self, space: SearchSpace) -> None:
+        for each in self.presences:
+            if not space.maximal.meets((each.when,)):
+                raise InputError(
+                    f"the first choice leaves out block {each.layer}, so the full model would be "
+                    "out of reach",
+                    field=each.when.dimension,
+                    value=space.maximal[each.when.dimension],
+                )
+            if any(each.model_copy(update={"half": half}) not in self.presences for half in HALVES):
+                raise InputError(
+                    f"block {each.layer} would run without its attention or without its FFN",
+                    field=each.when.dimension,
+                    value=each.half,
+                    remedy="leave out whole blocks",
+                )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.supernet.cost_model import cost_model, presences
+from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -20,5 +20,5 @@ def report(supernet: Supernet) -> SupernetReport:
         has_adapters=bool(supernet.adapters),
         dimensions=supernet.space.dimensions,
         cost_model=cost_model(supernet),
-        presences=presences(supernet),
+        presences=supernet.plan.presences,
     )

@@ -52,7 +52,8 @@ def write_checkpoint(folder: Path, family: Family, *, adapted: bool = True, **op
     _write_tokenizer(folder / "base")
     if adapted:
         _write_adapter(folder / "adapter", family, model)
-    space = {"dimensions": _dimensions(family, model.config, adapted=adapted)}
+    dimensions = _dimensions(family, model.config, adapted=adapted)
+    space = {"version": 2, "dimensions": dimensions}
     (folder / "search_space.json").write_text(json.dumps(space), encoding="utf-8")
     return folder
 
@@ -68,18 +69,16 @@ def _dimensions(
     family: Family, config: PretrainedConfig, *, adapted: bool
 ) -> list[dict[str, object]]:
     heads = list(range(family.num_kv_heads(config), 0, -1))
-    elastic: list[tuple[str, str, list[int]]] = [
-        ("attention.heads", "heads", heads),
-        ("ffn.width", "width", [FFN, 24, 7]),
+    elastic = {"heads": heads, "ffn": [FFN, 24, 7], **({"rank": [RANK, 2, 1]} if adapted else {})}
+    return [
+        *(
+            {"name": f"{part} of layer {layer}", "part": part, "layer": layer, "choices": choices}
+            for layer in range(LAYERS)
+            for part, choices in elastic.items()
+        ),
+        {"name": "depth", "part": "blocks", "choices": [LAYERS, 2]},
+        {"name": "left out", "part": "blocks", "ordered": False, "choices": [[], [1], [0]]},
     ]
-    if adapted:
-        elastic.append(("lora.rank", "rank", [RANK, 2, 1]))
-    found: list[dict[str, object]] = [
-        {"name": f"layer.{layer}.{name}", "kind": kind, "choices": choices}
-        for layer in range(LAYERS)
-        for name, kind, choices in elastic
-    ]
-    return [*found, {"name": "depth", "kind": "depth", "choices": [LAYERS, 2, 1]}]
 
 
 def _write_adapter(folder: Path, family: Family, model: PreTrainedModel) -> None:

@@ -28,7 +28,7 @@ from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
-from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.activation import activate, active_blocks
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import Batch, Inputs
 from elasticnas.supernet.supernet import Supernet
@@ -194,7 +194,7 @@ def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
             ):
                 model.get_parameter(f"{family.module(layer, role)}.weight")[:, width:] = 0
     blocks = model.get_submodule(family.layers)
-    for dropped in range(active_layers(supernet, subnet), supernet.num_layers):
+    for dropped in {*range(supernet.num_layers)} - {*active_blocks(supernet, subnet)}:
         del blocks._modules[str(dropped)]
     return model
 

@@ -74,7 +74,7 @@ class FormatContract:
             again = elastic_part(read_space(file), supernet.shape)
             assert again.space == supernet.space
             assert set(again.plan.cuts) == set(supernet.plan.cuts)
-            assert again.plan.depth == supernet.plan.depth
+            assert again.plan.presences == supernet.plan.presences
             assert again.reference_length == supernet.reference_length
 
     @contextmanager

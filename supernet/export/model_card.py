@@ -11,6 +11,7 @@ from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.families.family import HeadKind
+from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
 
 _LOAD = {
@@ -131,19 +132,19 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 
 ## The subnet
 
-| layer | attention heads | FFN width | LoRA rank |
+| layer of the super-network | attention heads | FFN width | LoRA rank |
 | --- | --- | --- | --- |
 {_layers(supernet, subnet)}
 """
 
 
 def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
-    """One table row per layer, with the choices of its dimensions; a dash where nothing is cut."""
-    kept = (
-        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
-    )
+    """One table row per layer, as the super-network counts them, with its dimensions' choices.
+
+    A dash stands where nothing is cut.
+    """
     rows = []
-    for layer in range(kept):
+    for layer in active_blocks(supernet, subnet):
         cells = []
         for part in (HEADS, FFN, RANK):
             choices = [

@@ -1,6 +1,6 @@
 """The ``transformers`` format: a self-contained folder with the subnet's merged weights.
 
-Where the subnet's widths fit a stock config (equal FFN widths, all heads, any depth) the folder
+Where the subnet's widths fit a stock config (equal FFN widths, all heads, any blocks) the folder
 holds no code. Otherwise it carries ``modeling_subnet.py``, which gives each layer its own width,
 and loads with ``trust_remote_code=True`` on a machine that has never heard of ElasticNAS.
 """
@@ -22,7 +22,7 @@ from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.model_card import write_model_card
 from elasticnas.supernet.export.modeling_subnet import subnet_code
 from elasticnas.supernet.families.family import Role
-from elasticnas.supernet.forward.activation import active_layers, active_tensors
+from elasticnas.supernet.forward.activation import active_blocks, active_tensors
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -67,14 +67,14 @@ def _nearest_config(
 ) -> PretrainedConfig:
     """The config that says as much of the subnet as a stock one can: what all layers share."""
     family, config = supernet.family, copy.deepcopy(supernet.config)
-    kept = active_layers(supernet, subnet)
-    setattr(config, family.depth, kept)
+    kept = active_blocks(supernet, subnet)
+    setattr(config, family.depth, len(kept))
     for name in family.per_layer:
-        setattr(config, name, getattr(config, name)[:kept])
-    widths = {len(state[f"{family.module(i, Role.FFN_IN)}.weight"]) for i in range(kept)}
+        setattr(config, name, [getattr(config, name)[block] for block in kept])
+    widths = {len(state[f"{family.module(i, Role.FFN_IN)}.weight"]) for i in range(len(kept))}
     if len(widths) == 1:
         setattr(config, family.ffn_width, widths.pop())
-    outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(kept)]
+    outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(len(kept))]
     channels = {state[name].shape[1] for name in outputs}
     if len(channels) == 1 and family.has_own_head_size(config):
         group = family.head_channels(Role.ATTENTION_OUTPUT, config)
@@ -86,12 +86,13 @@ def _nearest_config(
 
 
 def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:
-    """The whole state dict of a subnet: active tensors copied out, layers not kept left out."""
-    kept = active_layers(supernet, subnet)
+    """The whole state dict of a subnet: active tensors copied out, its blocks counted from 0."""
+    family, kept = supernet.family, active_blocks(supernet, subnet)
+    places = {block: place for place, block in enumerate(kept)}
     with torch.inference_mode():
         active = active_tensors(supernet, subnet, merges_all=True)
         return {
-            name: active.get(name, tensor).clone().contiguous()
+            family.renumbered(name, places): active.get(name, tensor).clone().contiguous()
             for name, tensor in stored_tensors(supernet.model).items()
-            if (supernet.family.layer_of(name) or 0) < kept
+            if family.layer_of(name) in (None, *kept)
         }

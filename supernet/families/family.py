@@ -161,6 +161,12 @@ class Family:
         prefix = f"{self.layers}."
         return int(name.removeprefix(prefix).partition(".")[0]) if name.startswith(prefix) else None
 
+    def renumbered(self, name: str, places: Mapping[int, int]) -> str:
+        """The name of a module or tensor once each block is at the place that ``places`` gives."""
+        if (block := self.layer_of(name)) is None:
+            return name
+        return name.replace(f"{self.layers}.{block}.", f"{self.layers}.{places[block]}.", 1)
+
     def role_of(self, module: str) -> tuple[int, Role] | None:
         """The (layer, role) of a module name: the inverse of `module`, None for any other."""
         index, _, rest = module.removeprefix(f"{self.layers}.").partition(".")

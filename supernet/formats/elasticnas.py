@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Presence, leading, skipping
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.formats.format import Format
@@ -28,14 +28,14 @@ def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
     """
     space = SearchSpace(tuple(each.dimension for each in content.dimensions))
     cuts: list[Cut] = []
-    depth = None
+    presences: list[Presence] = []
     for dimension in content.dimensions:
         if dimension.part == BLOCKS:
-            _check_depth(dimension, shape)
-            depth = dimension.name
+            presences += _presences(dimension, shape.num_layers)
         else:
             cuts += _cuts(dimension, shape)
-    return ElasticPart(space, SlicingPlan(tuple(cuts), depth), content.reference_length)
+    plan = SlicingPlan(tuple(cuts), tuple(presences))
+    return ElasticPart(space, plan, content.reference_length)
 
 
 def _read(folder: Path, shape: ModelShape) -> ElasticPart:
@@ -45,14 +45,25 @@ def _read(folder: Path, shape: ModelShape) -> ElasticPart:
 ELASTICNAS = Format("elasticnas", SPACE_FILE, _read)
 
 
-def _check_depth(dimension: ElasticDimension, shape: ModelShape) -> None:
-    if dimension.amounts is None or dimension.choices[0] != shape.num_layers:
+def _presences(dimension: ElasticDimension, layers: int) -> tuple[Presence, ...]:
+    """Numbers keep the first so many layers; lists name the layers that are left out."""
+    if dimension.choices[0] == layers and dimension.amounts is not None:
+        return leading(dimension, layers)
+    skipped = [
+        tuple(layer for layer in choice if isinstance(layer, int) and 0 <= layer < layers)
+        for choice in dimension.choices
+        if isinstance(choice, tuple)
+    ]
+    if skipped != list(dimension.choices) or skipped[0]:
         raise InputError(
-            "choices are how many of the first layers are kept: the largest depth must be the "
-            f"model's {shape.num_layers} layers, and the others descend",
+            "choices are how many of the first layers are kept, of which the largest depth must be "
+            f"the model's {layers} layers, and the others descend; or lists of the whole layers to "
+            f"leave out, by numbers from 0 to {layers - 1}, of which the first must be empty",
             field=dimension.name,
-            value=dimension.choices[0],
+            value=list(dimension.choices),
+            remedy=f"choices such as {[layers, layers - 1]}, or {[[], [layers - 1], [0]]}",
         )
+    return skipping(dimension, skipped)
 
 
 def _cuts(dimension: ElasticDimension, shape: ModelShape) -> list[Cut]:

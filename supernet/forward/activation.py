@@ -56,9 +56,9 @@ class ActiveSubnet:
 class Splice:
     """Where a subnet is run in part, and looked into.
 
-    The ``first`` layers are left out; where there are any, ``source`` stands in for the embeddings
-    and gives what the last of them would have. Each of ``taps`` is shown the hidden states behind
-    so many layers.
+    The ``first`` of the subnet's blocks are left out; where there are any, ``source`` stands in for
+    the embeddings and gives what the last of them would have. Each of ``taps`` is shown the hidden
+    states behind so many of them.
     """
 
     first: int = 0
@@ -69,11 +69,10 @@ class Splice:
 WHOLE = Splice()
 
 
-def active_layers(supernet: Supernet, subnet: SubnetConfig) -> int:
-    """How many of the first encoder layers the subnet keeps."""
-    return (
-        supernet.num_layers if supernet.plan.depth is None else subnet.amount(supernet.plan.depth)
-    )
+def active_blocks(supernet: Supernet, subnet: SubnetConfig) -> tuple[int, ...]:
+    """The places in the full model of the blocks that the subnet runs, in order."""
+    left_out = {each.layer for each in supernet.plan.presences if not subnet.meets((each.when,))}
+    return tuple(block for block in range(supernet.num_layers) if block not in left_out)
 
 
 def active_tensors(
@@ -81,18 +80,17 @@ def active_tensors(
 ) -> dict[str, torch.Tensor]:
     """The weights and biases that the subnet has instead of the super-network's, by name.
 
-    Those of the ``first`` layers are left out.
+    Those of the ``first`` of its blocks are left out.
 
     A cut weight without an adapter, or with one that stays unmerged, is a view; with a merged one
     it is the sum ``W[:o, :i] + scaling * B[:o, :r] A[:r, :i]``, through which gradients flow to A
     and B. ``merges_all`` merges unmerged ones too, as a file without adapters needs it.
     """
     plan, full = supernet.plan, supernet.tensors
-    kept = active_layers(supernet, subnet)
+    wanted = (None, *active_blocks(supernet, subnet)[first:])
     active = {}
     for module in supernet.elastic_modules:
-        layer = supernet.family.layer_of(module)
-        if layer is not None and not first <= layer < kept:
+        if supernet.family.layer_of(module) not in wanted:
             continue
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
@@ -131,29 +129,31 @@ def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -
 
 
 def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn.Module:
-    """The model with only the subnet's layers, of which ``splice`` leaves the first out.
+    """The model with only the subnet's blocks, of which ``splice`` leaves the first out.
 
     The same modules under the same names and at the same places, for some models read settings of
-    a layer by its place. Only the modules on the way to what is changed are copied, and those
-    shallowly.
+    a block by its place: one that is left out before the last passes on what it is given. Only the
+    modules on the way to what is changed are copied, and those shallowly.
     """
-    kept = active_layers(supernet, subnet)
-    if supernet.model.training and kept == supernet.num_layers and not supernet.unmerged:
+    kept = active_blocks(supernet, subnet)
+    if supernet.model.training and len(kept) == supernet.num_layers and not supernet.unmerged:
         return supernet.model
     family = supernet.family
     root = _shallow_copy(supernet.model)
     for module in supernet.unmerged:
-        if (family.layer_of(module) or 0) < kept:
+        if family.layer_of(module) in kept:
             _put_branch(root, module, active_adapter(supernet, module, subnet))
     layers = _own(root, family.layers)
     spliced: dict[str, nn.Module] = {}
-    for index, layer in enumerate(layers.children()):
-        if index < splice.first:
-            spliced[str(index)] = skipped(layer, family)
-        elif index < kept:
-            running = _adapted(layer, supernet, is_last=index == kept - 1)
-            tap = splice.taps.get(index + 1)
-            spliced[str(index)] = running if tap is None else tapped(running, tap)
+    places = {place: depth for depth, place in enumerate(kept, 1)}
+    for place, block in enumerate(list(layers.children())[: 1 + max(kept, default=-1)]):
+        depth = places.get(place, 0)
+        if depth <= splice.first:
+            spliced[str(place)] = skipped(block, family)
+        else:
+            running = _adapted(block, supernet, is_last=depth == len(kept))
+            tap = splice.taps.get(depth)
+            spliced[str(place)] = running if tap is None else tapped(running, tap)
     layers.__dict__["_modules"] = spliced
     if splice.source is not None:
         parent, _, name = family.embeddings.rpartition(".")

@@ -1,9 +1,9 @@
 """Prefixes of subnets: what their first layers give on a dataset, kept for the next that has them.
 
-Two subnets that choose alike in all that their first k layers depend on compute the same hidden
-states there. The prefixes of a super-network are a tree: a layer's choices are a branch, a subnet
-is a way down. A subnet starts at the deepest kept prefix on its way, and computes what the stock
-model would: the same modules on the same tensors, so the same bits.
+Two subnets whose first k blocks are the same, and that choose alike in all that these depend on,
+compute the same hidden states there. The prefixes of a super-network are a tree: a block with its
+choices is a branch, a subnet is a way down. A subnet starts at the deepest kept prefix on its way,
+and computes what the stock model would: the same modules on the same tensors, so the same bits.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from elasticnas.api_schemas.fields import Choice
-from elasticnas.api_schemas.spaces import SubnetChoices
+from elasticnas.api_schemas.spaces import BLOCKS, SubnetChoices
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.forward.activation import WHOLE, Splice, active_layers
+from elasticnas.supernet.forward.activation import WHOLE, Splice, active_blocks
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.supernet import Supernet
 
@@ -162,13 +162,11 @@ class Prefixes:
         self._begins = begins
         self._supernet = supernet
         self._batches = batches
-        self._known: dict[tuple[int, tuple[Choice, ...]], Prefix] = {}
+        self._known: dict[tuple[tuple[Choice, ...], ...], Prefix] = {}
         self._swept_at = 0
-        within = dimensions_within(supernet)
-        self._dimensions = within[-1]
-        dimensions = {each.name: each.choices for each in supernet.space.dimensions}
-        self._choices = [(name, dimensions[name]) for name in self._dimensions]
-        self._lengths = [len(names) for names in within]
+        self._dimensions = dimensions_of_blocks(supernet)
+        choices = {each.name: each.choices for each in supernet.space.dimensions}
+        self._choices = [(name, choices[name]) for name in _by_first_block(supernet)]
         tokens = sum(batch.inputs["input_ids"].numel() for batch in batches)
         width = int(getattr(supernet.config, supernet.family.hidden_size))
         self.bytes_each = tokens * width * supernet.model.dtype.itemsize
@@ -242,11 +240,13 @@ class Prefixes:
         now = self._cache._evaluation(begins=self._begins)
         if now - self._swept_at >= FORGOTTEN:
             self._forget(now)
-        choices = tuple(subnet[name] for name in self._dimensions)
+        branches = tuple(
+            (block, *(subnet[name] for name in self._dimensions[block]))
+            for block in active_blocks(self._supernet, subnet)
+        )
         way: tuple[Prefix, ...] = ()
-        for depth in range(1, active_layers(self._supernet, subnet)):
-            key = depth, choices[: self._lengths[depth]]
-            prefix = self._known.setdefault(key, Prefix(way))
+        for depth in range(1, len(branches)):
+            prefix = self._known.setdefault(branches[:depth], Prefix(way))
             prefix.uses, prefix.used_at = prefix.uses_at(now) + 1, now
             way = (*way, prefix)
         return way
@@ -262,24 +262,41 @@ class Prefixes:
         }
 
 
-def dimensions_within(supernet: Supernet) -> tuple[tuple[str, ...], ...]:
-    """For k from 0 to the number of layers, the dimensions that the first k layers depend on.
+def dimensions_of_blocks(supernet: Supernet) -> tuple[tuple[str, ...], ...]:
+    """For each block, the dimensions that its output depends on beside its input.
 
-    Each tuple begins with the one before it. A dimension that cuts the head, or only drops last
-    layers, is in none; one that cuts anything else outside the layers is in all.
+    A dimension that cuts the head, or only leaves out blocks, is in none; one that cuts anything
+    else outside the blocks is in all.
     """
-    family, layers = supernet.family, supernet.num_layers
-    first: dict[str, int] = {}
+    family, heads = supernet.family, supernet.task_head.linears
+    found: dict[str, set[int]] = {}
     for cut in supernet.plan.cuts:
-        layer = family.layer_of(cut.tensor)
-        if layer is None:
-            is_head = cut.tensor.rpartition(".")[0] in supernet.task_head.linears
-            layer = layers if is_head else -1
-        first[cut.dimension] = min(layer, first.get(cut.dimension, layers))
-    ordered = sorted(first, key=lambda name: first[name])
+        block, module = family.layer_of(cut.tensor), cut.tensor.rpartition(".")[0]
+        if block is not None:
+            found.setdefault(cut.dimension, set()).add(block)
+        elif module not in heads:
+            found.setdefault(cut.dimension, set()).update(range(supernet.num_layers))
     return tuple(
-        tuple(name for name in ordered if first[name] < depth) for depth in range(layers + 1)
+        tuple(name for name, blocks in found.items() if block in blocks)
+        for block in range(supernet.num_layers)
     )
+
+
+def _by_first_block(supernet: Supernet) -> list[str]:
+    """The dimensions that part subnets, in the order of the first blocks that they change.
+
+    One that keeps the first so many blocks parts none: the shallower subnet is a part of the other.
+    """
+    first: dict[str, int] = {}
+    for block, names in enumerate(dimensions_of_blocks(supernet)):
+        for name in names:
+            first.setdefault(name, block)
+    for dimension in supernet.space.dimensions:
+        if dimension.part == BLOCKS and dimension.amounts is None:
+            presences = supernet.plan.presences
+            skipped = [p.layer for p in presences if p.when.dimension == dimension.name]
+            first[dimension.name] = min(skipped, default=supernet.num_layers)
+    return sorted(first, key=lambda name: first[name])
 
 
 class _Source(nn.Module):

@@ -11,7 +11,7 @@ import torch
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.activation import activate, active_blocks
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.tiny import sentences, write_checkpoint
 
@@ -43,7 +43,10 @@ def masked_logits(
             model.get_parameter(f"{ffn_out}.weight")[:, width:] = 0
         parent, _, last = family.layers.rpartition(".")
         layers = getattr(model.get_submodule(parent), last)
-        del layers[active_layers(supernet, subnet) :]
+        kept = active_blocks(supernet, subnet)
+        for dropped in range(len(layers) - 1, -1, -1):
+            if dropped not in kept:
+                del layers[dropped]
         return model(**inputs).logits
 
 

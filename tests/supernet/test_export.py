@@ -112,6 +112,33 @@ def test_a_subnet_that_a_stock_config_can_say_carries_no_code(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
+@pytest.mark.parametrize("kept", [(1, 3), (0, 2, 3), ()])
+def test_any_blocks_are_exported_as_a_shallower_stock_model(
+    tmp_path: Path, model_type, kept, stranger
+):
+    folder = write_checkpoint(tmp_path / "c", model_type, adapted=(), layers=4)
+    skipped = [block for block in range(4) if block not in kept]
+    blocks = {"name": "left out", "part": "blocks", "ordered": False, "choices": [[], skipped]}
+    space = {"version": 2, "dimensions": [blocks]}
+    (folder / "search_space.json").write_text(json.dumps(space))
+    supernet = read_supernet(folder)
+    written = export(supernet, supernet.space.minimal, "transformers", tmp_path)
+    assert not list(written.glob("*.py"))
+    base, state = (load_file(f / "model.safetensors") for f in (folder / "base", written))
+    layers = supernet.family.layers
+    for place, block in enumerate(kept):
+        of_block = {n: t for n, t in base.items() if n.startswith(f"{layers}.{block}.")}
+        assert of_block
+        for name, tensor in of_block.items():
+            found = state.pop(name.replace(f"{layers}.{block}.", f"{layers}.{place}."))
+            assert torch.equal(found, tensor)
+    assert not any(name.startswith(layers) for name in state)
+    stock = torch.tensor(stranger.load(written, "transformers", supernet)["logits"])
+    subnets = evaluated_logits(supernet, supernet.space.minimal)
+    torch.testing.assert_close(stock, subnets, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
 def test_a_subnet_that_cuts_ranks_only_loads_as_a_stock_adapter(
     tmp_path: Path, model_type, stranger
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from elasticnas.supernet.families.distilbert import DISTILBERT
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS
 from elasticnas.supernet.formats.lonas import LONAS
 from elasticnas.supernet.formats.space_file import read_space
+from elasticnas.supernet.forward.activation import active_blocks
 from tests.supernet.test_prefixes import nncf_with_tied_ranks
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint
@@ -98,6 +100,11 @@ def test_a_rank_may_be_that_of_some_layers_of_a_block(tmp_path: Path):
         ({"cuts": [], "layer": 0, "part": "nose"}, "neither cuts nor part and layer.*nose"),
         ({"choices": ["all", "few"], "ordered": False}, "whole numbers that descend"),
         ({"choices": [3, 1, 2], "ordered": False, "part": "blocks"}, "largest depth.*descend"),
+        ({"cuts": [], "part": "blocks", "choices": [[], [3]]}, "0 to 2"),
+        ({"cuts": [], "part": "blocks", "choices": [[], ["1.attention"]]}, "whole layers"),
+        ({"cuts": [], "part": "blocks", "choices": [[1], []]}, "first must be empty"),
+        ({"cuts": [], "part": "blocks", "choices": [3, [1]]}, "or lists"),
+        ({"cuts": [], "part": "blocks", "choices": [[], [-1]]}, "0 to 2"),
         ({"cuts": [{"modules": [SELF], "side": "middle"}]}, "cuts/0/side"),
     ],
 )
@@ -105,6 +112,40 @@ def test_a_dimension_that_does_not_fit_the_model_is_named(tmp_path: Path, dimens
     folder = with_space(tmp_path, heads(**dimension))
     with pytest.raises(InputError, match=rf"(?s)(search_space\.json|first heads).*{message}"):
         read_supernet(folder)
+
+
+def left_out(*choices: Any, name: str = "left out") -> dict[str, Any]:
+    return {"name": name, "part": "blocks", "choices": choices, "ordered": False}
+
+
+def test_a_dimension_of_blocks_leaves_out_any_set_of_them(tmp_path: Path):
+    supernet = read_supernet(with_space(tmp_path, left_out([], [1], [0, 2])))
+    space = supernet.space
+    subnets = [space.maximal, space.subnet({"left out": (1,)}), space.minimal]
+    assert [active_blocks(supernet, each) for each in subnets] == [(0, 1, 2), (0, 2), (1,)]
+
+
+def test_dimensions_of_blocks_leave_out_what_any_of_them_does(tmp_path: Path):
+    each = [left_out([], [i], name=f"block {i}") for i in range(3)]
+    supernet = read_supernet(with_space(tmp_path, *each))
+    subnet = supernet.space.subnet({"block 0": (0,), "block 2": (2,)})
+    assert active_blocks(supernet, subnet) == (1,)
+    assert active_blocks(supernet, supernet.space.minimal) == ()
+
+
+def test_numbers_of_blocks_are_the_lists_of_those_behind_them(tmp_path: Path):
+    depth = {"name": "left out", "part": "blocks", "choices": [3, 2, 1]}
+    by_number = read_supernet(with_space(tmp_path / "number", depth))
+    by_list = read_supernet(with_space(tmp_path / "list", left_out([], [2], [1, 2])))
+    for one, other in zip(by_number.space.enumerate(), by_list.space.enumerate(), strict=True):
+        assert active_blocks(by_number, one) == active_blocks(by_list, other)
+
+
+def test_a_plan_that_runs_half_a_block_is_refused(tmp_path: Path):
+    supernet = read_supernet(with_space(tmp_path, left_out([], [1])))
+    plan = replace(supernet.plan, presences=supernet.plan.presences[:1])
+    with pytest.raises(InputError, match="block 1 would run without its"):
+        plan.validate(supernet.space, supernet.shape.shapes)
 
 
 @pytest.mark.parametrize("version", [0, 3, "2", None])

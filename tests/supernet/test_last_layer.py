@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.forward.activation import activate, active_layers
+from elasticnas.supernet.forward.activation import activate, active_blocks
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
@@ -27,11 +27,11 @@ def test_the_first_token_is_what_the_whole_layer_makes_of_it(
         active = activate(supernet, subnet)
         whole = active.model.base_model
         layers = whole.get_submodule(supernet.family.layers.partition(".")[2])
-        kept = active_layers(supernet, subnet)
-        original = supernet.model.get_submodule(f"{supernet.family.layers}.{kept - 1}")
+        last = active_blocks(supernet, subnet)[-1]
+        original = supernet.model.get_submodule(f"{supernet.family.layers}.{last}")
         with torch.inference_mode():
             cut = active.logits(batch.inputs)
-            layers[kept - 1] = original
+            layers[last] = original
             full = functional_call(active.model, active.tensors, (), batch.inputs).logits
         torch.testing.assert_close(cut, full, rtol=1e-4, atol=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.forward.activation import activate
-from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_within
+from elasticnas.supernet.forward.prefixes import MOST, PrefixCache, Prefixes, dimensions_of_blocks
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, predict
 from elasticnas.supernet.supernet import Supernet
@@ -21,7 +22,7 @@ from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
-from tests.supernet.tiny import LAYERS, write_checkpoint
+from tests.supernet.tiny import write_checkpoint
 
 PLENTY = 2**30
 
@@ -136,14 +137,11 @@ def test_only_the_last_layer_runs_again_for_subnets_that_differ_in_a_dropped_one
     assert torch.equal(first, again)
 
 
-def test_a_dimension_counts_from_the_first_layer_that_it_cuts(tmp_path: Path):
+def test_a_layer_depends_on_the_dimensions_that_cut_it(tmp_path: Path):
     supernet, _ = opened(tmp_path, depth=True)
-    within = dimensions_within(supernet)
-    assert within[0] == ()
-    for layer in range(LAYERS):
+    for layer, found in enumerate(dimensions_of_blocks(supernet)):
         names = {f"layer.{layer}.{part}" for part in ("attention.heads", "ffn.width", "lora.rank")}
-        assert set(within[layer + 1]) - set(within[layer]) == names
-        assert within[layer + 1][: len(within[layer])] == within[layer]
+        assert set(found) == names
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
@@ -154,9 +152,8 @@ def test_searches_and_workers_agree_on_the_first_layer_of_each_dimension(
     supernet, _ = opened(tmp_path, model_type=model_type, depth=True, adapted=EVERYWHERE)
     layers = {d.name: d.layer for d in supernet.space.dimensions}
     assert [name for name, layer in layers.items() if layer is None] == ["depth"]
-    for depth, names_within in enumerate(dimensions_within(supernet)):
-        cut = {name for name, layer in layers.items() if layer is not None and layer < depth}
-        assert set(names_within) == cut
+    for place, found in enumerate(dimensions_of_blocks(supernet)):
+        assert set(found) == {name for name, layer in layers.items() if layer == place}
 
 
 def nncf_with_tied_ranks(folder: Path) -> Path:
@@ -191,7 +188,7 @@ def test_a_dimension_tied_across_layers_parts_subnets_at_the_first_of_them(tmp_p
     supernet = read_supernet(nncf_with_tied_ranks(tmp_path))
     batches = examples(supernet).batches(200)
     rank, width = (dimension.name for dimension in supernet.space.dimensions)
-    assert dimensions_within(supernet) == ((), (width,), (width, rank), (width, rank))
+    assert dimensions_of_blocks(supernet) == ((width,), (rank,), (rank,))
     prefixes = PrefixCache(PLENTY).of(supernet, batches)
     subnet = supernet.space.subnet({rank: 1})
     assert starts(prefixes, supernet.space.maximal, subnet, subnet) == [0, 1, 2]
@@ -374,3 +371,45 @@ def test_a_subnets_place_is_told_from_what_a_message_says_of_it(tmp_path: Path):
     assert prefixes.place({"layer.1.ffn.width": 7, "nose": 1}) == prefixes.place(
         dict(supernet.space.subnet({"layer.1.ffn.width": 7}))
     )
+
+
+def without_blocks(folder: Path, *skipped: list[int]) -> tuple[Supernet, list[Batch]]:
+    """A super-network of four blocks of which any of these sets can be left out."""
+    write_checkpoint(folder, layers=4, adapted=())
+    file = folder / "search_space.json"
+    widths = [
+        {"name": f"neurons {i}", "part": "ffn", "layer": i, "choices": [40, 7]} for i in range(4)
+    ]
+    blocks = {"name": "left out", "part": "blocks", "ordered": False, "choices": skipped}
+    file.write_text(json.dumps({"version": 2, "dimensions": [*widths, blocks]}))
+    supernet = read_supernet(folder)
+    return supernet, examples(supernet).batches(200)
+
+
+def test_subnets_share_the_blocks_that_both_run_first(tmp_path: Path):
+    supernet, batches = without_blocks(tmp_path, [], [1], [2], [1, 3], [0])
+    prefixes = PrefixCache(PLENTY).of(supernet, batches)
+    space = supernet.space
+    subnets = [space.subnet({"left out": choice}) for choice in space.dimensions[-1].choices]
+    assert starts(prefixes, *subnets) == [0, 1, 2, 1, 0]
+    narrower = space.subnet({"left out": (1,), "neurons 1": 7})
+    assert starts(prefixes, narrower) == [2]  # all but the last: it does not run block 1
+
+
+def test_subnets_without_any_blocks_give_the_very_bits_from_shared_ones(tmp_path: Path):
+    supernet, batches = without_blocks(tmp_path, [], [1], [2], [0, 2], [1, 3], [0, 1, 2])
+    prefixes = PrefixCache(PLENTY).of(supernet, batches)
+    subnets = sorted(supernet.space.enumerate(), key=prefixes.place)
+    with counted(supernet) as calls:
+        shared = [shared_logits(supernet, subnet, batches, prefixes) for subnet in subnets]
+    plain = [plain_logits(supernet, subnet, batches) for subnet in subnets]
+    assert all(torch.equal(one, other) for one, other in zip(shared, plain, strict=True))
+    assert calls[0] < len(subnets) * len(batches) / 8
+
+
+def test_subnets_that_leave_out_the_same_blocks_come_beside_each_other(tmp_path: Path):
+    supernet, batches = without_blocks(tmp_path, [], [0], [1])
+    space, prefixes = supernet.space, PrefixCache(PLENTY).of(supernet, batches)
+    ordered = sorted(space.enumerate(), key=prefixes.place)
+    runs_first = [subnet["left out"] == (0,) for subnet in ordered]
+    assert sum(one != other for one, other in pairwise(runs_first)) <= 4
