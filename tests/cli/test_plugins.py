@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from elasticnas.api_schemas import registry
-from elasticnas.api_schemas.precision import Precision
-from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.isolation import Measurement, measure_apart
 from tests.backing import free_port
 from tests.cli.test_failures import apart, one_line
@@ -75,16 +75,12 @@ def test_a_process_that_a_worker_starts_has_its_plugins(
         Measurement(
             checkpoint=tmp_path / "none",
             dataset=tmp_path / "none.parquet",
-            task=TEXT_CLASSIFICATION,
-            max_length=8,
-            split=None,
-            racing=None,
+            conditions=Conditions(
+                supernet="none", dataset="none", task="text-classification", max_length=8
+            ),
             pilots=(),
-            subnet={},
-            rival=None,
-            verifies=False,
+            asked=SubnetAsked({}),
             device="cpu",
-            precision=Precision.FLOAT32,
             token_budget=64,
             limit_seconds=60.0,
         )

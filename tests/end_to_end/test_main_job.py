@@ -149,13 +149,16 @@ def test_every_strategy_obeys_a_constraint(server: Server, tmp_path: Path, strat
     assert all(e["cost"]["gflops"] <= bound for e in evaluations)
 
 
-def test_a_bad_checkpoint_registers_nothing(server: Server, tmp_path: Path):
+def test_a_bad_checkpoint_is_kept_as_failed_and_cannot_be_searched(server: Server, tmp_path: Path):
     checkpoint = write_lonas(tmp_path / "checkpoint")
     config = json.loads((checkpoint / "nncf_config.json").read_text())
     groups = config["bootstrapNAS"]["training"]["elasticity"]["width"]["overwrite_groups"]
     groups[0][0] = groups[0][0].replace("BertLayer[0]", "BertLayer[8]")
     (checkpoint / "nncf_config.json").write_text(json.dumps(config))
-    before = server.client.get("/v1/supernets").json()
     with pytest.raises(AssertionError, match=r"overwrite_groups/0.*BertLayer\[8\]"):
         server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
-    assert server.client.get("/v1/supernets").json() == before
+    failed = server.client.get("/v1/supernets").json()["items"][0]
+    assert failed["state"] == "failed"
+    assert "BertLayer[8]" in failed["problem"]["detail"]
+    body = {"supernet_id": failed["id"], "dataset_id": "dataset-1"}
+    assert server.client.post("/v1/searches", json=body).status_code in (404, 409)

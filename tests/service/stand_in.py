@@ -89,7 +89,7 @@ def run_race(message: EvaluateSubnets, item: SubnetToEvaluate) -> Measured:
         lost = course.lost_at(bits, unpack(rival.hits), message.racing.confidence)
         if lost is not None:
             return Measured(given_up=lost.against(rival.number))
-    return Measured({"accuracy": float(bits.mean())}, pack(bits))
+    return Measured({"accuracy": float(bits.mean())}, hits=pack(bits))
 
 
 def interval(value: float) -> Interval:

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION, TEXT_REGRESSION
+from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
 from tests.supernet.measured import task_metrics
 
 
@@ -86,7 +86,7 @@ def test_a_constant_prediction_counts_as_no_correlation():
     assert classes["matthews_correlation"] == 0.0
 
 
-@pytest.mark.parametrize("task", TASKS.values())
+@pytest.mark.parametrize("task", [TEXT_CLASSIFICATION, TEXT_REGRESSION])
 def test_every_metric_that_a_task_promises_is_computed(task):
     labels = torch.tensor([0, 1, 1]) if task is TEXT_CLASSIFICATION else torch.rand(3).double()
     columns = 2 if task is TEXT_CLASSIFICATION else 1

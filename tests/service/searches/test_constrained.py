@@ -94,7 +94,6 @@ def test_a_request_is_validated_without_any_strategy(light_service, monkeypatch)
     def unwanted(*_, **__):
         raise AssertionError("a strategy was made")
 
-    monkeypatch.setattr("elasticnas.search.loop.make_strategy", unwanted)
     monkeypatch.setattr("elasticnas.search.strategies.make_strategy", unwanted)
 
     def post(**fields) -> httpx2.Response:
