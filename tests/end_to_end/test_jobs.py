@@ -24,7 +24,7 @@ from tests.supernet.tiny import tiny_model, write_tokenizer
 
 WAIT_SECONDS = 600
 """For what takes seconds on an idle machine."""
-SETTINGS = {"steps": 500, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 20}
+SETTINGS = {"steps": 240, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 20}
 ADDITION = {
     "ELASTICNAS_PLUGINS": json.dumps(["tests.additions.recipe_two_steps"]),
     "PYTHONPATH": str(Path(__file__).parent.parent.parent),
