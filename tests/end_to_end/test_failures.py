@@ -320,4 +320,4 @@ def test_a_subnet_that_hangs_fails_alone_after_its_time_limit(team: Team):
     failed = team.server.evaluations(team.search)[1]
     assert failed["error"]["type"] == "/problems/evaluation-timeout"
     assert "in activate" in failed["error"]["traceback"]
-    assert "workers died over 1" in hanging.log()
+    assert "workers died over {" in hanging.log()
