@@ -8,7 +8,7 @@ from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.jobs import JobEventKind, JobKind, JobRead, JobState
 from elasticnas.api_schemas.paging import Page
 from elasticnas.service.http.paging import Cursor, Limit
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
 from elasticnas.service.jobs import reading, repository, transitions
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import PrincipalDep
@@ -100,11 +100,8 @@ def job_events(
     the stream carries on from now. Ends with the job's final `state`; who then reconnects with
     that event's id is answered 204.
     """
-    with service.database.read() as session:
-        seen = service.job_watcher.feed.snapshots(session, [job_id], principal).get(job_id)
-    if seen is None:
-        raise not_found("job", job_id)
-    return event_stream(service.job_watcher, job_id, seen, last_event_id, last_event_id_in_query)
+    seen = last_event_id, last_event_id_in_query
+    return event_stream(service.job_watcher, job_id, principal, *seen)
 
 
 def read(service: Service, row: JobRow) -> JobRead:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Response
 
 from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.searches import SearchEventKind
-from elasticnas.service.http.problems import not_found
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.streaming.answer import (
@@ -39,8 +38,5 @@ def search_events(
     the stream carries on from now. Ends with the search's final `state`; who then reconnects with
     that event's id is answered 204.
     """
-    with service.database.read() as session:
-        seen = service.watcher.feed.snapshots(session, [search_id], principal).get(search_id)
-    if seen is None:
-        raise not_found("search", search_id)
-    return event_stream(service.watcher, search_id, seen, last_event_id, last_event_id_in_query)
+    seen = last_event_id, last_event_id_in_query
+    return event_stream(service.watcher, search_id, principal, *seen)

@@ -9,7 +9,8 @@ from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.service.http.problems import documented
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.principal import Principal
 from elasticnas.service.streaming.feed import Snapshot
 from elasticnas.service.streaming.stream import stream
 from elasticnas.service.streaming.watcher import Watcher
@@ -64,15 +65,18 @@ LastEventIdQuery = Annotated[
 
 
 def event_stream(
-    watcher: Watcher, topic: str, seen: Snapshot, header: str | None, query: str | None
+    watcher: Watcher, topic: str, principal: Principal, header: str | None, query: str | None
 ) -> Response:
     """The events beyond the one that a client says it has seen last, in the ``header`` or else in
     the ``query``; without either, those from now on.
 
     Raises:
+        ProblemError: the ``principal`` may read no such topic.
         InputError: there was no such event.
     """
     noun = watcher.feed.noun
+    if (seen := watcher.snapshot(topic, principal)) is None:
+        raise not_found(noun, topic)
     if header is not None:
         after = _number(header, "Last-Event-ID", seen, noun)
     elif query is not None:

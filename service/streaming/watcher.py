@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from elasticnas.service.database import Database
 from elasticnas.service.database_errors import is_transient, summary
 from elasticnas.service.outage import Outage
+from elasticnas.service.principal import Principal
 from elasticnas.service.streaming import wire
 from elasticnas.service.streaming.feed import Feed, Snapshot
 from elasticnas.service.streaming.watch import Update, Watch
@@ -73,6 +74,11 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._outage = Outage(log, "telling event streams what is new")
+
+    def snapshot(self, topic_id: str, principal: Principal) -> Snapshot | None:
+        """The topic as it is now; None where there is none that the ``principal`` may read."""
+        with self._database.read() as session:
+            return self.feed.snapshots(session, [topic_id], principal).get(topic_id)
 
     @contextmanager
     def watch(self, topic_id: str) -> Iterator[Watch]:
