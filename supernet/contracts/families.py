@@ -102,7 +102,7 @@ class FamilyContract:
             if not self.family.can_share_a_sequence(supernet.config, TOKENS):
                 return
             ids = padded().inputs["input_ids"][:1]
-            context, first, second = ids.split((5, 2, TOKENS - 7), dim=1)
+            context, first, second = ids[:, :5], ids[:, 5:7], ids[:, 7:]
             begins = torch.tensor([0] * 5 + [5] * 2 + [7] * (TOKENS - 7))
             places = torch.arange(TOKENS)
             mask = (places <= places[:, None]) & (
