@@ -61,7 +61,7 @@ class EventReader(Generic[Event]):
     """
 
     def __init__(self, event: type[Event], after: int | None = None) -> None:
-        self._event = event
+        self._event: type[Event] = event
         self._kinds = set(_KINDS[event])
         self.last_id = None if after is None else str(after)
         self.retry_seconds = 1.0
