@@ -19,7 +19,9 @@ _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)")
 """How torch names what a pickle would have had it import."""
 
 
-def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tensor]:
+def read_tensors(
+    folder: Path, stem: str, *, label: str, leave_out: tuple[str, ...] = ()
+) -> dict[str, torch.Tensor]:
     """All tensors of ``<stem>.safetensors`` or ``<stem>.bin`` in ``folder``, whole or in shards.
 
     A pickle is read with ``weights_only=True`` and nothing else: one that holds more than tensors
@@ -29,6 +31,7 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tens
         folder: where to look.
         stem: ``model`` or ``adapter_model``; for ``model`` the pickle is ``pytorch_model.bin``.
         label: how the folder is called in errors, e.g. ``base``.
+        leave_out: ends of the names of tensors that are not looked at, whatever they hold.
 
     Raises:
         InputError: no such file, one that cannot be read, a tensor that holds NaN or infinity, or
@@ -37,7 +40,8 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tens
     tensors: dict[str, torch.Tensor] = {}
     for file, read in _files(folder, stem, label):
         refuse_pointer(file, field=f"{label}/{file.name}")
-        tensors.update(read(file, label))
+        found = read(file, label)
+        tensors.update({n: tensor for n, tensor in found.items() if not n.endswith(leave_out)})
     refuse_quantised(tensors, label=label)
     return {name: _checked(tensor, f"{label}/{name}") for name, tensor in tensors.items()}
 

@@ -212,14 +212,19 @@ def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
                     branch = adapter.b[:, :rank] @ adapter.a[:rank]
                     model.get_parameter(f"{module}.weight").add_(adapter.scaling * branch)
             channels = family.head_channels(Role.ATTENTION_OUTPUT, supernet.config)
+            heads = chosen.get(HEADS, family.num_kv_heads(supernet.config))
             for role, width in (
-                (Role.ATTENTION_OUTPUT, chosen[HEADS] * channels),
+                (Role.ATTENTION_OUTPUT, heads * channels),
                 (Role.FFN_OUT, chosen[FFN]),
             ):
                 model.get_parameter(f"{family.module(layer, role)}.weight")[:, width:] = 0
     blocks = model.get_submodule(family.layers)
-    for dropped in {*range(supernet.num_layers)} - {*active_blocks(supernet, subnet)}:
+    kept = active_blocks(supernet, subnet)
+    model.config.use_cache = False  # its places are those of the full model's blocks
+    for dropped in {*range(supernet.num_layers)} - {*kept}:
         del blocks._modules[str(dropped)]
+    for name in family.per_layer:
+        setattr(model.config, name, [getattr(model.config, name)[block] for block in kept])
     return model
 
 
