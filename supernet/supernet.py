@@ -96,17 +96,32 @@ class Supernet:
         return tuple(sorted(cut | set(self.adapters)))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Supernet:
-        """This super-network on ``device``, its base weights in ``dtype``.
+        """This super-network on ``device``, its weights in ``dtype``, which it then computes in.
 
-        The model itself moves, so the super-network this was called on must not be used any more.
-        Adapters stay in float32: they are small, and are merged before the sum is rounded.
+        A tensor at a time: one that is there and in ``dtype`` already is not copied. The model
+        itself moves, so the super-network this was called on must not be used any more. Adapters
+        stay in float32: they are small, and are merged before the sum is rounded. So does what
+        modules computed for themselves (rotary frequencies), as Transformers keeps it.
         """
         adapters = {
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
+        computed = _computed_buffers(self.model)
         model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
+        for owner, name, buffer in computed:
+            setattr(owner, name, buffer.to(device))
         return replace(self, model=model, adapters=adapters)
+
+
+def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:
+    """The buffers that no file holds, each with its module and its name there."""
+    stored = model.state_dict()
+    return [
+        (model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], buffer)
+        for path, buffer in model.named_buffers(remove_duplicate=False)
+        if path not in stored
+    ]
 
 
 def named_tensors(
