@@ -136,7 +136,9 @@ def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig)
             field=f"adapter/{_PREFIX}{module}",
         )
     alpha = _pattern(config.alpha_pattern, module, config.lora_alpha, "alpha_pattern")
-    return LoraAdapter(a, b, alpha / (math.sqrt(rank) if config.use_rslora else rank))
+    return LoraAdapter(
+        a.float(), b.float(), alpha / (math.sqrt(rank) if config.use_rslora else rank)
+    )
 
 
 def _unloaded_by(module: str, config: _AdapterConfig) -> str | None:
