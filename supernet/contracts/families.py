@@ -129,8 +129,9 @@ class FamilyContract:
         with self.supernet() as supernet:
             if not self.family.is_causal:
                 return
-            without_first = dict(supernet.space.minimal) | {"left out": (0,)}
-            for subnet in (supernet.space.maximal, SubnetConfig(without_first)):
+            chosen = dict(supernet.space.minimal) | {"left out": (0,)}
+            without_first = SubnetConfig(tuple(chosen.items()))
+            for subnet in (supernet.space.maximal, without_first):
                 stock = masked_model(supernet, subnet)
                 unended = [stock_text(stock, row, beams=1, ends=()) for row in prompts()]
                 for beams, ends in ((1, (unended[0][2],)), (4, (unended[0][2], unended[1][3]))):
@@ -210,7 +211,7 @@ def stock_text(
 ) -> list[int]:
     """The tokens that a model of Transformers writes behind one prompt, its end left out."""
     ids = torch.tensor([row])
-    tokens = model.generate(
+    generated: Any = model.generate(  # type: ignore[operator]
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=NEW_TOKENS,
@@ -219,7 +220,8 @@ def stock_text(
         use_cache=False,
         eos_token_id=list(ends) or None,
         pad_token_id=0,
-    )[0, len(row) :].tolist()
+    )
+    tokens: list[int] = generated[0, len(row) :].tolist()
     return tokens[: min((tokens.index(end) for end in ends if end in tokens), default=NEW_TOKENS)]
 
 

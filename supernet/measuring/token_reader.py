@@ -120,7 +120,7 @@ class _Caller(nn.Module):
         return self.run(self.model)
 
 
-class _Cache(DynamicCache):  # type: ignore[misc]
+class _Cache(DynamicCache):
     """Keys and values of the blocks that run.
 
     Stock models ask their first block how many ``tokens`` were read; a subnet may skip that one.
