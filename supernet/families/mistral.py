@@ -1,4 +1,4 @@
-"""Mistral 7B (Jiang et al. 2023): LLaMA's blocks, where a token sees a window of those before it."""
+"""Mistral 7B (Jiang et al. 2023): LLaMA's blocks, where a token sees only so many before it."""
 
 from __future__ import annotations
 
