@@ -19,7 +19,7 @@ def default_space(shape: ModelShape, *, rank: int, ranks: Sequence[int] | None =
     layer's rank stays. ``ranks`` are other choices of every rank.
     """
     family, config = shape.family, shape.config
-    full = getattr(config, family.ffn_width)
+    full = family.ffn_size(config)
     if family.is_causal:
         ranks = ranks or _shares(rank, (4, 3, 2))
         widths = _shares(full, (8, 7, 6, 5, 4), of=8)
