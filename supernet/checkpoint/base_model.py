@@ -214,7 +214,8 @@ def _load(
 ) -> None:
     """Have the model take what it needs of ``state``; others (an MLM head) are left.
 
-    Nothing is copied: its parameters become these tensors. ``head`` are those of ``state`` that came from the adapter file, for the errors.
+    Nothing is copied: its parameters become these tensors. ``head`` are those of ``state`` that
+    came from the adapter file, for the errors.
     """
     expected = stored_tensors(model)
     for name, tensor in expected.items():
