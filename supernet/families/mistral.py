@@ -1,4 +1,4 @@
-"""Mistral 7B (Jiang et al. 2023): LLaMA's blocks, whose tokens see a window of those before them."""
+"""Mistral 7B (Jiang et al. 2023): LLaMA's blocks, where a token sees only so many before it."""
 
 from __future__ import annotations
 
