@@ -113,7 +113,7 @@ def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> Lor
 
 
 def merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
-    """A weight with its adapter in it: summed in the adapter's precision, rounded to its own."""
+    """A weight with its adapter in it: summed in the adapter's precision, in the weight's dtype."""
     full = weight.to(adapter.a.dtype)
     if adapter.join is Join.MASKED:
         branch = adapter.scaling * (adapter.b @ adapter.a)
