@@ -13,9 +13,13 @@ import peft
 import pytest
 from transformers import (
     BertTokenizer,
+    GemmaTokenizer,
     GenerationConfig,
+    GPTNeoXTokenizer,
+    LlamaTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
     RobertaTokenizer,
 )
 
@@ -56,7 +60,8 @@ def test_every_option_of_a_model_config_is_known(family: Family):
 
 def test_every_option_of_a_tokenizer_is_known():
     taken = {"tokenizer_class"}
-    for kind in (BertTokenizer, RobertaTokenizer):
+    decoders = (LlamaTokenizer, Qwen2Tokenizer, GPTNeoXTokenizer, GemmaTokenizer)
+    for kind in (BertTokenizer, RobertaTokenizer, *decoders):
         taken |= set(inspect.signature(kind.__init__).parameters)
     for kind in (PreTrainedTokenizerFast, PreTrainedTokenizerBase):
         source = inspect.getsource(kind.__init__)
