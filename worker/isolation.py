@@ -27,11 +27,12 @@ from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.settings import validated
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import dtype_of
-from elasticnas.worker.rows import read_rows
+from elasticnas.worker.rows import read_examples
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
@@ -175,15 +176,17 @@ def follow_parent() -> None:
 def loaded(measurement: Measurement) -> Callable[[], Answer]:
     """Read what a measurement needs, in this process; what then measures."""
     conditions = measurement.conditions
+    task = TASKS[conditions.task]
     read = read_supernet(measurement.checkpoint)
-    examples = read_rows(measurement.dataset, load_tokenizer(read), read.family, conditions)
+    examples = read_examples(measurement.dataset, load_tokenizer(read), read, conditions)
     evaluator = SupernetEvaluator(
         read.to(torch.device(measurement.device), dtype_of(conditions.precision)),
-        TASKS[conditions.task],
+        task,
         examples,
         measurement.token_budget,
         PrefixCache(limit_bytes=0),
         Course.laid_by(measurement.pilots),
+        validated(task.settings_type, conditions.settings),
     )
     return lambda: Guard(spare=lambda: False, make_room=lambda: None).measure(
         evaluator,

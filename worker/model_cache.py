@@ -19,13 +19,14 @@ from elasticnas.api_schemas.racing import Hits
 from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring.examples import TokenizedExamples
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.settings import validated
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.evaluator import SupernetEvaluator
-from elasticnas.worker.rows import read_rows
+from elasticnas.worker.rows import read_examples
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""
@@ -127,26 +128,26 @@ class ModelCache:
             examples, budget = self._tokenized(held, conditions)
             while len(held.evaluators) >= self.EVALUATORS:
                 held.evaluators.popitem(last=False)
+            task = TASKS[conditions.task]
             held.evaluators[key] = SupernetEvaluator(
                 held.supernet,
-                TASKS[conditions.task],
+                task,
                 examples,
                 budget,
                 self._prefixes,
                 Course.laid_by(pilots),
+                validated(task.settings_type, conditions.settings),
             )
         held.evaluators.move_to_end(key)
         return held.evaluators[key]
 
-    def _tokenized(
-        self, held: CachedSupernet, conditions: Conditions
-    ) -> tuple[TokenizedExamples, int]:
+    def _tokenized(self, held: CachedSupernet, conditions: Conditions) -> tuple[Examples, int]:
         """The rows and their token budget; as they are, where they only lack laps."""
         same = [each for key, each in held.evaluators.items() if key[0] == conditions.key]
         if same:  # what fits into memory was found out by one of them, perhaps
             return same[0].examples, min(each.token_budget for each in same)
         with self._blobs.lease(conditions.dataset) as path:
-            examples = read_rows(path, held.tokenizer, held.supernet.family, conditions)
+            examples = read_examples(path, held.tokenizer, held.supernet, conditions)
         if self._calibration is None:
             return examples, self._token_budget
         return examples, self._calibration.token_budget(held.supernet, examples)

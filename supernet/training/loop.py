@@ -75,7 +75,7 @@ def _step(
     torch.manual_seed(_seed(settings.seed, step))
     rows = batch_rows(examples, settings, step)
     batch = examples.batch(rows).to(device)
-    labels = examples.labels[rows].to(device)
+    labels = torch.from_numpy(examples.labels[rows]).to(device)
     logits = activate(supernet, _subnet(supernet, settings, step)).logits(batch.inputs)
     loss = _loss(logits, labels, task)
     loss.backward()  # type: ignore[no-untyped-call]
