@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Supernet:
     ``model`` is the stock model of Transformers that holds the base weights and the head in full;
     ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
-    ``folder`` is the checkpoint.
+    ``folder`` is the checkpoint; ``dtypes`` are those of its tensors, which stay what they are when
+    the super-network moves to another dtype.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Supernet:
     label_names: tuple[str, ...] | None = None
     head_tensors: tuple[str, ...] = ()
     base_name: str | None = None
+    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -83,6 +85,10 @@ class Supernet:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor at full size, adapters included, by the names that a plan uses."""
         return named_tensors(self.model, self.adapters)
+
+    def stored_dtype(self, name: str) -> torch.dtype:
+        """The dtype in which the checkpoint holds a tensor."""
+        return self.dtypes.get(name, self.tensors[name].dtype)
 
     @cached_property
     def unmerged(self) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def read_supernet(folder: Path) -> Supernet:
         label_names=base.label_names,
         head_tensors=tuple(found.head),
         base_name=found.base_name,
+        dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
     elastic.plan.validate(elastic.space, shapes)
     read_tokenizer(folder / "base")

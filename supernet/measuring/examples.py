@@ -92,6 +92,11 @@ class Examples(ABC):
     def length(self, row: int) -> int:
         """How many tokens a row takes of a batch."""
 
+    @property
+    def tokens(self) -> int:
+        """The tokens of all rows, without padding."""
+        return sum(self.length(row) for row in range(len(self)))
+
     @abstractmethod
     def batch(self, rows: Sequence[int]) -> Batch:
         """These rows as one batch, padded to its longest."""

@@ -12,7 +12,7 @@ from elasticnas.supernet.contracts.checkpoints import LAYERS, RANK, write_checkp
 from elasticnas.supernet.contracts.formats import FormatContract
 from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.forward.activation import active_tensors
-from tests.additions.family_qwen import QWEN2
+from tests.additions.family_seed_oss import SEED_OSS
 from tests.additions.format_sqft import FILE, SQFT
 
 
@@ -21,13 +21,13 @@ class TestSqft(FormatContract):
 
     def write(self, folder: Path) -> None:
         """A sparse decoder, whose groups of ranks are a layer's adapters each."""
-        write_checkpoint(folder, QWEN2)
+        write_checkpoint(folder, SEED_OSS)
         (folder / "search_space.json").unlink()
         groups = [
             {
                 "target": [
                     f"base_model.model.{module}.lora_A"
-                    for module in QWEN2.modules(layer, list(Role))
+                    for module in SEED_OSS.modules(layer, list(Role))
                 ],
                 "search_space": [RANK, 2, 1],
             }

@@ -19,7 +19,7 @@ from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.settings import PromptSettings
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from tests.additions.task_bits_per_byte import TASK
-from tests.additions.test_families import TestQwen2 as Qwen2
+from tests.additions.test_families import TestSeedOss as SeedOss
 
 RNG = np.random.default_rng(0)
 LETTERS = "abcdefghijklmnop"
@@ -42,7 +42,7 @@ class TestBitsPerByte(TaskContract):
 @pytest.fixture
 def evaluator() -> Iterator[SupernetEvaluator]:
     rows = Rows({"text": TEXTS}, np.zeros(len(TEXTS), np.int64))
-    with Qwen2().supernet() as supernet:
+    with SeedOss().supernet() as supernet:
         examples = PROBES[TASK.probe].prepare(rows, TASK, SETTINGS, TOKENIZER, supernet, 16)
         cache = PrefixCache(2**20)
         yield SupernetEvaluator(supernet, TASK, examples, 64, cache, settings=SETTINGS)

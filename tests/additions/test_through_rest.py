@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 from tests.additions import test_formats
 from tests.end_to_end.server import Server
 
-ADDED = ("family_qwen", "format_sqft", "task_perplexity", "strategy_regularized_evolution")
+ADDED = ("family_seed_oss", "format_sqft", "task_bits_per_byte", "strategy_regularized_evolution")
 PLUGINS = json.dumps([f"tests.additions.{each}" for each in ADDED])
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = "abcdefghijklmnop"
@@ -99,7 +99,7 @@ def search(server: Server, supernet: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_supernet_is_told_by_its_family_and_format(supernet: dict[str, Any]):
     assert (supernet["state"], supernet["method"]) == ("ready", "sqft"), supernet
-    assert supernet["model_type"] == "qwen2"
+    assert supernet["model_type"] == "seed_oss"
 
 
 def test_less_perplexity_is_better_in_front_best_and_hypervolume(
