@@ -42,7 +42,7 @@ def _read(folder: Path, shape: ModelShape) -> ElasticPart:
     return elastic_part(read_space(folder / SPACE_FILE), shape)
 
 
-ELASTICNAS = Format("elasticnas", SPACE_FILE, _read)
+ELASTICNAS = Format("elasticnas", (SPACE_FILE,), _read)
 
 
 def _presences(dimension: ElasticDimension, layers: int) -> tuple[Presence, ...]:
