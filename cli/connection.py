@@ -32,4 +32,16 @@ Server = Annotated[
     ),
 ]
 
+OtherServer = Annotated[
+    Client | None,
+    typer.Option(
+        "--server",
+        parser=_connect,
+        metavar="URL",
+        help="Have a worker of this server do it.",
+        show_default="here, without a server",
+    ),
+]
+"""A server for what is done on this machine unless one is named."""
+
 LOCAL: Client = DEFAULT_SERVER  # type: ignore[assignment]  # Typer parses a default like an option

@@ -15,7 +15,7 @@ import typer
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.client import ServerProblemError, ServerUnreachableError
 
-BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED = 2, 1, 130, 141
+BAD_INPUT, FAILED, CANCELLED, INTERRUPTED, PIPE_CLOSED = 2, 1, 3, 130, 141
 """Exit codes. The last two are those of a shell: 128 and the number of the signal."""
 
 _NO_ROOM = re.compile(r"No space left on device|os error 28\b")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from elasticnas.cli import datasets, picking, searches, storage, supernets
+from elasticnas.cli import datasets, jobs, picking, searches, storage, supernets
 from elasticnas.cli.bucket import create_bucket
 from elasticnas.cli.coordinating import coordinate
 from elasticnas.cli.demo.command import demo
@@ -36,6 +36,7 @@ app.command("train")(train)
 app.add_typer(supernets.app, name="supernet")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(searches.app, name="search")
+app.add_typer(jobs.app, name="job")
 app.command("front")(picking.front)
 app.command("weights")(picking.weights)
 app.command("plot")(picking.plot)

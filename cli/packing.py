@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +60,24 @@ def packed(
     else:
         assert base is not None
         members = _members_of_parts(base, adapter, space)
+    with _archive(members) as archive:
+        yield archive
+
+
+@contextmanager
+def packed_model(folder: Path) -> Iterator[Path]:
+    """A temporary archive of a pretrained model's folder, to upload.
+
+    Raises:
+        InputError: it holds nothing of a model.
+    """
+    with _archive(_matching("model", folder, BASE_PATTERNS)) as archive:
+        yield archive
+
+
+@contextmanager
+def _archive(members: Mapping[str, Path]) -> Iterator[Path]:
+    """A temporary tar of these files by their names in it."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "checkpoint.tar"
         with tarfile.open(archive, "w", dereference=True) as tar:

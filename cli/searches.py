@@ -15,6 +15,7 @@ from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.event_line import event_line
 from elasticnas.cli.failures import INTERRUPTED
 from elasticnas.cli.front_table import front_table
+from elasticnas.cli.json_file import read_json
 from elasticnas.cli.live import follow
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
 
@@ -121,7 +122,7 @@ def search(
     if max_failures is not None:
         request["max_failures"] = max_failures
     if initial is not None:
-        request["initial_subnets"] = _json_file(initial)
+        request["initial_subnets"] = read_json(initial, field="--initial")
     started = server.start_search(request)
     if detach:
         if as_json:
@@ -296,10 +297,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.strip(), json.loads(value)
     except ValueError:
         return name.strip(), value.strip()
-
-
-def _json_file(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise InputError(f"not valid JSON: {error}", field="--initial", value=path) from error

@@ -14,23 +14,24 @@ from pydantic import RootModel
 
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
-from elasticnas.client.connection import DEFAULT_SERVER, TRIES, Connection, retry_after
+from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
-from elasticnas.client.encoding import as_unicode, json_body, resource_path
+from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
 from elasticnas.client.errors import RepeatedProblemError, ServerProblemError
-from elasticnas.client.event_stream import EventReader, SearchEvent
+from elasticnas.client.event_stream import EventReader, JobEvent, SearchEvent, followed
 
 ANY_SUPERNET = RootModel[AnySupernet]
 
-SILENCE_SECONDS = 60.0
-"""A stream of events that is silent for so long is lost: the server says something every 15 s."""
 UPLOAD_TIMEOUT = httpx2.Timeout(30.0, read=600.0)
-"""An upload waits for a worker to read the checkpoint; nothing else takes long."""
+"""What is uploaded is unpacked and stored before the server answers."""
+WAIT_SECONDS = 10
+"""How long one request waits for a worker to have read a checkpoint."""
 
 Transition = Literal["pause", "resume", "cancel", "extend", "retry"]
 
@@ -87,39 +88,51 @@ class Client:
     ) -> SupernetRead:
         """Upload a checkpoint archive, and wait until a worker has read it, however long it takes.
 
-        ``on_wait`` is told every second or so of one that is still being read.
+        ``on_wait`` is told of it once it is there, and every ten seconds while it is being read.
         """
         fields = {} if name is None else {"name": name}
         answer = self._upload("/v1/supernets", "archive", archive, fields)
-        if answer.status_code == 202:
-            return self._read_supernet(answer, on_wait)
-        return self._connection.parsed(SupernetRead, answer)
+        found = self._connection.parsed(ANY_SUPERNET, answer).root
+        while not isinstance(found, SupernetRead):
+            if found.state == "failed":
+                unexplained = Problem(title="failed", status=422, detail="no reason was given")
+                raise ServerProblemError(found.problem or unexplained)
+            if on_wait is not None:
+                on_wait(found)
+            found = self._once_read(found.id)
+        return found
 
-    def _upload(self, path: str, part: str, file: Path, fields: dict[str, str]) -> httpx2.Response:
-        """Send a file as one part of a form, beside the form's fields."""
+    def _once_read(self, supernet_id: str) -> SupernetRead | SupernetPending:
+        """A super-network once a worker has read it, or after a while if none has."""
+        path = resource_path("supernets", supernet_id)
+        answer = self._connection.send("GET", path, headers={"Prefer": f"wait={WAIT_SECONDS}"})
+        found = self._connection.parsed(ANY_SUPERNET, answer).root
+        if found.state == "reading":
+            time.sleep(retry_after(answer) or 0.0)
+        return found
+
+    def _upload(
+        self,
+        path: str,
+        part: str,
+        file: Path,
+        fields: dict[str, str],
+        key: dict[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send a file as one part of a form, beside the form's fields.
+
+        ``key`` is the header without which it is not sent again after a lost answer.
+        """
         with file.open("rb") as content:
             return self._connection.send(
                 "POST",
                 path,
                 files={part: (as_unicode(file.name), content)},
                 data={name: as_unicode(value) for name, value in fields.items()},
+                headers=key,
+                is_repeatable=key is not None,
                 timeout=UPLOAD_TIMEOUT,
             )
-
-    def _read_supernet(
-        self, answer: httpx2.Response, on_wait: Callable[[SupernetPending], None] | None
-    ) -> SupernetRead:
-        """Wait until a worker has read what ``answer`` says is being read."""
-        while True:
-            found = self._connection.read(answer.headers["Location"], ANY_SUPERNET).root
-            if isinstance(found, SupernetRead):
-                return found
-            if found.state == "failed":
-                unexplained = Problem(title="failed", status=422, detail="no reason was given")
-                raise ServerProblemError(found.problem or unexplained)
-            if on_wait is not None:
-                on_wait(found)
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
 
     def supernets(self) -> Iterator[SupernetRead | SupernetPending]:
         """All super-networks, the newest first, those that are not ready too."""
@@ -155,7 +168,7 @@ class Client:
         return self._connection.pages("/v1/datasets", DatasetRead)
 
     def delete(self, kind: str, identifier: str) -> None:
-        """Delete one of ``supernets``, ``datasets`` or ``searches``."""
+        """Delete one of ``supernets``, ``datasets``, ``searches`` or ``jobs``."""
         try:
             self._connection.send("DELETE", resource_path(kind, identifier))
         except RepeatedProblemError as error:
@@ -197,23 +210,7 @@ class Client:
         ``after`` is the id of the last event already seen; None begins now, 0 with the first.
         """
         path = resource_path("searches", search_id, "events")
-        reader, failures = EventReader(after), 0
-        while not reader.is_over:
-            try:
-                with self._connection.stream(
-                    path, headers=reader.headers, timeout=SILENCE_SECONDS
-                ) as answer:
-                    if answer.status_code == 204:
-                        return
-                    for event in reader.read(answer.iter_lines()):
-                        failures = 0
-                        yield event
-            except httpx2.TransportError as error:
-                failures += 1
-                if failures == TRIES or reader.last_id is None:
-                    raise self._connection.unreachable(error) from error
-            if not reader.is_over:
-                time.sleep(reader.retry_seconds)
+        return followed(self._connection, path, EventReader(SearchEvent, after))
 
     def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
         """All evaluations of a search, by number."""
@@ -262,3 +259,41 @@ class Client:
             time.sleep(retry_after(answer) or 1.0)
         etag = answer.headers.get("ETag", "")
         return download(self._connection, path, params, target, etag=etag, on_bytes=on_bytes)
+
+    # -- trainings and jobs ------------------------------------------------------------------
+
+    def start_training(self, request: dict[str, Any], model: Path | None = None) -> JobRead:
+        """Have a super-network made; ``request`` is the body of ``POST /v1/trainings``.
+
+        ``model`` is an archive of the pretrained model's folder, unless the body says where the
+        server finds it. However often the request is made, it starts one job.
+        """
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        if model is None:
+            answer = self._connection.send(
+                "POST", "/v1/trainings", **json_body(request, key), is_repeatable=True
+            )
+        else:
+            fields = {"request": json_text(request)}
+            answer = self._upload("/v1/trainings", "archive", model, fields, key)
+        return self._connection.parsed(JobRead, answer)
+
+    def jobs(self, state: JobState | None = None, kind: JobKind | None = None) -> Iterator[JobRead]:
+        """All jobs, or those of a state or kind, the newest first."""
+        asked = {"state": state, "kind": kind}
+        wanted = {name: value.value for name, value in asked.items() if value is not None}
+        return self._connection.pages("/v1/jobs", JobRead, params=wanted)
+
+    def job(self, job_id: str) -> JobRead:
+        """One job."""
+        return self._connection.read(resource_path("jobs", job_id), JobRead)
+
+    def change_job(self, job_id: str, transition: Literal["cancel", "retry"]) -> JobRead:
+        """Cancel a job, or let one that failed or was cancelled go on from its last save point."""
+        answer = self._connection.send("POST", resource_path("jobs", job_id, transition))
+        return self._connection.parsed(JobRead, answer)
+
+    def job_events(self, job_id: str, after: int | None = None) -> Iterator[JobEvent]:
+        """What happens to a job until it is over, as `events` tells it of a search."""
+        path = resource_path("jobs", job_id, "events")
+        return followed(self._connection, path, EventReader(JobEvent, after))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -127,14 +127,16 @@ class Connection:
         """The resource at a path."""
         return self.parsed(model, self.send("GET", path))
 
-    def pages(self, path: str, model: Any, limit: int = 100) -> Iterator[Any]:
+    def pages(
+        self, path: str, model: Any, limit: int = 100, params: Mapping[str, str] | None = None
+    ) -> Iterator[Any]:
         """All items of a list, page by page; one that is not understood is left out, and logged."""
         cursor: str | None = None
         while True:
-            params: dict[str, Any] = {"limit": limit}
+            asked: dict[str, Any] = {"limit": limit, **(params or {})}
             if cursor is not None:
-                params["cursor"] = cursor
-            answer = self.send("GET", path, params=params)
+                asked["cursor"] = cursor
+            answer = self.send("GET", path, params=asked)
             page = self.parsed(Page[dict[str, Any]], answer)
             for item in page.items:
                 try:

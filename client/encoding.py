@@ -33,12 +33,20 @@ def json_body(content: Any, headers: dict[str, str] | None = None) -> dict[str, 
     Raises:
         InputError: a number in it is infinite or none, for which JSON has no word.
     """
-    _demand_finite(content, "")
-    text = as_unicode(json.dumps(content, ensure_ascii=False))
     return {
-        "content": json.dumps(json.loads(text)).encode(),
+        "content": json_text(content).encode(),
         "headers": {"Content-Type": "application/json", **(headers or {})},
     }
+
+
+def json_text(content: Any) -> str:
+    """JSON in ASCII.
+
+    Raises:
+        InputError: a number in it is infinite or none, for which JSON has no word.
+    """
+    _demand_finite(content, "")
+    return json.dumps(json.loads(as_unicode(json.dumps(content, ensure_ascii=False))))
 
 
 def _demand_finite(content: Any, place: str) -> None:

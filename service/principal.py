@@ -32,6 +32,14 @@ class Owned:
     created_at: Mapped[datetime]
 
 
+class Idempotent(Owned):
+    """A table of which a request with an Idempotency-Key creates one row: see `idempotency`."""
+
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that came with the key."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """The sender of a request. What they create belongs to ``owner``."""

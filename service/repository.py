@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from elasticnas.service.http.paging import encode_cursor, moment_and_id
 from elasticnas.service.http.problems import not_found
-from elasticnas.service.principal import Owned, Principal
+from elasticnas.service.principal import Idempotent, Owned, Principal
 
 Row = TypeVar("Row", bound=Owned)
+OnceCreated = TypeVar("OnceCreated", bound=Idempotent)
 
 
 def readable(principal: Principal, table: type[Row]) -> Select[Row]:
@@ -39,6 +40,14 @@ def found(
     if row is None:
         raise not_found(table.called, identity, field=field)
     return row
+
+
+def by_idempotency_key(
+    session: Session, principal: Principal, table: type[OnceCreated], key: str
+) -> OnceCreated | None:
+    """What its owner created with this key: two owners may use the same."""
+    query = select(table).where(table.owner == principal.owner, table.idempotency_key == key)
+    return session.scalars(query).one_or_none()
 
 
 def newest_page(

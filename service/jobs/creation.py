@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
 from elasticnas.api_schemas.manifests import store_folder
@@ -14,6 +15,7 @@ from elasticnas.service.database import now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.http.errors import validation_problem
 from elasticnas.service.http.problems import ProblemError
+from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
 from elasticnas.service.identity import new_id
 from elasticnas.service.jobs import events, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
@@ -23,13 +25,19 @@ from elasticnas.service.supernets.sources import Source
 
 
 def start_training(
-    service: Service, principal: Principal, asked: TrainingCreate, source: Source
+    service: Service,
+    principal: Principal,
+    asked: TrainingCreate,
+    source: Source,
+    idempotency_key: str | None = None,
 ) -> JobRow:
     """Queue the training of a pretrained model; a coordinator gives it to a worker.
 
+    The same request with the same key and the same model is answered with the job it has queued.
+
     Raises:
-        InputError, ProblemError: there is no such recipe or dataset, a setting cannot be used, or
-            the model cannot be had.
+        InputError, ProblemError: there is no such recipe or dataset, a setting cannot be used, the
+            model cannot be had, or the key belongs to another request.
     """
     recipe = RECIPES.find(asked.recipe, field="recipe")
     settings = _checked(recipe, asked)
@@ -38,6 +46,10 @@ def start_training(
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
         digest, _ = store_folder(service.blobs, source(Path(workspace)))
+    key = KeyOfRequest.of(idempotency_key, asked, digest)
+    with service.database.read() as session:
+        if (before := earlier(session, principal, JobRow, key)) is not None:
+            return before
     job_id = new_id("job")
     job = JobRow(
         id=job_id,
@@ -57,10 +69,12 @@ def start_training(
         StepRow(job_id=job_id, position=position, name=name, state=JobState.QUEUED, attempt=0)
         for position, name in enumerate(recipe.steps)
     ]
-    with service.database.write() as session:
+
+    def add(session: Session) -> None:
         repository.add(session, job, steps)
         events.state_changed(session, job, steps[0])
-    return job
+
+    return add_once(service.database, principal, job, key, add)
 
 
 def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, object]:

@@ -9,10 +9,10 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
-from elasticnas.service.principal import Owned
+from elasticnas.service.principal import Idempotent
 
 
-class JobRow(Owned, Table):
+class JobRow(Idempotent, Table):
     """A job: what was asked for, and how far it is."""
 
     __tablename__ = "jobs"
@@ -20,6 +20,7 @@ class JobRow(Owned, Table):
         Index("ix_jobs_owner_created_at_id", "owner", "created_at", "id"),
         Index("ix_jobs_state", "state"),
         Index("ix_jobs_dataset_id", "dataset_id"),
+        Index("uq_jobs_owner_idempotency_key", "owner", "idempotency_key", unique=True),
     )
 
     called = "job"

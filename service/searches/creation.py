@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
@@ -17,7 +15,7 @@ from elasticnas.service.database import now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.http.problems import refuse
+from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
 from elasticnas.service.identity import new_id
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
@@ -42,21 +40,6 @@ class Relabelling:
     verify_classes: tuple[int, ...] | None
 
 
-@dataclass(frozen=True)
-class KeyOfRequest:
-    """A client's key, and a digest of the body that it came with."""
-
-    key: str
-    body_digest: str
-
-    @classmethod
-    def of(cls, key: str, body: SearchCreate) -> KeyOfRequest:
-        """The key with the digest of this body, however its JSON is spelled."""
-        return cls(
-            key, hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()
-        )
-
-
 def create(
     service: Service, principal: Principal, body: SearchCreate, key: KeyOfRequest | None
 ) -> SearchRow:
@@ -66,38 +49,19 @@ def create(
         InputError, ProblemError: the search is impossible, or the key belongs to another body.
     """
     with service.database.read() as session:
-        if (earlier := _earlier(session, principal, key)) is not None:
-            return earlier
+        if (before := earlier(session, principal, SearchRow, key)) is not None:
+            return before
         row, relabelling = _resolve(session, service, principal, body)
     _relabel(service, row, relabelling)
-    if key is not None:
-        row.idempotency_key, row.idempotency_digest = key.key, key.body_digest
-    try:
-        with service.database.write() as session:
-            # What the search refers to may have been deleted since it was looked up.
-            _references(session, principal, body)
-            repository.add(session, row)
-    except sqlalchemy.exc.IntegrityError:  # the same key at the same moment
-        with service.database.read() as session:
-            if (earlier := _earlier(session, principal, key)) is None:
-                raise
-            return earlier
+
+    def add(session: Session) -> None:
+        # What the search refers to may have been deleted since it was looked up.
+        _references(session, principal, body)
+        repository.add(session, row)
+
+    row = add_once(service.database, principal, row, key, add)
     if service.coordinator is not None:
         service.coordinator.wake()
-    return row
-
-
-def _earlier(session: Session, principal: Principal, key: KeyOfRequest | None) -> SearchRow | None:
-    if key is None:
-        return None
-    row = repository.by_idempotency_key(session, principal, key.key)
-    if row is None:
-        return None
-    if row.idempotency_digest != key.body_digest:
-        raise refuse(
-            "idempotency-conflict",
-            f"this Idempotency-Key created search {row.id} from another body; use a new key",
-        )
     return row
 
 

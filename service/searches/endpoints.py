@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Header
-
-from elasticnas.api_schemas.fields import IdempotencyKey, Identity
+from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.searches import (
     BudgetExtension,
@@ -18,22 +16,15 @@ from elasticnas.api_schemas.searches import (
 from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, number_of
 from elasticnas.service.http.problems import documented
 from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.idempotency import KeyHeader, KeyOfRequest
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository, transitions, views
-from elasticnas.service.searches.creation import KeyOfRequest, create
+from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import SearchRow
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
-
-Key = Annotated[
-    IdempotencyKey | None,
-    Header(
-        alias="Idempotency-Key",
-        description="the same key with the same body creates one search, however often it is sent",
-    ),
-]
 
 
 @router.post(
@@ -45,14 +36,17 @@ Key = Annotated[
     ),
 )
 def create_search(
-    body: SearchCreate, service: ServiceDep, principal: PrincipalDep, idempotency_key: Key = None
+    body: SearchCreate,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    idempotency_key: KeyHeader = None,
 ) -> SearchRead:
     """Queue a search; it starts within a moment.
 
     What can be seen to be wrong is refused here: a metric that is not the task's, a
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
-    key = None if idempotency_key is None else KeyOfRequest.of(idempotency_key, body)
+    key = KeyOfRequest.of(idempotency_key, body)
     return _read(service, create(service, principal, body, key))
 
 

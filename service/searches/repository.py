@@ -121,15 +121,6 @@ def _budget(session: Session) -> ColumnElement[Any]:
     return case((is_valid, budget), else_=type_coerce(SearchRow.request, JSON()))
 
 
-def by_idempotency_key(session: Session, principal: Principal, key: str) -> SearchRow | None:
-    """The search that its owner created with this key: two owners may use the same."""
-    return session.scalars(
-        select(SearchRow).where(
-            SearchRow.owner == principal.owner, SearchRow.idempotency_key == key
-        )
-    ).one_or_none()
-
-
 def front_revision(session: Session, principal: Principal, search_id: str) -> tuple[str, int]:
     """The task of a search and the revision of its front, without reading the whole row; or 404."""
     task, revision = _columns(

@@ -9,11 +9,11 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
-from elasticnas.service.principal import Owned
+from elasticnas.service.principal import Idempotent
 from elasticnas.service.stored_json import StoredRequest
 
 
-class SearchRow(Owned, Table):
+class SearchRow(Idempotent, Table):
     """A search: the request as it was resolved, and counters, so that polling it is one row."""
 
     called = "search"
@@ -48,8 +48,6 @@ class SearchRow(Owned, Table):
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
     verify_dataset_digest: Mapped[str | None] = mapped_column(String(64))
     reference_point: Mapped[dict[str, Any]]
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
     coordinator_id: Mapped[str | None] = mapped_column(String(40))
     """The coordinator that drives the search, which checks this in every transaction (a fence)."""

@@ -27,11 +27,11 @@ from elasticnas.service.http.forms import upload_form
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import ProblemError, documented, problem, refuse
 from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
-from elasticnas.service.principal import PrincipalDep
+from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.supernets import reading, repository, sources
 from elasticnas.service.supernets.reading import ready
-from elasticnas.service.supernets.registration import lacking, register
+from elasticnas.service.supernets.registration import lacking, register, until_read
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
@@ -112,7 +112,7 @@ async def create_supernet(
     with a problem that names the file, tensor or key at fault. A client that waits is answered once
     a worker has read it: 201, or that problem; 202 if it takes longer.
     """
-    patience = max(wait, _preferred(prefer))
+    patience = patience_of(wait, prefer)
     if (found := media_type(request)) == FORM:
         async with upload_form(request, "archive", "name") as form:
             asked = _name(form.texts.get("name", "")) or form.filename
@@ -132,10 +132,10 @@ async def create_supernet(
     return await run_in_threadpool(_answer, service, row, waited=patience > 0)
 
 
-def _preferred(header: str | None) -> float:
-    """The seconds that a Prefer header asks to wait; what it says else is not for us."""
-    asked = re.search(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", header or "")
-    return float(asked[1]) if asked else 0.0
+def patience_of(wait: float, prefer: str | None) -> float:
+    """The seconds that a client waits; what a Prefer header says else is not for us."""
+    asked = re.search(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", prefer or "")
+    return max(wait, float(asked[1]) if asked else 0.0)
 
 
 def _name(text: str) -> str:
@@ -173,17 +173,33 @@ def list_supernets(
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
-def read_supernet(
-    supernet_id: Identity, service: ServiceDep, principal: PrincipalDep
+async def read_supernet(
+    supernet_id: Identity,
+    response: Response,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    wait: Wait = 0.0,
+    prefer: Prefer = None,
 ) -> AnySupernet:
     """Its method, the summary of its space, and what its largest and smallest subnets cost.
 
-    While a worker reads the checkpoint its `state` is `reading`; `failed` comes with the problem.
+    While a worker reads the checkpoint its `state` is `reading`; `failed` comes with the problem. A
+    client that waits is answered as soon as that is over, or its time.
     """
+    find = partial(_found, service, principal, supernet_id)
+    row = await run_in_threadpool(find)
+    if (patience := patience_of(wait, prefer)) and row.state == SupernetState.READING:
+        await until_read(service, supernet_id, patience)
+        row = await run_in_threadpool(find)
+    if row.state != SupernetState.READING:
+        return reading.any_state(row)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return reading.any_state(row, await run_in_threadpool(lacking, service))
+
+
+def _found(service: Service, principal: Principal, supernet_id: str) -> SupernetRow:
     with service.database.read() as session:
-        row = repository.found(session, principal, supernet_id)
-    waits = row.state == SupernetState.READING
-    return reading.any_state(row, lacking(service) if waits else None)
+        return repository.found(session, principal, supernet_id)
 
 
 @router.get(

@@ -53,7 +53,7 @@ async def register(
     """
     row = await run_in_threadpool(_store, service, principal, source, name)
     if await run_in_threadpool(_ask_now, service, row):
-        await _wait(service, row.id, min(patience, service.settings.inspection_timeout_seconds))
+        await until_read(service, row.id, patience)
     return await run_in_threadpool(_found, service, row.id)
 
 
@@ -133,13 +133,13 @@ def _is_lost(row: SupernetRow, moment: datetime, generation: str, *, may_be_late
     return row.sent_generation != generation or (may_be_late and moment - row.sent_at > LEASE)
 
 
-async def _wait(service: Service, supernet_id: str, patience: float) -> None:
-    """Until a worker has read the checkpoint, or the patience of the client is over.
+async def until_read(service: Service, supernet_id: str, patience: float) -> None:
+    """Wait until a worker has read the checkpoint, or the patience of the client is over.
 
     It is over sooner when the processes that would read it are not there.
     """
     complete = looked = time.monotonic()
-    deadline = complete + patience
+    deadline = complete + min(patience, service.settings.inspection_timeout_seconds)
     while await run_in_threadpool(_is_reading, service, supernet_id):
         if (moment := time.monotonic()) > deadline:
             return

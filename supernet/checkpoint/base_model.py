@@ -131,7 +131,7 @@ def _encoder_state(
         if (
             name.startswith(prefix)
             and name not in stock
-            and not name.removeprefix(prefix).startswith(family.unused)
+            and not family.is_unused(name)
             and (layer is None or layer < layers)
         ):
             raise InputError(

@@ -96,6 +96,30 @@ class FamilyContract:
                 assert torch.equal(shared, logits(supernet, subnet, batches[0]))
             assert spared > 0
 
+    def test_continuations_that_share_a_sequence_read_as_each_alone(self) -> None:
+        """One text and two continuations of it in one row, by a mask and positions of our own."""
+        with self.supernet() as supernet:
+            if not self.family.can_share_a_sequence(supernet.config, TOKENS):
+                return
+            ids = padded().inputs["input_ids"][:1]
+            context, first, second = ids[:, :5], ids[:, 5:7], ids[:, 7:]
+            begins = torch.tensor([0] * 5 + [5] * 2 + [7] * (TOKENS - 7))
+            places = torch.arange(TOKENS)
+            mask = (places <= places[:, None]) & (
+                (begins == begins[:, None]) | (places < context.shape[1])
+            )
+            inputs: Inputs = {
+                "input_ids": ids,
+                "attention_mask": mask[None, None],
+                "position_ids": torch.where(places < 7, places, places - 2)[None],
+            }
+            for subnet in (supernet.space.maximal, supernet.space.minimal):
+                shared = logits(supernet, subnet, Batch(inputs, places[:1]))
+                for part, where in ((first, slice(5, 7)), (second, slice(7, TOKENS))):
+                    alone: Inputs = {"input_ids": torch.cat((context, part), dim=1)}
+                    expected = logits(supernet, subnet, Batch(alone, places[:1]))
+                    close(shared[:, where], expected[:, context.shape[1] :])
+
     def test_activating_leaves_the_super_network_as_it_was(self) -> None:
         """Subnets share the weights of the model, and change none."""
         with self.supernet() as supernet:

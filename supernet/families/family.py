@@ -105,7 +105,8 @@ class Family:
     blocks in it, ``embeddings`` the module whose output is the first block's input, ``words`` (in
     the bare model) that of the tokens. ``linears`` are the linear layers of a block, by role; their
     names are relative to the block. Biases are where the model has them. ``unused`` are beginnings
-    of the names of tensors that a bare model may hold without anybody needing them.
+    of the names of tensors that a bare model may hold without anybody needing them,
+    ``unused_in_blocks`` the same within a block.
 
     ``hidden_size`` to ``depth`` are the config's names for these. A family without ``kv_heads`` has
     as many as heads; one without ``head_dim`` divides the hidden size by the heads. ``per_layer``
@@ -116,6 +117,10 @@ class Family:
     ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
     blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
     a tuple which begins with the hidden state. ``is_causal``: a token sees those before it only.
+    ``takes_full_masks`` says whether the stock model takes, beside a mask of padding, any mask
+    (rows, 1, tokens, tokens) with any position ids: several continuations of one text can then
+    share a sequence (`can_share_a_sequence`). ``sliding_window`` is the config's name for the
+    number of tokens that a token sees, itself included.
     ``type_ids`` says whether the model can be told which text of a pair a token belongs to,
     ``positions_after_padding`` whether it counts positions from behind the padding's id on.
     ``old_names`` are parts of tensor names as older programs wrote them, with today's.
@@ -143,9 +148,12 @@ class Family:
     after_attention: AfterAttention | None = None
     block_returns_tuple: bool = False
     is_causal: bool = False
+    takes_full_masks: bool = False
+    sliding_window: str | None = None
     type_ids: bool = False
     positions_after_padding: bool = False
     unused: tuple[str, ...] = ()
+    unused_in_blocks: tuple[str, ...] = ()
     old_names: Mapping[str, str] = field(default_factory=dict)
 
     def module(self, layer: int, role: str) -> str:
@@ -214,16 +222,35 @@ class Family:
         counted = token_ids != padding
         return counted.cumsum(1) * counted + padding
 
+    def can_share_a_sequence(self, config: PretrainedConfig, tokens: int) -> bool:
+        """Whether a sequence of ``tokens`` may hold several continuations of one text.
+
+        A mask of the caller's own has no window unless the caller puts one in, so that the whole
+        sequence must lie within it.
+        """
+        window = getattr(config, self.sliding_window or "", None)
+        return self.takes_full_masks and (window is None or tokens <= int(window))
+
+    def is_unused(self, tensor: str) -> bool:
+        """Whether a stock model does without a tensor that a file may hold, by its full name."""
+        within = tensor.removeprefix(f"{self.model}.")
+        if self.layer_of(tensor) is not None:
+            rest = tensor.removeprefix(f"{self.layers}.").partition(".")[2]
+            return rest.startswith(self.unused_in_blocks)
+        return within.startswith(self.unused)
+
     def called_with(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is called with for a batch's ``inputs`` (`Inputs`).
 
         A causal model makes its own mask (rows, 1, tokens, tokens) of the padding's
-        (rows, tokens), and keeps no cache of keys and values: each row is run once.
+        (rows, tokens), unless it is given one, and keeps no cache of keys and values: each row is
+        run once.
         """
         called = dict(inputs)
         if self.is_causal:
             called["use_cache"] = False
-            if (mask := called.get("attention_mask")) is not None:
+            mask = called.get("attention_mask")
+            if mask is not None and mask.shape[-2] == 1:
                 called["attention_mask"] = mask.flatten(1)
         return called
 

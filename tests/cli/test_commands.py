@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ COMMANDS = [
     *([name] for name in ("front", "weights", "plot", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
     *(["dataset", name] for name in ("add", "list", "delete")),
+    *(["job", name] for name in ("list", "show", "watch", "events", "cancel", "retry", "delete")),
     *(["storage", name] for name in ("check", "hold", "claim")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
     *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
@@ -277,6 +279,12 @@ ANY = ("search", "--supernet", "a", "--dataset", "b")
         ([*ANY, "--strategy", "nsga2", "--set", "popsize=3"], 2, "population_size"),
         ([*ANY, "--strategy", "magic"], 2, "nsga2"),
         (["weights", "nose", "1"], 2, "nose"),
+        (["job", "watch", "nose"], 2, "nose"),
+        (["job", "list", "--state", "lost"], 2, "cancelled"),
+        (["train", "--base", "tests", "--dataset", "nose"], 2, "nothing of a model"),
+        (["train", "--base", "tests"], 2, "--dataset ID"),
+        (["train", "--base", "tests", "--output", "out"], 2, "--output"),
+        (["train", "--base", "tests", "--learning-rate", "0"], 2, "--learning-rate"),
     ],
 )
 def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, arguments, code, message):
@@ -346,6 +354,60 @@ def test_train_writes_what_supernet_add_takes(server, tmp_path: Path):
     )
     assert again.returncode == 2
     assert "resume" in again.stderr
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """The options of a small training."""
+    from tests.supernet.tiny import tiny_model
+
+    folder = tmp_path_factory.mktemp("training")
+    tiny_model("distilbert").save_pretrained(folder / "encoder")
+    write_tokenizer(folder / "encoder")
+    rows = write_rows(folder / "rows.jsonl")
+    return (
+        *("--base", folder / "encoder", "--data", rows, "--text-columns", "sentence"),
+        *("--max-length", 16, "--lora-rank", 4, "--name", "trained"),
+    )
+
+
+def test_a_training_on_a_server_is_watched_to_its_end(server, training):
+    trained = elasticnas("train", *training, "--steps", 3, "--json", server=server)
+    assert trained.returncode == 0, trained.stderr
+    job = json.loads(trained.stdout)
+    assert "state completed train completed" in trained.stderr
+    made = json.loads(elasticnas("supernet", "list", "--json", server=server).stdout)[0]
+    assert (made["id"], made["name"]) == (job["supernet_id"], "trained")
+    watched = elasticnas("job", "watch", job["id"], server=server)
+    assert (watched.returncode, watched.stdout) == (0, f"super-network {made['id']}\n")
+    assert made["id"] in elasticnas("job", "list", server=server).stdout
+    events = elasticnas("job", "events", job["id"], "--after", 0, server=server).stdout
+    assert "scalars train 3 loss=" in events
+    assert json.loads(elasticnas("job", "show", job["id"], server=server).stdout) == job
+
+
+def test_a_job_outlives_its_watcher_and_its_exit_code_says_that_it_was_cancelled(server, training):
+    started = elasticnas("train", *training, "--steps", 10**6, "--detach", server=server)
+    assert started.returncode == 0, started.stderr
+    job = started.stdout.strip()
+    command = [sys.executable, "-m", "elasticnas.cli.main", "job", "watch", job, "--server"]
+    watching = subprocess.Popen(
+        [*command, f"http://127.0.0.1:{server.port}"], stderr=subprocess.PIPE, text=True
+    )
+    assert watching.stderr.readline().startswith(f"job {job} is ")
+    watching.send_signal(signal.SIGINT)
+    said = watching.communicate()[1]
+    assert watching.returncode == 130
+    assert f"'elasticnas job watch {job}' watches it again" in said
+    assert elasticnas("job", "cancel", job, server=server).stdout == "cancelled\n"
+    ended = elasticnas("job", "watch", job, server=server)
+    assert ended.returncode == 3
+    assert f"elasticnas job retry {job}" in ended.stderr
+    again = elasticnas("job", "retry", job, "--json", server=server)
+    assert json.loads(again.stdout)["state"] == "queued"
+    elasticnas("job", "cancel", job, server=server)
+    assert elasticnas("job", "delete", job, server=server).returncode == 0
+    assert elasticnas("job", "show", job, server=server).returncode == 2
 
 
 def test_settings_name_their_environment_variables():

@@ -17,7 +17,7 @@ from elasticnas.cli import main
 from elasticnas.cli.failures import Tracebacks
 from elasticnas.service.database import Database
 from tests.backing import free_port
-from tests.client.stub import Answer, StubServer, search_read
+from tests.client.stub import Answer, StubServer, job_read, search_read
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "elasticnas.cli.main")
@@ -164,6 +164,19 @@ def test_weights_that_are_no_archive_leave_nothing_behind(elasticnas, tmp_path: 
     assert code == 1
     assert "archive" in one_line(err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "message"),
+    [("completed", 0, ""), ("failed", 1, "the disk burns"), ("cancelled", 3, "job retry job-1")],
+)
+def test_how_a_job_ended_is_the_exit_code_of_watching_it(elasticnas, state, code, message):
+    problem = {"title": "x", "status": 422, "detail": "the disk burns"} if code == 1 else None
+    job = job_read(state=state, problem=problem, supernet_id="net" if code == 0 else None)
+    with StubServer(lambda _: Answer(200, job)) as stub:
+        found, out, err = elasticnas("job", "watch", "job-1", "--server", stub.url)
+    assert (found, out) == (code, "super-network net\n" if code == 0 else "")
+    assert message in err
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2", b"nose = 1", b"port = "])

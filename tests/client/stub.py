@@ -122,3 +122,30 @@ def search_read(**changes: Any) -> dict[str, Any]:
         "finished_at": None,
         **changes,
     }
+
+
+def job_read(**changes: Any) -> dict[str, Any]:
+    """A training of one step as REST shows it."""
+    return {
+        "id": "job-1",
+        "kind": "training",
+        "name": "a",
+        "recipe": "lonas",
+        "settings": {},
+        "dataset_id": "dataset-1",
+        "state": "running",
+        "steps": [
+            {
+                **{"name": "train", "state": "running", "worker": "w", "attempt": 1},
+                "progress": {"done": 3, "total": 9, "scalars": {"loss": 0.25}},
+                **dict.fromkeys(("saved_at", "started_at", "finished_at")),
+            }
+        ],
+        "waiting_for": None,
+        "supernet_id": None,
+        "problem": None,
+        "created_at": "2026-01-01T00:00:00Z",
+        "started_at": None,
+        "finished_at": None,
+        **changes,
+    }

@@ -53,11 +53,11 @@ def client(answers: list[dict]) -> Client:
     """One whose server is still reading an upload, and is asked for it again and again."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        headers = {"Location": "/v1/supernets/supernet-1", "Retry-After": "0"}
         if request.method == "POST":
-            return httpx2.Response(202, json=PENDING, headers=headers)
-        assert request.url.path == headers["Location"]
-        return httpx2.Response(200, json=answers.pop(0))
+            return httpx2.Response(202, json=PENDING)
+        assert request.url.path == "/v1/supernets/supernet-1"
+        assert request.headers["Prefer"] == "wait=10"
+        return httpx2.Response(200, json=answers.pop(0), headers={"Retry-After": "0"})
 
     return Client("http://server", transport=httpx2.MockTransport(answer))
 
@@ -77,7 +77,7 @@ def test_an_upload_that_is_still_being_read_is_waited_for(archive: Path):
 
     found = client([PENDING, PENDING, READY]).add_supernet(archive, "net", note)
     assert found.space.size == 2
-    assert heard == ["a worker: none is alive"] * 2
+    assert heard == ["a worker: none is alive"] * 3
 
 
 def test_what_a_late_reading_finds_wrong_is_the_servers_problem(archive: Path):

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from elasticnas.client import Client, ServerProblemError, ServerUnreachableError
-from elasticnas.client.event_stream import EventReader
+from elasticnas.client.event_stream import EventReader, SearchEvent
 
 RUNNING = {"state": "running", "stop_reason": None, "error": None}
 COMPLETED = {"state": "completed", "stop_reason": "evaluation_budget_spent", "error": None}
@@ -39,7 +39,7 @@ def breaking_off(content: str) -> Iterator[bytes]:
 
 
 def test_a_reader_takes_comments_unknown_events_and_ids_without_data():
-    reader = EventReader()
+    reader = EventReader(SearchEvent)
     lines = (
         ": still here\n\nretry: 30\nid: 4\n\nevent: weather\ndata: {}\n\n" + text(5, RUNNING)
     ).splitlines()
@@ -61,6 +61,23 @@ def test_an_event_that_was_cut_in_half_is_not_told_and_asked_for_again():
     ).events("search")
     assert [event.id for event in found] == [4, 5]
     assert asked == [None, "4", "4"]
+
+
+def test_the_events_of_a_job_end_with_its_state_and_not_with_that_of_a_step():
+    def state(number: int, job: str, step: str) -> str:
+        data = {"state": job, "step": "train", "step_state": step, "attempt": 1}
+        return text(number, data)
+
+    scalars = 'event: scalars\nid: 3\ndata: {"step": "train", "done": 2, "scalars": {}}\n\n'
+    content = state(2, "running", "completed") + scalars + state(4, "failed", "completed")
+    asked: list[str | None] = []
+    found = list(client([httpx2.Response(200, text=content)], asked).job_events("job", after=1))
+    assert [(event.id, event.event.value) for event in found] == [
+        (2, "state"),
+        (3, "scalars"),
+        (4, "state"),
+    ]
+    assert asked == ["1"]
 
 
 def test_a_search_that_has_nothing_more_to_tell_ends_the_events():

@@ -10,11 +10,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.client import Client, ServerProblemError, ServerUnreachableError, connection
 from elasticnas.client.proxies import proxy_for
 from tests.backing import free_port
-from tests.client.stub import Answer, Request, StubServer, search_read
+from tests.client.stub import Answer, Request, StubServer, job_read, search_read
 
 BUSY = {"title": "busy", "status": 503, "detail": "the database is locked"}
 
@@ -41,6 +42,33 @@ def test_a_search_whose_answer_is_lost_is_asked_for_again_with_the_same_key():
     keys = [request.headers["idempotency-key"] for request in stub.requests]
     assert keys[0] == keys[1] != keys[2]
     assert len({request.body for request in stub.requests}) == 1
+
+
+def test_a_training_whose_answer_is_lost_is_asked_for_again_with_the_same_key(tmp_path: Path):
+    (tmp_path / "model.tar").write_bytes(b"weights")
+    for model in (None, tmp_path / "model.tar"):
+        with StubServer(first(Answer(None), Answer(202, job_read()))) as stub:
+            made = Client(stub.url).start_training({"dataset_id": "d", "name": "\u60c5"}, model)
+        assert (made.id, made.steps[0].progress.done) == ("job-1", 3)
+        lost, again = stub.requests
+        assert lost.path == again.path == "/v1/trainings"
+        assert lost.headers["idempotency-key"] == again.headers["idempotency-key"]
+        assert b"u60c5" in again.body
+        assert (b"weights" in again.body) == (model is not None)
+
+
+def test_jobs_are_asked_for_by_state_and_kind_and_changed_by_name():
+    page = Answer(200, {"items": [job_read()], "next_cursor": None})
+    with StubServer(first(page, page, Answer(200, job_read(state="cancelled")))) as stub:
+        client = Client(stub.url)
+        assert [job.id for job in client.jobs()] == ["job-1"]
+        assert len(list(client.jobs(JobState.RUNNING, JobKind.TRAINING))) == 1
+        assert client.change_job("job-1", "cancel").state is JobState.CANCELLED
+    assert [request.path for request in stub.requests] == [
+        "/v1/jobs?limit=100",
+        "/v1/jobs?limit=100&state=running&kind=training",
+        "/v1/jobs/job-1/cancel",
+    ]
 
 
 def test_what_could_be_done_twice_is_not_repeated_after_a_lost_answer(tmp_path: Path):

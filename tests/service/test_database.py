@@ -19,13 +19,12 @@ from sqlalchemy import select, text
 
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit
-from elasticnas.service import tables
+from elasticnas.service import repository, tables
 from elasticnas.service.database import Database
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.exports.tables import ExportRow
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
-from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.tables import (
     EvaluationRow,
@@ -61,7 +60,7 @@ def test_migrating_twice_changes_nothing(database: Database):
     database.migrate()
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
-            ("0012",)
+            ("0014",)
         ]
 
 
@@ -167,7 +166,7 @@ def test_what_was_stored_before_there_were_owners_is_the_default_owners(database
     with opened.read() as session:
         assert supernets.found(session, default, "net").name == "n"
         assert datasets.found(session, default, "data").rows == 2
-        search = searches.by_idempotency_key(session, default, "key")
+        search = repository.by_idempotency_key(session, default, SearchRow, "key")
         assert search is not None
         assert (search.id, search.hypervolume) == ("search", 0.5)
         for table in BELONGS_TO_A_SEARCH:

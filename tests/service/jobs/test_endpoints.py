@@ -231,6 +231,27 @@ def test_a_training_that_cannot_be_is_refused_by_field(light_hand: Hand, request
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
+def test_the_same_training_with_the_same_key_is_one_job(light_hand: Hand):
+    asked = {"dataset_id": light_hand.running.dataset(), "recipe": TWO}
+
+    def send(model: dict[str, Any] = MODEL, **changes: Any) -> Any:
+        answer = light_hand.running.client.post(
+            "/v1/trainings",
+            files=model,
+            data={"request": json.dumps(asked | changes)},
+            headers={"Idempotency-Key": "k"},
+        )
+        return answer.status_code, answer.json().get("id", answer.json().get("type"))
+
+    first = send()
+    assert first[0] == 202
+    assert send() == first
+    other_model = {"archive": ("model.tar", tar_of({"config.json": "{ }"}))}
+    conflict = (409, "/problems/idempotency-conflict")
+    assert send(name="another") == send(model=other_model) == conflict
+    assert [job["id"] for job in light_hand.running.get("/v1/jobs")["items"]] == [first[1]]
+
+
 def test_a_dataset_that_a_job_refers_to_stays(light_hand: Hand):
     job = light_hand.start()
     answer = light_hand.running.client.delete(f"/v1/datasets/{job['dataset_id']}")

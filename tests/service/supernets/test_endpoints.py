@@ -81,8 +81,8 @@ def test_an_upload_is_answered_at_once_unless_the_client_waits(light_service):
     answer = light_service.client.post("/v1/supernets", files=ARCHIVE, headers=waits)
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/v1/supernets/{answer.json()['id']}"
-    where = at_once.headers["location"]
-    light_service.until(lambda: light_service.get(where)["state"] == "ready")
+    read = light_service.client.get(at_once.headers["location"], headers=waits)
+    assert (read.json()["state"], "retry-after" in read.headers) == ("ready", False)
 
 
 def slow(url, folder, **settings):
@@ -101,7 +101,8 @@ def test_a_worker_that_takes_long_is_waited_for_at_another_address(database_url,
         assert (body["name"], body["state"], body["problem"]) == ("mine", "reading", None)
         assert body["waiting_for"].startswith("a worker: none is alive")
         where = answer.headers["location"]
-        assert running.get(where)["state"] == "reading"
+        waited = running.client.get(f"{where}?wait=60")  # for the service's patience: 0.2 s
+        assert (waited.json()["state"], waited.headers["retry-after"]) == ("reading", "1")
         assert registered(running)[0]["state"] == "reading"
         running.worker.heartbeat()
         running.until(lambda: running.get(where)["waiting_for"] is None)

@@ -1,0 +1,21 @@
+"""JSON files that options name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from elasticnas.api_schemas.problems import InputError
+
+
+def read_json(path: Path, *, field: str) -> Any:
+    """The content of a file, which may begin with a byte order mark.
+
+    Raises:
+        InputError: about the option ``field``: it is not JSON, or not UTF-8.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError(f"not valid JSON: {error}", field=field, value=path) from error

@@ -1,0 +1,137 @@
+"""What decoders have in common: fields and options of their configs, names of their layers.
+
+``x = x + attention(norm(x)); x = x + FFN(norm(x))``, where a token sees only those before it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
+from elasticnas.supernet.families.config_fields import Activation, ConfigFields
+from elasticnas.supernet.families.config_options import COMMON_OPTIONS, SAME
+from elasticnas.supernet.families.family import Role
+
+_NEEDED_BY_TYPE = {
+    "linear": ("factor",),
+    "yarn": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+
+class Rotation(BaseModel):
+    """``rope_parameters``, or ``rope_scaling`` as Transformers 4 called it (Su et al. 2021).
+
+    ``linear`` divides positions by a factor (Chen et al. 2023), ``yarn`` and ``llama3`` each
+    frequency by its own (Peng et al. 2023; LLaMA 3.1). Types whose frequencies follow from the
+    longest sequence met so far are not read: a row's result would depend on other rows.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    rope_type: Literal["default", "linear", "yarn", "llama3"] | None = None
+    type: Literal["default", "linear", "yarn", "llama3"] | None = None
+    rope_theta: float | None = Field(default=None, gt=0)
+    partial_rotary_factor: float | None = Field(default=None, gt=0, le=1)
+    factor: float | None = Field(default=None, ge=1)
+    original_max_position_embeddings: int | None = Field(default=None, gt=0)
+    low_freq_factor: float | None = Field(default=None, gt=0)
+    high_freq_factor: float | None = Field(default=None, gt=0)
+    attention_factor: float | None = Field(default=None, gt=0)
+    beta_fast: float | None = Field(default=None, gt=0)
+    beta_slow: float | None = Field(default=None, gt=0)
+    mscale: float | None = Field(default=None, ge=0)
+    mscale_all_dim: float | None = Field(default=None, ge=0)
+    truncate: bool | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Rotation:
+        if self.rope_type and self.type and self.rope_type != self.type:
+            raise ValueError(f"type says {self.type}, rope_type says {self.rope_type}")
+        kind = self.rope_type or self.type or "default"
+        for name in _NEEDED_BY_TYPE.get(kind, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"rotary positions of type {kind} need {name}")
+        return self
+
+
+def _no_padding(token: object) -> object:
+    """The first LLaMA conversions wrote -1 for none."""
+    return None if token == -1 else token
+
+
+class DecoderFields(ConfigFields):
+    """The fields that all decoders have."""
+
+    pad_token_id: Annotated[int | None, Field(ge=0), BeforeValidator(_no_padding)] = None
+    hidden_size: int = Field(gt=0, le=65_536)
+    num_hidden_layers: int = Field(gt=0, le=512)
+    num_attention_heads: int = Field(gt=0, le=1024)
+    tie_word_embeddings: bool | None = None
+    attention_dropout: float = Field(default=0.0, ge=0, le=1)
+
+
+class GatedDecoderFields(DecoderFields):
+    """Those of LLaMA, and of the families that follow its layout."""
+
+    num_key_value_heads: int | None = Field(default=None, gt=0, le=1024)
+    head_dim: int | None = Field(default=None, gt=0, le=1024)
+    intermediate_size: int = Field(gt=0, le=1_048_576)
+    hidden_act: Activation = "silu"
+    rms_norm_eps: float = Field(default=1e-6, gt=0, le=1)
+    rope_parameters: Rotation | None = None
+    rope_scaling: Rotation | None = None
+    rope_theta: float | None = Field(default=None, gt=0)
+
+
+_OTHER_CODE = refused("the stock model has no such option", SAME)
+
+DECODER_OPTIONS: dict[str, Option] = {
+    **COMMON_OPTIONS,
+    "hidden_size": honoured("width of the model"),
+    "num_hidden_layers": honoured("layers; tensors of further layers are left out"),
+    "num_attention_heads": honoured("heads"),
+    "tie_word_embeddings": honoured("whether the head's weight is that of the embeddings"),
+    "attention_dropout": honoured("used while training"),
+    "pad_token_id": honoured("-1 is read as none"),
+    "max_position_embeddings": honoured("the longest sequence"),
+    "max_sequence_length": without_effect("max_position_embeddings is read"),
+    "is_decoder": without_effect("these models are decoders"),
+    "add_cross_attention": refused("a decoder's attention to an encoder", SAME),
+    "pretraining_tp": without_effect("the order in which the same sums are taken"),
+    "position_embedding_type": refused(
+        "this family has its own positions", SAME, accepted=("rotary", "rope", "alibi")
+    ),
+    "use_bidirectional_attention": refused("a token sees those behind it too", SAME),
+    "logit_scale": _OTHER_CODE,
+    "final_logit_softcapping": _OTHER_CODE,
+    "attn_logit_softcapping": _OTHER_CODE,
+}
+"""The common ones, and those that all decoders share."""
+
+GATED_DECODER_OPTIONS: dict[str, Option] = {
+    **DECODER_OPTIONS,
+    "num_key_value_heads": honoured("heads of keys and values; none: as many as heads"),
+    "head_dim": honoured("channels of a head; none: hidden_size / num_attention_heads"),
+    "intermediate_size": honoured("FFN width"),
+    "hidden_act": honoured("the FFN's activation"),
+    "rms_norm_eps": honoured("RMSNorm's epsilon"),
+    "rope_parameters": honoured("rotary positions: default, linear, yarn or llama3, in any part"),
+    "rope_scaling": honoured("the name that Transformers 4 gives rope_parameters"),
+    "rope_theta": honoured("the base of the rotary positions' frequencies"),
+    "rope_interleaved": refused("neighbouring channels are rotated", SAME),
+}
+"""Those of decoders in LLaMA's layout."""
+
+GATED_DECODER_LINEARS: dict[Role, str] = {
+    Role.QUERY: "self_attn.q_proj",
+    Role.KEY: "self_attn.k_proj",
+    Role.VALUE: "self_attn.v_proj",
+    Role.ATTENTION_OUTPUT: "self_attn.o_proj",
+    Role.FFN_IN: "mlp.up_proj",
+    Role.FFN_GATE: "mlp.gate_proj",
+    Role.FFN_OUT: "mlp.down_proj",
+}
+"""The linear layers of a block in LLaMA's layout."""
