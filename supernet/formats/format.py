@@ -9,7 +9,8 @@ from pathlib import Path
 from elasticnas.supernet.plan import ElasticPart, ModelShape
 
 
-def _always(folder: Path, file: str) -> bool:
+def _by_name(_folder: Path, _file: str) -> bool:
+    """A file's name alone tells its format."""
     return True
 
 
@@ -29,7 +30,7 @@ class Format:
     name: str
     files: tuple[str, ...]
     read: Callable[[Path, ModelShape], ElasticPart]
-    is_meant: Callable[[Path, str], bool] = _always
+    is_meant: Callable[[Path, str], bool] = _by_name
 
     def marks(self, folder: Path) -> list[str]:
         """The files in a checkpoint's folder that are of this format."""
