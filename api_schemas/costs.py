@@ -25,10 +25,16 @@ class Cost(StrEnum):
     NONZERO_PARAMS = "nonzero_params"
     TRAINABLE_PARAMS = "trainable_params"
     TORCH_FLOPS = "torch_flops"
+    GFLOPS_PER_TOKEN = "gflops_per_token"
+    WEIGHT_BYTES = "weight_bytes"
+    KV_BYTES = "kv_bytes"
 
 
 class Count(StrEnum):
-    """What a term adds to: multiply-accumulates by where they are spent, or parameters."""
+    """What a term adds to: multiply-accumulates by where they are spent, parameters, or bytes.
+
+    ``kv_bytes`` are those of the keys and values that a model keeps of a sequence to go on with it.
+    """
 
     LINEAR = "linear"
     ADAPTERS = "adapters"
@@ -37,10 +43,22 @@ class Count(StrEnum):
     PARAMS = "params"
     NONZERO_PARAMS = "nonzero_params"
     TRAINABLE_PARAMS = "trainable_params"
+    WEIGHT_BYTES = "weight_bytes"
+    KV_BYTES = "kv_bytes"
 
 
 MACS = (Count.LINEAR, Count.ADAPTERS, Count.HEAD, Count.ATTENTION)
+"""Multiply-accumulates, by where they are spent."""
+
+BY_LENGTH = (*MACS, Count.KV_BYTES)
 """The counts that grow with the length of a sequence."""
+
+_NEEDED = {
+    Cost.GFLOPS_PER_TOKEN: Count.KV_BYTES,
+    Cost.WEIGHT_BYTES: Count.WEIGHT_BYTES,
+    Cost.KV_BYTES: Count.KV_BYTES,
+}
+"""What must be counted for a cost to be known; all others always are."""
 
 
 class Axis(BaseModel):
@@ -85,8 +103,8 @@ class Term(BaseModel):
     """A product: ``coefficient``, the chosen amount of each of ``amounts``, an entry of each table.
 
     ``amounts`` are dimensions with whole numbers for choices. The product is added to everything
-    that the term ``counts`` as, where all conditions ``when`` hold; to multiply-accumulates it is
-    added times the sequence length to the power of ``tokens``.
+    that the term ``counts`` as, where all conditions ``when`` hold; to multiply-accumulates and to
+    the bytes of keys and values it is added times the sequence length to the power of ``tokens``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,6 +129,16 @@ class CostModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     terms: tuple[Term, ...]
+
+    @cached_property
+    def costs(self) -> tuple[Cost, ...]:
+        """The costs that are known.
+
+        A model that keeps no keys and values generates nothing. What a worker of an earlier version
+        reported lacks the terms that were not counted then.
+        """
+        counted = {count for term in self.terms for count in term.counts}
+        return tuple(cost for cost in Cost if _NEEDED.get(cost) in {None, *counted})
 
 
 class CostBreakdown(BaseModel):
@@ -138,12 +166,28 @@ class CostReport(BaseModel):
     )
     trainable_params: int = Field(description="active adapter weights plus the head's trained ones")
     torch_flops: int = Field(description="as torch.utils.flop_counter counts: 2 per multiply-add")
+    gflops_per_token: float | None = Field(
+        default=None,
+        description="1e9 multiply-accumulates for the last of max_length tokens, when keys and "
+        "values of those before it are kept; null for a model that generates nothing",
+    )
+    weight_bytes: int | None = Field(
+        default=None,
+        description="params, each with the bytes it has in the checkpoint; null for a "
+        "super-network that an earlier version registered",
+    )
+    kv_bytes: int | None = Field(
+        default=None,
+        description="keys and values of one sequence of max_length tokens, in the checkpoint's "
+        "dtype; null for a model that keeps none",
+    )
     breakdown: CostBreakdown
     max_length: int
 
     def values(self) -> dict[str, int | float]:
         """The costs that a search can name as objective or constraint."""
-        return {cost.value: getattr(self, cost.value) for cost in Cost}
+        values = ((cost.value, getattr(self, cost.value)) for cost in Cost)
+        return {name: value for name, value in values if value is not None}
 
 
 class CostRequest(BaseModel):

@@ -1,4 +1,4 @@
-"""Jobs: what takes minutes to days, step by step, and ends with a super-network."""
+"""Jobs: what workers do step by step, for seconds to days, and ends with a super-network."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class JobKind(StrEnum):
     """What a job is for."""
 
     TRAINING = "training"
+    REGISTRATION = "registration"
+    """A worker reads an uploaded checkpoint; its id is that of the super-network."""
 
 
 class JobState(StrEnum):
@@ -84,14 +86,18 @@ class StepRead(BaseModel):
 
 
 class JobRead(BaseModel):
-    """A job; once completed, ``supernet_id`` is the super-network that it made."""
+    """A job; once completed, ``supernet_id`` is the super-network that it made.
+
+    A registration has neither recipe nor dataset. A super-network that a training made has none:
+    its reading is the end of the training.
+    """
 
     id: str
     kind: JobKind
     name: str
-    recipe: str
+    recipe: str | None
     settings: dict[str, JsonValue]
-    dataset_id: str
+    dataset_id: str | None
     state: JobState
     steps: list[StepRead]
     waiting_for: str | None = Field(

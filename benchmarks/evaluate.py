@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     clock = CLOCKS[options.clock]
 
-    supernet = read_supernet(options.checkpoint)
+    supernet = read_supernet(options.checkpoint).to(torch.device("cpu"), torch.float32)
     examples = read_examples(supernet, options)
     batches = examples.batches(options.token_budget)
     laps = [Lap.whole(batches)]

@@ -23,6 +23,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.labelled_rows import add_arguments, read_examples
 from elasticnas.api_schemas.costs import Cost, CostModel
 from elasticnas.api_schemas.searches import SearchCreate
@@ -61,7 +63,9 @@ class Dataset:
     """A super-network, and the first rows of a file, tokenised for it and in batches."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.supernet: Supernet = read_supernet(options.checkpoint)
+        self.supernet: Supernet = read_supernet(options.checkpoint).to(
+            torch.device("cpu"), torch.float32
+        )
         self.examples = read_examples(self.supernet, options)
         self.batches: list[Batch] = self.examples.batches(options.token_budget)
         self.cost_model: CostModel = cost_model(self.supernet)

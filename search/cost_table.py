@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from elasticnas.api_schemas.costs import Cost, CostModel, Term
 from elasticnas.search.activity import Indices
-from elasticnas.search.cost import cost_report
+from elasticnas.search.cost import UNITS, whole_costs
 from elasticnas.search.space import SearchSpace
 
 
@@ -28,6 +28,8 @@ class CostTable:
 
     def __init__(self, space: SearchSpace, model: CostModel, max_length: int) -> None:
         self._cardinalities = space.cardinalities
+        # Operations are twice the multiply-accumulates.
+        self._counted = tuple(cost for cost in model.costs if cost is not Cost.TORCH_FLOPS)
         terms: dict[tuple[int, ...], list[Term]] = defaultdict(list, {(): []})
         for term in model.terms:
             terms[space.activity.decisive(term.dimensions)].append(term)
@@ -36,11 +38,11 @@ class CostTable:
             if larger is not None:
                 terms[larger] += terms.pop(columns)
         self._parts = [
-            (columns, _tabulate(space, columns, CostModel(terms=tuple(own)), max_length))
+            (columns, self._tabulated(space, columns, CostModel(terms=tuple(own)), max_length))
             for columns, own in terms.items()
         ]
         # The tables end to end, and how far a choice moves a subnet's place in each of them.
-        flat = [table.reshape(-1, len(_COUNTED)) for _, table in self._parts]
+        flat = [table.reshape(-1, len(self._counted)) for _, table in self._parts]
         self._entries = np.ascontiguousarray(np.concatenate(flat).T)
         self._starts: NDArray[np.intp] = np.cumsum([0, *(len(each) for each in flat[:-1])])
         self._strides: NDArray[np.float64] = np.zeros((len(space.dimensions), len(self._parts)))
@@ -66,18 +68,20 @@ class CostTable:
 
     def largest(self, costs: Iterable[Cost]) -> NDArray[np.float64]:
         """What no subnet costs more than: shape (number of costs,). Exact where costs fall."""
-        axes = [table.reshape(-1, len(_COUNTED)).max(axis=0) for _, table in self._parts]
+        axes = [table.reshape(-1, len(self._counted)).max(axis=0) for _, table in self._parts]
         return self.named(np.sum(axes, axis=0), costs)
 
     def of(self, indices: Indices, costs: Iterable[Cost]) -> NDArray[np.float64]:
         """The named costs of subnets (n, dimensions): shape (n, number of costs)."""
         places = self._places(indices)
-        return np.stack([self._summed(places, cost) for cost in costs], axis=1)
+        return np.stack(
+            [_in_units(self._sums(places, self._column(cost)), cost) for cost in costs], axis=1
+        )
 
     def counted(self, indices: Indices) -> NDArray[np.float64]:
         """All that is counted of subnets (n, dimensions): shape (n, counted), see `named`."""
         places = self._places(indices)
-        return np.stack([self._summed(places, cost) for cost in _COUNTED], axis=1)
+        return np.stack([self._sums(places, c) for c in range(len(self._counted))], axis=1)
 
     def counted_by_choice(self, indices: Indices, dimension: int) -> NDArray[np.float64]:
         """What depends on one dimension, at each of its choices: shape (n, choices, counted).
@@ -86,7 +90,7 @@ class CostTable:
         dimension has no part in are left out.
         """
         choices = np.arange(self._cardinalities[dimension])[None, :]
-        total = np.zeros((len(indices), choices.shape[1], len(_COUNTED)))
+        total = np.zeros((len(indices), choices.shape[1], len(self._counted)))
         for part in self._of_dimension[dimension]:
             columns, table = self._parts[part]
             total += table[
@@ -96,37 +100,38 @@ class CostTable:
 
     def named(self, counted: NDArray[np.float64], costs: Iterable[Cost]) -> NDArray[np.float64]:
         """The named costs among what was counted (..., counted): shape (..., number of costs)."""
-        values: dict[Cost, NDArray[np.float64]] = {
-            cost: counted[..., position] for position, cost in enumerate(_COUNTED)
-        }
-        values[Cost.GFLOPS] = values[Cost.TORCH_FLOPS] / 2 / 1e9
-        return np.stack([values[cost] for cost in costs], axis=-1)
+        return np.stack(
+            [_in_units(counted[..., self._column(cost)], cost) for cost in costs], axis=-1
+        )
+
+    def _column(self, cost: Cost) -> int:
+        return self._counted.index(Cost.GFLOPS if cost is Cost.TORCH_FLOPS else cost)
 
     def _places(self, indices: Indices) -> NDArray[np.intp]:
         """Where each part of subnets (n, dimensions) is tabulated: shape (n, parts)."""
         return np.asarray((indices @ self._strides).astype(np.intp) + self._starts)
 
-    def _summed(self, places: NDArray[np.intp], cost: Cost) -> NDArray[np.float64]:
-        """One cost of subnets with these ``places`` (n, parts): shape (n,)."""
-        if cost is Cost.GFLOPS:
-            return np.asarray(self._summed(places, Cost.TORCH_FLOPS) / 2 / 1e9)
-        return np.asarray(self._entries[_COUNTED.index(cost)].take(places).sum(axis=1))
+    def _sums(self, places: NDArray[np.intp], column: int) -> NDArray[np.float64]:
+        """What is counted of subnets with these ``places`` (n, parts): shape (n,)."""
+        return np.asarray(self._entries[column].take(places).sum(axis=1))
+
+    def _tabulated(
+        self, space: SearchSpace, columns: tuple[int, ...], part: CostModel, max_length: int
+    ) -> NDArray[np.float64]:
+        """What ``part`` counts at every choice of its dimensions: (choices..., counted)."""
+        if not columns:
+            anywhere = whole_costs(part, space.maximal, max_length)
+            return np.array([anywhere[cost] for cost in self._counted], dtype=np.float64)
+        own = SearchSpace(tuple(space.dimensions[column] for column in columns))
+        table = np.empty((*own.cardinalities, len(self._counted)))
+        for indices in itertools.product(*(range(count) for count in own.cardinalities)):
+            values = whole_costs(part, own.decode(indices), max_length)
+            table[indices] = [values[cost] for cost in self._counted]
+        return table
 
 
-_COUNTED: tuple[Cost, ...] = tuple(cost for cost in Cost if cost is not Cost.GFLOPS)
-"""The costs that are whole numbers; GFLOPs are half the counted operations."""
-
-
-def _tabulate(
-    space: SearchSpace, columns: tuple[int, ...], part: CostModel, max_length: int
-) -> NDArray[np.float64]:
-    """What ``part`` costs at every choice of its dimensions: (choices..., counted costs)."""
-    if not columns:
-        anywhere = cost_report(part, space.maximal, max_length).values()
-        return np.array([anywhere[cost.value] for cost in _COUNTED], dtype=np.float64)
-    own = SearchSpace(tuple(space.dimensions[column] for column in columns))
-    table = np.empty((*own.cardinalities, len(_COUNTED)))
-    for indices in itertools.product(*(range(count) for count in own.cardinalities)):
-        values = cost_report(part, own.decode(indices), max_length).values()
-        table[indices] = [values[cost.value] for cost in _COUNTED]
-    return table
+def _in_units(counted: NDArray[np.float64], cost: Cost) -> NDArray[np.float64]:
+    """What is counted as the cost itself."""
+    if cost is Cost.TORCH_FLOPS:
+        return np.asarray(2 * counted)
+    return np.asarray(counted / UNITS[cost]) if cost in UNITS else counted

@@ -70,14 +70,33 @@ def linear(
             _product(rank, side, counts=branch, tokens=power, when=when) for side in (rows, columns)
         ]
     if zeros is not None:
-        without = (Count.NONZERO_PARAMS,)
-        terms.append(Term(coefficient=-1, counts=without, tables=(zeros,), when=tuple(when)))
+        terms.append(absent(zeros, when=when))
     return terms
+
+
+def absent(zeros: Table, *, when: Conditions = ()) -> Term:
+    """The ``zeros`` among a tensor's active entries, which are no non-zero parameters."""
+    counts = (Count.NONZERO_PARAMS,)
+    return Term(coefficient=-1, counts=counts, tables=(zeros,), when=tuple(when))
 
 
 def attention(width: Extent, *, when: Conditions = ()) -> Term:
     """The two products of attention of width w over s tokens: ``2 * s^2 * w``."""
     return _product(Extent(full=2), width, counts=(Count.ATTENTION,), tokens=2, when=when)
+
+
+def weight_bytes(*shape: Extent, bytes_each: int, when: Conditions = ()) -> Term:
+    """A stored tensor of this ``shape``, of ``bytes_each`` for a number."""
+    return _product(Extent(full=bytes_each), *shape, counts=(Count.WEIGHT_BYTES,), when=when)
+
+
+def keys_and_values(width: Extent, *, bytes_each: int, when: Conditions = ()) -> Term:
+    """What a block keeps of s tokens: keys and values of width w each, ``2 * s * w`` numbers.
+
+    ``width`` is that of all active key-value heads together (Ainslie et al. 2023, "GQA").
+    """
+    both = Extent(full=2 * bytes_each)
+    return _product(both, width, counts=(Count.KV_BYTES,), tokens=1, when=when)
 
 
 def parameters(count: int, *, when: Conditions = ()) -> Term:

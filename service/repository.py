@@ -59,11 +59,29 @@ def newest_page(
     cursor: str | None,
 ) -> tuple[list[Row], str | None]:
     """One page of the principal's rows, the newest first, and the cursor of the next."""
+    return page_of(
+        newest(session, principal, table, *conditions, limit=limit, cursor=cursor), limit
+    )
+
+
+def newest(
+    session: Session,
+    principal: Principal,
+    table: type[Row],
+    *conditions: ColumnElement[bool],
+    limit: int,
+    cursor: str | None,
+) -> list[Row]:
+    """The rows of a page, the newest first, and one more if another page follows."""
     query = readable(principal, table).where(*conditions)
     if cursor is not None:
         query = query.where(tuple_(table.created_at, table.id) < tuple_(*moment_and_id(cursor)))
     query = query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)
-    rows = list(session.scalars(query))
+    return list(session.scalars(query))
+
+
+def page_of(rows: list[Row], limit: int) -> tuple[list[Row], str | None]:
+    """The page that rows begin with, and the cursor of the next."""
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]

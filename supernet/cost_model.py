@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import torch
 
 from elasticnas.api_schemas.costs import Axis, CostModel, Count, Table, Term
 from elasticnas.api_schemas.spaces import Condition
 from elasticnas.search import cost_terms
 from elasticnas.search.cost_terms import Extent
-from elasticnas.supernet.families.family import Role
-from elasticnas.supernet.plan import LORA_A
+from elasticnas.supernet.families.family import HeadKind, Role
+from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -19,27 +22,42 @@ def cost_model(supernet: Supernet) -> CostModel:
     """Read the terms off the model and the slicing plan.
 
     Every parameter of the model is accounted for exactly once: in a linear layer, or by itself
-    (LayerNorms, embeddings).
+    (LayerNorms, embeddings). A weight that two layers share is the linear layer's.
     """
     layers = (*range(supernet.num_layers), None)
     return cost_terms.cost_model(term for each in layers for term in layer_terms(supernet, each))
 
 
 def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
-    """What one encoder layer costs, or with None all that belongs to none."""
+    """What one block costs, or with None all that belongs to none."""
     family, when = supernet.family, _when(supernet, layer)
     linears = _linear_modules(supernet, layer)
     names = (f"{module}.{part}" for module in linears for part in ("weight", "bias"))
     counted = {id(supernet.tensors.get(name)) for name in names}
     terms = [term for module in linears for term in _linear(supernet, module, layer)]
     if layer is not None:
-        module = family.module(layer, Role.ATTENTION_OUTPUT)
-        width = _extent(supernet, f"{module}.weight", 1)
-        terms.append(cost_terms.attention(width, when=when))
+        terms += _attention(supernet, layer)
     for name, parameter in supernet.model.named_parameters():
         # A counted one may have another name: a head may share its weight with the embeddings.
         if id(parameter) not in counted and family.layer_of(name) == layer:
             terms.append(cost_terms.parameters(parameter.numel(), when=when))
+            terms.append(_bytes(supernet, name, layer))
+    return terms
+
+
+def _attention(supernet: Supernet, layer: int) -> list[Term]:
+    """A block's products, and the keys and values that a language model keeps to go on."""
+    family, when = supernet.family, _when(supernet, layer)
+    output = f"{family.module(layer, Role.ATTENTION_OUTPUT)}.weight"
+    width = _extent(supernet, output, 1)
+    terms = [cost_terms.attention(width, when=when)]
+    if supernet.task_head.kind is HeadKind.CAUSAL_LM:
+        # Every key-value head serves a group of as many query heads as any other.
+        heads = int(getattr(supernet.config, family.heads))
+        group = heads // family.num_kv_heads(supernet.config)
+        kept = replace(width, full=width.full // group, unit=width.unit // group)
+        bytes_each = supernet.stored_dtype(output).itemsize
+        terms.append(cost_terms.keys_and_values(kept, bytes_each=bytes_each, when=when))
     return terms
 
 
@@ -58,18 +76,30 @@ def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
 
 
 def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
-    head = supernet.task_head
-    return cost_terms.linear(
+    head, when = supernet.task_head, _when(supernet, layer)
+    has_bias, is_adapted = f"{module}.bias" in supernet.tensors, module in supernet.adapters
+    terms = cost_terms.linear(
         _extent(supernet, f"{module}.weight", 0),
         _extent(supernet, f"{module}.weight", 1),
-        bias=f"{module}.bias" in supernet.tensors,
+        bias=has_bias,
         tokens="one" if module in head.one_token else "every",
         counts_as=Count.HEAD if layer is None else Count.LINEAR,
-        rank=_extent(supernet, f"{module}.{LORA_A}", 0) if module in supernet.adapters else None,
+        rank=_extent(supernet, f"{module}.{LORA_A}", 0) if is_adapted else None,
         is_trainable=any(module == name or module.startswith(f"{name}.") for name in head.trained),
-        zeros=_zeros(supernet, f"{module}.weight"),
-        when=_when(supernet, layer),
+        when=when,
     )
+    for part in ("weight", *((LORA_A, LORA_B) if is_adapted else ())):
+        if (zeros := _zeros(supernet, f"{module}.{part}")) is not None:
+            terms.append(cost_terms.absent(zeros, when=when))
+    held = ("weight", "bias") if has_bias else ("weight",)
+    return terms + [_bytes(supernet, f"{module}.{part}", layer) for part in held]
+
+
+def _bytes(supernet: Supernet, tensor: str, layer: int | None) -> Term:
+    """What a tensor of the exported subnet takes, adapters merged."""
+    shape = [_extent(supernet, tensor, axis) for axis in range(supernet.tensors[tensor].ndim)]
+    bytes_each = supernet.stored_dtype(tensor).itemsize
+    return cost_terms.weight_bytes(*shape, bytes_each=bytes_each, when=_when(supernet, layer))
 
 
 def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:
@@ -81,20 +111,39 @@ def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:
 
 
 def _zeros(supernet: Supernet, tensor: str) -> Table | None:
-    """Zeros in every prefix block of a weight that a subnet can take; None for a dense weight."""
-    zero = supernet.tensors[tensor] == 0
-    if not bool(zero.any()):
-        return None
-    counts = zero.long().cumsum(0).cumsum(1)
+    """Zeros in every prefix block of a matrix that a subnet can take; None for a dense one."""
     rows, columns = (_lengths(supernet, tensor, axis) for axis in (0, 1))
+    zeros = zeros_in_prefixes(supernet.tensors[tensor], rows, columns)
+    if not any(zeros):
+        return None
     cuts = [cut for axis in (0, 1) if (cut := supernet.plan.along(tensor, axis)) is not None]
     dimensions = {each.name: each.choices for each in supernet.space.dimensions}
     return Table(
         axes=tuple(
             Axis(dimension=cut.dimension, choices=dimensions[cut.dimension]) for cut in cuts
         ),
-        values=tuple(int(counts[r - 1, c - 1]) for r in rows for c in columns),
+        values=zeros,
     )
+
+
+def zeros_in_prefixes(
+    matrix: torch.Tensor, rows: Sequence[int], columns: Sequence[int]
+) -> tuple[int, ...]:
+    """The zeros of ``matrix[:r, :c]`` for every r of ``rows`` and c of ``columns``, c fastest.
+
+    Each entry is read once and none is copied: a matrix may be mapped from a file.
+    """
+    bounds = [sorted({0, *lengths}) for lengths in (rows, columns)]
+    tiles = [
+        [
+            int((tile := matrix[top:bottom, left:right]).numel() - torch.count_nonzero(tile))
+            for left, right in pairwise(bounds[1])
+        ]
+        for top, bottom in pairwise(bounds[0])
+    ]
+    sums = np.array(tiles, dtype=np.int64).cumsum(axis=0).cumsum(axis=1)
+    places = [{length: place for place, length in enumerate(each[1:])} for each in bounds]
+    return tuple(int(sums[places[0][r], places[1][c]]) for r in rows for c in columns)
 
 
 def _lengths(supernet: Supernet, tensor: str, axis: int) -> list[int]:

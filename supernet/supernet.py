@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Supernet:
     ``model`` is the stock model of Transformers that holds the base weights and the head in full;
     ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
-    ``folder`` is the checkpoint.
+    ``folder`` is the checkpoint; ``dtypes`` are those of its tensors, which stay what they are when
+    the super-network moves to another dtype.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Supernet:
     label_names: tuple[str, ...] | None = None
     head_tensors: tuple[str, ...] = ()
     base_name: str | None = None
+    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -84,6 +86,10 @@ class Supernet:
         """Every tensor at full size, adapters included, by the names that a plan uses."""
         return named_tensors(self.model, self.adapters)
 
+    def stored_dtype(self, name: str) -> torch.dtype:
+        """The dtype in which the checkpoint holds a tensor."""
+        return self.dtypes.get(name, self.tensors[name].dtype)
+
     @cached_property
     def unmerged(self) -> tuple[str, ...]:
         """The linear modules whose adapters stay beside their weights."""
@@ -96,17 +102,32 @@ class Supernet:
         return tuple(sorted(cut | set(self.adapters)))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Supernet:
-        """This super-network on ``device``, its base weights in ``dtype``.
+        """This super-network on ``device``, its weights in ``dtype``, which it then computes in.
 
-        The model itself moves, so the super-network this was called on must not be used any more.
-        Adapters stay in float32: they are small, and are merged before the sum is rounded.
+        A tensor at a time: one that is there and in ``dtype`` already is not copied. The model
+        itself moves, so the super-network this was called on must not be used any more. Adapters
+        stay in float32: they are small, and are merged before the sum is rounded. So does what
+        modules computed for themselves (rotary frequencies), as Transformers keeps it.
         """
         adapters = {
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
+        computed = _computed_buffers(self.model)
         model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
+        for owner, name, buffer in computed:
+            setattr(owner, name, buffer.to(device))
         return replace(self, model=model, adapters=adapters)
+
+
+def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:
+    """The buffers that no file holds, each with its module and its name there."""
+    stored = model.state_dict()
+    return [
+        (model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], buffer)
+        for path, buffer in model.named_buffers(remove_duplicate=False)
+        if path not in stored
+    ]
 
 
 def named_tensors(

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
 
-    supernet = read_supernet(options.checkpoint)
+    supernet = read_supernet(options.checkpoint).to(torch.device("cpu"), torch.float32)
     examples = read_examples(supernet, options)
     batches = examples.batches(4096)
     by_layer = sorted(

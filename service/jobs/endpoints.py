@@ -20,6 +20,7 @@ from elasticnas.service.streaming.answer import (
     described,
     event_stream,
 )
+from elasticnas.service.supernets.tables import SupernetRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -46,7 +47,8 @@ def list_jobs(
 def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> JobRead:
     """Its state, its steps, and the super-network that it made or the problem it ended with."""
     with service.database.read() as session:
-        row = repository.found(session, principal, job_id)
+        row = repository.registration(session, principal, job_id)
+        row = row or repository.found(session, principal, job_id)
         return reading.read_jobs(session, [row], service.present)[0]
 
 
@@ -56,7 +58,10 @@ def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> 
     responses=documented("not-found", "illegal-transition"),
 )
 def cancel_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> JobRead:
-    """Its step ends at once. What it saved stays for a retry. Cancelling twice is no error."""
+    """Its step ends at once. What it saved stays for a retry. Cancelling twice is no error.
+
+    A registration ends when its super-network is deleted.
+    """
     return read(service, transitions.cancel(service, principal, job_id))
 
 
@@ -66,7 +71,10 @@ def cancel_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -
     responses=documented("not-found", "illegal-transition"),
 )
 def retry_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> JobRead:
-    """A job that failed or was cancelled goes on from its last save point."""
+    """A job that failed or was cancelled goes on from its last save point.
+
+    A registration that failed reads the uploaded checkpoint once more.
+    """
     return read(service, transitions.retry(service, principal, job_id))
 
 
@@ -104,7 +112,7 @@ def job_events(
     return event_stream(service.job_watcher, job_id, principal, *seen)
 
 
-def read(service: Service, row: JobRow) -> JobRead:
+def read(service: Service, row: JobRow | SupernetRow) -> JobRead:
     """A job as REST shows it."""
     with service.database.read() as session:
         return reading.read_jobs(session, [row], service.present)[0]

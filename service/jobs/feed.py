@@ -8,14 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobProgressEvent, JobState
-from elasticnas.service.jobs import reading, repository
-from elasticnas.service.jobs.tables import JobEventRow
+from elasticnas.service.jobs import reading, registrations, repository
 from elasticnas.service.principal import Principal
-from elasticnas.service.streaming.feed import Snapshot
+from elasticnas.service.streaming.feed import EventRow, Snapshot
 
 
 class JobFeed:
-    """The events of jobs; see `Feed`."""
+    """The events of jobs and of registrations; see `Feed`."""
 
     noun = "job"
 
@@ -23,7 +22,11 @@ class JobFeed:
         self, session: Session, ids: Collection[str], principal: Principal | None = None
     ) -> dict[str, Snapshot]:
         """State and progress of jobs."""
-        return {
+        found = {
+            row.id: registrations.snapshot(row)
+            for row in repository.registrations_of(session, ids, principal)
+        }
+        return found | {
             job.id: Snapshot(
                 is_final=JobState(job.state).is_final,
                 last_event=job.last_event,
@@ -36,9 +39,11 @@ class JobFeed:
 
     def since(
         self, session: Session, numbers: Mapping[str, int], *, limit: int
-    ) -> Mapping[str, Sequence[JobEventRow]]:
+    ) -> Mapping[str, Sequence[EventRow]]:
         """State changes and scalars."""
-        found: dict[str, list[JobEventRow]] = defaultdict(list)
+        found: dict[str, list[EventRow]] = defaultdict(list)
+        for registered in repository.registrations_of(session, numbers, None):
+            found[registered.id] += registrations.events(registered, numbers[registered.id])
         for row in repository.events_after(session, numbers, limit=limit):
             found[row.job_id].append(row)
         return found

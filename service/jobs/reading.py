@@ -13,22 +13,31 @@ from elasticnas.api_schemas.jobs import (
     StepProgress,
     StepRead,
 )
-from elasticnas.api_schemas.messages import RunStep
+from elasticnas.api_schemas.messages import InspectSupernet, RunStep
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.service.jobs import repository
+from elasticnas.service.jobs import registrations, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.presence import Presence
+from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
 def read_jobs(
-    session: Session, rows: Sequence[JobRow], look: Callable[[Session], Presence]
+    session: Session, rows: Sequence[JobRow | SupernetRow], look: Callable[[Session], Presence]
 ) -> list[JobRead]:
-    """Jobs with their steps; ``look`` finds which processes are there."""
-    steps = repository.steps(session, [row.id for row in rows])
-    lacking = None
-    if any(row.state in repository.UNFINISHED for row in rows):
-        lacking = look(session).lacking(queue=RunStep.queue)
-    return [_read(row, steps[row.id], lacking) for row in rows]
+    """Jobs with their steps, and registrations; ``look`` finds which processes are there."""
+    steps = repository.steps(session, [row.id for row in rows if isinstance(row, JobRow)])
+    unfinished = (*repository.UNFINISHED, SupernetState.READING)
+    presence = look(session) if any(row.state in unfinished for row in rows) else None
+
+    def lacking(queue: str) -> str | None:
+        return None if presence is None else presence.lacking(queue=queue)
+
+    return [
+        _read(row, steps[row.id], lacking(RunStep.queue))
+        if isinstance(row, JobRow)
+        else registrations.job_read(row, lacking(InspectSupernet.queue))
+        for row in rows
+    ]
 
 
 def progress(step: StepRow) -> StepProgress:

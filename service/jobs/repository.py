@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.service import repository
+from elasticnas.service.jobs import registrations
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.principal import Principal
+from elasticnas.service.supernets.tables import SupernetRow
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 _WITH_STEP = select(JobRow, StepRow).join(
     StepRow, and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
 )
+_IS_A_JOB = ~exists().where(JobRow.supernet_id == SupernetRow.id)
+"""Of super-networks: the reading of one that a training made is the end of the training."""
 
 
 def page(
@@ -27,18 +31,41 @@ def page(
     kind: JobKind | None,
     limit: int,
     cursor: str | None,
-) -> tuple[list[JobRow], str | None]:
-    """Jobs, the newest first."""
-    asked = {JobRow.state: state, JobRow.kind: kind}
-    conditions = [column == value for column, value in asked.items() if value is not None]
-    return repository.newest_page(
-        session, principal, JobRow, *conditions, limit=limit, cursor=cursor
-    )
+) -> tuple[list[JobRow | SupernetRow], str | None]:
+    """Jobs and registrations, the newest first."""
+    rows: list[JobRow | SupernetRow] = []
+    if kind != JobKind.TRAINING and (states := registrations.states(state)):
+        conditions = SupernetRow.state.in_(states), _IS_A_JOB
+        rows += repository.newest(
+            session, principal, SupernetRow, *conditions, limit=limit, cursor=cursor
+        )
+    if kind != JobKind.REGISTRATION:
+        wanted = [] if state is None else [JobRow.state == state]
+        rows += repository.newest(session, principal, JobRow, *wanted, limit=limit, cursor=cursor)
+    # Of the same moment supernet-... comes before job-..., as where the cursor is compared.
+    rows.sort(key=lambda row: row.created_at, reverse=True)
+    return repository.page_of(rows, limit)
 
 
 def found(session: Session, principal: Principal, job_id: str, *, lock: bool = False) -> JobRow:
     """One of the principal's jobs, or the problem of `repository.found`."""
     return repository.found(session, principal, JobRow, job_id, lock=lock)
+
+
+def registration(session: Session, principal: Principal, supernet_id: str) -> SupernetRow | None:
+    """The principal's super-network of this id whose registration is a job, if there is one."""
+    found = registrations_of(session, [supernet_id], principal)
+    return found[0] if found else None
+
+
+def registrations_of(
+    session: Session, supernet_ids: Collection[str], principal: Principal | None
+) -> Sequence[SupernetRow]:
+    """Those of these super-networks whose registration is a job; None reads those of all owners."""
+    query = select(SupernetRow).where(SupernetRow.id.in_(supernet_ids), _IS_A_JOB)
+    if principal is not None:
+        query = query.where(principal.may_read(SupernetRow))
+    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def locked(session: Session, job_id: str) -> JobRow | None:

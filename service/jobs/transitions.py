@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Session
+
 from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.messages import step_key
 from elasticnas.service.http.problems import refuse
@@ -9,11 +11,14 @@ from elasticnas.service.jobs import events, recording, repository
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
+from elasticnas.service.supernets import registration
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 def cancel(service: Service, principal: Principal, job_id: str) -> JobRow:
     """End a job now; what it saved stays. Cancelling twice is no error."""
     with service.database.write() as session:
+        _refuse_registration(session, principal, job_id)
         job = repository.found(session, principal, job_id, lock=True)
         if job.state in (JobState.COMPLETED, JobState.FAILED):
             raise refuse("illegal-transition", f"job {job_id} is {job.state}")
@@ -26,8 +31,12 @@ def cancel(service: Service, principal: Principal, job_id: str) -> JobRow:
     return job
 
 
-def retry(service: Service, principal: Principal, job_id: str) -> JobRow:
+def retry(service: Service, principal: Principal, job_id: str) -> JobRow | SupernetRow:
     """Let a job that failed or was cancelled go on from its last save point."""
+    with service.database.read() as session:
+        is_registration = repository.registration(session, principal, job_id) is not None
+    if is_registration:
+        return registration.read_again(service, principal, job_id)
     with service.database.write() as session:
         job = repository.found(session, principal, job_id, lock=True)
         if job.state not in (JobState.FAILED, JobState.CANCELLED):
@@ -45,7 +54,17 @@ def retry(service: Service, principal: Principal, job_id: str) -> JobRow:
 def delete(service: Service, principal: Principal, job_id: str) -> None:
     """Forget a job and all that it saved; its super-network stays."""
     with service.database.write() as session:
+        _refuse_registration(session, principal, job_id)
         job = repository.found(session, principal, job_id, lock=True)
         if not JobState(job.state).is_final:
             raise refuse("illegal-transition", f"job {job_id} is {job.state}; cancel it first")
         repository.remove(session, job)
+
+
+def _refuse_registration(session: Session, principal: Principal, job_id: str) -> None:
+    if repository.registration(session, principal, job_id) is not None:
+        raise refuse(
+            "illegal-transition",
+            f"{job_id} is the registration of a super-network and goes with it: delete "
+            f"/v1/supernets/{job_id}",
+        )

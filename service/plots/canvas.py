@@ -27,6 +27,9 @@ UNITS = {
     "nonzero_params": "non-zero parameters",
     "trainable_params": "trainable parameters",
     "torch_flops": "floating-point operations",
+    "gflops_per_token": "GFLOPs per token",
+    "weight_bytes": "bytes of weights",
+    "kv_bytes": "bytes of keys and values",
 }
 """The costs as labels of axes; metrics are called what they are."""
 

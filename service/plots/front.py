@@ -41,7 +41,7 @@ def draw_front(subject: Subject) -> Figure:
     axes.set_xlabel(
         f"{words(x)}, one sequence of {subject.max_length} tokens" if x_is_cost else words(x)
     )
-    if x_is_cost and x != Cost.GFLOPS:
+    if x_is_cost and x not in (Cost.GFLOPS, Cost.GFLOPS_PER_TOKEN):
         axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_ylabel(words(y))
     shown = f" ({len(rest):,} of the others shown)" if subject.is_thinned else ""

@@ -98,6 +98,7 @@ def _resolve(
         }
     )
     _require_metrics(request, task)
+    _require_costs(request, reported.report)
     _require_raceable(request)
     verifying = _verifying(session, principal, request, dataset)
     problem = problem_of(request, reported, length)
@@ -191,6 +192,26 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
                 field=f"objectives/{index}",
                 value=name,
                 remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
+            )
+
+
+def _require_costs(request: SearchCreate, report: SupernetReport) -> None:
+    """Every cost that is minimised or bounded must be known of this super-network."""
+    known = report.cost_model.costs
+    asked = [
+        (f"objectives/{index}", Cost(name))
+        for index, name in enumerate(request.objectives or ())
+        if is_cost(name)
+    ]
+    asked += [(f"constraints/{index}", each.cost) for index, each in enumerate(request.constraints)]
+    for field, cost in asked:
+        if cost not in known:
+            raise InputError(
+                "this cost is not known of the super-network: only a language model keeps keys and "
+                "values, and one that an earlier version registered was not asked for all costs",
+                field=field,
+                value=cost.value,
+                remedy=f"choose from {', '.join(known)}; or register the super-network again",
             )
 
 

@@ -76,6 +76,22 @@ def _store(service: Service, principal: Principal, source: Source, name: str | N
     return row
 
 
+def read_again(service: Service, principal: Principal, supernet_id: str) -> SupernetRow:
+    """Have a worker read a checkpoint once more that could not be read.
+
+    Raises:
+        ProblemError: 409, it has been read, or is being read.
+    """
+    with service.database.write() as session:
+        row = repository.found(session, principal, supernet_id, lock=True)
+        if row.state != SupernetState.FAILED:
+            raise refuse("illegal-transition", f"super-network {supernet_id} is {row.state}")
+        row.state, row.problem, row.attempt = SupernetState.READING, None, row.attempt + 1
+        row.sent_at = row.sent_generation = row.read_at = None
+    _ask_now(service, row)
+    return row
+
+
 def _ask_now(service: Service, row: SupernetRow) -> bool:
     """Ask a worker; False when the queue cannot be reached just now."""
     try:

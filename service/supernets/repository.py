@@ -12,16 +12,22 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.service import repository
+from elasticnas.service.database import now
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
 
 def found(
-    session: Session, principal: Principal, supernet_id: str, *, field: str | None = None
+    session: Session,
+    principal: Principal,
+    supernet_id: str,
+    *,
+    field: str | None = None,
+    lock: bool = False,
 ) -> SupernetRow:
     """One of the principal's super-networks, or the problem of `repository.found`."""
-    return repository.found(session, principal, SupernetRow, supernet_id, field=field)
+    return repository.found(session, principal, SupernetRow, supernet_id, field=field, lock=lock)
 
 
 def page(
@@ -144,7 +150,7 @@ def _leave_reading(session: Session, supernet_id: str, **values: Any) -> None:
     session.execute(
         update(SupernetRow)
         .where(SupernetRow.id == supernet_id, SupernetRow.state == SupernetState.READING)
-        .values(**values)
+        .values(**values, read_at=now())
     )
 
 

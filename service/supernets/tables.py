@@ -41,7 +41,11 @@ class SupernetRow(Owned, Table):
     """The worker's `SupernetReport`; large when the base is sparse."""
     problem: Mapped[dict[str, Any] | None]
     """Why the checkpoint cannot be used."""
+    attempt: Mapped[int] = mapped_column(default=1, server_default="1")
+    """How often its reading was begun: once, and once more for each retry."""
     sent_at: Mapped[datetime | None]
     """When a worker was last asked to read it."""
     sent_generation: Mapped[str | None] = mapped_column(String(100))
     """Of the queue, when the message was sent; None before that."""
+    read_at: Mapped[datetime | None]
+    """When a worker had read it, or found that it cannot be read."""

@@ -157,7 +157,8 @@ def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig)
         )
     alpha = _pattern(config.alpha_pattern, module, config.lora_alpha, "alpha_pattern")
     join = Join.MASKED if config.sparse_adapter else Join.PLAIN
-    return LoraAdapter(a, b, alpha / (math.sqrt(rank) if config.use_rslora else rank), join)
+    scaling = alpha / (math.sqrt(rank) if config.use_rslora else rank)
+    return LoraAdapter(a.float(), b.float(), scaling, join)
 
 
 def _rank(module: str, config: _AdapterConfig) -> int:

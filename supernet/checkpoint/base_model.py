@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
@@ -25,6 +27,7 @@ _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-
 class BaseModel:
     """A stock model of Transformers in evaluation mode, its weights frozen.
 
+    Its parameters are the folder's tensors themselves, each in the dtype that it is stored in.
     ``new_tensors`` are the head's parameters that the folder did not hold.
     """
 
@@ -61,7 +64,8 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
         if label_names is not None and len(label_names) != labels:
             label_names = None
         _describe_classes(config, labels, label_names)
-    model = _new_model(task_head, config)
+    with EmptyOnMeta():  # the parameters will be the files' own tensors
+        model = _new_model(task_head, config)
     expected = model.state_dict()
     for name in head:
         if name not in expected:
@@ -179,6 +183,27 @@ def _describe_classes(
         config.label2id = {name: index for index, name in enumerate(label_names)}
 
 
+class EmptyOnMeta(TorchFunctionMode):
+    """Within it ``torch.empty`` allocates nothing: it gives tensors without data.
+
+    What modules make that way are their parameters, to be initialised, loaded or thrown away. What
+    they compute (positions, rotary frequencies) is as real as ever, which no file would bring back.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """See `torch.overrides.TorchFunctionMode`."""
+        given = dict(kwargs or {})
+        if func is torch.empty:
+            given["device"] = "meta"
+        return func(*args, **given)
+
+
 def _new_model(task_head: TaskHead, config: PretrainedConfig) -> PreTrainedModel:
     config.architectures = [task_head.model_class.__name__]
     return task_head.model_class(config)
@@ -187,9 +212,9 @@ def _new_model(task_head: TaskHead, config: PretrainedConfig) -> PreTrainedModel
 def _load(
     model: PreTrainedModel, state: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
 ) -> None:
-    """Load what the model needs of ``state``; tensors it does not know (an MLM head) are left.
+    """Have the model take what it needs of ``state``; others (an MLM head) are left.
 
-    ``head`` are those of ``state`` that came from the adapter file, for the errors.
+    Nothing is copied: its parameters become these tensors. ``head`` are those of ``state`` that came from the adapter file, for the errors.
     """
     expected = stored_tensors(model)
     for name, tensor in expected.items():
@@ -203,5 +228,7 @@ def _load(
                 f"{tuple(tensor.shape)}",
                 field=f"{part}/{name}",
             )
-    model.load_state_dict({name: state[name] for name in expected}, strict=False)
+    needed = {name: state[name] for name in expected}
+    model.load_state_dict(needed, strict=False, assign=True)
+    model.tie_weights()
     model.train(False).requires_grad_(False)

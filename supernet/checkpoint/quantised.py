@@ -14,7 +14,7 @@ import torch
 from elasticnas.api_schemas.problems import InputError
 
 PLAIN_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-"""What weights may be stored in: all are read into float32."""
+"""What weights may be stored in."""
 
 REMEDY = "load the model in float32, call dequantize() on it and save it again"
 

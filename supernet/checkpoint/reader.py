@@ -30,6 +30,9 @@ DEFAULT_REFERENCE_LENGTH = 128
 def read_supernet(folder: Path) -> Supernet:
     """Read and check a whole checkpoint.
 
+    Its weights are the files' own, mapped, in the dtypes they are stored in (adapters in float32):
+    `Supernet.to` says what is computed in.
+
     Raises:
         InputError: anything that is missing, unsupported or contradictory, naming the file, tensor
             or key at fault.
@@ -68,6 +71,7 @@ def read_supernet(folder: Path) -> Supernet:
         label_names=base.label_names,
         head_tensors=tuple(found.head),
         base_name=found.base_name,
+        dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
     elastic.plan.validate(elastic.space, shapes)
     read_tokenizer(folder / "base")

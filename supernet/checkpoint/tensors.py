@@ -1,29 +1,40 @@
-"""Tensors from safetensors files and, without ever running code, from PyTorch pickles."""
+"""Tensors from safetensors files and, without ever running code, from PyTorch pickles.
+
+Files are mapped, not read: a tensor is a view of its file's pages, which come into memory when
+somebody looks at them, and which the system takes back when it needs the room. A mapping is private
+(``MAP_PRIVATE``), so nothing that is done to a tensor reaches the file; and it outlives the file's
+name.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.json_file import read_object, refuse_pointer
 from elasticnas.supernet.checkpoint.quantised import PLAIN_DTYPES, refuse_quantised
 
-Read = Callable[[Path, str], dict[str, torch.Tensor]]
+Tensors = dict[str, torch.Tensor]
 
 _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)")
 """How torch names what a pickle would have had it import."""
 
 
-def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tensor]:
+def read_tensors(folder: Path, stem: str, *, label: str) -> Tensors:
     """All tensors of ``<stem>.safetensors`` or ``<stem>.bin`` in ``folder``, whole or in shards.
 
+    Each is in the dtype of its file, and mapped from it. Every number is looked at once, a tensor
+    at a time, so that of a safetensors file no more than two tensors are in memory together.
+
     A pickle is read with ``weights_only=True`` and nothing else: one that holds more than tensors
-    is refused, with no way around it. Floating tensors come as float32, others as they are.
+    is refused, with no way around it.
 
     Args:
         folder: where to look.
@@ -34,43 +45,53 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> dict[str, torch.Tens
         InputError: no such file, one that cannot be read, a tensor that holds NaN or infinity, or
             one that only quantised weights come with.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    for file, read in _files(folder, stem, label):
+    files = _files(folder, stem, label)
+    tensors: Tensors = {}
+    for file, kind in files:
         refuse_pointer(file, field=f"{label}/{file.name}")
-        tensors.update(read(file, label))
-    refuse_quantised(tensors, label=label)
-    return {name: _checked(tensor, f"{label}/{name}") for name, tensor in tensors.items()}
+        found = kind.read(file, label)
+        refuse_quantised(found, label=label)
+        for name, tensor in kind.looked_at(file, found):
+            _check(tensor, f"{label}/{name}")
+        tensors.update(found)
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
 
-def _checked(tensor: torch.Tensor, field: str) -> torch.Tensor:
-    """A floating tensor in float32, any other as it is."""
+def _check(tensor: torch.Tensor, field: str) -> None:
     if tensor.layout is not torch.strided or tensor.is_meta:
         raise InputError(
             "the tensor is not stored in full", field=field, remedy="save it dense, on the CPU"
         )
-    if tensor.dtype not in PLAIN_DTYPES:
-        return tensor
-    tensor = tensor.detach().float()
-    if not torch.isfinite(tensor).all():
+    if tensor.dtype not in PLAIN_DTYPES or tensor.numel() == 0:
+        return
+    # NaN is passed on, so two numbers stand for all, and nothing is as large as the tensor.
+    if not torch.stack(tensor.detach().aminmax()).isfinite().all():
         raise InputError(
             "the tensor holds NaN or infinite values",
             field=field,
             remedy="export the checkpoint again from a run that did not diverge",
         )
-    return tensor.contiguous()
 
 
-def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, Read]]:
-    """The files that hold the tensors, and how to read them, in Transformers' order."""
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of file: ``read`` maps its tensors, ``looked_at`` gives them to look at, in turn."""
+
+    read: Callable[[Path, str], Tensors]
+    looked_at: Callable[[Path, Tensors], Iterator[tuple[str, torch.Tensor]]]
+
+
+def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, _Kind]]:
+    """The files that hold the tensors, and of which kind they are, in Transformers' order."""
     pickle_stem = "pytorch_model" if stem == "model" else stem
-    for name, read in (
-        (f"{stem}.safetensors", _read_safetensors),
-        (f"{pickle_stem}.bin", _read_pickle),
+    for name, kind in (
+        (f"{stem}.safetensors", _Kind(_read_safetensors, _mapped_anew)),
+        (f"{pickle_stem}.bin", _Kind(_read_pickle, _as_mapped)),
     ):
         if (file := folder / name).is_file():
-            return [(file, read)]
+            return [(file, kind)]
         if (index := folder / f"{name}.index.json").is_file():
-            return [(folder / part, read) for part in _shards(index, label)]
+            return [(folder / part, kind) for part in _shards(index, label)]
     raise InputError(
         f"the folder holds neither {stem}.safetensors nor {pickle_stem}.bin",
         field=label,
@@ -78,15 +99,27 @@ def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, Read]]:
     )
 
 
-def _read_safetensors(file: Path, label: str) -> dict[str, torch.Tensor]:
+def _read_safetensors(file: Path, label: str) -> Tensors:
     try:
-        return load_file(file)
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except MemoryError:
         raise
     except Exception as error:  # among them a dtype that torch does not have
         raise InputError(
             f"the file is not readable as safetensors: {error}", field=f"{label}/{file.name}"
         ) from error
+
+
+def _mapped_anew(file: Path, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each tensor on a mapping of its own, with which its pages leave this process's memory."""
+    for name in tensors:
+        with safe_open(file, framework="pt") as opened:
+            yield name, opened.get_tensor(name)
+
+
+def _as_mapped(_: Path, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from tensors.items()
 
 
 def _shards(index: Path, label: str) -> list[str]:
@@ -109,10 +142,12 @@ def _shards(index: Path, label: str) -> list[str]:
     return parts
 
 
-def _read_pickle(file: Path, label: str) -> dict[str, torch.Tensor]:
+def _read_pickle(file: Path, label: str) -> Tensors:
     field = f"{label}/{file.name}"
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        # Before 2020 torch wrote no archives, and such files cannot be mapped.
+        is_archive = zipfile.is_zipfile(file)
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
     except MemoryError:
         raise
     except Exception as error:  # a crafted or damaged pickle can end in any of them

@@ -1,9 +1,8 @@
 """What a user adds goes through the whole service, each addition in a file of its own.
 
 A decoder (family) in the layout of MatFormer (format), measured by its perplexity (task), is
-registered,
-searched by regularised evolution (strategy) under a constraint, verified and exported. A recipe
-that is added is driven in `tests/end_to_end/test_jobs.py`.
+registered, searched by regularised evolution (strategy) under a constraint, verified and exported.
+A recipe that is added is driven in `tests/end_to_end/test_jobs.py`.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def job_of(running: Running, dataset_id: str) -> str:
 def supernet_of(shared: Shared, owner: str) -> str:
     """The id of an owner's new super-network, of the same content for all."""
     archive = {"archive": ("net.tar", tar_of({"base/x": "1"}))}
-    answer = shared.ask(owner, "post", "/v1/supernets", files=archive)
+    answer = shared.ask(owner, "post", "/v1/supernets?wait=60", files=archive)
     return answer.json()["id"]
 
 

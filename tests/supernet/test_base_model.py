@@ -191,7 +191,7 @@ def test_layers_that_the_config_leaves_out_are_left_out_as_transformers_does(fol
 
 
 def assert_logits_are_stock(folder: Path) -> None:
-    supernet = read_supernet(folder)
+    supernet = read_supernet(folder).to(torch.device("cpu"), torch.float32)
     stock = AutoModelForSequenceClassification.from_pretrained(folder / "base").float().eval()
     with torch.inference_mode():
         found = activate(supernet, supernet.space.maximal).logits({"input_ids": IDS})

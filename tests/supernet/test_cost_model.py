@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache
 
+from elasticnas.api_schemas.costs import Cost
 from elasticnas.search.cost import cost_report
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.contracts.checkpoints import some_subnets
+from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_decoder
+from elasticnas.supernet.cost_model import cost_model, zeros_in_prefixes
 from elasticnas.supernet.export.transformers_folder import subnet_state
+from elasticnas.supernet.families.llama import LLAMA
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.supernet import Supernet
 from tests.supernet.test_activation import random_subnets
 from tests.supernet.tiny import write_checkpoint
 
@@ -40,6 +51,67 @@ def test_nonzero_params_count_the_zeros_of_a_sparse_base(tmp_path: Path):
         report = cost_report(model, subnet, 8)
         assert report.params - report.nonzero_params == zeros
         assert zeros > 500
+
+
+def test_zeros_of_prefixes_are_counted_without_a_copy():
+    torch.manual_seed(0)
+    matrix = torch.randn(30, 17).mul_(torch.rand(30, 17) > 0.4)
+    rows, columns = (30, 7, 21), (17, 17, 4)
+    found = zeros_in_prefixes(matrix, rows, columns)
+    assert found == tuple(int((matrix[:r, :c] == 0).sum()) for r in rows for c in columns)
+
+
+def decoder(folder: Path, **options: object) -> Supernet:
+    """A small LLaMA of grouped heads, adapters on all its linear layers, stored in bfloat16."""
+    small = write_decoder(folder, LLAMA, **options)
+    file = small / "base" / "model.safetensors"
+    save_file({name: t.bfloat16() for name, t in load_file(file).items()}, file)
+    return read_supernet(small)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_bytes_of_weights_are_those_of_the_file_and_a_tied_weight_is_there_once(
+    tmp_path: Path, tied
+):
+    supernet = decoder(tmp_path, tie_word_embeddings=tied)
+    model = cost_model(supernet)
+    for subnet in some_subnets(supernet.space):
+        report = cost_report(model, subnet, 8)
+        held = subnet_state(supernet, subnet)
+        assert report.params == sum(tensor.numel() for tensor in held.values())
+        assert report.weight_bytes == sum(
+            tensor.numel() * supernet.stored_dtype(name).itemsize for name, tensor in held.items()
+        )
+
+
+def test_a_token_costs_what_torch_counts_for_it_and_its_cache_what_transformers_keeps(
+    tmp_path: Path,
+):
+    """Keys and values of the active heads of the blocks that run, each as large as a weight."""
+    supernet = decoder(tmp_path)
+    model = cost_model(supernet)
+    supernet.model.set_attn_implementation("eager")  # the counter sees both products
+    tokens = 9
+    ids = torch.arange(5, 5 + tokens)[None]
+    for subnet in some_subnets(supernet.space):
+        report = cost_report(model, subnet, tokens)
+        active = activate(supernet, subnet)
+        run = partial(functional_call, active.model, active.tensors, (), tie_weights=False)
+        cache = DynamicCache(config=supernet.config)
+        with torch.inference_mode():
+            run({"input_ids": ids[:, :-1], "past_key_values": cache})
+            with FlopCounterMode(display=False) as counter:
+                run({"input_ids": ids[:, -1:], "past_key_values": cache})
+        assert report.gflops_per_token == counter.get_total_flops() / 2 / 1e9
+        kept = [t for layer in cache.layers for t in (layer.keys, layer.values) if t is not None]
+        bytes_each = supernet.stored_dtype("model.layers.0.self_attn.o_proj.weight").itemsize
+        assert report.kv_bytes == bytes_each * sum(tensor.numel() for tensor in kept)
+
+
+def test_a_classifier_keeps_nothing_to_go_on_with(tmp_path: Path):
+    model = cost_model(read_supernet(write_checkpoint(tmp_path)))
+    assert {Cost.KV_BYTES, Cost.GFLOPS_PER_TOKEN}.isdisjoint(model.costs)
+    assert Cost.WEIGHT_BYTES in model.costs
 
 
 def test_the_cost_model_survives_its_journey_as_json(tmp_path: Path):

@@ -150,7 +150,7 @@ def run(case: Case) -> dict[str, Any]:
     order = random.Random(0)
     waiting = list(search.start())
     done: dict[int, tuple[int, ...]] = {}
-    counted = {cost: 0 for cost in Cost if cost is not Cost.GFLOPS}
+    counted = {cost: 0 for cost in model.costs if cost is not Cost.GFLOPS}
     while waiting:
         proposal = waiting.pop(order.randrange(len(waiting)))
         done[proposal.number] = space.encode(proposal.subnet)

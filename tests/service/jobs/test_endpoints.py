@@ -106,6 +106,7 @@ def test_each_step_gets_what_the_one_before_left_and_the_last_is_registered(hand
     made = hand.running.get(f"/v1/supernets/{over['supernet_id']}")
     assert (made["name"], made["state"]) == ("mine", "ready")
     assert made["digest"] == hand.output("two")["output"]
+    assert [each["id"] for each in hand.running.get("/v1/jobs")["items"]] == [job["id"]]
     told = hand.events(job)
     assert [data["state"] for kind, data in told if kind == "state"][-1] == "completed"
     assert [data for kind, data in told if kind == "scalars"] == [

@@ -43,6 +43,12 @@ def test_defaults_come_from_the_dataset_and_the_supernet(light_service):
             "at least one objective must be a metric",
         ),
         ({"objectives": ["speed", "gflops"]}, "/objectives/0", "neither a metric nor a cost"),
+        ({"objectives": ["accuracy", "kv_bytes"]}, "/objectives/1", "not known of the super"),
+        (
+            {"constraints": [{"cost": "gflops_per_token", "max": 1}]},
+            "/constraints/0",
+            "not known of the super",
+        ),
         (
             {"constraints": [{"cost": "gflops", "max": 0.001}]},
             "/constraints/0/max",
