@@ -12,9 +12,6 @@ from typing import NoReturn
 
 import typer
 
-from elasticnas.api_schemas.problems import InputError
-from elasticnas.client import ServerProblemError, ServerUnreachableError
-
 BAD_INPUT, FAILED, CANCELLED, INTERRUPTED, PIPE_CLOSED = 2, 1, 3, 130, 141
 """Exit codes. The last two are those of a shell: 128 and the number of the signal."""
 
@@ -72,6 +69,11 @@ def explained(error: BaseException) -> tuple[str, int] | None:
             return error.format_message(), error.exit_code
         case typer.Abort():
             return "the input ended", FAILED
+    # What a mistyped command, and the list of commands, need not wait for.
+    from elasticnas.api_schemas.problems import InputError
+    from elasticnas.client.errors import ServerProblemError, ServerUnreachableError
+
+    match error:
         case InputError():
             return str(error), BAD_INPUT
         case ServerProblemError():

@@ -1,50 +1,87 @@
 """The ``elasticnas`` command.
 
-Client commands start fast: what imports torch or the server is imported when it is run.
+A command is imported when it is run: the list of all of them takes a moment, and client commands
+need neither torch nor the server.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from elasticnas.cli import datasets, jobs, picking, searches, storage, supernets
-from elasticnas.cli.bucket import create_bucket
-from elasticnas.cli.coordinating import coordinate
-from elasticnas.cli.demo.command import demo
+from elasticnas.cli import streams
 from elasticnas.cli.failures import Tracebacks, failures_in_one_line
-from elasticnas.cli.serving import serve
-from elasticnas.cli.settings import settings
-from elasticnas.cli.training import train
-from elasticnas.cli.working import work
+from elasticnas.cli.lazy import Later, lazy_group
+
+COMMANDS = {
+    "serve": Later(
+        "elasticnas.cli.serving:serve",
+        "Run the server, with a worker inside unless the queue is in Redis.",
+    ),
+    "coordinate": Later(
+        "elasticnas.cli.coordinating:coordinate",
+        "Drive searches, beside servers that only answer requests; as many as you like.",
+    ),
+    "worker": Later(
+        "elasticnas.cli.working:work",
+        "Take work off a Redis queue; one process for each device.",
+    ),
+    "create-bucket": Later(
+        "elasticnas.cli.bucket:create_bucket",
+        "Create the S3 bucket that ELASTICNAS_BLOBS_URL names, unless it is there.",
+    ),
+    "storage": Later(
+        "elasticnas.cli.storage:app",
+        "Look after the blob store of an installation; for operators.",
+    ),
+    "demo": Later(
+        "elasticnas.cli.demo.command:demo",
+        "Do the whole main job here, in a few minutes: train, search, choose, download, check.",
+    ),
+    "train": Later(
+        "elasticnas.cli.training:train",
+        "Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.",
+    ),
+    "supernet": Later("elasticnas.cli.supernets:app", "Super-networks on a server."),
+    "dataset": Later("elasticnas.cli.datasets:app", "Validation data on a server."),
+    "search": Later(
+        "elasticnas.cli.searches:app",
+        "Start a search and watch its front grow; or list, follow, pause and end searches.",
+    ),
+    "job": Later("elasticnas.cli.jobs:app", "Trainings and other jobs on a server."),
+    "front": Later(
+        "elasticnas.cli.picking:front",
+        "The Pareto front of a search, as a table, CSV, JSON or a picture.",
+    ),
+    "weights": Later(
+        "elasticnas.cli.picking:weights",
+        "Download a subnet's weights as an ordinary checkpoint folder.",
+    ),
+    "plot": Later(
+        "elasticnas.cli.picking:plot",
+        "Draw a search: its front, its history, what mattered, or the widths it has chosen.",
+    ),
+    "settings": Later(
+        "elasticnas.cli.settings:settings",
+        "Show every setting: environment variable, value in force, its origin, and what it means.",
+    ),
+}
+"""The commands by name, in the order of the list. Each line is the first of the command's help."""
 
 app = typer.Typer(
     name="elasticnas",
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("serve")(serve)
-app.command("coordinate")(coordinate)
-app.command("worker")(work)
-app.command("create-bucket")(create_bucket)
-app.add_typer(storage.app, name="storage")
-app.command("demo")(demo)
-app.command("train")(train)
-app.add_typer(supernets.app, name="supernet")
-app.add_typer(datasets.app, name="dataset")
-app.add_typer(searches.app, name="search")
-app.add_typer(jobs.app, name="job")
-app.command("front")(picking.front)
-app.command("weights")(picking.weights)
-app.command("plot")(picking.plot)
-app.command("settings")(settings)
 
 
 def _print_version(is_asked_for: bool) -> None:
     if is_asked_for:
+        from importlib import metadata
+
         print(f"elasticnas {metadata.version('elasticnas')}")
         raise typer.Exit
 
@@ -77,6 +114,7 @@ def elasticnas(
 
 def run() -> None:
     """Run the command line; see `failures_in_one_line` for how it ends."""
+    streams.prepare()
     with failures_in_one_line():
         # In its standalone mode Typer would print a usage error as a box of six lines.
         code = app(standalone_mode=False)

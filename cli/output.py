@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from elasticnas.cli import streams
 
-def _prepared(stream: TextIO | None) -> TextIO:
-    """A stream that takes every character: what its encoding lacks is written as an escape.
-
-    A process that was started without the stream (`>&-`) writes nowhere.
-    """
-    if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for good
-    if hasattr(stream, "reconfigure"):  # not what a test has put in its place
-        stream.reconfigure(errors="backslashreplace")
-    return stream
-
-
-sys.stdout, sys.stderr = _prepared(sys.stdout), _prepared(sys.stderr)
+streams.prepare()
 
 # What is piped or redirected is not cut to the width of a terminal that is not there.
 out = Console(width=None if sys.stdout.isatty() else 200)

@@ -225,6 +225,16 @@ class ModelShape:
             raise ValueError(f"{module} is no linear layer of a block")
         return self.family.head_channels(place[1], self.config)
 
+    def _require_elastic_heads(self, dimension: str) -> None:
+        if not self.family.has_elastic_heads:
+            raise InputError(
+                f"the attention heads of {self.family.model_type} cannot be left out: Transformers "
+                "gives every block the positions of all heads",
+                field=dimension,
+                remedy="take the dimension out of the search space; ranks, FFN widths and blocks "
+                "may be elastic",
+            )
+
     def ffn_cuts(self, name: str, layer: int) -> list[Cut]:
         """FFN neurons: outputs of the first layers, gate included, and inputs of the last."""
         return [
@@ -235,7 +245,14 @@ class ModelShape:
         ]
 
     def cuts(self, dimension: str, module: str, side: Side, unit: int = 1) -> list[Cut]:
-        """How a dimension cuts a linear module, its bias and its adapter where there are any."""
+        """How a dimension cuts a linear module, its bias and its adapter where there are any.
+
+        Raises:
+            InputError: it cuts heads, and the family's blocks run with all of them only.
+        """
+        place = self.family.role_of(module)
+        if side is Side.ROWS and place is not None and place[1] in ATTENTION_ROLES:
+            self._require_elastic_heads(dimension)
         return [
             Cut(f"{module}.{tensor}", axis, dimension, unit)
             for tensor, axis in _TENSORS[side]

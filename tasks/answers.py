@@ -123,7 +123,7 @@ class Expression(AnswerRule):
                 f"the expression searched one text for more than {EXPRESSION_SECONDS} s",
                 field=EXPRESSION_FIELD,
                 value=self.pattern,
-                remedy="take out what repeats a repetition, such as (a+)+, or alternatives that overlap",
+                remedy="take out what repeats a repetition, such as (a+)+",
             ) from error
         if found is None:
             return None

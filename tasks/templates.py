@@ -5,9 +5,9 @@ Shears's scripts indent Alpaca's layout (Taori et al. 2023) as their source code
 number of spaces that differs from script to script, and a training header ends with two spaces
 where one for evaluation ends with one.
 
-Sources: ``run_math.py`` and ``run_commonsense.py`` of LoNAS, ``run_math.py``, ``run_commonsense.py``
-and ``run_gsm8k.py`` of Shears (github.com/IntelLabs/Hardware-Aware-Automated-Machine-Learning),
-for rows without an ``input``; evaluation ignores that field.
+Sources: ``run_math.py`` and ``run_commonsense.py`` of LoNAS and of Shears, and ``run_gsm8k.py`` of
+Shears (github.com/IntelLabs/Hardware-Aware-Automated-Machine-Learning), for rows without an
+``input``; evaluation ignores that field.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def list_jobs(
 def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> JobRead:
     """Its state, its steps, and the super-network that it made or the problem it ended with."""
     with service.database.read() as session:
-        row = repository.registration(session, principal, job_id)
-        row = row or repository.found(session, principal, job_id)
+        registration = repository.registration(session, principal, job_id)
+        row = registration or repository.found(session, principal, job_id)
         return reading.read_jobs(session, [row], service.present)[0]
 
 

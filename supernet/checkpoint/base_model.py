@@ -125,7 +125,8 @@ def _encoder_state(
     does not have belongs to other arithmetic, and is refused; layers that the config leaves out
     are left out, as Transformers does.
     """
-    state = model_names(read_tensors(folder, "model", label="base"), family)
+    tensors = read_tensors(folder, "model", label="base", leave_out=family.left_over)
+    state = model_names(tensors, family)
     with torch.device("meta"):
         stock = family.task_heads[0].model_class(config).state_dict()
     layers = family.num_layers(config)
@@ -135,7 +136,7 @@ def _encoder_state(
         if (
             name.startswith(prefix)
             and name not in stock
-            and not family.is_unused(name)
+            and not name.removeprefix(prefix).startswith(family.unused)
             and (layer is None or layer < layers)
         ):
             raise InputError(
@@ -214,7 +215,8 @@ def _load(
 ) -> None:
     """Have the model take what it needs of ``state``; others (an MLM head) are left.
 
-    Nothing is copied: its parameters become these tensors. ``head`` are those of ``state`` that came from the adapter file, for the errors.
+    Nothing is copied: its parameters become these tensors. ``head`` are those of ``state`` that
+    came from the adapter file, for the errors.
     """
     expected = stored_tensors(model)
     for name, tensor in expected.items():

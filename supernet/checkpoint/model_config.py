@@ -36,7 +36,8 @@ def read_config(folder: Path) -> tuple[Family, PretrainedConfig, tuple[str, ...]
     fields = validated(family.fields, raw, field=CONFIG_FIELD)
     # What the file leaves out takes the family's default: RoBERTa pads with 1, BERT with 0.
     given = fields.model_dump(exclude={"id2label"}, exclude_unset=True, exclude_none=True)
-    config = family.config_class(**given)
+    given |= {n: None for n in fields.meant_nulls if n in raw and raw[n] is None}
+    config = _config(family, given)
     _check_sizes(config, family)
     if family.positions_after_padding and "pad_token_id" in raw and fields.pad_token_id is None:
         raise InputError(
@@ -48,10 +49,20 @@ def read_config(folder: Path) -> tuple[Family, PretrainedConfig, tuple[str, ...]
     return family, config, _label_names(fields.id2label)
 
 
+def _config(family: Family, given: dict[str, Any]) -> PretrainedConfig:
+    """A fresh config of the family, which has checks of its own."""
+    try:
+        return family.config_class(**given)
+    except Exception as error:  # of pydantic, huggingface_hub, and of Transformers' own
+        raise InputError(
+            f"Transformers takes no such config: {str(error).strip()}", field=CONFIG_FIELD
+        ) from error
+
+
 def _own_names(raw: dict[str, Any], family: Family) -> dict[str, Any]:
-    """``raw`` under the family's own names, where Transformers has a second one for them."""
+    """``raw`` under the family's own names, where files have a second one for them."""
     named = dict(raw)
-    for other, own in family.config_class.attribute_map.items():
+    for other, own in {**family.config_class.attribute_map, **family.other_names}.items():
         if other not in named:
             continue
         value = named.pop(other)

@@ -27,7 +27,9 @@ _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)")
 """How torch names what a pickle would have had it import."""
 
 
-def read_tensors(folder: Path, stem: str, *, label: str) -> Tensors:
+def read_tensors(
+    folder: Path, stem: str, *, label: str, leave_out: tuple[str, ...] = ()
+) -> Tensors:
     """All tensors of ``<stem>.safetensors`` or ``<stem>.bin`` in ``folder``, whole or in shards.
 
     Each is in the dtype of its file, and mapped from it. Every number is looked at once, a tensor
@@ -40,6 +42,7 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> Tensors:
         folder: where to look.
         stem: ``model`` or ``adapter_model``; for ``model`` the pickle is ``pytorch_model.bin``.
         label: how the folder is called in errors, e.g. ``base``.
+        leave_out: ends of the names of tensors that are not looked at, whatever they hold.
 
     Raises:
         InputError: no such file, one that cannot be read, a tensor that holds NaN or infinity, or
@@ -50,6 +53,7 @@ def read_tensors(folder: Path, stem: str, *, label: str) -> Tensors:
     for file, kind in files:
         refuse_pointer(file, field=f"{label}/{file.name}")
         found = kind.read(file, label)
+        found = {n: tensor for n, tensor in found.items() if not n.endswith(leave_out)}
         refuse_quantised(found, label=label)
         for name, tensor in kind.looked_at(file, found):
             _check(tensor, f"{label}/{name}")

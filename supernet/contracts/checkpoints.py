@@ -23,8 +23,8 @@ def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
     sizes = {
         family.hidden_size: HIDDEN,
         family.heads: HEADS,
-        family.ffn_width: FFN,
         family.depth: LAYERS,
+        **({family.ffn_width: FFN} if family.ffn_width else {}),
         **({family.kv_heads: KV_HEADS} if family.kv_heads else {}),
         **({family.head_dim: HEAD_SIZE} if family.head_dim else {}),
     }
@@ -69,7 +69,11 @@ def _dimensions(
     family: Family, config: PretrainedConfig, *, adapted: bool
 ) -> list[dict[str, object]]:
     heads = list(range(family.num_kv_heads(config), 0, -1))
-    elastic = {"heads": heads, "ffn": [FFN, 24, 7], **({"rank": [RANK, 2, 1]} if adapted else {})}
+    elastic = {
+        **({"heads": heads} if family.has_elastic_heads else {}),
+        "ffn": [family.ffn_size(config), 24, 7],
+        **({"rank": [RANK, 2, 1]} if adapted else {}),
+    }
     return [
         *(
             {"name": f"{part} of layer {layer}", "part": part, "layer": layer, "choices": choices}

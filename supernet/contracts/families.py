@@ -30,10 +30,14 @@ from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
 from elasticnas.supernet.forward.activation import activate, active_blocks
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Batch, Inputs
+from elasticnas.supernet.measuring.generation import generated_tokens
+from elasticnas.supernet.measuring.token_reader import Prompts
 from elasticnas.supernet.supernet import Supernet
 
 ROWS, TOKENS = 4, 11
+NEW_TOKENS = 6
 
 
 class FamilyContract:
@@ -120,6 +124,20 @@ class FamilyContract:
                     expected = logits(supernet, subnet, Batch(alone, places[:1]))
                     close(shared[:, where], expected[:, context.shape[1] :])
 
+    def test_subnets_write_what_the_stock_model_writes(self) -> None:
+        """With caches and rows that leave, as ``generate()`` of the masked model without either."""
+        with self.supernet() as supernet:
+            if not self.family.is_causal:
+                return
+            chosen = dict(supernet.space.minimal) | {"left out": (0,)}
+            without_first = SubnetConfig(tuple(chosen.items()))
+            for subnet in (supernet.space.maximal, without_first):
+                stock = masked_model(supernet, subnet)
+                unended = [stock_text(stock, row, beams=1, ends=()) for row in prompts()]
+                for beams, ends in ((1, (unended[0][2],)), (4, (unended[0][2], unended[1][3]))):
+                    expected = [stock_text(stock, row, beams, ends) for row in prompts()]
+                    assert written(supernet, subnet, beams, ends) == expected
+
     def test_activating_leaves_the_super_network_as_it_was(self) -> None:
         """Subnets share the weights of the model, and change none."""
         with self.supernet() as supernet:
@@ -172,6 +190,41 @@ def padded(vocabulary: int = VOCABULARY) -> Batch:
     return Batch(inputs, torch.arange(ROWS))
 
 
+def prompts() -> list[list[int]]:
+    """Rows of random tokens of different lengths."""
+    ids = padded().inputs["input_ids"].tolist()
+    return [[token for token in row if token] for row in ids]
+
+
+def written(
+    supernet: Supernet, subnet: SubnetConfig, beams: int, ends: tuple[int, ...]
+) -> list[list[int]]:
+    """The tokens that a subnet writes behind all prompts at once."""
+    decoding = Decoding(NEW_TOKENS, ends=ends, beams=beams)
+    with torch.inference_mode():
+        rows = Prompts.of(prompts(), 0, supernet.model.device)
+        return generated_tokens(activate(supernet, subnet), rows, decoding, decode=lambda _: [])
+
+
+def stock_text(
+    model: PreTrainedModel, row: list[int], beams: int, ends: tuple[int, ...]
+) -> list[int]:
+    """The tokens that a model of Transformers writes behind one prompt, its end left out."""
+    ids = torch.tensor([row])
+    generated: Any = model.generate(  # type: ignore[operator]
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=NEW_TOKENS,
+        num_beams=beams,
+        do_sample=False,
+        use_cache=False,
+        eos_token_id=list(ends) or None,
+        pad_token_id=0,
+    )
+    tokens: list[int] = generated[0, len(row) :].tolist()
+    return tokens[: min((tokens.index(end) for end in ends if end in tokens), default=NEW_TOKENS)]
+
+
 def stock_blocks(supernet: Supernet) -> Supernet:
     """The super-network with blocks run as Transformers runs them, whatever the family can do."""
     return replace(supernet, family=replace(supernet.family, after_attention=None))
@@ -212,14 +265,19 @@ def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
                     branch = adapter.b[:, :rank] @ adapter.a[:rank]
                     model.get_parameter(f"{module}.weight").add_(adapter.scaling * branch)
             channels = family.head_channels(Role.ATTENTION_OUTPUT, supernet.config)
+            heads = chosen.get(HEADS, family.num_kv_heads(supernet.config))
             for role, width in (
-                (Role.ATTENTION_OUTPUT, chosen[HEADS] * channels),
+                (Role.ATTENTION_OUTPUT, heads * channels),
                 (Role.FFN_OUT, chosen[FFN]),
             ):
                 model.get_parameter(f"{family.module(layer, role)}.weight")[:, width:] = 0
     blocks = model.get_submodule(family.layers)
-    for dropped in {*range(supernet.num_layers)} - {*active_blocks(supernet, subnet)}:
+    kept = active_blocks(supernet, subnet)
+    model.config.use_cache = False  # its places are those of the full model's blocks
+    for dropped in {*range(supernet.num_layers)} - {*kept}:
         del blocks._modules[str(dropped)]
+    for name in family.per_layer:
+        setattr(model.config, name, [getattr(model.config, name)[block] for block in kept])
     return model
 
 

@@ -72,7 +72,7 @@ def _nearest_config(
     for name in family.per_layer:
         setattr(config, name, [getattr(config, name)[block] for block in kept])
     widths = {len(state[f"{family.module(i, Role.FFN_IN)}.weight"]) for i in range(len(kept))}
-    if len(widths) == 1:
+    if len(widths) == 1 and family.ffn_width is not None:
         setattr(config, family.ffn_width, widths.pop())
     outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(len(kept))]
     channels = {state[name].shape[1] for name in outputs}

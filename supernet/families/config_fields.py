@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -41,6 +41,9 @@ class ConfigFields(BaseModel):
     """The fields that all families have; a family's options say of all others what they are."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    meant_nulls: ClassVar[tuple[str, ...]] = ()
+    """Fields whose null is a value, and does not stand for the family's default."""
 
     vocab_size: int = Field(gt=0, le=2_000_000)
     max_position_embeddings: int = Field(gt=0, le=1_000_000)

@@ -67,8 +67,6 @@ class DecoderFields(ConfigFields):
 
     pad_token_id: Annotated[int | None, Field(ge=0), BeforeValidator(_no_padding)] = None
     hidden_size: int = Field(gt=0, le=65_536)
-    num_hidden_layers: int = Field(gt=0, le=512)
-    num_attention_heads: int = Field(gt=0, le=1024)
     tie_word_embeddings: bool | None = None
     attention_dropout: float = Field(default=0.0, ge=0, le=1)
 
@@ -76,6 +74,8 @@ class DecoderFields(ConfigFields):
 class GatedDecoderFields(DecoderFields):
     """Those of LLaMA, and of the families that follow its layout."""
 
+    num_hidden_layers: int = Field(gt=0, le=512)
+    num_attention_heads: int = Field(gt=0, le=1024)
     num_key_value_heads: int | None = Field(default=None, gt=0, le=1024)
     head_dim: int | None = Field(default=None, gt=0, le=1024)
     intermediate_size: int = Field(gt=0, le=1_048_576)
@@ -84,6 +84,12 @@ class GatedDecoderFields(DecoderFields):
     rope_parameters: Rotation | None = None
     rope_scaling: Rotation | None = None
     rope_theta: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _give_each_head_its_keys(self) -> GatedDecoderFields:
+        if "num_key_value_heads" in self.model_fields_set and self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
+        return self
 
 
 _OTHER_CODE = refused("the stock model has no such option", SAME)

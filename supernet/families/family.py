@@ -34,6 +34,9 @@ class Role(StrEnum):
     FFN_OUT = "ffn_out"
 
 
+LONGEST = 1_000_000
+"""Tokens of the longest sequence that any model is asked to read."""
+
 ATTENTION_ROLES = (Role.QUERY, Role.KEY, Role.VALUE, Role.QKV)
 """The linear layers whose outputs are attention heads."""
 
@@ -105,14 +108,16 @@ class Family:
     blocks in it, ``embeddings`` the module whose output is the first block's input, ``words`` (in
     the bare model) that of the tokens. ``linears`` are the linear layers of a block, by role; their
     names are relative to the block. Biases are where the model has them. ``unused`` are beginnings
-    of the names of tensors that a bare model may hold without anybody needing them,
-    ``unused_in_blocks`` the same within a block.
+    of the names of tensors that a bare model may hold without anybody needing them, ``left_over``
+    ends of the names of buffers that older programs stored, though they follow from the config.
 
-    ``hidden_size`` to ``depth`` are the config's names for these. A family without ``kv_heads`` has
-    as many as heads; one without ``head_dim`` divides the hidden size by the heads. ``per_layer``
-    are the config's lists with an entry for each block. ``head_count`` and ``head_width`` are the
+    ``hidden_size`` to ``depth`` are the config's names for these, ``other_names`` are names that a
+    file may have for fields of the config beside those that Transformers knows. A family without
+    ``kv_heads`` has as many as heads; one without ``head_dim`` divides the hidden size by the
+    heads; one without ``ffn_width`` has four neurons for each channel. ``per_layer`` are the
+    config's lists with an entry for each block. ``head_count`` and ``head_width`` are the
     attributes, if any, in which the parent of the query's layer holds its heads and their channels
-    together.
+    together. ``has_elastic_heads``: blocks run with fewer heads as Transformers runs them.
 
     ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
     blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
@@ -140,9 +145,11 @@ class Family:
     heads: str = "num_attention_heads"
     kv_heads: str | None = None
     head_dim: str | None = None
-    ffn_width: str = "intermediate_size"
+    ffn_width: str | None = "intermediate_size"
     depth: str = "num_hidden_layers"
     per_layer: tuple[str, ...] = ()
+    other_names: Mapping[str, str] = field(default_factory=dict)
+    has_elastic_heads: bool = True
     head_count: str | None = None
     head_width: str | None = None
     after_attention: AfterAttention | None = None
@@ -153,7 +160,7 @@ class Family:
     type_ids: bool = False
     positions_after_padding: bool = False
     unused: tuple[str, ...] = ()
-    unused_in_blocks: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
     old_names: Mapping[str, str] = field(default_factory=dict)
 
     def module(self, layer: int, role: str) -> str:
@@ -197,6 +204,12 @@ class Family:
             return int(getattr(config, str(self.head_dim)))
         return int(getattr(config, self.hidden_size) // getattr(config, self.heads))
 
+    def ffn_size(self, config: PretrainedConfig) -> int:
+        """FFN neurons of a block."""
+        if self.ffn_width is None:
+            return 4 * int(getattr(config, self.hidden_size))
+        return int(getattr(config, self.ffn_width))
+
     def has_own_head_size(self, config: PretrainedConfig) -> bool:
         """Whether the config itself says how many channels a head has."""
         return self.head_dim is not None and getattr(config, self.head_dim, None) is not None
@@ -208,8 +221,11 @@ class Family:
         return heads * self.head_size(config)
 
     def longest(self, config: PretrainedConfig) -> int:
-        """The longest sequence that the model has positions for."""
-        found = int(config.max_position_embeddings)
+        """The longest sequence that the model has positions for.
+
+        One that has none, but biases by distance (alibi), takes any.
+        """
+        found = int(getattr(config, "max_position_embeddings", None) or LONGEST)
         # From pad_token_id + 1 on: so many embeddings are never used.
         return found - int(config.pad_token_id) - 1 if self.positions_after_padding else found
 
@@ -230,14 +246,6 @@ class Family:
         """
         window = getattr(config, self.sliding_window or "", None)
         return self.takes_full_masks and (window is None or tokens <= int(window))
-
-    def is_unused(self, tensor: str) -> bool:
-        """Whether a stock model does without a tensor that a file may hold, by its full name."""
-        within = tensor.removeprefix(f"{self.model}.")
-        if self.layer_of(tensor) is not None:
-            rest = tensor.removeprefix(f"{self.layers}.").partition(".")[2]
-            return rest.startswith(self.unused_in_blocks)
-        return within.startswith(self.unused)
 
     def called_with(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is called with for a batch's ``inputs`` (`Inputs`).

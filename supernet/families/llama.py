@@ -43,5 +43,5 @@ LLAMA = Family(
     head_dim="head_dim",
     is_causal=True,
     takes_full_masks=True,
-    unused_in_blocks=("self_attn.rotary_emb.inv_freq",),
+    left_over=(".self_attn.rotary_emb.inv_freq",),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from elasticnas.supernet.contracts.families import FamilyContract
-from tests.additions.family_qwen import QWEN2
+from tests.additions.family_seed_oss import SEED_OSS
 
 
-class TestQwen2(FamilyContract):
-    family = QWEN2
+class TestSeedOss(FamilyContract):
+    family = SEED_OSS
 
 
-class TestQwen2WithTiedEmbeddings(FamilyContract):
-    family = QWEN2
+class TestSeedOssWithTiedEmbeddings(FamilyContract):
+    family = SEED_OSS
     options = {"tie_word_embeddings": True}  # noqa: RUF012

@@ -15,7 +15,7 @@ from elasticnas.supernet.measuring.examples import TokenizedExamples
 from elasticnas.tasks.contracts import TaskContract
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from tests.additions.task_perplexity import TASK
-from tests.additions.test_families import TestQwen2 as Qwen2
+from tests.additions.test_families import TestSeedOss as SeedOss
 
 RNG = np.random.default_rng(0)
 
@@ -36,7 +36,7 @@ def evaluator():
         pad_id=0,
         max_length=12,
     )
-    with Qwen2().supernet() as supernet:
+    with SeedOss().supernet() as supernet:
         yield SupernetEvaluator(supernet, TASK, examples, 64, PrefixCache(2**20))
 
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 from tests.additions import test_formats
 from tests.end_to_end.server import Server
 
-ADDED = ("family_qwen", "format_matformer", "task_perplexity", "strategy_regularized_evolution")
+ADDED = ("family_seed_oss", "format_matformer", "task_perplexity", "strategy_regularized_evolution")
 PLUGINS = json.dumps([f"tests.additions.{each}" for each in ADDED])
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = "abcdefghijklmnop"

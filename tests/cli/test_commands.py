@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.backing import free_port
+from tests.cli.test_failures import heed_ctrl_c
 from tests.end_to_end.server import Server, write_rows
 from tests.packaging.fresh import Fresh, build_wheel
 from tests.supernet.test_reader import write_lonas
@@ -103,13 +104,45 @@ def test_every_command_explains_itself():
         assert "Usage" in result.output
 
 
-def test_client_commands_import_neither_torch_nor_the_server():
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with():
+    from elasticnas.cli.lazy import imported
+    from elasticnas.cli.main import COMMANDS
+
+    for name, command in COMMANDS.items():
+        told = imported(name, command).help.partition("\n\n")[0]
+        assert " ".join(told.split()) == command.line, name
+
+
+HEAVY = {"numpy", "torch", "pydantic", "httpx2", "fastapi", "sqlalchemy", "transformers"}
+OF_A_CLIENT = {"pydantic", "httpx2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], set()),
+        (["searhc"], {"pydantic"}),  # which Typer imports as it looks for a likely name
+        (["search", "list", "--help"], OF_A_CLIENT),
+        (["job", "list", "--help"], OF_A_CLIENT),
+        (["supernet", "list", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["front", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["dataset", "list", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["train", "--help"], OF_A_CLIENT | {"numpy"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_alone(arguments, allowed):
     code = (
-        "import sys; sys.modules['fcntl'] = None; import elasticnas.cli.main; "  # Windows has none
-        "print({'torch', 'transformers', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
+        "import atexit, sys; sys.modules['fcntl'] = None; "  # Windows has none
+        f"atexit.register(lambda: print('imported', set({HEAVY}) & set(sys.modules)))\n"
+        f"sys.argv = ['elasticnas', *{arguments}]\n"
+        "from elasticnas.cli.main import run\nrun()"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = found.stdout.splitlines()[-1]
+    assert last.startswith("imported "), found.stderr
+    assert eval(last.removeprefix("imported ")) <= allowed
 
 
 def test_a_search_is_followed_to_its_end(search):
@@ -392,7 +425,10 @@ def test_a_job_outlives_its_watcher_and_its_exit_code_says_that_it_was_cancelled
     job = started.stdout.strip()
     command = [sys.executable, "-m", "elasticnas.cli.main", "job", "watch", job, "--server"]
     watching = subprocess.Popen(
-        [*command, f"http://127.0.0.1:{server.port}"], stderr=subprocess.PIPE, text=True
+        [*command, f"http://127.0.0.1:{server.port}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     )
     assert watching.stderr.readline().startswith(f"job {job} is ")
     watching.send_signal(signal.SIGINT)

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from elasticnas.supernet.contracts.checkpoints import FFN, LAYERS, RANK, write_checkpoint
+from elasticnas.supernet.contracts.checkpoints import (
+    FFN,
+    HIDDEN,
+    LAYERS,
+    RANK,
+    write_checkpoint,
+)
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Role
 
@@ -75,7 +81,8 @@ def lonas(folder: Path, model_type: str = "llama") -> Path:
         *([node(layer, r, p, model_type) for r in ffn for p in (OWN, B)] for layer in layers),
         *([node(layer, r, A, model_type) for r in ffn] for layer in layers),
     ]
-    widths = [RANKS] * LAYERS + [[FFN, 24, 7]] * LAYERS + [RANKS] * LAYERS
+    neurons = FFN if model_type == "llama" else 4 * HIDDEN
+    widths = [RANKS] * LAYERS + [[neurons, 24, 7]] * LAYERS + [RANKS] * LAYERS
     return with_json(causal(folder, model_type), "nncf_config.json", nncf(groups, widths))
 
 

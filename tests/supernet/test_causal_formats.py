@@ -59,6 +59,24 @@ def test_the_groups_of_lonas_on_llama_cut_what_the_method_cuts(tmp_path: Path):
     }
 
 
+def test_the_groups_of_lonas_on_bloom_cut_the_fused_layer_and_no_gate(tmp_path: Path):
+    supernet = read_supernet(causal.lonas(tmp_path, "bloom"))
+    assert names(supernet)[1::LAYERS] == [
+        "layer.1.qkv.lora.rank",
+        "layer.1.ffn.width",
+        "layer.1.ffn_in.lora.rank",
+    ]
+    assert cut_by(supernet, "layer.1.qkv.lora.rank") == {
+        ("self_attention.query_key_value.lora_A", 0),
+        ("self_attention.query_key_value.lora_B", 1),
+    }
+    assert cut_by(supernet, "layer.1.ffn.width") == {
+        *((f"mlp.dense_h_to_4h.{tensor}", 0) for tensor in ("weight", "bias", "lora_B")),
+        ("mlp.dense_4h_to_h.weight", 1),
+        ("mlp.dense_4h_to_h.lora_A", 1),
+    }
+
+
 def test_a_template_of_shears_is_a_group_in_every_layer_in_shears_order(tmp_path: Path):
     supernet = read_supernet(causal.shears(tmp_path))
     assert supernet.method == "shears"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.families.bloom import BLOOM
 from elasticnas.supernet.families.distilbert import DISTILBERT
+from elasticnas.supernet.families.gemma import GEMMA
+from elasticnas.supernet.families.gpt_neox import GPT_NEOX
 from elasticnas.supernet.families.llama import LLAMA
+from elasticnas.supernet.families.mistral import MISTRAL
+from elasticnas.supernet.families.qwen2 import QWEN2
+from elasticnas.supernet.families.qwen3 import QWEN3
 from elasticnas.supernet.families.roberta import ROBERTA
 
 
@@ -33,3 +39,47 @@ class TestLlamaWithTiedHeadAndBiases(FamilyContract):
         "mlp_bias": True,
         "rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0},
     }
+
+
+class TestMistral(FamilyContract):
+    family = MISTRAL
+    options = {"sliding_window": 6}  # noqa: RUF012  # shorter than the contract's rows
+
+
+class TestQwen2(FamilyContract):
+    family = QWEN2
+    options = {"tie_word_embeddings": True}  # noqa: RUF012
+
+
+class TestQwen2WithAWindowInItsLastLayer(FamilyContract):
+    family = QWEN2
+    options = {  # noqa: RUF012
+        "use_sliding_window": True,
+        "sliding_window": 4,
+        "max_window_layers": 2,
+    }
+
+
+class TestQwen3(FamilyContract):
+    family = QWEN3
+
+
+class TestGemma(FamilyContract):
+    family = GEMMA
+
+
+class TestGptNeoX(FamilyContract):
+    family = GPT_NEOX
+
+
+class TestGptNeoXWithOneBehindTheOther(FamilyContract):
+    family = GPT_NEOX
+    options = {  # noqa: RUF012
+        "use_parallel_residual": False,
+        "attention_bias": False,
+        "tie_word_embeddings": True,
+    }
+
+
+class TestBloom(FamilyContract):
+    family = BLOOM

@@ -55,6 +55,13 @@ class TestLoNasOnLlama(FormatContract):
         causal.lonas(folder)
 
 
+class TestLoNasOnBloom(FormatContract):
+    format = LONAS
+
+    def write(self, folder: Path) -> None:
+        causal.lonas(folder, "bloom")
+
+
 class TestShears(FormatContract):
     format = SHEARS
 

@@ -62,5 +62,5 @@ def test_what_is_no_expression_is_refused(pattern: str) -> None:
 
 
 def test_an_expression_that_would_never_end_is_stopped() -> None:
-    with pytest.raises(InputError, match="more than 0.25 s"):
+    with pytest.raises(InputError, match="searched one text"):
         expression(r"^(a|aa)+$").read("a" * 200 + "b")
