@@ -99,7 +99,7 @@ def search(server: Server, supernet: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_supernet_is_told_by_its_family_and_format(supernet: dict[str, Any]):
     assert (supernet["state"], supernet["method"]) == ("ready", "matformer"), supernet
-    assert supernet["model_type"] == "qwen2"
+    assert supernet["model_type"] == "seed_oss"
 
 
 def test_less_perplexity_is_better_in_front_best_and_hypervolume(
