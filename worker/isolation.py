@@ -24,6 +24,7 @@ from elasticnas.api_schemas.racing import Hits
 from elasticnas.api_schemas.registry import load_plugins, loaded_plugins
 from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.tasks import TASKS
@@ -52,6 +53,7 @@ class Measurement:
     asked: SubnetAsked
     device: str
     token_budget: int
+    memory_bytes: int
     limit_seconds: float
 
 
@@ -174,23 +176,30 @@ def follow_parent() -> None:
 
 def loaded(measurement: Measurement) -> Callable[[], Answer]:
     """Read what a measurement needs, in this process; what then measures."""
-    conditions = measurement.conditions
-    read = read_supernet(measurement.checkpoint)
-    examples = read_rows(measurement.dataset, load_tokenizer(read), read.family, conditions)
-    evaluator = SupernetEvaluator(
-        read.to(torch.device(measurement.device), dtype_of(conditions.precision)),
-        TASKS[conditions.task],
-        examples,
-        measurement.token_budget,
-        PrefixCache(limit_bytes=0),
-        Course.laid_by(measurement.pilots),
-    )
+    evaluator = evaluator_of(measurement)
     return lambda: Guard(spare=lambda: False, make_room=lambda: None).measure(
         evaluator,
         measurement.asked,
         share=False,
         limit_seconds=float("inf"),  # the worker looks at the time
         is_unwanted=lambda: False,
+    )
+
+
+def evaluator_of(measurement: Measurement) -> SupernetEvaluator:
+    """What a measurement is made with, read in this process; nothing is shared."""
+    conditions = measurement.conditions
+    read = read_supernet(measurement.checkpoint)
+    examples = read_rows(measurement.dataset, load_tokenizer(read), read.family, conditions)
+    supernet = read.to(torch.device(measurement.device), dtype_of(conditions.precision))
+    return SupernetEvaluator(
+        # As the worker has it: all subnets of a search are measured in one way.
+        joined_for(supernet, tokens=examples.tokens, limit_bytes=measurement.memory_bytes),
+        TASKS[conditions.task],
+        examples,
+        measurement.token_budget,
+        PrefixCache(limit_bytes=0),
+        Course.laid_by(measurement.pilots),
     )
 
 

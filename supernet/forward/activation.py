@@ -96,7 +96,7 @@ def active_tensors(
         weight = plan.slice(name, full[name], subnet)
         adapter = active_adapter(supernet, module, subnet)
         if adapter is not None and (merges_all or adapter.join is not Join.UNMERGED):
-            weight = _merged(weight, adapter)
+            weight = merged(weight, adapter)
         active[name] = weight
         if (bias := full.get(f"{module}.bias")) is not None:
             active[f"{module}.bias"] = plan.slice(f"{module}.bias", bias, subnet)
@@ -112,8 +112,8 @@ def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> Lor
     return replace(adapter, a=a, b=b)
 
 
-def _merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
-    """The sum in the adapter's precision, rounded to the weight's."""
+def merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
+    """A weight with its adapter in it: summed in the adapter's precision, in the weight's dtype."""
     full = weight.to(adapter.a.dtype)
     if adapter.join is Join.MASKED:
         branch = adapter.scaling * (adapter.b @ adapter.a)

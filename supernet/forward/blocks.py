@@ -150,8 +150,9 @@ def _add_branch(
     linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: float, inputs: torch.Tensor
 ) -> torch.Tensor:
     output: torch.Tensor = linear.forward(inputs)
-    branch = functional.linear(functional.linear(inputs, a.to(inputs.dtype)), b.to(inputs.dtype))
-    return output + scaling * branch
+    low = functional.linear(inputs, a.to(inputs.dtype)).flatten(0, -2)
+    whole = torch.addmm(output.flatten(0, -2), low, b.to(inputs.dtype).T, alpha=scaling)
+    return whole.view_as(output)
 
 
 def _show(

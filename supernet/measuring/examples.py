@@ -83,6 +83,11 @@ class TokenizedExamples:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    @property
+    def tokens(self) -> int:
+        """The tokens of all rows, without padding."""
+        return sum(map(len, self.token_ids))
+
     def batch(self, rows: Sequence[int], *, pad_to: int | None = None) -> Batch:
         """These rows as one batch, padded to its longest or to ``pad_to``."""
         lengths = [len(self.token_ids[row]) for row in rows]
