@@ -33,6 +33,7 @@ from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import dtype_of
+from elasticnas.worker.rows import read_examples
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
