@@ -51,7 +51,7 @@ class LabelledRows:
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Cross-entropy, of a regression the squared error."""
         batch = self.examples.batch(rows).to(device)
-        labels = self.examples.labels[list(rows)].to(device)
+        labels = torch.as_tensor(self.examples.labels[list(rows)]).to(device)
         logits = active.logits(batch.inputs)
         if self.task is TEXT_REGRESSION:
             return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
