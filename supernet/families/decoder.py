@@ -116,7 +116,7 @@ DECODER_OPTIONS: dict[str, Option] = {
     "unsloth_version": without_effect("who wrote the file"),
     "pretraining_tp": without_effect("the order in which the same sums are taken"),
     "position_embedding_type": refused(
-        "this family has its own positions", SAME, accepted=("rotary", "rope", "alibi")
+        "positions are those of the stock model", SAME, accepted=("rotary", "rope")
     ),
     "use_bidirectional_attention": refused("a token sees those behind it too", SAME),
     "logit_scale": _OTHER_CODE,
