@@ -21,13 +21,14 @@ from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.joining import joined_for, merged_bytes, weight_bytes
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring.examples import TokenizedExamples
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.settings import validated
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.evaluator import SupernetEvaluator
-from elasticnas.worker.rows import read_rows
+from elasticnas.worker.rows import read_examples
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""
@@ -169,20 +170,22 @@ class ModelCache:
             supernet, examples, budget = self._prepared(held, conditions)
             while len(held.evaluators) >= self.EVALUATORS:
                 held.evaluators.popitem(last=False)
+            task = TASKS[conditions.task]
             held.evaluators[key] = SupernetEvaluator(
                 supernet,
-                TASKS[conditions.task],
+                task,
                 examples,
                 budget,
                 self._prefixes,
                 Course.laid_by(pilots),
+                validated(task.settings_type, conditions.settings),
             )
         held.evaluators.move_to_end(key)
         return held.evaluators[key]
 
     def _prepared(
         self, held: CachedSupernet, conditions: Conditions
-    ) -> tuple[Supernet, TokenizedExamples, int]:
+    ) -> tuple[Supernet, Examples, int]:
         """The super-network with its adapters joined as suits the rows, these, and their token
         budget; as they are, where they only lack laps."""
         same = [each for key, each in held.evaluators.items() if key[0] == conditions.key]
@@ -190,7 +193,7 @@ class ModelCache:
             budget = min(each.token_budget for each in same)
             return same[0].supernet, same[0].examples, budget
         with self._blobs.lease(conditions.dataset) as path:
-            examples = read_rows(path, held.tokenizer, held.supernet.family, conditions)
+            examples = read_examples(path, held.tokenizer, held.supernet, conditions)
         supernet = joined_for(held.supernet, tokens=examples.tokens, limit_bytes=self.memory_bytes)
         if self._calibration is None:
             return supernet, examples, self._token_budget
