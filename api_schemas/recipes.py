@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from elasticnas.api_schemas.registry import Registry
-from elasticnas.api_schemas.training import TrainingSettings
+from elasticnas.api_schemas.training import ShearsSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -27,4 +27,14 @@ RECIPES: Registry[Recipe] = Registry("recipe")
 
 RECIPES.register(
     "lonas", Recipe(TrainingSettings, {"train": "elasticnas.supernet.methods.lonas:train"})
+)
+RECIPES.register(
+    "shears",
+    Recipe(
+        ShearsSettings,
+        {
+            "sparsify": "elasticnas.supernet.methods.wanda:sparsify",
+            "train": "elasticnas.supernet.methods.shears:train",
+        },
+    ),
 )

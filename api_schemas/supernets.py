@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -13,6 +14,16 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import Dimension, Presence
 
 
+class HeadKind(StrEnum):
+    """What a model gives."""
+
+    CLASSIFIER = "classifier"
+    """Logits or one number for each row."""
+
+    CAUSAL_LM = "causal_lm"
+    """Logits over the vocabulary for each token, from the tokens before it."""
+
+
 class SupernetReport(BaseModel):
     """What a worker finds when it reads a checkpoint: all that the service needs to know of it.
 
@@ -20,7 +31,7 @@ class SupernetReport(BaseModel):
     ``num_labels`` is 1 for a regression head. ``reference_length`` is the sequence length that
     the checkpoint itself prices subnets at (NNCF's ``input_info``), else 128. ``max_positions``
     is the longest sequence the position embeddings carry. ``presences`` are the halves of layers
-    that subnets may leave out.
+    that subnets may leave out. ``head`` is what the model gives.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +46,7 @@ class SupernetReport(BaseModel):
     dimensions: tuple[Dimension, ...]
     cost_model: CostModel
     presences: tuple[Presence, ...] = ()
+    head: HeadKind = HeadKind.CLASSIFIER
 
 
 class SpaceSummary(BaseModel):

@@ -1,14 +1,15 @@
-"""What one may set of a LoNAS training."""
+"""What one may set of a training: of LoNAS, and of Shears, which makes the base sparse before."""
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, model_validator
 
 from elasticnas.api_schemas.fields import MAX_INT32
+from elasticnas.api_schemas.precision import Precision
 
 
 class Sampling(StrEnum):
@@ -19,6 +20,24 @@ class Sampling(StrEnum):
 
     ALTERNATE = "alternate"
     """The maximal subnet and a random one in turn, the maximal one first."""
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls from behind the warm-up to the end, where it is zero."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    """Half a cosine (Loshchilov & Hutter 2017), as LoNAS's and Shears's own trainings have it."""
+
+
+class LossOn(StrEnum):
+    """Which tokens of a row a language model learns to predict."""
+
+    ANSWER = "answer"
+    """The answer and the end of the text behind it; the prompt is only read."""
+
+    TEXT = "text"
+    """Prompt and answer."""
 
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT32)]
@@ -32,9 +51,15 @@ class TrainingSettings(BaseModel):
     Without ``steps`` there are as many as ``epochs`` over the rows take. Without ``dropout`` a step
     is cheaper, too: the last layer computes only what the head sees. With ``group_by_length`` a
     batch has rows of like length, so less padding; which rows share a batch is then less random.
+    A gradient longer than ``max_gradient_norm``, if any, is cut to it. The base computes in
+    ``precision``; what is trained stays in float32.
 
-    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`);
-    ``space`` is the content of a ``search_space.json``, None the default space of the model.
+    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
+    that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
+    largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
+
+    Of a language model, ``loss_on`` says what is learnt, and ``task_settings`` are the dataset's
+    task's, of which the prompt is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -45,17 +70,75 @@ class TrainingSettings(BaseModel):
     learning_rate: PositiveFloat = 5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Share = 0.06
+    schedule: Schedule = Schedule.LINEAR
+    max_gradient_norm: PositiveFloat | None = None
     max_length: Annotated[int, Field(ge=4, le=MAX_INT32)] = 128
     sampling: Sampling = Sampling.RANDOM
     dropout: bool = True
     group_by_length: bool = False
+    precision: Precision = Precision.FLOAT32
     seed: Seed = 0
     lora_rank: Count = 8
     lora_alpha: PositiveFloat = 16.0
-    adapted: tuple[str, ...] = ("query", "value")
+    adapted: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    ranks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     space: dict[str, JsonValue] | None = None
+    loss_on: LossOn = LossOn.ANSWER
+    task_settings: dict[str, JsonValue] = Field(default_factory=dict)
     save_every: Count = 200
+
+    @model_validator(mode="after")
+    def _check_ranks(self) -> Self:
+        if self.ranks is None:
+            return self
+        if self.space is not None:
+            raise ValueError("a space names its ranks itself: give ranks or space, not both")
+        if self.ranks[0] != self.lora_rank:
+            raise ValueError(
+                f"the largest rank is lora_rank, {self.lora_rank}: ranks must begin with it"
+            )
+        if list(self.ranks) != sorted(set(self.ranks), reverse=True):
+            raise ValueError("ranks must descend")
+        return self
 
     def steps_on(self, rows: int) -> int:
         """How many steps are made on a dataset of so many rows."""
         return self.steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
+
+
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+Pattern = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")]
+Sparsity = Ratio | Pattern
+"""How sparse a matrix becomes: the share of zeros in each of its rows, or ``n:m``.
+
+``2:4`` keeps two of every four neighbours in a row, which the sparse tensor cores of GPUs need.
+"""
+
+
+class ShearsSettings(TrainingSettings):
+    """Those of a training, with Shears's defaults, and how the base is made sparse before it.
+
+    ``sparsity`` holds for every block, or is a list with one for each. Wanda looks at what
+    ``calibration_rows`` of the dataset, drawn by the seed, give as inputs of every layer.
+    """
+
+    batch_size: Count = 16
+    learning_rate: PositiveFloat = 3e-4
+    warmup: Share = 0.0
+    schedule: Schedule = Schedule.COSINE
+    max_gradient_norm: PositiveFloat | None = 1.0
+    max_length: Annotated[int, Field(ge=4, le=MAX_INT32)] = 256
+    lora_rank: Count = 32
+    lora_alpha: PositiveFloat = 64.0
+    sparsity: Sparsity | Annotated[tuple[Sparsity, ...], Field(min_length=1)] = 0.5
+    calibration_rows: Count = 128
+
+    @model_validator(mode="after")
+    def _check_patterns(self) -> Self:
+        each = self.sparsity if isinstance(self.sparsity, tuple) else (self.sparsity,)
+        for found in each:
+            if isinstance(found, str):
+                kept, of = map(int, found.split(":"))
+                if kept > of:
+                    raise ValueError(f"n:m keeps n of every m weights: {found} keeps more than all")
+        return self

@@ -68,8 +68,7 @@ def main() -> None:
                 rates.append(1 / (time.perf_counter() - start))
             changed = int((found[0].argmax(1) != found[1].argmax(1)).sum())
             accuracies = " / ".join(
-                f"{float((logits.argmax(1) == examples.labels).double().mean()):.4f}"
-                for logits in found
+                f"{(logits.argmax(1).numpy() == examples.labels).mean():.4f}" for logits in found
             )
             print(
                 f"{name:<10} {rates[0]:9.3f} {rates[1]:10.3f} {changed:8d}   {accuracies}",

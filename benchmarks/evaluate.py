@@ -87,7 +87,7 @@ def plain_accuracy(
             rows = range(start, min(start + batch_size, len(examples)))
             batch = examples.batch(rows, pad_to=examples.max_length)
             logits.append(model(**batch.inputs).logits)
-    return float((torch.cat(logits).argmax(1) == examples.labels).double().mean())
+    return float((torch.cat(logits).argmax(1).numpy() == examples.labels).mean())
 
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}

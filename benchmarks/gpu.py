@@ -81,7 +81,7 @@ def random_rows(lengths: Sequence[int], vocabulary: int) -> TokenizedExamples:
     return TokenizedExamples(
         token_ids=[rng.integers(1, vocabulary, size=length).tolist() for length in lengths],
         type_ids=[[0] * length for length in lengths],
-        labels=torch.from_numpy(rng.integers(2, size=len(lengths))),
+        labels=rng.integers(2, size=len(lengths)),
         pad_id=0,
         max_length=MAX_LENGTH,
     )

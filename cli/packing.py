@@ -27,8 +27,16 @@ BASE_PATTERNS = (
     "vocab.json",
     "merges.txt",
 )
-ADAPTER_PATTERNS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-SPACE_FILES = ("search_space.json", "nncf_config.json")
+SPACE_FILES = ("search_space.json", "nncf_config.json", "elastic_adapter_config.json")
+ADAPTER_SPACES = tuple(f"adapter/{name}" for name in SPACE_FILES[1:])
+"""Those that training writes beside the adapter."""
+ADAPTER_PATTERNS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "pytorch_model.bin",  # a whole model in its place: the server says what to do about it
+    *SPACE_FILES[1:],
+)
 
 
 @contextmanager
@@ -87,29 +95,44 @@ def _archive(members: Mapping[str, Path]) -> Iterator[Path]:
 
 
 def _members_of_folder(folder: Path) -> dict[str, Path]:
+    """Archive names and the files behind them; of every space, so that the server sees several."""
     if not folder.is_dir():
         raise InputError("there is no such file or folder", field="checkpoint", value=folder)
     refuse_stray_adapters(folder)
-    space = next((folder / name for name in SPACE_FILES if (folder / name).is_file()), None)
     adapter = folder / "adapter"
-    return _members_of_parts(folder / "base", adapter if adapter.is_dir() else None, space)
+    members = _members_of_model(folder / "base", adapter if adapter.is_dir() else None)
+    members |= {name: folder / name for name in SPACE_FILES if (folder / name).is_file()}
+    return _with_a_space(members, None)
 
 
 def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> dict[str, Path]:
-    """Archive names and the files behind them."""
+    """Archive names and the files behind them; a space that is named goes before the adapter's."""
+    members = _members_of_model(base, adapter)
+    if space is not None and space.is_file():
+        members = {name: path for name, path in members.items() if name not in ADAPTER_SPACES}
+        members[_space_name(space)] = space
+        return members
+    return _with_a_space(members, space)
+
+
+def _members_of_model(base: Path, adapter: Path | None) -> dict[str, Path]:
     members = _matching("base", base, BASE_PATTERNS)
     if adapter is None or adapter.resolve() != base.resolve():
         refuse_adapter_in(base, label="base/")
     if adapter is not None:
         members |= _matching("adapter", adapter, ADAPTER_PATTERNS)
-    if space is None or not space.is_file():
+    return members
+
+
+def _with_a_space(members: dict[str, Path], space: Path | None) -> dict[str, Path]:
+    """The members, of which one says what is elastic; ``space`` was asked for and is not there."""
+    if space is not None or not any(name in members for name in (*SPACE_FILES, *ADAPTER_SPACES)):
         raise InputError(
             "the checkpoint has no search space",
             field="space",
             value=space,
             remedy=f"add one of {', '.join(SPACE_FILES)}, or name it with --space",
         )
-    members[_space_name(space)] = space
     return members
 
 
@@ -143,5 +166,7 @@ def _space_name(space: Path) -> str:
         content = json.loads(space.read_bytes())  # in whichever UTF, with a byte order mark or not
     except ValueError:
         return "nncf_config.json"  # ours is strict JSON; NNCF allows comments
+    if isinstance(content, list):
+        return "elastic_adapter_config.json"
     ours = isinstance(content, dict) and "dimensions" in content
     return "search_space.json" if ours else "nncf_config.json"

@@ -67,9 +67,9 @@ Device = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16"] | None,
+    Literal["float32", "bfloat16", "float16"] | None,
     typer.Option(
-        help="bfloat16 is for CUDA devices, and for CPUs with instructions for it "
+        help="bfloat16 and float16 are for CUDA devices, and for CPUs with instructions for them "
         "[ELASTICNAS_WORKER_DTYPE].",
         show_default="float32",
     ),

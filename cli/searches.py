@@ -74,7 +74,10 @@ def search(
     ] = None,
     weight: Annotated[float, typer.Option(help="Share of the workers beside others.")] = 1.0,
     precision: Annotated[
-        str, typer.Option(help="What to measure in: float32, bfloat16, or auto: as workers prefer.")
+        str,
+        typer.Option(
+            help="What to measure in: float32, bfloat16, float16, or auto: as workers prefer."
+        ),
     ] = "auto",
     plateau: Annotated[
         str | None,

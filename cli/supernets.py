@@ -30,7 +30,10 @@ def add(
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="PEFT LoRA folder.")] = None,
     space: Annotated[
-        Path | None, typer.Option(help="search_space.json, or an NNCF config of LoNAS.")
+        Path | None,
+        typer.Option(
+            help="search_space.json, an NNCF config, or SQFT's elastic_adapter_config.json."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     as_json: AsJson = False,

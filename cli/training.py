@@ -23,6 +23,7 @@ from elasticnas.cli.json_file import read_json
 from elasticnas.cli.output import AsJson, err, out
 from elasticnas.cli.remote_training import train_remotely
 from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION
+from elasticnas.tasks.task import ColumnsAsked
 
 if TYPE_CHECKING:
     import torch
@@ -145,15 +146,18 @@ def train(
 
     load_plugins(Configuration.find().read(ProcessSettings).plugins)
     chosen = TASKS.find(task, field="--task")
+    names = names_given([label_names], "--label-names") if label_names else None
     rows = read_rows(
         data,
         task=chosen,
-        text_columns=names_given([text_columns], "--text-columns"),
-        label_column=label_column,
-        label_names=names_given([label_names], "--label-names") if label_names else None,
+        asked=ColumnsAsked(
+            tuple(names_given([text_columns], "--text-columns")),
+            label_column,
+            None if names is None else tuple(names),
+        ),
     )
     labels = rows.num_labels if rows.label_names is None else len(rows.label_names)
-    texts = LabelledTexts(rows.text_a, rows.text_b, rows.labels)
+    texts = LabelledTexts.of(rows.rows)
     train_with_progress(
         base,
         TrainingData(texts, chosen, labels, rows.label_names),

@@ -166,25 +166,27 @@ class ElasticPart:
     """What a format reads of a checkpoint.
 
     ``reference_length`` is the sequence length that subnets are priced at, if a file names one;
-    ``join`` is how adapters join their weights.
+    ``join`` is how adapters join their weights, None where that is as their own config says.
     """
 
     space: SearchSpace
     plan: SlicingPlan
     reference_length: int | None = None
-    join: Join = Join.PLAIN
+    join: Join | None = None
 
 
 @dataclass(frozen=True)
 class ModelShape:
     """What a search space is laid over: a model of a family by its tensors' shapes alone.
 
-    ``shapes`` names every tensor, those of adapters included, as `Cut.tensor` does.
+    ``shapes`` names every tensor, those of adapters included, as `Cut.tensor` does. ``truncated``
+    are the linear modules whose adapters were cut to a smaller rank than they were trained with.
     """
 
     family: Family
     config: PretrainedConfig
     shapes: Mapping[str, tuple[int, ...]]
+    truncated: frozenset[str] = frozenset()
 
     @cached_property
     def adapted(self) -> frozenset[str]:

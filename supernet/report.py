@@ -21,4 +21,5 @@ def report(supernet: Supernet) -> SupernetReport:
         dimensions=supernet.space.dimensions,
         cost_model=cost_model(supernet),
         presences=supernet.plan.presences,
+        head=supernet.task_head.kind,
     )

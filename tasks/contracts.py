@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
 
 import numpy as np
 
 from elasticnas.tasks.metric import METRICS
-from elasticnas.tasks.task import TASKS, Labels, Outcomes, Raw, Task
+from elasticnas.tasks.rows import Labels
+from elasticnas.tasks.settings import TaskSettings
+from elasticnas.tasks.task import TASKS, Outcomes, Raw, Task
 
 SAMPLES = 7
 
@@ -15,12 +18,14 @@ SAMPLES = 7
 class TaskContract:
     """Subclass it, give the ``task`` and rows of it, and have its methods run by pytest or by hand.
 
-    ``raw`` (rows, numbers) is what its probe computes of some rows, ``labels`` (rows,) are theirs.
+    ``raw`` (rows, numbers) is what its probe computes of some rows, ``labels`` (rows,) are theirs,
+    as `Task.labels` makes them.
     """
 
     task: ClassVar[Task]
     raw: ClassVar[Raw]
     labels: ClassVar[Labels]
+    settings: ClassVar[TaskSettings | None] = None
 
     def test_it_and_its_metrics_are_registered_under_their_names(self) -> None:
         """Requests and stored rows find them."""
@@ -33,7 +38,7 @@ class TaskContract:
         """Laps and batches take rows apart."""
         outcomes, turned = self.outcomes(), np.arange(len(self.labels))[::-1]
         assert outcomes.shape == self.labels.shape
-        again = self.task.outcomes(self.raw[turned], self.labels[turned])
+        again = self.task.outcomes(self.raw[turned], self.labels[turned], self.said())
         assert np.array_equal(again, outcomes[turned])
 
     def test_the_metrics_of_many_samples_are_those_of_each(self) -> None:
@@ -62,15 +67,21 @@ class TaskContract:
             assert metric.is_better(metric.ideal, than=metric.worst)
             assert metric.bound.startswith("min_" if metric.ideal > metric.worst else "max_")
 
-    def test_hits_are_of_each_row_and_accuracy_is_their_share(self) -> None:
-        """Races compare hits, and judge by accuracy."""
-        hits = self.task.hits(self.outcomes())
-        if hits is None:
-            assert "accuracy" not in [metric.name for metric in self.task.metrics]
-        else:
+    def test_hits_are_of_each_row_and_the_raced_metric_is_their_share(self) -> None:
+        """Races compare hits, and judge by one metric."""
+        hits, raced = self.task.hits(self.outcomes()), self.task.raced
+        assert (hits is None) == (raced is None)
+        if hits is not None and raced is not None:
+            assert raced in self.task.metrics
             assert hits.shape == self.labels.shape
             assert hits.dtype == bool
-            assert self.task.measure(self.outcomes())["accuracy"] == hits.mean()
+            assert self.task.measure(self.outcomes())[raced.name] == hits.mean()
+
+    def test_its_settings_have_defaults_and_are_kept_as_json(self) -> None:
+        """Conditions carry them, and two searches that say the same have the same key."""
+        settings = self.said()
+        again = self.task.settings_type.model_validate_json(json.dumps(settings.said()))
+        assert again == settings
 
     def test_strata_are_of_each_row(self) -> None:
         """Splits give every part the same share of each."""
@@ -79,7 +90,11 @@ class TaskContract:
 
     def outcomes(self) -> Outcomes:
         """Of all rows."""
-        return self.task.outcomes(self.raw, self.labels)
+        return self.task.outcomes(self.raw, self.labels, self.said())
+
+    def said(self) -> TaskSettings:
+        """The settings, by default the task's own defaults."""
+        return self.settings or self.task.settings_type()
 
     def resamples(self) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
         """Row numbers, shape (samples, rows)."""

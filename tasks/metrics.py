@@ -1,7 +1,8 @@
-"""The metrics of the built-in tasks; each is best at 1, and counted from 0."""
+"""The metrics of the built-in tasks; shares and correlations are best at 1, and counted from 0."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -27,6 +28,20 @@ def correlation_error(values: Values, rows: int) -> Values:
     return np.asarray(unexplained / np.sqrt(rows))
 
 
+def spread_error(values: Values, rows: int) -> Values:
+    """Of means over rows whose standard deviation is about the mean itself, shape (n,).
+
+    So it is for what is never negative and exponentially distributed, as log-likelihoods roughly
+    are; of a perplexity by the delta method, for rows whose mean losses lie one nat apart.
+    """
+    return np.asarray((np.abs(values) + 1.0 / rows) / np.sqrt(rows))
+
+
+def constant_error(values: Values, rows: int) -> Values:
+    """Of means over rows that lie one nat apart, shape (n,)."""
+    return np.full_like(values, 1.0 / np.sqrt(rows))
+
+
 def _share(name: str, error: Callable[[Values, int], Values] = share_error) -> Metric:
     return METRICS.register(name, Metric(name, ideal=1.0, worst=0.0, standard_error=error))
 
@@ -40,3 +55,37 @@ SPEARMAN = _share("spearman", correlation_error)
 COMBINED = _share("combined_score")
 """GLUE's: the mean of accuracy and F1 (MRPC, QQP) for classification, of Pearson's and Spearman's
 correlations (STS-B) for regression."""
+
+ACC = _share("acc")
+"""lm-eval's: the share of rows whose right choice has the largest log-likelihood."""
+ACC_NORM = _share("acc_norm")
+"""lm-eval 0.4's: the same of log-likelihoods divided by the characters of their choice."""
+MEAN_LOG_LIKELIHOOD = METRICS.register(
+    "mean_log_likelihood",
+    Metric(
+        "mean_log_likelihood",
+        ideal=0.0,
+        worst=-1000.0,
+        standard_error=spread_error,
+        is_logarithmic=True,
+    ),
+)
+"""The mean over rows of the log-likelihood of the right choice, in nats."""
+LARGEST_LOSS = 6 * math.log(10)
+"""Nats for each token from which hypervolumes are counted: more than guessing costs."""
+PERPLEXITY = METRICS.register(
+    "perplexity",
+    Metric(
+        "perplexity",
+        ideal=1.0,
+        worst=math.exp(LARGEST_LOSS),
+        standard_error=spread_error,
+        is_logarithmic=True,
+    ),
+)
+"""exp of the mean negative log-likelihood of a token; less is better."""
+TOKEN_LOG_LIKELIHOOD = METRICS.register(
+    "token_log_likelihood",
+    Metric("token_log_likelihood", ideal=0.0, worst=-LARGEST_LOSS, standard_error=constant_error),
+)
+"""The mean log-likelihood of a token, in nats: minus the logarithm of the perplexity."""

@@ -14,7 +14,9 @@ from elasticnas.tasks.confusion import Confusion
 from elasticnas.tasks.labels import read_classes
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import ACCURACY, COMBINED, F1, MATTHEWS
-from elasticnas.tasks.task import TASKS, Head, Labels, LabelsOfDataset, Outcomes, Raw, Task, unfit
+from elasticnas.tasks.rows import Labels, Rows
+from elasticnas.tasks.settings import TaskSettings
+from elasticnas.tasks.task import TASKS, Head, LabelsOfDataset, Outcomes, Raw, Task, unfit
 
 OUTCOME = np.dtype([("label", np.int64), ("predicted", np.int64), ("classes", np.int64)])
 """The class of a row, the predicted one, and of how many the head chose it."""
@@ -25,6 +27,7 @@ class TextClassification(Task):
 
     name = "text-classification"
     metrics = (ACCURACY, F1, MATTHEWS, COMBINED)
+    raced = ACCURACY
     probe = "logits"
     label_type = "int64"
 
@@ -34,9 +37,9 @@ class TextClassification(Task):
         """Classes, or names of classes."""
         return read_classes(columns, name, label_names)
 
-    def num_labels(self, labels: Sequence[float]) -> int:
+    def num_labels(self, rows: Rows) -> int:
         """One more than the largest class."""
-        return int(max(labels)) + 1
+        return int(rows.labels.max()) + 1
 
     def fit(self, head: Head, labels: LabelsOfDataset, field: str) -> tuple[int, ...] | None:
         """By the names of classes, where the labels have names."""
@@ -63,7 +66,7 @@ class TextClassification(Task):
             )
         return classes
 
-    def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
+    def outcomes(self, raw: Raw, labels: Labels, _: TaskSettings) -> Outcomes:
         """Of logits (rows, classes): how many classes there are they say, and not the labels."""
         classes = raw.shape[-1]
         truth = labels.astype(np.int64)

@@ -12,7 +12,9 @@ from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.labels import read_targets
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import COMBINED, PEARSON, SPEARMAN
-from elasticnas.tasks.task import TASKS, Head, Labels, LabelsOfDataset, Outcomes, Raw, Task, unfit
+from elasticnas.tasks.rows import Labels
+from elasticnas.tasks.settings import TaskSettings
+from elasticnas.tasks.task import TASKS, Head, LabelsOfDataset, Outcomes, Raw, Task, unfit
 
 OUTCOME = np.dtype([("label", np.float64), ("predicted", np.float64)])
 
@@ -43,7 +45,7 @@ class TextRegression(Task):
         if head.outputs != 1:
             raise unfit(self, head, field)
 
-    def outcomes(self, raw: Raw, labels: Labels) -> Outcomes:
+    def outcomes(self, raw: Raw, labels: Labels, _: TaskSettings) -> Outcomes:
         """Of a head with one output, (rows, 1)."""
         outcomes = np.empty(len(labels), OUTCOME)
         outcomes["label"], outcomes["predicted"] = labels, raw.squeeze(-1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from elasticnas.supernet.forward.activation import activate
-from elasticnas.supernet.measuring.examples import TokenizedExamples
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.supernet import Supernet
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Calibration:
     threads: tuple[int, ...]
     seconds: float = SECONDS
 
-    def token_budget(self, supernet: Supernet, examples: TokenizedExamples) -> int:
+    def token_budget(self, supernet: Supernet, examples: Examples) -> int:
         """The best token budget; at first use, torch's number of threads is set before."""
         deadline = time.perf_counter() + self.seconds
         if self.threads:
@@ -55,9 +55,7 @@ class Calibration:
         )
         return best
 
-    def _set_threads(
-        self, supernet: Supernet, examples: TokenizedExamples, deadline: float
-    ) -> None:
+    def _set_threads(self, supernet: Supernet, examples: Examples, deadline: float) -> None:
         best, best_rate = torch.get_num_threads(), 0.0
         for count in self.threads:
             if _is_too_late(TRIAL_TOKENS, best_rate, deadline):
@@ -86,7 +84,7 @@ def _is_too_late(tokens: int, rate: float, deadline: float) -> bool:
     return rate > 0 and time.perf_counter() + 2 * tokens / rate > deadline
 
 
-def _tokens_per_second(supernet: Supernet, examples: TokenizedExamples, token_budget: int) -> float:
+def _tokens_per_second(supernet: Supernet, examples: Examples, token_budget: int) -> float:
     """The rate in the largest batch, the second time: the first fills caches and pools."""
     batches = examples.batches(token_budget)
     batch = max(batches, key=lambda batch: batch.inputs["input_ids"].numel())

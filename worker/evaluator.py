@@ -10,10 +10,11 @@ from elasticnas.api_schemas.racing import Racing, Rival
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.races.course import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring.examples import TokenizedExamples
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.measuring.measure import Lap, Measured, laps_of, measure
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
+from elasticnas.tasks.settings import TaskSettings
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ class SupernetEvaluator:
 
     supernet: Supernet
     task: Task
-    examples: TokenizedExamples
+    examples: Examples
     token_budget: int
     cache: PrefixCache
     course: Course | None = None
+    settings: TaskSettings | None = None
     laps: list[Lap] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +95,7 @@ class SupernetEvaluator:
             self.examples.labels,
             self.task,
             asked.racing,
+            settings=self.settings,
             course=self.course,
             rival=asked.rival,
             is_unwanted=is_unwanted,

@@ -24,14 +24,16 @@ from elasticnas.api_schemas.racing import Hits
 from elasticnas.api_schemas.registry import load_plugins, loaded_plugins
 from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.settings import validated
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import dtype_of
-from elasticnas.worker.rows import read_rows
+from elasticnas.worker.rows import read_examples
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
@@ -52,6 +54,7 @@ class Measurement:
     asked: SubnetAsked
     device: str
     token_budget: int
+    memory_bytes: int
     limit_seconds: float
 
 
@@ -174,23 +177,32 @@ def follow_parent() -> None:
 
 def loaded(measurement: Measurement) -> Callable[[], Answer]:
     """Read what a measurement needs, in this process; what then measures."""
-    conditions = measurement.conditions
-    read = read_supernet(measurement.checkpoint)
-    examples = read_rows(measurement.dataset, load_tokenizer(read), read.family, conditions)
-    evaluator = SupernetEvaluator(
-        read.to(torch.device(measurement.device), dtype_of(conditions.precision)),
-        TASKS[conditions.task],
-        examples,
-        measurement.token_budget,
-        PrefixCache(limit_bytes=0),
-        Course.laid_by(measurement.pilots),
-    )
+    evaluator = evaluator_of(measurement)
     return lambda: Guard(spare=lambda: False, make_room=lambda: None).measure(
         evaluator,
         measurement.asked,
         share=False,
         limit_seconds=float("inf"),  # the worker looks at the time
         is_unwanted=lambda: False,
+    )
+
+
+def evaluator_of(measurement: Measurement) -> SupernetEvaluator:
+    """What a measurement is made with, read in this process; nothing is shared."""
+    conditions = measurement.conditions
+    read = read_supernet(measurement.checkpoint)
+    examples = read_examples(measurement.dataset, load_tokenizer(read), read, conditions)
+    supernet = read.to(torch.device(measurement.device), dtype_of(conditions.precision))
+    task = TASKS[conditions.task]
+    return SupernetEvaluator(
+        # As the worker has it: all subnets of a search are measured in one way.
+        joined_for(supernet, tokens=examples.tokens, limit_bytes=measurement.memory_bytes),
+        task,
+        examples,
+        measurement.token_budget,
+        PrefixCache(limit_bytes=0),
+        Course.laid_by(measurement.pilots),
+        validated(task.settings_type, conditions.settings),
     )
 
 

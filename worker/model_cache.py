@@ -15,17 +15,20 @@ from transformers import PreTrainedTokenizerBase
 from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.messages import lane_of
 from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.racing import Hits
 from elasticnas.search.races.course import Course
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.forward.joining import joined_for, merged_bytes, weight_bytes
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring.examples import TokenizedExamples
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.settings import validated
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.evaluator import SupernetEvaluator
-from elasticnas.worker.rows import read_rows
+from elasticnas.worker.rows import read_examples
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""
@@ -40,15 +43,27 @@ class CachedSupernet:
     supernet: Supernet
     tokenizer: PreTrainedTokenizerBase
     size_bytes: int
+    merged_bytes: int
+    """Of the weights that a subnet has of its own while it is measured, adapters merged."""
     evaluators: OrderedDict[EvaluatorKey, SupernetEvaluator] = field(default_factory=OrderedDict)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A super-network as it is stored, mapped from its files: nothing is computed with it yet."""
+
+    key: SupernetKey
+    supernet: Supernet
+    tokenizer: PreTrainedTokenizerBase
 
 
 class ModelCache:
     """The latest used super-networks, with up to four evaluators each.
 
     At most ``capacity`` of them, and of at most ``memory_bytes`` together; the one in use is kept
-    whatever its size. Of what the weights leave of these bytes, ``prefix_bytes`` may be taken by
-    activations that subnets share.
+    whatever its size. Mapped weights count in full, for an evaluation reads them all. Of what the
+    weights leave of these bytes, ``prefix_bytes`` may be taken by activations that subnets share.
+    Weights that take more than ``device_bytes`` are refused.
     """
 
     EVALUATORS = 4
@@ -63,6 +78,7 @@ class ModelCache:
         capacity: int,
         memory_bytes: int,
         prefix_bytes: int,
+        device_bytes: int | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         self._blobs = blobs
@@ -70,12 +86,15 @@ class ModelCache:
         self._device = device
         self._token_budget = token_budget
         self._capacity = capacity
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
+        """What all super-networks may take together, and what subnets have of their own."""
+        self._device_bytes = device_bytes
         self._is_lent = False
         self._prefix_bytes = prefix_bytes
         self._prefixes = PrefixCache(min(prefix_bytes, memory_bytes))
         self._calibration = calibration
         self._supernets: OrderedDict[SupernetKey, CachedSupernet] = OrderedDict()
+        self._latest: _Read | None = None
         self._loads = 0
         self._load_seconds = 0.0
         self.digests: tuple[str, ...] = ()
@@ -92,28 +111,52 @@ class ModelCache:
         """The checkpoint's files, there until the block ends."""
         return checkpoint(digest, self._blobs, self._cache_dir)
 
-    def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> CachedSupernet:
-        """The super-network of a manifest digest in a precision, read now if it is not held.
+    def as_stored(self, digest: str, precision: Precision) -> Supernet:
+        """The super-network of a manifest digest for a look at it, which takes next to no memory.
+
+        Until the next one it is kept for a search in this ``precision``, likely to come soon.
 
         Raises:
             InputError: the checkpoint cannot be used.
         """
+        if (digest, precision) in self._supernets:
+            return self._supernets[digest, precision].supernet
+        self._latest = self._read((digest, precision))
+        self._note_held()
+        return self._latest.supernet
+
+    def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> CachedSupernet:
+        """The super-network of a manifest digest in a precision, read now if it is not held.
+
+        Raises:
+            InputError: the checkpoint cannot be used, or its weights do not fit on the device.
+        """
         key = digest, precision
         if key not in self._supernets:
             start = time.perf_counter()
-            with self.checkpoint(digest) as folder:
-                supernet = read_supernet(folder)
-                tokenizer = load_tokenizer(supernet)
-            size = _size_bytes(supernet)
-            self._make_room(size)
+            read, self._latest = self._latest, None
+            if read is None or read.key != key:
+                read = self._read(key)
+            dtype = dtype_of(precision)
+            self._require_room(read.supernet, precision)
+            size = weight_bytes(read.supernet, dtype)
+            merged = merged_bytes(read.supernet, dtype)
+            if size + merged > self.memory_bytes:
+                merged = 0  # they stay beside their layers: `joined_for`
+            self._make_room(size, merged)
             self._supernets[key] = CachedSupernet(
-                supernet.to(self._device, dtype_of(precision)), tokenizer, size
+                read.supernet.to(self._device, dtype), read.tokenizer, size, merged
             )
             self._loads += 1
             self._load_seconds += time.perf_counter() - start
         self._supernets.move_to_end(key)
         self._note_held()
         return self._supernets[key]
+
+    def _read(self, key: SupernetKey) -> _Read:
+        with self.checkpoint(key[0]) as folder:
+            supernet = read_supernet(folder)
+            return _Read(key, supernet, load_tokenizer(supernet))
 
     def evaluator(self, conditions: Conditions, pilots: tuple[Hits, ...] = ()) -> SupernetEvaluator:
         """What measures under these conditions, on a course laid by the pilots.
@@ -124,32 +167,37 @@ class ModelCache:
         held = self.supernet(conditions.supernet, conditions.precision)
         key = conditions.key, pilots
         if key not in held.evaluators:
-            examples, budget = self._tokenized(held, conditions)
+            supernet, examples, budget = self._prepared(held, conditions)
             while len(held.evaluators) >= self.EVALUATORS:
                 held.evaluators.popitem(last=False)
+            task = TASKS[conditions.task]
             held.evaluators[key] = SupernetEvaluator(
-                held.supernet,
-                TASKS[conditions.task],
+                supernet,
+                task,
                 examples,
                 budget,
                 self._prefixes,
                 Course.laid_by(pilots),
+                validated(task.settings_type, conditions.settings),
             )
         held.evaluators.move_to_end(key)
         return held.evaluators[key]
 
-    def _tokenized(
+    def _prepared(
         self, held: CachedSupernet, conditions: Conditions
-    ) -> tuple[TokenizedExamples, int]:
-        """The rows and their token budget; as they are, where they only lack laps."""
+    ) -> tuple[Supernet, Examples, int]:
+        """The super-network with its adapters joined as suits the rows, these, and their token
+        budget; as they are, where they only lack laps."""
         same = [each for key, each in held.evaluators.items() if key[0] == conditions.key]
         if same:  # what fits into memory was found out by one of them, perhaps
-            return same[0].examples, min(each.token_budget for each in same)
+            budget = min(each.token_budget for each in same)
+            return same[0].supernet, same[0].examples, budget
         with self._blobs.lease(conditions.dataset) as path:
-            examples = read_rows(path, held.tokenizer, held.supernet.family, conditions)
+            examples = read_examples(path, held.tokenizer, held.supernet, conditions)
+        supernet = joined_for(held.supernet, tokens=examples.tokens, limit_bytes=self.memory_bytes)
         if self._calibration is None:
-            return examples, self._token_budget
-        return examples, self._calibration.token_budget(held.supernet, examples)
+            return supernet, examples, self._token_budget
+        return supernet, examples, self._calibration.token_budget(supernet, examples)
 
     def give_up_prefixes(self) -> bool:
         """Drop the activations that subnets share, and keep at most half as many from now on.
@@ -175,6 +223,7 @@ class ModelCache:
         """Give back the memory of every super-network but this one, and of all activations."""
         for other in [held for held in self._supernets if held != (digest, precision)]:
             del self._supernets[other]
+        self._latest = None
         self._prefixes.clear()
         self._note_held()
         self._bound_prefixes()
@@ -193,33 +242,53 @@ class ModelCache:
 
     @property
     def _limit_bytes(self) -> int:
-        return self._memory_bytes // 2 if self._is_lent else self._memory_bytes
+        return self.memory_bytes // 2 if self._is_lent else self.memory_bytes
 
     def _note_held(self) -> None:
-        self.digests = tuple(dict.fromkeys(digest for digest, _ in self._supernets))
-        self.lanes = tuple(lane_of(*key) for key in self._supernets)
+        keys = dict.fromkeys(self._supernets)
+        if self._latest is not None:
+            keys[self._latest.key] = None
+        self.digests = tuple(dict.fromkeys(digest for digest, _ in keys))
+        self.lanes = tuple(lane_of(*key) for key in keys)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, merged: int) -> None:
         while self._supernets and (
             len(self._supernets) >= self._capacity
-            or size + self._weight_bytes() > self._limit_bytes
+            or self._weight_bytes(size, merged) > self._limit_bytes
         ):
             self._supernets.popitem(last=False)
-        self._bound_prefixes(size)
+        self._bound_prefixes(size, merged)
 
-    def _bound_prefixes(self, coming: int = 0) -> None:
-        """Leave to activations what weights, those ``coming`` included, do not take."""
-        left = self._limit_bytes - self._weight_bytes() - coming
+    def _bound_prefixes(self, size: int = 0, merged: int = 0) -> None:
+        """Leave to activations what weights, those of one that comes included, do not take."""
+        left = self._limit_bytes - self._weight_bytes(size, merged)
         self._prefixes.limit(min(self._prefix_bytes, left))
 
-    def _weight_bytes(self) -> int:
-        return sum(held.size_bytes for held in self._supernets.values())
+    def _weight_bytes(self, size: int, merged: int) -> int:
+        """Of all that is held, with what comes; one subnet at a time has weights of its own."""
+        held = self._supernets.values()
+        return (
+            sum(each.size_bytes for each in held)
+            + size
+            + max([merged, *(each.merged_bytes for each in held)])
+        )
+
+    def _require_room(self, supernet: Supernet, precision: Precision) -> None:
+        needed = weight_bytes(supernet, dtype_of(precision))
+        if self._device_bytes is not None and needed > self._device_bytes:
+            raise InputError(
+                f"in {precision} the weights take {needed / 2**30:.1f} GiB, more than the "
+                f"{self._device_bytes / 2**30:.1f} GiB that this worker has of its device",
+                field="precision",
+                value=precision.value,
+                remedy="search in bfloat16 or float16, or with workers of more memory",
+            )
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
     """What torch calls a precision."""
-    return {Precision.FLOAT32: torch.float32, Precision.BFLOAT16: torch.bfloat16}[precision]
-
-
-def _size_bytes(supernet: Supernet) -> int:
-    return sum(tensor.nbytes for tensor in supernet.tensors.values())
+    return {
+        Precision.FLOAT32: torch.float32,
+        Precision.BFLOAT16: torch.bfloat16,
+        Precision.FLOAT16: torch.float16,
+    }[precision]

@@ -77,6 +77,7 @@ class WorkerRuntime:
             device=self._compute.device,
             token_budget=self._compute.token_budget,
             capacity=settings.warm_supernets,
+            device_bytes=settings.device_bytes(),
             memory_bytes=settings.warm_bytes(),
             prefix_bytes=settings.prefix_bytes(),
             calibration=Calibration(thread_counts()) if settings.calibrates() else None,

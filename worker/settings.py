@@ -40,10 +40,10 @@ class WorkerSettings(BaseSettings):
         default="auto",
         description="auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:<index> or mps",
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="of weights and activations, unless a search asks for the other; bfloat16 on "
-        "CUDA, and on CPUs that compute in it",
+        description="of weights and activations, unless a search asks for another; bfloat16 and "
+        "float16 on CUDA, and on CPUs that compute in them",
     )
     token_budget: int | None = Field(
         default=None,
@@ -188,13 +188,13 @@ class WorkerSettings(BaseSettings):
         """What this worker measures in unless a search asks for something else.
 
         Raises:
-            InputError: bfloat16 was asked for where the processor does not compute in it.
+            InputError: it was asked for what the processor does not compute in.
         """
         precision = Precision(self.dtype)
         if precision not in self.precisions():
             raise InputError(
-                "bfloat16 is for CUDA devices, and for CPUs with instructions for it: AVX512-BF16, "
-                "AMX or those of ARM",
+                f"{precision} is for CUDA devices, and for CPUs with instructions for it: "
+                "AVX512, AMX or those of ARM",
                 field="dtype",
                 value=self.dtype,
                 remedy="use float32 on this device",
@@ -204,25 +204,27 @@ class WorkerSettings(BaseSettings):
     def precisions(self) -> tuple[Precision, ...]:
         """All that this device computes in."""
         device = self.torch_device().type
-        if device == "cuda" or (device == "cpu" and _cpu_computes_in_bfloat16()):
-            return (Precision.FLOAT32, Precision.BFLOAT16)
-        return (Precision.FLOAT32,)
+        if device == "cuda":
+            return tuple(Precision)
+        halves = _cpu_halves() if device == "cpu" else ()
+        return (Precision.FLOAT32, *halves)
 
     def warm_bytes(self) -> int:
         """The most memory for warm super-networks, in bytes."""
         if self.warm_gib is not None:
             return int(self.warm_gib * 2**30)
-        return self._device_bytes() // 3
+        return self.device_bytes() // 3
 
     def prefix_bytes(self) -> int:
         """The most memory for activations that subnets share, in bytes."""
         if self.prefix_gib is not None:
             return int(self.prefix_gib * 2**30)
-        share = self._device_bytes() // 8
+        share = self.device_bytes() // 8
         # The host's memory is also that of the other workers, the server and whoever else is there.
         return share if self.torch_device().type == "cuda" else min(share, 2**30)
 
-    def _device_bytes(self) -> int:
+    def device_bytes(self) -> int:
+        """This worker's share of the device's memory, in bytes."""
         import torch
 
         device = self.torch_device()
@@ -244,9 +246,20 @@ class WorkerSettings(BaseSettings):
         return not explicit and self.torch_device().type == "cpu"
 
 
-def _cpu_computes_in_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16; others emulate it, slower than float32."""
+_INSTRUCTIONS = {
+    Precision.BFLOAT16: ("avx512_bf16", "amx_bf16", "bf16"),
+    Precision.FLOAT16: ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+"""What torch calls the instructions of x86 and ARM processors for each."""
+
+
+def _cpu_halves() -> tuple[Precision, ...]:
+    """What of 16 bits the processor multiplies in; others emulate it, slower than float32."""
     import torch
 
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return tuple(
+        precision
+        for precision, names in _INSTRUCTIONS.items()
+        if any(capabilities.get(name, False) for name in names)
+    )

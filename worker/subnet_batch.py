@@ -156,6 +156,7 @@ class SubnetBatchHandler(Handler[BatchMessage]):
                 asked=asked,
                 device=str(compute.device),
                 token_budget=compute.token_budget,
+                memory_bytes=self.tools.models.memory_bytes,
                 limit_seconds=limit,
             )
             return measure_apart(measurement, self.watch.has_ended)

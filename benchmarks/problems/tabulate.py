@@ -133,7 +133,7 @@ def main() -> None:
     correct = np.zeros(space.size, dtype=int)
     with torch.inference_mode():
         for done, batch in enumerate(batches):
-            counts = right_answers(supernet.model, plan, batch, examples.labels)
+            counts = right_answers(supernet.model, plan, batch, torch.from_numpy(examples.labels))
             correct += np.fromiter(counts, dtype=int, count=space.size)
             print(f"batch {done + 1} of {len(batches)}", file=sys.stderr, flush=True)
 

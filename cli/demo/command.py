@@ -31,6 +31,7 @@ from elasticnas.cli.packing import packed
 from elasticnas.cli.picking import download, draw
 from elasticnas.client import Client, ServerUnreachableError
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.tasks.task import ColumnsAsked
 
 MAX_LENGTH = 32
 TRAIN_ROWS, VALIDATION_ROWS = 6000, 600
@@ -117,14 +118,12 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
     rows = read_rows(
         task.train,
         task=TEXT_CLASSIFICATION,
-        text_columns=["sentence"],
-        label_column="library",
-        label_names=LIBRARIES,
+        asked=ColumnsAsked(("sentence",), "library", LIBRARIES),
     )
     train_with_progress(
         _minilm(),
         TrainingData(
-            LabelledTexts(rows.text_a, None, rows.labels),
+            LabelledTexts.of(rows.rows),
             TEXT_CLASSIFICATION,
             len(LIBRARIES),
             LIBRARIES,

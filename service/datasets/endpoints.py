@@ -28,6 +28,7 @@ from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.tasks import METRICS, TASKS
 from elasticnas.tasks.names import names_given, require_names
+from elasticnas.tasks.task import ColumnsAsked
 
 SEVERAL = (
     "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "
@@ -81,9 +82,7 @@ def create_dataset(
             rows = read_rows(
                 received,
                 task=found,
-                text_columns=texts,
-                label_column=label,
-                label_names=named,
+                asked=ColumnsAsked(tuple(texts), label, None if named is None else tuple(named)),
                 most_rows=service.settings.max_dataset_rows,
             )
             write_canonical(rows, canonical := Path(folder) / "canonical")

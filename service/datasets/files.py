@@ -55,8 +55,16 @@ _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
 _HEAD = 4096
 
 
-def read_columns(path: Path, names: Sequence[str], *, most_rows: int | None = None) -> Columns:
+def read_columns(
+    path: Path,
+    names: Sequence[str],
+    *,
+    nested: Sequence[str] = (),
+    most_rows: int | None = None,
+) -> Columns:
     """Read the named columns of a JSONL, CSV, tab-separated or Parquet file.
+
+    Those that are ``nested`` may hold lists, and objects of lists.
 
     Raises:
         InputError: the file is empty, damaged or of another format, lacks a column, or has more
@@ -68,7 +76,7 @@ def read_columns(path: Path, names: Sequence[str], *, most_rows: int | None = No
     if not text:
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
     if head.startswith(b"PAR1"):
-        return read_parquet(path, names, most_rows)
+        return read_parquet(path, names, nested, most_rows)
     _refuse_others(head)
     if text.startswith(b"{"):
         return read_jsonl(path, names, most_rows)

@@ -13,8 +13,10 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.tasks.columns import Columns, require_columns, require_room
 
 
-def read_parquet(path: Path, names: Sequence[str], most_rows: int | None) -> Columns:
-    """Read the named columns.
+def read_parquet(
+    path: Path, names: Sequence[str], nested: Sequence[str], most_rows: int | None
+) -> Columns:
+    """Read the named columns, of which ``nested`` ones may hold lists.
 
     Raises:
         InputError: the file is damaged, or a column is neither text nor numbers.
@@ -24,7 +26,11 @@ def read_parquet(path: Path, names: Sequence[str], most_rows: int | None) -> Col
             schema = file.schema_arrow
             require_columns(names, schema.names, "the file")
             require_room(file.metadata.num_rows, most_rows)
-            wanted = {name: _plain(schema.field(name)) for name in names}
+            wanted = {
+                name: field.type if name in nested and _is_nested(field.type) else _plain(field)
+                for name in names
+                for field in (schema.field(name),)
+            }
             table = file.read(columns=list(names))
         values = {}
         for name, kind in wanted.items():
@@ -34,6 +40,10 @@ def read_parquet(path: Path, names: Sequence[str], most_rows: int | None) -> Col
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"this Parquet file is damaged: {error}", field="file") from error
     return Columns(values, "row")
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_struct(kind))
 
 
 def _plain(column: pa.Field) -> pa.DataType:

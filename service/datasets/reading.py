@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from elasticnas.api_schemas.fields import is_whole
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.datasets.files import read_columns
 from elasticnas.service.datasets.rows import DatasetRows
-from elasticnas.tasks import Task
-from elasticnas.tasks.columns import Columns
-from elasticnas.tasks.names import HALVED
+from elasticnas.tasks import TASKS, Task
+from elasticnas.tasks.task import ColumnsAsked
 
 
 def read_rows(
-    path: Path,
-    *,
-    task: Task,
-    text_columns: Sequence[str],
-    label_column: str,
-    label_names: Sequence[str] | None = None,
-    most_rows: int | None = None,
+    path: Path, *, task: Task, asked: ColumnsAsked, most_rows: int | None = None
 ) -> DatasetRows:
     """Read and check a JSONL, CSV, tab-separated or Parquet file.
 
@@ -30,33 +21,43 @@ def read_rows(
     Raises:
         InputError: naming the column, the line or row, and the value at fault.
     """
-    if len(text_columns) not in (1, 2) or len({*text_columns, label_column}) < 1 + len(
-        text_columns
-    ):
-        raise InputError(
-            "one or two text columns are needed, different from each other and from the label's",
-            field="text_columns",
-            value=",".join(text_columns)[:200],
-        )
-    columns = read_columns(path, [*text_columns, label_column], most_rows=most_rows)
-    texts = [_texts(columns, name) for name in text_columns]
-    if not texts[0]:
+    require_columns_of(task, asked)
+    columns = read_columns(path, asked.names, nested=asked.choices, most_rows=most_rows)
+    if not columns.values[asked.texts[0]]:
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
-    text_b = texts[1] if len(texts) == 2 else None
-    labels, names = task.read_labels(columns, label_column, label_names)
-    return DatasetRows(task, texts[0], text_b, labels, names)
+    rows, names = task.read(columns, asked)
+    return DatasetRows(task, rows, names)
 
 
-def _texts(columns: Columns, name: str) -> list[str]:
-    for index, value in enumerate(columns.values[name]):
-        if not isinstance(value, str):
-            raise columns.fault(name, index, "text", "is not text")
-        if not is_whole(value):
-            raise columns.fault(
-                name,
-                index,
-                "text",
-                HALVED,
-                "cut texts between characters, not within an emoji, or leave it out",
-            )
-    return columns.values[name]
+def require_columns_of(task: Task, asked: ColumnsAsked) -> None:
+    """The columns are those that the task has rows of, and differ from each other.
+
+    Raises:
+        InputError: naming the field that says one too many, or none.
+    """
+    if len(set(asked.names)) < len(asked.names) or not 1 <= len(asked.texts) <= (
+        task.most_texts or len(asked.texts)
+    ):
+        many = "text columns" if task.most_texts is None else "one or two text columns"
+        raise InputError(
+            f"{many} are needed, different from each other and from the label's",
+            field="text_columns",
+            value=",".join(asked.texts)[:200],
+        )
+    if task.has_labels and asked.label is None:
+        raise InputError(f"{task.name} needs the column of the answers", field="label_column")
+    if not task.has_labels and asked.label is not None:
+        raise InputError(
+            f"{task.name} has no labels",
+            field="label_column",
+            value=asked.label,
+            remedy="leave it out",
+        )
+    if asked.choices and not task.has_choices:
+        having = ", ".join(each.name for each in TASKS.values() if each.has_choices)
+        raise InputError(
+            f"{task.name} has no choices",
+            field="choices_column",
+            value=",".join(asked.choices)[:200],
+            remedy=f"leave it out, or choose the task {having}",
+        )

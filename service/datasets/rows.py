@@ -12,45 +12,36 @@ import pyarrow.parquet as pq
 
 from elasticnas.service.blobs import BlobStore
 from elasticnas.tasks import Task
+from elasticnas.tasks.rows import Rows
+from elasticnas.tasks.stored_rows import write_rows, write_table
 
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """Texts and labels in the order of the file.
+    """Rows in the order of the file.
 
-    ``labels`` are classes (int) or targets (float). ``text_b`` is there when rows are pairs of
-    texts. ``label_names[i]`` is what class i was called, where the labels were text.
+    ``label_names[i]`` is what class i was called, where the labels were names.
     """
 
     task: Task
-    text_a: list[str]
-    text_b: list[str] | None
-    labels: Sequence[float]
+    rows: Rows
     label_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     @property
     def num_labels(self) -> int:
         """How many outputs of a head they need: see `Task.num_labels`."""
-        return self.task.num_labels(self.labels)
+        return self.task.num_labels(self.rows)
 
 
 def write_canonical(rows: DatasetRows, path: Path) -> None:
-    """Write Parquet with the columns ``text_a``, ``text_b`` (null without pairs) and ``label``.
+    """Write the file that is stored.
 
     The same rows make the same bytes, so that they have one digest however they were sent.
     """
-    pairs: list[str] | list[None] = rows.text_b or [None] * len(rows)
-    table = pa.table(
-        {
-            "text_a": pa.array(rows.text_a, pa.string()),
-            "text_b": pa.array(pairs, pa.string()),
-            "label": pa.array(rows.labels, rows.task.label_type),
-        }
-    )
-    _write(table, path)
+    write_rows(rows.rows, path, keeps_columns=rows.task.keeps_columns)
 
 
 def relabel(stored: Path, classes: Sequence[int], path: Path) -> None:
@@ -61,7 +52,7 @@ def relabel(stored: Path, classes: Sequence[int], path: Path) -> None:
     table = pq.read_table(stored)
     labels = pa.array(classes, pa.int64()).take(table["label"].combine_chunks())
     place = table.schema.get_field_index("label")
-    _write(table.set_column(place, "label", labels), path)
+    write_table(table.set_column(place, "label", labels), path)
 
 
 def relabelled(blobs: BlobStore, digest: str, classes: Sequence[int], scratch: Path) -> str:
@@ -73,7 +64,3 @@ def relabelled(blobs: BlobStore, digest: str, classes: Sequence[int], scratch: P
         with blobs.lease(digest) as stored:
             relabel(stored, classes, path)
         return blobs.store(path)[0]
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd")

@@ -34,7 +34,7 @@ def record(session: Session, result: WorkerAlive) -> None:
 
 
 def preferred_precision(session: Session, silence: timedelta, *, known: bool) -> Precision | None:
-    """The precision that most of the living workers prefer; float32 where as many prefer either.
+    """What more than half of the living workers prefer to measure in; float32 if nothing is.
 
     Where no living worker says what it prefers, the one heard from last decides, and float32 where
     there never was one. Where the preference must be ``known``, it is None instead.
@@ -43,8 +43,10 @@ def preferred_precision(session: Session, silence: timedelta, *, known: bool) ->
     if not rows and known:
         return None
     rows = rows or list(latest(session, 1)[0])
-    wide = sum(row.precision == Precision.BFLOAT16 for row in rows)
-    return Precision.BFLOAT16 if 2 * wide > len(rows) else Precision.FLOAT32
+    for precision in Precision:
+        if 2 * sum(row.precision == precision for row in rows) > len(rows):
+            return precision
+    return Precision.FLOAT32
 
 
 def able(rows: Sequence[WorkerRow], precision: Precision) -> int:

@@ -16,15 +16,17 @@ from elasticnas.api_schemas.fields import FileText
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.json_file import read_object, validated
+from elasticnas.supernet.checkpoint.layout import ADAPTER_CONFIG
 from elasticnas.supernet.checkpoint.options import check_options
 from elasticnas.supernet.checkpoint.quantised import require_plain
 from elasticnas.supernet.checkpoint.tensor_names import adapter_name
 from elasticnas.supernet.checkpoint.tensors import read_tensors
+from elasticnas.supernet.plan import Join
 from elasticnas.supernet.supernet import LoraAdapter
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
-_CONFIG = "adapter/adapter_config.json"
+_CONFIG = f"adapter/{ADAPTER_CONFIG}"
 
 _MATCH_SECONDS = 1.0
 """How long a pattern of the file may look at one name: some would look for years."""
@@ -51,37 +53,42 @@ class _AdapterConfig(BaseModel):
     layers_to_transform: list[int] | int | None = None
     layers_pattern: list[str] | str | None = None
     modules_to_save: list[str] | None = None
+    sparse_adapter: StrictBool | None = None
 
 
 @dataclass(frozen=True)
 class AdapterFolder:
     """LoRA branches by module name, and the other tensors of the file (the trained head).
 
+    ``truncated`` are the modules whose branch has a smaller rank than it was trained with.
     ``base_name`` is what the adapter calls the base model it was trained on, ``saved_modules`` are
     ends of the names of modules that the file must hold in full.
     """
 
     adapters: dict[str, LoraAdapter]
     head: dict[str, torch.Tensor]
+    truncated: frozenset[str] = frozenset()
     base_name: str | None = None
     saved_modules: tuple[str, ...] = ()
     task_type: str | None = None
 
 
 def read_adapter(folder: Path) -> AdapterFolder:
-    """Read an adapter folder as LoNAS (PEFT 0.5), Shears or a stock PEFT writes it.
+    """Read an adapter folder as LoNAS (PEFT 0.5), Shears, SQFT or a stock PEFT writes it.
 
     The scaling of a module is alpha / maximal rank (alpha / sqrt(rank) for rank-stabilised LoRA),
-    whatever rank is active later.
+    whatever rank is active later. The maximal rank is the config's: Shears and SQFT extract an
+    adapter with fewer rows of lora_A and columns of lora_B, and leave the config as it was.
 
     Raises:
         InputError: not a LoRA adapter, an option that changes the arithmetic in a way not read
             here (`ADAPTER_OPTIONS`), a tensor that PEFT would not load, half of a pair missing,
-            or a rank that is not the config's.
+            a rank above the config's, or a whole model in place of an adapter.
     """
-    raw = read_object(folder / "adapter_config.json", field=_CONFIG)
+    raw = read_object(folder / ADAPTER_CONFIG, field=_CONFIG)
     check_options(raw, ADAPTER_OPTIONS, field=_CONFIG)
     config = validated(_AdapterConfig, raw, field=_CONFIG)
+    _refuse_whole_model(folder)
     pairs: dict[str, dict[str, torch.Tensor]] = {}
     head: dict[str, torch.Tensor] = {}
     for key, tensor in read_tensors(folder, "adapter_model", label="adapter").items():
@@ -108,10 +115,24 @@ def read_adapter(folder: Path) -> AdapterFolder:
     return AdapterFolder(
         adapters,
         head,
+        frozenset(m for m, a in adapters.items() if a.a.shape[0] < _rank(m, config)),
         config.base_model_name_or_path,
         tuple(config.modules_to_save or ()),
         None if config.task_type is None else config.task_type.upper(),
     )
+
+
+def _refuse_whole_model(folder: Path) -> None:
+    """Refuse what Transformers' Trainer saves where it takes a PEFT model for any other."""
+    whole = sorted(path.name for path in folder.glob("pytorch_model*"))
+    if whole and not list(folder.glob("adapter_model*")):
+        raise InputError(
+            "this is the whole model that was trained, under the names that NNCF and PEFT gave its "
+            "parts, and no adapter",
+            field=f"adapter/{whole[0]}",
+            remedy="save the adapter alone, with PeftModel.save_pretrained: the Trainer does so "
+            "where it finds the package metadata of PEFT",
+        )
 
 
 def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig) -> LoraAdapter:
@@ -127,18 +148,22 @@ def _adapter(module: str, pair: dict[str, torch.Tensor], config: _AdapterConfig)
             value=getattr(config, option),
             remedy="use the adapter_config.json that belongs to the file",
         )
-    a, b = pair["A"], pair["B"]
-    rank = int(_pattern(config.rank_pattern, module, config.r, "rank_pattern"))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
+    a, b, rank = pair["A"], pair["B"], _rank(module, config)
+    if a.ndim != 2 or b.ndim != 2 or not 0 < a.shape[0] == b.shape[1] <= rank:
         raise InputError(
             f"lora_A of shape {tuple(a.shape)} and lora_B of shape {tuple(b.shape)} do not have "
-            f"the rank {rank} of adapter_config.json",
+            f"the rank {rank} of adapter_config.json, nor both a smaller one",
             field=f"adapter/{_PREFIX}{module}",
         )
     alpha = _pattern(config.alpha_pattern, module, config.lora_alpha, "alpha_pattern")
-    return LoraAdapter(
-        a.float(), b.float(), alpha / (math.sqrt(rank) if config.use_rslora else rank)
-    )
+    join = Join.MASKED if config.sparse_adapter else Join.PLAIN
+    scaling = alpha / (math.sqrt(rank) if config.use_rslora else rank)
+    return LoraAdapter(a.float(), b.float(), scaling, join)
+
+
+def _rank(module: str, config: _AdapterConfig) -> int:
+    """The rank that a module's adapter was trained with."""
+    return int(_pattern(config.rank_pattern, module, config.r, "rank_pattern"))
 
 
 def _unloaded_by(module: str, config: _AdapterConfig) -> str | None:

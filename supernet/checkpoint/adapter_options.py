@@ -5,6 +5,10 @@ from __future__ import annotations
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 
 _PLAIN = "train the adapter as plain LoRA, or merge it into the base (merge_and_unload)"
+_DEQUANTISE = (
+    "search the adapter that was trained on the sparse base in floating point (sparse_adapter), or "
+    "describe a space over the merged model, dequantised, in search_space.json"
+)
 _CONVERT = (
     "load it with PeftModel.from_pretrained, set peft_config['default'].init_lora_weights = True, "
     "save the adapter with save_pretrained, and save unload(), the changed base, as base/"
@@ -47,8 +51,8 @@ ADAPTER_OPTIONS: dict[str, Option] = {
     "megatron_config": refused("the layers are Megatron's", _PLAIN),
     "target_parameters": refused("the adapter is on bare parameters", _PLAIN),
     "trainable_token_indices": refused("the adapter changes embeddings", _PLAIN),
-    "sparse_adapter": refused("SQFT masks the merged adapter", _PLAIN),
-    "quantization_aware": refused("SQFT quantises the merged weight", _PLAIN),
+    "sparse_adapter": honoured("SparsePEFT: merged where the base is not zero, which PEFT ignores"),
+    "quantization_aware": refused("SQFT quantises the merged weight", _DEQUANTISE),
     "loftq_config": without_effect("used with init_lora_weights = loftq only"),
     "eva_config": without_effect("used while training starts"),
     "corda_config": without_effect("used with init_lora_weights = corda only"),

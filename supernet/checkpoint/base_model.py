@@ -22,6 +22,9 @@ from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
 _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-Z]\w*$")
 """Classes whose head has names and shapes that a sequence classifier's could be taken for."""
 
+_NO_LANGUAGE_MODEL = re.compile(r"For(?!CausalLM)[A-Z]\w*$")
+"""Classes whose head is none over the vocabulary, so that a tied one would be taken for theirs."""
+
 
 @dataclass(frozen=True)
 class BaseModel:
@@ -56,7 +59,9 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
         raise InputError(
             "neither the adapter nor the base model holds this tensor of the task head",
             field=f"{family.task_heads[0].logits}.weight",
-            remedy="register a fine-tuned super-network, not a bare encoder",
+            remedy="register a fine-tuned super-network, not a bare encoder"
+            if family.task_heads[0].kind is HeadKind.CLASSIFIER
+            else "register a language model with its head, as ForCausalLM's save_pretrained writes",
         )
     if task_head.kind is HeadKind.CLASSIFIER:
         logits = f"{task_head.logits}.weight"
@@ -64,12 +69,15 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
         if label_names is not None and len(label_names) != labels:
             label_names = None
         _describe_classes(config, labels, label_names)
+    else:
+        _refuse_other_task(config, _NO_LANGUAGE_MODEL, "register a causal language model")
     with EmptyOnMeta():  # the parameters will be the files' own tensors
         model = _new_model(task_head, config)
     expected = model.state_dict()
     for name in head:
         if name not in expected:
             raise InputError("the model has no such tensor", field=f"adapter/{name}")
+    _check_tied(model, state, head)
     _load(model, state, head)
     return BaseModel(family, model, task_head, label_names)
 
@@ -154,14 +162,8 @@ def _check_task(config: PretrainedConfig, labels: int, *, own_head: bool) -> Non
     ``own_head`` says that the base model itself holds it. Where nothing says the problem's type,
     Transformers takes one output for regression and several for single-label classification.
     """
-    other = [name for name in config.architectures or () if _OTHER_TASK.search(name)]
-    if own_head and other:
-        raise InputError(
-            "the base model's head is that of another task",
-            field=f"{CONFIG_FIELD}/architectures",
-            value=other[0],
-            remedy="register a sequence classifier",
-        )
+    if own_head:
+        _refuse_other_task(config, _OTHER_TASK, "register a sequence classifier")
     expected = "regression" if labels == 1 else "single_label_classification"
     if config.problem_type not in (None, expected):
         raise InputError(
@@ -171,6 +173,34 @@ def _check_task(config: PretrainedConfig, labels: int, *, own_head: bool) -> Non
             value=config.problem_type,
             remedy="register a model that gives one class or one number a row",
         )
+
+
+def _refuse_other_task(config: PretrainedConfig, classes: re.Pattern[str], remedy: str) -> None:
+    for name in config.architectures or ():
+        if classes.search(name):
+            raise InputError(
+                "the base model's head is that of another task",
+                field=f"{CONFIG_FIELD}/architectures",
+                value=name,
+                remedy=remedy,
+            )
+
+
+def _check_tied(
+    model: PreTrainedModel, state: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
+) -> None:
+    """A weight with two names may be stored under both, but then it must be one weight."""
+    first_names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = first_names[id(parameter)]
+        if name == first or name not in state or first not in state:
+            continue
+        if state[name].dtype != state[first].dtype or not torch.equal(state[name], state[first]):
+            raise InputError(
+                f"config.json says that this is {first}, but the two differ",
+                field=f"{'adapter' if name in head else 'base'}/{name}",
+                remedy='set "tie_word_embeddings" to false in base/config.json',
+            )
 
 
 def _describe_classes(

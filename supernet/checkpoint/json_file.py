@@ -21,13 +21,25 @@ _POINTER_START = b"version https://git-lfs"
 def read_object(
     file: Path, *, field: str, parse: Callable[[str], Any] = json.loads
 ) -> dict[str, Any]:
-    """The JSON object in ``file``; ``field`` is how errors call the file.
+    """The JSON object in ``file``, as `read_json` reads it.
+
+    Raises:
+        InputError: as `read_json`, or it is not an object.
+    """
+    content = read_json(file, field=field, parse=parse)
+    if not isinstance(content, dict):
+        raise InputError("not a JSON object", field=field, value=type(content).__name__)
+    return content
+
+
+def read_json(file: Path, *, field: str, parse: Callable[[str], Any] = json.loads) -> Any:
+    """The JSON in ``file``; ``field`` is how errors call the file.
 
     A byte order mark, as Windows writes it, is no part of the text; with one, UTF-16 is read too.
 
     Raises:
-        InputError: there is no such file, it is not JSON, not an object, or a text in it holds
-            half of a character.
+        InputError: there is no such file, it is not JSON, or a text in it holds half of a
+            character.
     """
     refuse_pointer(file, field=field)
     try:
@@ -38,8 +50,6 @@ def read_object(
         raise InputError("not valid JSON: it is nested too deeply", field=field) from error
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}", field=field) from error
-    if not isinstance(content, dict):
-        raise InputError("not a JSON object", field=field, value=type(content).__name__)
     _refuse_halves(content, field)
     return content
 
@@ -62,7 +72,7 @@ def refuse_pointer(file: Path, *, field: str) -> None:
         )
 
 
-def _refuse_halves(content: dict[str, Any], field: str) -> None:
+def _refuse_halves(content: Any, field: str) -> None:
     """Refuse keys and values with half of a surrogate pair, which no result could carry."""
     rest: list[tuple[str, Any]] = [(field, content)]
     while rest:
@@ -99,7 +109,7 @@ def json_text(file: Path) -> str:
     return encoded.decode(json.detect_encoding(encoded))
 
 
-def validated(schema: type[Schema], content: dict[str, Any], *, field: str) -> Schema:
+def validated(schema: type[Schema], content: Any, *, field: str) -> Schema:
     """``content`` as an instance of ``schema``.
 
     Raises:

@@ -55,7 +55,7 @@ def _config(family: Family, given: dict[str, Any]) -> PretrainedConfig:
         return family.config_class(**given)
     except Exception as error:  # of pydantic, huggingface_hub, and of Transformers' own
         raise InputError(
-            f"Transformers takes no such config: {str(error).strip()}", field=CONFIG_FIELD
+            f"Transformers takes no such config: {' '.join(str(error).split())}", field=CONFIG_FIELD
         ) from error
 
 

@@ -56,14 +56,14 @@ def read_supernet(folder: Path) -> Supernet:
     _check_saved_modules(found, base.model)
     tensors = named_tensors(base.model, found.adapters)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    shape = ModelShape(base.family, base.model.config, shapes)
+    shape = ModelShape(base.family, base.model.config, shapes, found.truncated)
     known = format_of(folder)
     elastic = known.read(folder, shape)
     supernet = Supernet(
         method=known.name,
         family=base.family,
         model=base.model,
-        adapters={m: replace(a, join=elastic.join) for m, a in found.adapters.items()},
+        adapters={m: replace(a, join=elastic.join or a.join) for m, a in found.adapters.items()},
         space=elastic.space,
         plan=elastic.plan,
         reference_length=elastic.reference_length or DEFAULT_REFERENCE_LENGTH,

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.formats.space_file import SPACE_FILE, space_file
 from elasticnas.supernet.supernet import Supernet
 
@@ -21,7 +22,7 @@ _WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
 def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     """Write ``base/``, ``adapter/`` and ``search_space.json`` into ``output``.
 
-    ``base`` is the folder whose encoder the super-network was built on; its files are copied. All
+    ``base`` is the folder whose model the super-network was built on; its files are copied. All
     adapters must have one rank, as a LoNAS super-network's do.
     """
     (output / "base").mkdir(parents=True, exist_ok=True)
@@ -32,10 +33,10 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     copy_tokenizer(base, output / "base")
     tensors: dict[str, torch.Tensor] = {}
     for module, adapter in supernet.adapters.items():
-        tensors[f"{_PREFIX}{module}.lora_A.weight"] = adapter.a.detach()
-        tensors[f"{_PREFIX}{module}.lora_B.weight"] = adapter.b.detach()
+        tensors[f"{_PREFIX}{module}.lora_A.weight"] = adapter.a.detach().cpu()
+        tensors[f"{_PREFIX}{module}.lora_B.weight"] = adapter.b.detach().cpu()
     for name in supernet.head_tensors:
-        tensors[f"{_PREFIX}{name}"] = supernet.model.get_parameter(name).detach()
+        tensors[f"{_PREFIX}{name}"] = supernet.model.get_parameter(name).detach().cpu()
     save_file(tensors, output / "adapter" / "adapter_model.safetensors")
     (output / "adapter" / "adapter_config.json").write_text(
         json.dumps(_adapter_config(supernet, base.name), indent=2), encoding="utf-8"
@@ -43,7 +44,8 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     content = space_file(supernet.space, supernet.plan, supernet.reference_length)
     text = content.model_dump_json(indent=2, exclude_defaults=True)
     (output / SPACE_FILE).write_text(text, encoding="utf-8")
-    _describe_head(output / "base" / "config.json", supernet)
+    if supernet.task_head.kind is HeadKind.CLASSIFIER:
+        _describe_head(output / "base" / "config.json", supernet)
 
 
 def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
@@ -59,9 +61,19 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": sorted({module.rpartition(".")[2] for module in supernet.adapters}),
-        "modules_to_save": list(supernet.task_head.trained),
+        "target_modules": _targets(supernet),
+        "modules_to_save": list(supernet.task_head.trained) or None,
     }
+
+
+def _targets(supernet: Supernet) -> list[str]:
+    """What PEFT is to adapt: ends of names where no other module's name ends so, else whole names.
+
+    BERT calls three of a block's layers ``dense``.
+    """
+    ends = {module.rpartition(".")[2] for module in supernet.adapters}
+    named = {n for n, _ in supernet.model.named_modules() if n.rpartition(".")[2] in ends}
+    return sorted(ends if named == set(supernet.adapters) else supernet.adapters)
 
 
 def _describe_head(config: Path, supernet: Supernet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +22,14 @@ from elasticnas.supernet.formats.space_file import SPACE_FILE, read_space, space
 from elasticnas.supernet.supernet import Supernet
 
 
-class FormatContract:
+class FormatContract(ABC):
     """Subclass it, name the ``format``, and `write` a small checkpoint of it."""
 
     format: ClassVar[Format]
 
+    @abstractmethod
     def write(self, folder: Path) -> None:
         """Write a whole checkpoint with random weights into the empty ``folder``."""
-        raise NotImplementedError
 
     def test_it_is_registered_under_its_name(self) -> None:
         """A super-network's ``method`` tells it."""

@@ -27,7 +27,7 @@ def export_subnet(
 ) -> Path:
     """Write ``archive``, a zip whose members lie in ``folder``; returns its path.
 
-    The super-network must be on the CPU in float32: the weights are written as they are.
+    The super-network must be as it was read, for the weights are written as they are.
 
     Raises:
         InputError: this subnet cannot be had in this format (see `write_peft_adapter`).
@@ -47,6 +47,7 @@ def export_subnet(
                 info.external_attr = 0o644 << 16
                 with path.open("rb") as source, zipped.open(info, "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, 1 << 20)
+                path.unlink()  # no two copies of all weights lie on the disk
     except BaseException:
         archive.unlink(missing_ok=True)
         raise

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-
-import torch
 
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
@@ -42,17 +39,15 @@ def write_model_card(
     subnet: SubnetConfig,
     card: SubnetCard,
     weights_format: WeightsFormat,
-    loaded: Iterable[torch.Tensor],
+    nonzero_params: int,
     *,
     needs_code: bool = False,
 ) -> None:
     """Write ``README.md``, a Hugging Face model card.
 
-    ``loaded`` are the tensors that what the card tells to load consists of. Their non-zero entries
-    take the place of the search's own figure, which counts adapters apart from the base even where
-    they are merged here.
+    ``nonzero_params`` are those of what the card tells to load. They take the place of the search's
+    own figure, which counts adapters apart from the base even where they are merged here.
     """
-    nonzero_params = sum(int(torch.count_nonzero(tensor)) for tensor in loaded)
     text = _markdown(
         supernet,
         subnet,

@@ -39,10 +39,16 @@ def subnet_code(family: Family, task_head: TaskHead) -> str:
         config_class=family.config_class.__name__,
         model_class=task_head.model_class.__name__,
         resize=inspect.getsource(resize_linear_layers),
-        query=family.linears.get(Role.QUERY, "").rpartition(".")[2],
+        query=_query(family).rpartition(".")[2],
         head_count=family.head_count,
         head_width=family.head_width,
     )
+
+
+def _query(family: Family) -> str:
+    """The linear layer of a block that gives the queries, by itself or with keys and values."""
+    roles = (role for role in (Role.QUERY, Role.QKV) if role in family.linears)
+    return next((family.linears[role] for role in roles), "")
 
 
 def resize_linear_layers(

@@ -1,27 +1,34 @@
 """The ``peft`` format: a stock LoRA adapter for the unmodified base model.
 
 Only ranks may differ from the super-network's: a stock adapter cannot make a base layer narrower.
-PEFT computes alpha / r for the active rank r, while the super-network trained with
-alpha / maximal rank throughout, so each module whose rank was cut gets an ``alpha_pattern`` entry
-that restores its scaling.
+
+A super-network trains with alpha / maximal rank throughout. PEFT computes alpha / r for each
+module, with the r of its ``rank_pattern`` and the alpha of its ``alpha_pattern``; servers such as
+vLLM know neither, and take ``lora_alpha / r`` for all modules. Here both come to one and the same
+number: r is the largest rank, alpha belongs to it, and a smaller rank's alpha is smaller in
+proportion. Where modules were trained with different scalings, what a module's differs by is in
+its B. Ranks are not padded.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.export.lazy_tensors import LazyTensor, lazy
 from elasticnas.supernet.export.model_card import write_model_card
-from elasticnas.supernet.plan import LORA_A, LORA_B, Join
+from elasticnas.supernet.export.safetensors_file import write_safetensors
+from elasticnas.supernet.forward.activation import active_adapter
+from elasticnas.supernet.plan import Join
 from elasticnas.supernet.supernet import Supernet
 
 _PREFIX = "base_model.model."
@@ -60,47 +67,64 @@ def write_peft_adapter(
                 value="peft",
                 remedy="ask for format=transformers, or choose a subnet that cuts ranks only",
             )
-    plan = supernet.plan
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, LazyTensor] = {}
     ranks: dict[str, int] = {}
-    for module, adapter in supernet.adapters.items():
-        a = plan.slice(f"{module}.{LORA_A}", adapter.a, subnet)
-        b = plan.slice(f"{module}.{LORA_B}", adapter.b, subnet)
-        tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.clone().contiguous()
-        tensors[f"{_PREFIX}{module}.lora_B.weight"] = b.clone().contiguous()
-        ranks[module] = a.shape[0]
+    scaling = _commonest_scaling(supernet)
+    for module in supernet.adapters:
+        active = active_adapter(supernet, module, subnet)
+        assert active is not None
+        share = active.scaling / scaling
+        b = active.b if share == 1 else active.b.float() * share
+        tensors[f"{_PREFIX}{module}.lora_A.weight"] = lazy(active.a)
+        tensors[f"{_PREFIX}{module}.lora_B.weight"] = lazy(b)
+        ranks[module] = len(active.a)
     for name in supernet.head_tensors:
-        tensor = supernet.model.get_parameter(name)
-        tensors[f"{_PREFIX}{name}"] = tensor.detach().clone().contiguous()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = _config(supernet, ranks)
+        tensors[f"{_PREFIX}{name}"] = lazy(supernet.model.get_parameter(name))
+    nonzero_params = write_safetensors(tensors, folder / "adapter_model.safetensors")
+    config = _config(supernet, ranks, scaling)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     copy_tokenizer(supernet.folder / "base", folder)
-    loaded = {f"{_PREFIX}{name}": p for name, p in supernet.model.named_parameters()} | tensors
-    write_model_card(folder, supernet, subnet, card, WeightsFormat.PEFT, loaded.values())
+    base = {
+        name: p
+        for name, p in supernet.model.named_parameters()
+        if f"{_PREFIX}{name}" not in tensors
+    }
+    nonzero_params += sum(int(torch.count_nonzero(parameter)) for parameter in base.values())
+    write_model_card(folder, supernet, subnet, card, WeightsFormat.PEFT, nonzero_params)
 
 
-def _config(supernet: Supernet, ranks: dict[str, int]) -> dict[str, object]:
-    """A stock adapter config: the commonest rank and alpha, and a pattern for every other."""
-    alphas = {module: supernet.adapters[module].scaling * rank for module, rank in ranks.items()}
-    rank = Counter(ranks.values()).most_common(1)[0][0]
-    alpha = Counter(alphas.values()).most_common(1)[0][0]
+def _commonest_scaling(supernet: Supernet) -> float:
+    return Counter(each.scaling for each in supernet.adapters.values()).most_common(1)[0][0]
+
+
+def _config(supernet: Supernet, ranks: dict[str, int], scaling: float) -> dict[str, object]:
+    """A stock adapter config: the largest rank with its alpha, and patterns for smaller ones."""
+    rank = max(ranks.values())
     saved = {_saved_module(supernet, name) for name in supernet.head_tensors}
+    smaller = {module: r for module, r in ranks.items() if r != rank}
     return {
         "peft_type": "LORA",
         "task_type": supernet.task_head.task_type,
         "base_model_name_or_path": supernet.base_name,
         "inference_mode": True,
         "r": rank,
-        "lora_alpha": alpha,
+        "lora_alpha": scaling * rank,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": sorted(ranks),
+        "target_modules": sorted(_targets(supernet)),
         "modules_to_save": sorted(saved) or None,
-        "rank_pattern": {module: r for module, r in ranks.items() if r != rank},
-        "alpha_pattern": {module: a for module, a in alphas.items() if a != alpha},
+        "rank_pattern": smaller,
+        "alpha_pattern": {module: scaling * r for module, r in smaller.items()},
     }
+
+
+def _targets(supernet: Supernet) -> Collection[str]:
+    """The adapted modules: by the last part of their names where that means no other module."""
+    adapted = set(supernet.adapters)
+    short = {module.rpartition(".")[2] for module in adapted}
+    meant = {name for name, _ in supernet.model.named_modules() if name.rpartition(".")[2] in short}
+    return short if meant == adapted else adapted
 
 
 def _saved_module(supernet: Supernet, tensor: str) -> str:

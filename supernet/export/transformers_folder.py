@@ -8,35 +8,44 @@ and loads with ``trust_remote_code=True`` on a machine that has never heard of E
 from __future__ import annotations
 
 import copy
+import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.tensor_names import stored_tensors
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object
+from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
 from elasticnas.supernet.export.model_card import write_model_card
 from elasticnas.supernet.export.modeling_subnet import subnet_code
-from elasticnas.supernet.families.family import Role
-from elasticnas.supernet.forward.activation import active_blocks, active_tensors
+from elasticnas.supernet.export.safetensors_file import write_safetensors
+from elasticnas.supernet.families.family import HeadKind, Role
+from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
+
+_GENERATION = "generation_config.json"
 
 
 def write_transformers_folder(
     supernet: Supernet, subnet: SubnetConfig, card: SubnetCard, folder: Path
 ) -> None:
-    """Write config, weights (safetensors), tokenizer, model card, and code where it is needed."""
-    state = subnet_state(supernet, subnet)
-    config, task_head = _nearest_config(supernet, subnet, state), supernet.task_head
+    """Write config, weights (safetensors), tokenizer, model card, and code where it is needed.
+
+    Weights keep the dtypes of the checkpoint, and are made one by one while they are written.
+    """
+    tensors = subnet_tensors(supernet, subnet)
+    config, task_head = _nearest_config(supernet, subnet, tensors), supernet.task_head
     with torch.device("meta"):
         stock = task_head.model_class(config).state_dict()
     shapes = {
         name.removesuffix(".weight"): list(tensor.shape)
-        for name, tensor in state.items()
+        for name, tensor in tensors.items()
         if name.endswith(".weight") and tensor.shape != stock[name].shape
     }
     if shapes:
@@ -49,33 +58,57 @@ def write_transformers_folder(
         class_name = task_head.model_class.__name__
     config.architectures = [class_name]
     config.save_pretrained(folder)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
     copy_tokenizer(supernet.folder / "base", folder)
+    if task_head.kind is HeadKind.CAUSAL_LM:
+        _copy_generation(supernet.folder / "base", folder)
     write_model_card(
         folder,
         supernet,
         subnet,
         card,
         WeightsFormat.TRANSFORMERS,
-        state.values(),
+        nonzero_params,
         needs_code=bool(shapes),
     )
 
 
+def _copy_generation(base: Path, folder: Path) -> None:
+    """Copy how the base model generates, where it says so.
+
+    Raises:
+        InputError: the file is no JSON object.
+    """
+    if (base / _GENERATION).is_file():
+        read_object(base / _GENERATION, field=f"base/{_GENERATION}")
+        (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
+
+
+def _name_tokens(config: PretrainedConfig, base: Path) -> None:
+    """Say which tokens begin and end a text, as the base model's own file does."""
+    raw = read_object(base / "config.json", field=CONFIG_FIELD)
+    for name in ("bos_token_id", "eos_token_id"):
+        found = raw.get(name)
+        if all(type(each) is int for each in (found if isinstance(found, list) else [found])):
+            setattr(config, name, found)
+
+
 def _nearest_config(
-    supernet: Supernet, subnet: SubnetConfig, state: Mapping[str, torch.Tensor]
+    supernet: Supernet, subnet: SubnetConfig, tensors: Mapping[str, LazyTensor]
 ) -> PretrainedConfig:
     """The config that says as much of the subnet as a stock one can: what all layers share."""
     family, config = supernet.family, copy.deepcopy(supernet.config)
+    _name_tokens(config, supernet.folder / "base")
+    config.dtype = _commonest_dtype(tensors)
     kept = active_blocks(supernet, subnet)
     setattr(config, family.depth, len(kept))
     for name in family.per_layer:
         setattr(config, name, [getattr(config, name)[block] for block in kept])
-    widths = {len(state[f"{family.module(i, Role.FFN_IN)}.weight"]) for i in range(len(kept))}
+    widths = {tensors[f"{family.module(i, Role.FFN_IN)}.weight"].shape[0] for i in range(len(kept))}
     if len(widths) == 1 and family.ffn_width is not None:
         setattr(config, family.ffn_width, widths.pop())
     outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(len(kept))]
-    channels = {state[name].shape[1] for name in outputs}
+    channels = {tensors[name].shape[1] for name in outputs}
     if len(channels) == 1 and family.has_own_head_size(config):
         group = family.head_channels(Role.ATTENTION_OUTPUT, config)
         kv_heads = channels.pop() // group
@@ -85,14 +118,15 @@ def _nearest_config(
     return config
 
 
+def _commonest_dtype(tensors: Mapping[str, LazyTensor]) -> torch.dtype:
+    """The floating dtype of most numbers."""
+    numbers: Counter[torch.dtype] = Counter()
+    for each in tensors.values():
+        if each.dtype.is_floating_point:
+            numbers[each.dtype] += math.prod(each.shape)
+    return numbers.most_common(1)[0][0]
+
+
 def subnet_state(supernet: Supernet, subnet: SubnetConfig) -> dict[str, torch.Tensor]:
-    """The whole state dict of a subnet: active tensors copied out, its blocks counted from 0."""
-    family, kept = supernet.family, active_blocks(supernet, subnet)
-    places = {block: place for place, block in enumerate(kept)}
-    with torch.inference_mode():
-        active = active_tensors(supernet, subnet, merges_all=True)
-        return {
-            family.renumbered(name, places): active.get(name, tensor).clone().contiguous()
-            for name, tensor in stored_tensors(supernet.model).items()
-            if family.layer_of(name) in (None, *kept)
-        }
+    """The whole state dict of a subnet, as its file holds it."""
+    return {name: each.make() for name, each in subnet_tensors(supernet, subnet).items()}

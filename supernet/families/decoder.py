@@ -106,6 +106,8 @@ DECODER_OPTIONS: dict[str, Option] = {
     "max_sequence_length": without_effect("max_position_embeddings is read"),
     "is_decoder": without_effect("these models are decoders"),
     "add_cross_attention": refused("a decoder's attention to an encoder", SAME),
+    "unsloth_fixed": without_effect("who wrote the file"),
+    "unsloth_version": without_effect("who wrote the file"),
     "pretraining_tp": without_effect("the order in which the same sums are taken"),
     "position_embedding_type": refused(
         "this family has its own positions", SAME, accepted=("rotary", "rope", "alibi")

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.supernets import HeadKind as HeadKind
 from elasticnas.supernet.checkpoint.options import Option
 from elasticnas.supernet.families.config_fields import ConfigFields
 
@@ -42,16 +43,6 @@ ATTENTION_ROLES = (Role.QUERY, Role.KEY, Role.VALUE, Role.QKV)
 
 FFN_ROLES = (Role.FFN_IN, Role.FFN_GATE)
 """The linear layers whose outputs are FFN neurons."""
-
-
-class HeadKind(StrEnum):
-    """What a model gives."""
-
-    CLASSIFIER = "classifier"
-    """Logits or one number for each row."""
-
-    CAUSAL_LM = "causal_lm"
-    """Logits over the vocabulary for each token, from the tokens before it."""
 
 
 @dataclass(frozen=True)
@@ -252,11 +243,14 @@ class Family:
 
         A causal model makes its own mask (rows, 1, tokens, tokens) of the padding's
         (rows, tokens), unless it is given one, and keeps no cache of keys and values: each row is
-        run once.
+        run once. The mask of rows that are trees is made here, of the ends of their subtrees:
+        kept with the batches it would take the square of their tokens.
         """
         called = dict(inputs)
         if self.is_causal:
             called["use_cache"] = False
+            if (ends := called.pop("subtree_ends", None)) is not None:
+                called["attention_mask"] = _ancestors(ends)
             mask = called.get("attention_mask")
             if mask is not None and mask.shape[-2] == 1:
                 called["attention_mask"] = mask.flatten(1)
@@ -284,3 +278,13 @@ class Family:
             if is_tied or f"{head.logits}.weight" in tensors:
                 return head
         return None
+
+
+def _ancestors(ends: torch.Tensor) -> torch.Tensor:
+    """The mask (rows, 1, tokens, tokens) in which each token sees its ancestors and itself.
+
+    Token j is one of token i's if ``j <= i < ends[j]``; ``ends`` has shape (rows, tokens).
+    """
+    places = torch.arange(ends.shape[1], device=ends.device)
+    is_before = places <= places[:, None]
+    return (is_before & (places[:, None] < ends[:, None, :])).unsqueeze(1)

@@ -42,7 +42,7 @@ def _read(folder: Path, shape: ModelShape) -> ElasticPart:
     return elastic_part(read_space(folder / SPACE_FILE), shape)
 
 
-ELASTICNAS = Format("elasticnas", SPACE_FILE, _read)
+ELASTICNAS = Format("elasticnas", (SPACE_FILE,), _read)
 
 
 def _presences(dimension: ElasticDimension, layers: int) -> tuple[Presence, ...]:
@@ -116,11 +116,10 @@ def _check_widths(dimension: ElasticDimension, cuts: list[Cut], shape: ModelShap
     """Heads and neurons are cut with all that writes and all that reads them, or not at all."""
     ranks = {cut for m in shape.adapted for cut in shape.cuts(dimension.name, m, Side.RANK)}
     widths, whole = set(cuts) - ranks, set[Cut]()
+    ways = [shape.ffn_cuts, *([shape.head_cuts] if shape.family.has_elastic_heads else [])]
     for layer in range(shape.num_layers):
-        for group in (
-            set(shape.head_cuts(dimension.name, layer)),
-            set(shape.ffn_cuts(dimension.name, layer)),
-        ):
+        for way in ways:
+            group = set(way(dimension.name, layer))
             whole |= group if group & widths else set()
     if odd := sorted(widths ^ whole, key=lambda cut: (cut.tensor, cut.axis)):
         raise InputError(

@@ -18,6 +18,7 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.blocks import (
     BlockParts,
+    at_places,
     for_first_token,
     for_packs,
     skipped,
@@ -40,15 +41,18 @@ class ActiveSubnet:
     tensors: dict[str, torch.Tensor]
     family: Family
 
-    def logits(self, inputs: Inputs) -> torch.Tensor:
+    def logits(self, inputs: Inputs, at: torch.Tensor | None = None) -> torch.Tensor:
         """The logits of a batch's inputs. Packs are not for training.
 
-        A classifier's have shape (rows, labels), a language model's (rows, tokens, vocabulary).
+        A classifier's have shape (rows, labels), a language model's (rows, tokens, vocabulary). Of
+        a vocabulary of thousands they are larger than all else: with ``at`` (places,), a language
+        model's are computed at these places of all rows' tokens end to end, (places, vocabulary).
         """
+        model = self.model if at is None else _headed_at(self.model, self.family, at)
         # No linear layer shares its weight with another module: to look for such takes half
         # a millisecond for every batch.
         called = self.family.called_with(inputs)
-        output: Any = functional_call(self.model, self.tensors, (), called, tie_weights=False)
+        output: Any = functional_call(model, self.tensors, (), called, tie_weights=False)
         return output.logits  # type: ignore[no-any-return]
 
 
@@ -96,7 +100,7 @@ def active_tensors(
         weight = plan.slice(name, full[name], subnet)
         adapter = active_adapter(supernet, module, subnet)
         if adapter is not None and (merges_all or adapter.join is not Join.UNMERGED):
-            weight = _merged(weight, adapter)
+            weight = merged(weight, adapter)
         active[name] = weight
         if (bias := full.get(f"{module}.bias")) is not None:
             active[f"{module}.bias"] = plan.slice(f"{module}.bias", bias, subnet)
@@ -112,8 +116,8 @@ def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> Lor
     return replace(adapter, a=a, b=b)
 
 
-def _merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
-    """The sum in the adapter's precision, rounded to the weight's."""
+def merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
+    """A weight with its adapter in it: summed in the adapter's precision, in the weight's dtype."""
     full = weight.to(adapter.a.dtype)
     if adapter.join is Join.MASKED:
         branch = adapter.scaling * (adapter.b @ adapter.a)
@@ -182,6 +186,16 @@ def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Modul
     parts = BlockParts(layer, family, head_size, family.after_attention)
     sees_first_only = is_last and supernet.task_head.reads_first_token
     return for_first_token(parts) if sees_first_only else for_packs(parts)
+
+
+def _headed_at(model: nn.Module, family: Family, at: torch.Tensor) -> nn.Module:
+    """A language model whose head sees the hidden states of these places alone."""
+    (head,) = {each.logits for each in family.task_heads if isinstance(model, each.model_class)}
+    root = _shallow_copy(model)
+    parent, _, name = head.rpartition(".")
+    owner = _own(root, parent) if parent else root
+    owner._modules[name] = at_places(model.get_submodule(head), at)
+    return root
 
 
 def _own(root: nn.Module, path: str) -> nn.Module:

@@ -81,6 +81,14 @@ def with_branch(linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: fl
     return _running(linear, partial(_add_branch, linear, a, b, scaling))
 
 
+def at_places(linear: nn.Module, at: torch.Tensor) -> nn.Module:
+    """A linear layer that is run at some places of its inputs alone.
+
+    Of (rows, tokens, inputs) it gives (places, outputs), for places in all rows end to end.
+    """
+    return _running(linear, partial(_at_places, linear, at))
+
+
 def _running(block: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     twin = copy.copy(block)
     twin.__dict__["forward"] = forward
@@ -150,8 +158,14 @@ def _add_branch(
     linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: float, inputs: torch.Tensor
 ) -> torch.Tensor:
     output: torch.Tensor = linear.forward(inputs)
-    branch = functional.linear(functional.linear(inputs, a.to(inputs.dtype)), b.to(inputs.dtype))
-    return output + scaling * branch
+    low = functional.linear(inputs, a.to(inputs.dtype)).flatten(0, -2)
+    whole = torch.addmm(output.flatten(0, -2), low, b.to(inputs.dtype).T, alpha=scaling)
+    return whole.view_as(output)
+
+
+def _at_places(linear: nn.Module, at: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    output: torch.Tensor = linear.forward(inputs.flatten(0, 1).index_select(0, at))
+    return output
 
 
 def _show(

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 
 from elasticnas.supernet.forward.packs import Packing, has_kernel
-from elasticnas.supernet.measuring.examples import CPU_BATCH_COST, Batch, Inputs, TokenizedExamples
+from elasticnas.supernet.measuring.examples import (
+    CPU_BATCH_COST,
+    Batch,
+    Examples,
+    Inputs,
+    TokenizedExamples,
+)
 from elasticnas.supernet.supernet import Supernet
 
 ACCELERATOR_BATCH_COST = 4096
@@ -15,15 +21,18 @@ ACCELERATOR_BATCH_COST = 4096
 hundred kernels, in which it could do far more."""
 
 
-def batches_for(supernet: Supernet, examples: TokenizedExamples, token_budget: int) -> list[Batch]:
+def batches_for(supernet: Supernet, examples: Examples, token_budget: int) -> list[Batch]:
     """All rows on the super-network's device, in batches of at most ``token_budget`` tokens.
 
     Packs, where attention has a kernel for them in the super-network's dtype; elsewhere rows of
     like lengths, padded to the longest.
     """
     device, dtype, family = supernet.model.device, supernet.model.dtype, supernet.family
-    takes_packs = family.after_attention is not None
-    if takes_packs and has_kernel(device, dtype, family.head_size(supernet.config)):
+    takes_packs = family.after_attention is not None and has_kernel(
+        device, dtype, family.head_size(supernet.config)
+    )
+    batches: Sequence[Batch]
+    if isinstance(examples, TokenizedExamples) and takes_packs:
         batches = packs(supernet, examples, token_budget)
     else:
         cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST

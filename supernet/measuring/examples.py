@@ -1,15 +1,16 @@
-"""Labelled texts, tokenised once and cut into batches of little padding."""
+"""Rows of a dataset, tokenised once and cut into batches of little padding."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Required, TypedDict, cast
+from typing import Any, Required, Self, TypedDict, cast
 
-import pyarrow.parquet as pq
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -18,6 +19,8 @@ from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.packs import Packing
 from elasticnas.supernet.transfer import sent_to
 from elasticnas.tasks import Task
+from elasticnas.tasks.rows import Labels, Rows
+from elasticnas.tasks.stored_rows import read_rows
 
 CPU_BATCH_COST = 32
 """What a batch costs on a CPU besides its tokens, in tokens: the time of some hundred calls."""
@@ -27,9 +30,15 @@ CPU_BATCH_COST = 32
 class LabelledTexts:
     """Rows of a dataset: one text each, or a pair, and a label (a class or a number)."""
 
-    texts: list[str]
-    pairs: list[str] | None
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
     labels: Sequence[float]
+
+    @classmethod
+    def of(cls, rows: Rows) -> LabelledTexts:
+        """Rows of a task that does not prompt."""
+        first, *rest = rows.texts.values()
+        return cls(first, rest[0] if rest else None, rows.labels.tolist())
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,26 +58,78 @@ class Inputs(TypedDict, total=False):
     attention_mask: torch.Tensor
     position_ids: torch.Tensor
     packing: Packing
+    subtree_ends: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model is called with for some rows, and the rows' places in the dataset."""
+    """What a model is called with for some rows, and the rows' places in the dataset.
+
+    A probe that needs to know more has a batch of its own.
+    """
 
     inputs: Inputs
     rows: torch.Tensor
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """This batch on ``device``."""
         inputs = {
             name: given.to(device) if isinstance(given, Packing) else sent_to(device, given)
             for name, given in cast(dict[str, Any], self.inputs).items()
         }
-        return Batch(cast(Inputs, inputs), sent_to(device, self.rows))
+        return replace(self, inputs=cast(Inputs, inputs), rows=sent_to(device, self.rows))
+
+
+class Examples(ABC):
+    """The rows of a dataset as a probe runs them, and their ``labels`` (rows,)."""
+
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def length(self, row: int) -> int:
+        """How many tokens a row takes of a batch."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all rows, without padding."""
+        return sum(self.length(row) for row in range(len(self)))
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """These rows as one batch, padded to its longest."""
+
+    @abstractmethod
+    def select(self, rows: Sequence[int]) -> Self:
+        """These rows alone, in this order."""
+
+    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
+        """All rows, longest first, in batches of at most ``token_budget`` tokens, padding included.
+
+        ``batch_cost`` is what a batch costs besides its tokens, in tokens. Rows of one length stay
+        together, and lengths share a batch as long as their padding costs less than a batch of
+        their own would. The longest come first, so a batch too large for the device's memory shows
+        at once.
+        """
+        by_length = defaultdict(list)
+        for row in range(len(self)):
+            by_length[self.length(row)].append(row)
+        lengths = sorted(by_length, reverse=True)
+        counts = [len(by_length[length]) for length in lengths]
+        batches = []
+        for first, last in _groups(lengths, counts, token_budget, batch_cost):
+            rows = [row for length in lengths[first:last] for row in by_length[length]]
+            size = max(1, token_budget // lengths[first])
+            batches += [
+                self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
+            ]
+        return batches
 
 
 @dataclass(frozen=True)
-class TokenizedExamples:
+class TokenizedExamples(Examples):
     """A whole dataset as token ids, one list per row, each at most ``max_length`` long.
 
     ``type_ids`` (which text of a pair a token belongs to) are there for models that take them.
@@ -76,12 +137,13 @@ class TokenizedExamples:
 
     token_ids: list[list[int]]
     type_ids: list[list[int]] | None
-    labels: torch.Tensor
+    labels: Labels
     pad_id: int
     max_length: int
 
-    def __len__(self) -> int:
-        return len(self.token_ids)
+    def length(self, row: int) -> int:
+        """See `Examples.length`."""
+        return len(self.token_ids[row])
 
     def batch(self, rows: Sequence[int], *, pad_to: int | None = None) -> Batch:
         """These rows as one batch, padded to its longest or to ``pad_to``."""
@@ -105,30 +167,8 @@ class TokenizedExamples:
             self,
             token_ids=[self.token_ids[row] for row in rows],
             type_ids=None if self.type_ids is None else [self.type_ids[row] for row in rows],
-            labels=self.labels[list(rows)],
+            labels=self.labels[np.asarray(rows, dtype=np.intp)],
         )
-
-    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
-        """All rows, longest first, in batches of at most ``token_budget`` tokens, padding included.
-
-        ``batch_cost`` is what a batch costs besides its tokens, in tokens. Rows of one length stay
-        together, and lengths share a batch as long as their padding costs less than a batch of
-        their own would. The longest come first, so a batch too large for the device's memory shows
-        at once.
-        """
-        by_length = defaultdict(list)
-        for row, tokens in enumerate(self.token_ids):
-            by_length[len(tokens)].append(row)
-        lengths = sorted(by_length, reverse=True)
-        counts = [len(by_length[length]) for length in lengths]
-        batches = []
-        for first, last in _groups(lengths, counts, token_budget, batch_cost):
-            rows = [row for length in lengths[first:last] for row in by_length[length]]
-            size = max(1, token_budget // lengths[first])
-            batches += [
-                self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
-            ]
-        return batches
 
 
 def _groups(
@@ -156,14 +196,8 @@ def _groups(
 
 
 def read_canonical(path: Path) -> LabelledTexts:
-    """The dataset file that the service stores: Parquet with text_a, text_b and label columns."""
-    table = pq.read_table(path).to_pydict()
-    pairs = table["text_b"]
-    return LabelledTexts(
-        texts=table["text_a"],
-        pairs=None if all(text is None for text in pairs) else pairs,
-        labels=table["label"],
-    )
+    """The texts of a stored dataset file of a task that does not prompt."""
+    return LabelledTexts.of(read_rows(path))
 
 
 def tokenize(
@@ -177,8 +211,8 @@ def tokenize(
     """Tokenise every row, special tokens included, truncated to ``max_length``."""
     types = takes_type_ids(tokenizer, family)
     encoded = tokenizer(
-        rows.texts,
-        rows.pairs,
+        list(rows.texts),
+        None if rows.pairs is None else list(rows.pairs),
         truncation=True,
         max_length=max_length,
         padding=False,
@@ -188,7 +222,7 @@ def tokenize(
     return TokenizedExamples(
         token_ids=encoded["input_ids"],
         type_ids=encoded["token_type_ids"] if types else None,
-        labels=torch.tensor(rows.labels, dtype=getattr(torch, task.label_type)),
+        labels=np.array(rows.labels, dtype=task.label_type),
         pad_id=int(tokenizer.pad_token_id or 0),
         max_length=max_length,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,11 +17,13 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.forward.prefixes import PrefixCache, Prefixes
 from elasticnas.supernet.measuring.batching import batches_for
-from elasticnas.supernet.measuring.examples import Batch, TokenizedExamples
-from elasticnas.supernet.measuring.probes import PROBES, Probe, logits
+from elasticnas.supernet.measuring.examples import Batch, Examples
+from elasticnas.supernet.measuring.probes import PROBES, Run, logits
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
-from elasticnas.tasks.task import Outcomes
+from elasticnas.tasks.rows import Labels
+from elasticnas.tasks.settings import TaskSettings
+from elasticnas.tasks.task import Outcomes, Raw
 
 
 class EvaluationUnwantedError(Exception):
@@ -62,10 +65,11 @@ def measure(
     supernet: Supernet,
     subnet: SubnetConfig,
     laps: Sequence[Lap],
-    labels: torch.Tensor,
+    labels: Labels,
     task: Task,
     racing: Racing | None = None,
     *,
+    settings: TaskSettings | None = None,
     course: Course | None = None,
     rival: Rival | None = None,
     is_unwanted: Callable[[], bool] = _wanted,
@@ -73,7 +77,8 @@ def measure(
 ) -> Measured:
     """Run a subnet over the ``laps`` of a ``course``; without a course or a rival to the end.
 
-    ``labels`` (rows,) stay on the CPU; in a search that races the task has hits. After each lap
+    ``labels`` (rows,) are as `Task.labels` makes them with the ``settings``, by default the task's
+    own; in a search that races the task has hits. After each lap
     but the last the subnet is given up if it stands too badly against ``rival``. The device is
     waited for once a lap. First layers that the laps' prefixes know are run only if not to
     ``share``.
@@ -83,13 +88,14 @@ def measure(
         InputError: a label does not fit the super-network's head.
         ValueError: prefixes are of another super-network or other batches.
     """
+    said = task.settings_type() if settings is None else settings
     known = None if rival is None else unpack(rival.hits)
     hits: NDArray[np.bool_] = np.zeros(len(labels), dtype=bool)
     parts: list[Outcomes] = []
     run = 0
     for lap in laps:
-        raw = _raw(supernet, subnet, lap, PROBES[task.probe], is_unwanted, share)
-        parts.append(task.outcomes(raw.numpy(), labels[lap.rows].numpy()))
+        raw = _raw(supernet, subnet, lap, PROBES[task.probe].run, is_unwanted, share)
+        parts.append(task.outcomes(raw, labels[lap.rows], said))
         run += len(lap.rows)
         if racing is None:
             continue
@@ -105,7 +111,7 @@ def measure(
 
 
 def laps_of(
-    examples: TokenizedExamples,
+    examples: Examples,
     course: Course | None,
     supernet: Supernet,
     *,
@@ -130,32 +136,43 @@ def _raw(
     supernet: Supernet,
     subnet: SubnetConfig,
     lap: Lap,
-    probe: Probe,
+    run: Run,
     is_unwanted: Callable[[], bool],
     share: bool,
-) -> torch.Tensor:
+) -> Raw:
     with torch.inference_mode(), ExitStack() as stack:
         if lap.prefixes is None or not share:
             active = activate(supernet, subnet)
         else:
             lap.prefixes.require(supernet, lap.batches)
             active = activate(supernet, subnet, stack.enter_context(lap.prefixes.shared(subnet)))
-        return predict(
-            active, lap.batches, rows=len(lap.rows), probe=probe, is_unwanted=is_unwanted
-        )
+        parts = _parts(active, lap.batches, run, is_unwanted)
+    order = torch.cat([batch.rows for batch in lap.batches])
+    if isinstance(parts[0], list):
+        texts = np.empty(len(lap.rows), dtype=object)
+        texts[order.cpu().numpy()] = [text for part in parts for text in part]
+        return texts
+    return _in_order(cast("list[torch.Tensor]", parts), order, len(lap.rows)).numpy()
 
 
 def predict(
-    active: ActiveSubnet,
-    batches: Sequence[Batch],
-    *,
-    rows: int,
-    probe: Probe = logits,
-    is_unwanted: Callable[[], bool] = _wanted,
+    active: ActiveSubnet, batches: Sequence[Batch], *, rows: int, run: Run = logits
 ) -> torch.Tensor:
     """The raw numbers of every row, shape (rows, numbers), float32 on the CPU, in dataset order.
 
     They are gathered on the device, so an evaluation waits for it once.
+
+    Raises:
+        ValueError: there is no batch.
+    """
+    parts = cast("list[torch.Tensor]", _parts(active, batches, run, _wanted))
+    return _in_order(parts, torch.cat([batch.rows for batch in batches]), rows)
+
+
+def _parts(
+    active: ActiveSubnet, batches: Sequence[Batch], run: Run, is_unwanted: Callable[[], bool]
+) -> list[torch.Tensor | list[str]]:
+    """What the probe gives for each batch.
 
     Raises:
         ValueError: there is no batch.
@@ -167,8 +184,12 @@ def predict(
     for batch in batches:
         if is_unwanted():
             raise EvaluationUnwantedError
-        parts.append(probe(active, batch).float())
-    order = torch.cat([batch.rows for batch in batches])
-    gathered = torch.empty(rows, parts[0].shape[-1], device=parts[0].device)
-    gathered[order] = torch.cat(parts)
+        parts.append(run(active, batch))
+    return parts
+
+
+def _in_order(parts: Sequence[torch.Tensor], order: torch.Tensor, rows: int) -> torch.Tensor:
+    together = torch.cat([part.float() for part in parts])
+    gathered = torch.empty(rows, together.shape[-1], device=together.device)
+    gathered[order.to(together.device)] = together
     return gathered.cpu()

@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.tasks import Task
-from elasticnas.tasks.task import Labels
+from elasticnas.tasks.rows import Labels
 
 SEED = 0
 

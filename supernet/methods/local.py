@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,8 @@ from elasticnas.supernet.methods.step import StepRun, TrainingData, find_step
 
 WORK = ".steps"
 """The folder in the output folder that holds save points until the recipe is done."""
+SETTINGS = "settings.json"
+"""The file in that folder with the settings that the recipe was begun with."""
 
 
 def run_recipe(
@@ -35,7 +38,7 @@ def run_recipe(
     A run that was interrupted goes on with ``resume``, to the very same result.
 
     Args:
-        base: Hugging Face folder of the pretrained encoder.
+        base: Hugging Face folder of the pretrained model.
         output: a folder that does not exist yet, or (with ``resume``) one that was begun before.
 
     Returns:
@@ -52,6 +55,7 @@ def run_recipe(
             value=output,
             remedy="choose another folder, or resume the training that was begun there",
         )
+    _require_settings(output / WORK, settings)
     source = base
     for name, path in RECIPES.find(recipe, field="recipe").steps.items():
         made = output / WORK / name
@@ -74,6 +78,23 @@ def run_recipe(
         entry.replace(output / entry.name)
     shutil.rmtree(output / WORK)
     return output
+
+
+def _require_settings(work: Path, settings: BaseModel) -> None:
+    """What is resumed must have been begun with these settings, on which its result depends."""
+    file, now = work / SETTINGS, settings.model_dump(mode="json")
+    if not file.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(now), encoding="utf-8")
+        return
+    begun = json.loads(file.read_text(encoding="utf-8"))
+    if changed := sorted(name for name in {*begun, *now} if begun.get(name) != now.get(name)):
+        raise InputError(
+            "the training was begun with other settings",
+            field="resume",
+            value=", ".join(changed),
+            remedy="resume with the settings it was begun with, or choose another output folder",
+        )
 
 
 def _keep(made: Path, done: int, save: Callable[[Path], None]) -> None:

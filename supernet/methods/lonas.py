@@ -11,81 +11,93 @@ in every step, with random ones and the minimal one, for several times the cost 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import TrainingSettings
-from elasticnas.supernet.checkpoint.base_model import classifier_for_training
-from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
+from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.checkpoint.writer import write_supernet
 from elasticnas.supernet.default_space import default_space
+from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Family, Role
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS, elastic_part
-from elasticnas.supernet.formats.space_file import parse_space
-from elasticnas.supernet.measuring.examples import TokenizedExamples, tokenize
-from elasticnas.supernet.methods.step import StepRun, TrainingData
-from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.formats.space_file import SpaceFile, parse_space
+from elasticnas.supernet.methods.pretrained import pretrained, training_rows
+from elasticnas.supernet.methods.step import StepRun
+from elasticnas.supernet.plan import Join, ModelShape
 from elasticnas.supernet.supernet import LoraAdapter, Supernet, named_tensors
 from elasticnas.supernet.training.loop import fit
 
 
+@dataclass(frozen=True)
+class Adaptation:
+    """Which layers of a family a method adapts, and the space that it lays over a model."""
+
+    roles: Callable[[Family], Sequence[Role]]
+    space: Callable[..., SpaceFile]
+
+
+def lonas_roles(family: Family) -> Sequence[Role]:
+    """Query and value of an encoder; of a decoder all but attention's output."""
+    if not family.is_causal:
+        return (Role.QUERY, Role.VALUE)
+    return (*ATTENTION_ROLES, *FFN_ROLES, Role.FFN_OUT)
+
+
+LONAS = Adaptation(lonas_roles, default_space)
+
+
 def train(run: StepRun) -> None:
-    """Fine-tune a super-network on a pretrained encoder, and leave it as a checkpoint.
+    """Fine-tune a super-network on a pretrained model, and leave it as a checkpoint.
 
     Raises:
         InputError: a base model or space that cannot be used, or rows that are too long.
         StepStoppedError: the run must stop.
     """
+    fine_tune(run, LONAS)
+
+
+def fine_tune(run: StepRun, adaptation: Adaptation) -> None:
+    """Train the adapters and the head of a new super-network; see `train`."""
     settings: TrainingSettings = run.settings
-    supernet = _new_supernet(run.source, settings, run.data).to(run.device, torch.float32)
-    trainable = _trainable(supernet)
-    examples = tokenize(
-        run.data.rows,
-        read_tokenizer(run.source),
-        supernet.family,
-        task=run.data.task,
-        max_length=settings.max_length,
-    )
-    _check_length(supernet, examples)
-    fit(run, supernet, examples, trainable)
-    cpu = torch.device("cpu")
-    write_supernet(supernet.to(cpu, torch.float32), run.source, run.output)
-
-
-def _check_length(supernet: Supernet, examples: TokenizedExamples) -> None:
-    """The longest row must have a position for every token."""
-    longest = max(map(len, examples.token_ids), default=0)
-    carried = supernet.family.longest(supernet.config)
-    if longest > carried:
-        raise InputError(
-            f"a row has {longest} tokens, the model carries {carried} positions",
-            field="max_length",
-            value=examples.max_length,
-            remedy=f"cut rows to at most {carried} tokens",
-        )
-
-
-def _new_supernet(base: Path, settings: TrainingSettings, data: TrainingData) -> Supernet:
-    """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021) and a fresh head."""
     torch.manual_seed(settings.seed)
-    classifier = classifier_for_training(base, data.labels, data.label_names)
-    family, model = classifier.family, classifier.model
+    base = pretrained(run.source, run.data)
+    supernet = _new_supernet(run, base, adaptation)
+    supernet = supernet.to(run.device, getattr(torch, settings.precision))
+    trainable = _trainable(supernet)
+    rows = training_rows(run.source, run.data, settings, base)
+    fit(run, supernet, rows, trainable)
+    write_supernet(supernet, run.source, run.output)
+
+
+def _new_supernet(run: StepRun, base: BaseModel, adaptation: Adaptation) -> Supernet:
+    """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021)."""
+    settings: TrainingSettings = run.settings
+    family, model = base.family, base.model
+    # Merged, an adapter is small beside an encoder's matrix; a language model's is too large to
+    # have a gradient of its own at every step.
+    join = Join.UNMERGED if family.is_causal else Join.PLAIN
     adapters = {}
     for layer in range(family.num_layers(model.config)):
-        for role in settings.adapted:
-            module = family.module(layer, role)
+        for module in family.modules(layer, _roles(settings, family, adaptation)):
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             a = torch.empty(settings.lora_rank, inputs)
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+            b = torch.zeros(outputs, settings.lora_rank)
             scaling = settings.lora_alpha / settings.lora_rank
-            adapters[module] = LoraAdapter(a, torch.zeros(outputs, settings.lora_rank), scaling)
+            adapters[module] = LoraAdapter(a, b, scaling, join)
     tensors = named_tensors(model, adapters)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     shape = ModelShape(family, model.config, shapes)
-    space = None if settings.space is None else parse_space(settings.space, field="space")
-    elastic = elastic_part(space or default_space(shape, rank=settings.lora_rank), shape)
+    space = (
+        adaptation.space(shape, rank=settings.lora_rank, ranks=settings.ranks)
+        if settings.space is None
+        else parse_space(settings.space, field="space")
+    )
+    elastic = elastic_part(space, shape)
     supernet = Supernet(
         method=ELASTICNAS.name,
         family=family,
@@ -94,12 +106,31 @@ def _new_supernet(base: Path, settings: TrainingSettings, data: TrainingData) ->
         space=elastic.space,
         plan=elastic.plan,
         reference_length=elastic.reference_length or settings.max_length,
-        folder=base.parent,
-        label_names=data.label_names,
-        head_tensors=classifier.new_tensors,
+        folder=run.source.parent,
+        label_names=run.data.label_names,
+        head_tensors=base.new_tensors,
     )
     elastic.plan.validate(elastic.space, shapes)
     return supernet
+
+
+def _roles(settings: TrainingSettings, family: Family, adaptation: Adaptation) -> Sequence[Role]:
+    """The roles that get an adapter.
+
+    Raises:
+        InputError: the model's blocks have no layer with one of them.
+    """
+    if settings.adapted is None:
+        return adaptation.roles(family)
+    for role in settings.adapted:
+        if role not in family.linears:
+            raise InputError(
+                f"the blocks of a {family.model_type} have no linear layer with this role",
+                field="adapted",
+                value=role,
+                remedy=f"choose among {', '.join(family.linears)}",
+            )
+    return [Role(role) for role in settings.adapted]
 
 
 def _trainable(supernet: Supernet) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
 """What a user adds goes through the whole service, each addition in a file of its own.
 
-A decoder (family) in SQFT's layout (format), measured by its perplexity (task), is registered,
-searched by regularised evolution (strategy) under a constraint, verified and exported. A recipe
-that is added is driven in `tests/end_to_end/test_jobs.py`.
+A decoder (family) in the layout of MatFormer (format), measured by its perplexity (task), is
+registered, searched by regularised evolution (strategy) under a constraint, verified and exported.
+A recipe that is added is driven in `tests/end_to_end/test_jobs.py`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 from tests.additions import test_formats
 from tests.end_to_end.server import Server
 
-ADDED = ("family_seed_oss", "format_sqft", "task_perplexity", "strategy_regularized_evolution")
+ADDED = (
+    "family_seed_oss",
+    "format_matformer",
+    "task_bits_per_byte",
+    "strategy_regularized_evolution",
+)
 PLUGINS = json.dumps([f"tests.additions.{each}" for each in ADDED])
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = "abcdefghijklmnop"
-BOUND = 0.98
-"""Of the maximal subnet's cost: ranks are a small part of it."""
+BOUND = 0.9
+"""Of the maximal subnet's cost."""
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +54,8 @@ def texts() -> list[str]:
 def register(server: Server, folder: Path) -> dict[str, Any]:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(folder, arcname="sqft")
-    files = {"archive": ("sqft.tar", content.getvalue())}
+        tar.add(folder, arcname="matformer")
+    files = {"archive": ("matformer.tar", content.getvalue())}
     answer = server.client.post("/v1/supernets", files=files)
     while answer.status_code == 202 or answer.json().get("state") == "reading":
         time.sleep(0.2)
@@ -71,8 +76,8 @@ def add_texts(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def supernet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("sqft")
-    test_formats.TestSqft().write(folder)
+    folder = tmp_path_factory.mktemp("matformer")
+    test_formats.TestMatFormer().write(folder)
     for file in (folder / "base").glob("*token*"):
         file.unlink()
     vocabulary = {word: number for number, word in enumerate(["<|endoftext|>", *LETTERS, "Ġ"])}
@@ -98,7 +103,7 @@ def search(server: Server, supernet: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_supernet_is_told_by_its_family_and_format(supernet: dict[str, Any]):
-    assert (supernet["state"], supernet["method"]) == ("ready", "sqft"), supernet
+    assert (supernet["state"], supernet["method"]) == ("ready", "matformer"), supernet
     assert supernet["model_type"] == "seed_oss"
 
 
@@ -129,14 +134,14 @@ def test_the_front_is_verified(server: Server, search: dict[str, Any]):
 def test_stock_transformers_measures_the_exported_subnet_alike(
     server: Server, search: dict[str, Any], tmp_path: Path
 ):
-    """On the rows that the search measured on; the folder loads without this project."""
+    """On the rows that the search measured on; the folder loads with the code that it carries."""
     best = search["best"]
     answer = server.weights(search["id"], best["number"], "transformers")
     assert answer.status_code == 200, answer.text
     with zipfile.ZipFile(io.BytesIO(answer.content)) as zipped:
         zipped.extractall(tmp_path)
     [folder] = tmp_path.iterdir()
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     loss = tokens = 0.0
     with torch.inference_mode():

@@ -9,6 +9,7 @@ import pytest
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.packing import packed
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from tests.supernet import causal
 from tests.supernet.test_reader import nncf_config
 from tests.supernet.tiny import write_checkpoint
 
@@ -56,6 +57,24 @@ def test_parts_may_lie_anywhere_and_an_nncf_config_is_recognised(tmp_path: Path)
         assert {"nncf_config.json", "base/config.json", "adapter/adapter_config.json"} <= members(
             archive
         )
+
+
+def test_sqfts_file_is_packed_from_beside_the_adapter_unless_a_space_is_named(tmp_path: Path):
+    checkpoint = causal.sqft(tmp_path)
+    with packed(checkpoint, None, None, None) as archive:
+        assert "adapter/elastic_adapter_config.json" in members(archive)
+    base, adapter = checkpoint / "base", checkpoint / "adapter"
+    space = adapter / "elastic_adapter_config.json"
+    with packed(None, base, adapter, None) as archive:
+        assert "adapter/elastic_adapter_config.json" in members(archive)
+    with packed(None, base, adapter, space.rename(tmp_path / "groups.json")) as archive:
+        assert "elastic_adapter_config.json" in members(archive)
+    shears = causal.with_json(tmp_path, "adapter/elastic_adapter_config.json", []) / "shears.json"
+    shears.write_text(json.dumps(causal.template()))
+    with packed(None, base, adapter, shears) as archive:
+        found = members(archive)
+    assert "nncf_config.json" in found
+    assert "adapter/elastic_adapter_config.json" not in found
 
 
 def test_an_archive_is_sent_as_it_is(tmp_path: Path):

@@ -82,6 +82,7 @@ def test_a_process_that_a_worker_starts_has_its_plugins(
             asked=SubnetAsked({}),
             device="cpu",
             token_budget=64,
+            memory_bytes=2**30,
             limit_seconds=60.0,
         )
     )

@@ -12,13 +12,15 @@ from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
+from elasticnas.tasks.rows import Labels
+from elasticnas.tasks.settings import TaskSettings
 
 
 def evaluate(
     supernet: Supernet,
     subnet: SubnetConfig,
     batches: Sequence[Batch],
-    labels: torch.Tensor,
+    labels: Labels,
     task: Task,
     is_unwanted: Callable[[], bool] = lambda: False,
     prefixes: Prefixes | None = None,
@@ -32,4 +34,4 @@ def evaluate(
 
 def task_metrics(task: Task, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     """The metrics of these logits."""
-    return task.measure(task.outcomes(logits.numpy(), labels.numpy()))
+    return task.measure(task.outcomes(logits.numpy(), labels.numpy(), TaskSettings()))

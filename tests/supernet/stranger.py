@@ -22,23 +22,39 @@ class Blocker(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Blocker())
 import torch
+import transformers
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
-def answer(folder, weights_format, base, labels, texts):
+def answer(folder, weights_format, auto_class, base, labels, texts):
+    stock = getattr(transformers, auto_class)
+    wide = {"dtype": torch.float32}
     if weights_format == "peft":
-        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
-        model = PeftModel.from_pretrained(model, folder)
+        if auto_class == "AutoModelForSequenceClassification":
+            wide["num_labels"] = labels
+        model = PeftModel.from_pretrained(stock.from_pretrained(base, **wide), folder)
     else:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, trust_remote_code=weights_format == "transformers-with-code"
+        model = stock.from_pretrained(
+            folder, trust_remote_code=weights_format == "transformers-with-code", **wide
         )
+    if auto_class == "AutoModelForCausalLM":
+        return {"class": type(model).__name__, **written(model.eval(), folder, texts)}
     encoded = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     if "type_vocab_size" not in model.config.to_dict() or model.config.model_type == "roberta":
         encoded.pop("token_type_ids", None)
     with torch.inference_mode():
         logits = model.eval()(**encoded).logits
     return {"class": type(model).__name__, "logits": logits.tolist()}
+
+def written(model, folder, texts):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    logits, greedy = [], []
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            logits.append(model(input_ids=ids).logits[0].tolist())
+            greedy.append(model.generate(input_ids=ids, do_sample=False)[0].tolist())
+    return {"logits": logits, "greedy": greedy}
 
 for question in sys.stdin:
     if not (child := os.fork()):  # so that no folder meets what another one has loaded
@@ -69,9 +85,13 @@ class Stranger:
     def load(
         self, folder: Path, weights_format: str, supernet: Supernet, texts: list[str] | None = None
     ) -> dict[str, Any]:
-        """The class of the model that a folder holds, and its logits for ``texts``."""
+        """The class of the model that a folder holds, and its logits for ``texts``.
+
+        A language model's for each token, and the ids that it goes on with, greedily.
+        """
         base, labels = str(supernet.folder / "base"), supernet.num_labels
-        question = [str(folder), weights_format, base, labels, texts or sentences(6)]
+        auto_class = supernet.task_head.auto_class
+        question = [str(folder), weights_format, auto_class, base, labels, texts or sentences(6)]
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")

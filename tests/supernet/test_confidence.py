@@ -15,6 +15,7 @@ from elasticnas.supernet.measuring.confidence import resampled, scores, verified
 from elasticnas.supernet.measuring.measure import Lap, measure
 from elasticnas.supernet.measuring.splits import rows_of as rows_in
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION, Task
+from elasticnas.tasks.settings import TaskSettings
 from tests.supernet.measured import task_metrics
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
@@ -52,7 +53,7 @@ def rows_of(part: RowSplit, labels: torch.Tensor, task: Task) -> list[int]:
 def resampled_metrics(
     task: Task, logits: torch.Tensor, labels: torch.Tensor, resamples: np.ndarray
 ) -> dict[str, np.ndarray]:
-    return resampled(task, task.outcomes(logits.numpy(), labels.numpy()), resamples)
+    return resampled(task, task.outcomes(logits.numpy(), labels.numpy(), TaskSettings()), resamples)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])

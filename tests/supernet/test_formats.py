@@ -14,10 +14,14 @@ from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_for_family
 from elasticnas.supernet.contracts.formats import FormatContract
 from elasticnas.supernet.families.distilbert import DISTILBERT
+from elasticnas.supernet.formats import FORMATS
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS
 from elasticnas.supernet.formats.lonas import LONAS
+from elasticnas.supernet.formats.shears import SHEARS
 from elasticnas.supernet.formats.space_file import read_space
+from elasticnas.supernet.formats.sqft import SQFT
 from elasticnas.supernet.forward.activation import active_blocks
+from tests.supernet import causal
 from tests.supernet.test_prefixes import nncf_with_tied_ranks
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint
@@ -42,6 +46,46 @@ class TestLoNasWithRanksTiedAcrossLayers(FormatContract):
 
     def write(self, folder: Path) -> None:
         nncf_with_tied_ranks(folder)
+
+
+class TestLoNasOnLlama(FormatContract):
+    format = LONAS
+
+    def write(self, folder: Path) -> None:
+        causal.lonas(folder)
+
+
+class TestLoNasOnBloom(FormatContract):
+    format = LONAS
+
+    def write(self, folder: Path) -> None:
+        causal.lonas(folder, "bloom")
+
+
+class TestShears(FormatContract):
+    format = SHEARS
+
+    def write(self, folder: Path) -> None:
+        causal.shears(folder)
+
+
+class TestSqft(FormatContract):
+    format = SQFT
+
+    def write(self, folder: Path) -> None:
+        causal.sqft(folder, masked=True)
+
+
+class TestSqftOfOld(FormatContract):
+    format = SQFT
+
+    def write(self, folder: Path) -> None:
+        causal.sqft_of_old(folder)
+
+
+def test_every_format_that_comes_with_elasticnas_is_held_to_the_contract():
+    held = {each.format.name for each in FormatContract.__subclasses__()}
+    assert held >= set(FORMATS)
 
 
 SELF = "bert.encoder.layer.0.attention.self"

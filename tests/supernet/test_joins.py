@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.profiler import ProfilerActivity, profile
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import RANK
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_any
 from elasticnas.supernet.contracts.families import logits, padded
 from elasticnas.supernet.export.transformers_folder import subnet_state
+from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import activate, active_tensors
+from elasticnas.supernet.forward.joining import (
+    even_tokens,
+    joined_for,
+    merged_bytes,
+    weight_bytes,
+)
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.plan import Join
 from elasticnas.supernet.supernet import Supernet
@@ -73,6 +83,47 @@ def test_an_unmerged_subnet_copies_no_weight(tmp_path: Path):
     unmerged = joined(sparse(tmp_path), Join.UNMERGED)
     for name, tensor in activate(unmerged, unmerged.space.minimal).tensors.items():
         assert tensor.data_ptr() == unmerged.tensors[name].data_ptr()
+
+
+def test_an_unmerged_subnet_of_ranks_alone_allocates_nothing(tmp_path: Path):
+    """In a LLaMA with adapters on every layer of its blocks, and a bfloat16 base."""
+    plain = read_supernet(write_any(tmp_path, LLAMA)).to(torch.device("cpu"), torch.bfloat16)
+    subnet = plain.space.subnet(
+        {d.name: d.choices[-1] for d in plain.space.dimensions if d.part == RANK}
+    )
+    allocated = {}
+    for join in (Join.PLAIN, Join.UNMERGED):
+        supernet = joined(plain, join)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            active = activate(supernet, subnet)
+        allocated[join] = sum(max(event.cpu_memory_usage, 0) for event in profiled.events())
+    assert allocated[Join.PLAIN] > 0
+    assert allocated[Join.UNMERGED] == 0
+    for name, parameter in plain.model.named_parameters():
+        assert active.model.get_parameter(name) is parameter
+        assert active.tensors.get(name, parameter).data_ptr() == parameter.data_ptr()
+
+
+def test_adapters_are_merged_where_that_is_faster_and_there_is_room(tmp_path: Path):
+    """24 x 24 and 40 x 24 weights, adapters of rank 4: both ways are even at 13.7 tokens."""
+    plain = sparse(tmp_path)
+    assert even_tokens(plain) == pytest.approx((4 * 24 * 24 + 2 * 24 * 40) / (4 * 48 + 2 * 64))
+    room = weight_bytes(plain, torch.float32) + merged_bytes(plain, torch.float32)
+    assert merged_bytes(plain, torch.float32) == 4 * 3 * (4 * 24 * 24 + 2 * 24 * 40)
+    assert joined_for(plain, tokens=14, limit_bytes=room) is plain
+    for tokens, limit in ((13, room), (14, room - 1)):
+        beside = joined_for(plain, tokens=tokens, limit_bytes=limit)
+        assert set(beside.unmerged) == set(plain.adapters)
+    masked = joined(plain, Join.MASKED)
+    assert not joined_for(masked, tokens=1, limit_bytes=0).unmerged
+
+
+def test_what_moves_to_another_dtype_takes_what_was_said(tmp_path: Path):
+    plain = read_supernet(write_any(tmp_path, LLAMA, tie_word_embeddings=True))
+    said = weight_bytes(plain, torch.bfloat16)
+    moved = plain.to(torch.device("cpu"), torch.bfloat16)
+    adapters = [t for a in moved.adapters.values() for t in (a.a, a.b)]
+    assert said == sum(t.nbytes for t in (*moved.model.parameters(), *adapters))
 
 
 def test_unmerged_subnets_share_first_layers_to_the_bit(tmp_path: Path):

@@ -15,7 +15,11 @@ from tests.additions import recipe_two_steps
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SMALL = {"steps": 4, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 2}
-RECIPES_TRIED = {"lonas": {}, "shaken-lonas": {"times": 3}}
+RECIPES_TRIED = {
+    "lonas": {},
+    "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
+    "shaken-lonas": {"times": 3},
+}
 
 
 @pytest.fixture(scope="module")

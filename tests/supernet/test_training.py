@@ -188,7 +188,7 @@ def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding
 
     def epoch(settings: TrainingSettings, number: int) -> list[list[int]]:
         steps = range(number * 12, number * 12 + 12)  # 200 rows are 12 batches of 16
-        return [batch_rows(examples, settings, step) for step in steps]
+        return [batch_rows(lengths, settings, step) for step in steps]
 
     def padding(batches: list[list[int]]) -> int:
         return sum(

@@ -49,6 +49,7 @@ if __name__ == "__main__":
             asked=SubnetAsked({}),
             device="cpu",
             token_budget=512,
+            memory_bytes=2**30,
             limit_seconds=2.0,
         ),
         lambda: "unwanted" in os.environ["HOW"] and Path(os.environ["PID_FILE"]).is_file(),

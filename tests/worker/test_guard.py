@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
@@ -29,6 +28,7 @@ from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.worker import halts, isolation
 from elasticnas.worker.guard import time_limit
 from elasticnas.worker.handlers import verify
+from elasticnas.worker.model_cache import dtype_of
 from tests.supernet.tiny import write_checkpoint
 from tests.worker.test_adversity import SmallDevice
 from tests.worker.test_handlers import Bench, evaluation, under
@@ -271,6 +271,5 @@ def test_a_worker_measures_in_the_precision_asked_for(bench: Bench):
         found[precision] = result.outcomes[0]
         assert result.outcomes[0].precision is precision
         held = bench.runtime._models.supernet(message.conditions.supernet, precision).supernet
-        types = {each.dtype for each in held.tensors.values() if each.is_floating_point()}
-        assert (torch.bfloat16 in types) == (precision is Precision.BFLOAT16)
+        assert {each.dtype for each in held.model.parameters()} == {dtype_of(precision)}
     assert all(each.metrics is not None for each in found.values())

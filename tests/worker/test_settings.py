@@ -24,7 +24,7 @@ def capabilities(monkeypatch: pytest.MonkeyPatch, **present: bool) -> None:
 
 def test_bfloat16_is_refused_where_the_processor_would_emulate_it(monkeypatch):
     capabilities(monkeypatch, avx512_bf16=False, amx_bf16=False)
-    with pytest.raises(InputError, match="AVX512-BF16") as refusal:
+    with pytest.raises(InputError, match="AVX512") as refusal:
         WorkerSettings(device="cpu", dtype="bfloat16").precision()
     problem = str(refusal.value)
     assert "dtype" in problem
@@ -34,11 +34,20 @@ def test_bfloat16_is_refused_where_the_processor_would_emulate_it(monkeypatch):
     assert WorkerSettings(device="cpu").precisions() == (Precision.FLOAT32,)
 
 
-@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", "bf16"])
-def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch, instructions):
+@pytest.mark.parametrize(
+    ("instructions", "dtype"),
+    [
+        ("avx512_bf16", "bfloat16"),
+        ("amx_bf16", "bfloat16"),
+        ("bf16", "bfloat16"),
+        ("avx512_fp16", "float16"),
+        ("amx_fp16", "float16"),
+    ],
+)
+def test_sixteen_bits_are_for_processors_that_compute_in_them(monkeypatch, instructions, dtype):
     capabilities(monkeypatch, **{instructions: True})
-    assert WorkerSettings(device="cpu", dtype="bfloat16").precision() is Precision.BFLOAT16
-    assert WorkerSettings(device="cpu").precisions() == tuple(Precision)
+    assert WorkerSettings(device="cpu", dtype=dtype).precision() == dtype
+    assert WorkerSettings(device="cpu").precisions() == (Precision.FLOAT32, Precision(dtype))
 
 
 def test_only_what_nobody_has_set_is_calibrated(monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from elasticnas.api_schemas.messages import InspectSupernet, SupernetInspected
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.report import report
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.worker.handler import JobHandler, handles
@@ -12,7 +11,7 @@ from elasticnas.worker.handler import JobHandler, handles
 
 @handles(InspectSupernet)
 class InspectHandler(JobHandler[InspectSupernet]):
-    """Reports what a checkpoint holds; its model is cached, for a search comes next."""
+    """Reports what a checkpoint holds; what is read is kept, for a search comes next."""
 
     title = "The checkpoint cannot be used"
     problem_type = "invalid-checkpoint"
@@ -29,12 +28,8 @@ class InspectHandler(JobHandler[InspectSupernet]):
         )
 
     def _supernet(self) -> Supernet:
-        """On the CPU and not cached where a step of a job has the device for itself."""
-        if not self.tools.steps.holds_device:
-            precision = self.tools.compute.precision
-            return self.tools.models.supernet(self.message.digest, precision).supernet
-        with self.tools.models.checkpoint(self.message.digest) as folder:
-            return read_supernet(folder)
+        """As it is stored: of a model of any size little comes into memory."""
+        return self.tools.models.as_stored(self.message.digest, self.tools.compute.precision)
 
     def failure(self, problem: Problem) -> SupernetInspected:
         """Why the checkpoint cannot be used."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +17,8 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.datasets.reading import read_rows
 from elasticnas.service.datasets.rows import DatasetRows, write_canonical
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION, Task
+from elasticnas.tasks.rows import Rows
+from elasticnas.tasks.task import ColumnsAsked
 
 
 def jsonl(path: Path, *rows: object) -> Path:
@@ -31,9 +36,41 @@ def parquet(path: Path, **columns: list[object]) -> Path:
     return path
 
 
-def read(path: Path, task: Task = TEXT_CLASSIFICATION, **options: object) -> DatasetRows:
-    settings = {"text_columns": ["text"], "label_column": "label", **options}
-    return read_rows(path, task=task, **settings)
+@dataclass(frozen=True)
+class Read:
+    """What was read of a task that does not prompt."""
+
+    text_a: list[str]
+    text_b: list[str] | None
+    labels: list[float]
+    label_names: tuple[str, ...] | None
+    num_labels: int
+
+    @classmethod
+    def of(cls, rows: DatasetRows) -> Read:
+        first, *rest = rows.rows.texts.values()
+        labels = rows.rows.labels.tolist()
+        return cls(first, rest[0] if rest else None, labels, rows.label_names, rows.num_labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read(
+    path: Path,
+    task: Task = TEXT_CLASSIFICATION,
+    text_columns: Sequence[str] = ("text",),
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+    most_rows: int | None = None,
+) -> Read:
+    names = None if label_names is None else tuple(label_names)
+    asked = ColumnsAsked(tuple(text_columns), label_column, names)
+    return Read.of(read_rows(path, task=task, asked=asked, most_rows=most_rows))
+
+
+def stored(labels: list[float], task: Task = TEXT_CLASSIFICATION) -> DatasetRows:
+    return DatasetRows(task, Rows({"text": ["a", "b"]}, np.array(labels)))
 
 
 def refused(path: Path, **options: object) -> InputError:
@@ -49,7 +86,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_jsonl_csv_tsv_and_parquet_read_the_same(file):
     texts, labels = ["one, two", 'he said "no"', "drei"], [0, 1, 2]
-    expected = DatasetRows(TEXT_CLASSIFICATION, texts, None, labels)
+    expected = Read(texts, None, labels, None, 3)
     rows = [{"text": t, "label": n, "extra": None} for t, n in zip(texts, labels, strict=True)]
     assert read(jsonl(file, *rows)) == expected
     assert read(csv(file, 'label,text\n0,"one, two"\n1,"he said ""no"""\n2,drei\n')) == expected
@@ -198,7 +235,7 @@ def test_one_or_two_different_text_columns_are_needed(file, columns):
 
 
 def test_the_canonical_file_is_the_same_for_the_same_rows(tmp_path):
-    rows = DatasetRows(TEXT_CLASSIFICATION, ["a", "b"], None, [0, 1])
+    rows = stored([0, 1])
     for name in ("one", "two"):
         write_canonical(rows, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -209,7 +246,7 @@ def test_the_canonical_file_is_the_same_for_the_same_rows(tmp_path):
     [(TEXT_CLASSIFICATION, [0, 1], pa.int64()), (TEXT_REGRESSION, [0.5, 1.0], pa.float64())],
 )
 def test_the_canonical_file_has_three_typed_columns(tmp_path, task, labels, kind):
-    write_canonical(DatasetRows(task, ["a", "b"], None, labels), tmp_path / "file")
+    write_canonical(stored(labels, task), tmp_path / "file")
     table = pq.read_table(tmp_path / "file")
     assert table.schema.names == ["text_a", "text_b", "label"]
     assert table.schema.types == [pa.string(), pa.string(), kind]

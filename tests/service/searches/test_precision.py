@@ -153,6 +153,6 @@ def test_the_card_of_a_subnet_says_its_precision(light_service: Running):
 
 
 def test_a_precision_that_does_not_exist_is_refused(light_service: Running):
-    answer = light_service.client.post("/v1/searches", json=light_service.body(precision="float16"))
+    answer = light_service.client.post("/v1/searches", json=light_service.body(precision="float8"))
     assert answer.status_code == 422
     assert "precision" in answer.json()["errors"][0]["pointer"]

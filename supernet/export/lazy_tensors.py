@@ -1,0 +1,54 @@
+"""The tensors of a subnet, each made when it is written: no second model is ever in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.tensor_names import stored_tensors
+from elasticnas.supernet.forward.activation import active_adapter, active_blocks, merged
+from elasticnas.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """What ``make`` gives, contiguous, has this ``shape`` and ``dtype``."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    make: Callable[[], torch.Tensor]
+
+
+def lazy(tensor: torch.Tensor) -> LazyTensor:
+    """A tensor that is there already."""
+    return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda: tensor.detach().contiguous())
+
+
+def subnet_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, LazyTensor]:
+    """What a file holds of a subnet: adapters merged, blocks counted from 0, dtypes as stored."""
+    family, kept = supernet.family, active_blocks(supernet, subnet)
+    places = {block: place for place, block in enumerate(kept)}
+    return {
+        family.renumbered(name, places): _sliced(supernet, subnet, name, tensor)
+        for name, tensor in stored_tensors(supernet.model).items()
+        if family.layer_of(name) in (None, *kept)
+    }
+
+
+def _sliced(
+    supernet: Supernet, subnet: SubnetConfig, name: str, tensor: torch.Tensor
+) -> LazyTensor:
+    prefix = supernet.plan.slice(name, tensor, subnet)
+    module, _, part = name.rpartition(".")
+    adapter = active_adapter(supernet, module, subnet) if part == "weight" else None
+    dtype = supernet.dtypes.get(name, tensor.dtype)
+
+    def make() -> torch.Tensor:
+        with torch.inference_mode():
+            whole = prefix if adapter is None else merged(prefix, adapter)
+            return whole.to(dtype).contiguous()
+
+    return LazyTensor(tuple(prefix.shape), dtype, make)

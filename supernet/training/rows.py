@@ -1,0 +1,58 @@
+"""Rows to learn from: batches of them, and the loss of a subnet on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.measuring.examples import Inputs, TokenizedExamples
+from elasticnas.tasks import TEXT_REGRESSION, Task
+
+
+class TrainingRows(Protocol):
+    """Rows that a super-network learns from."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How many tokens each row has."""
+        ...
+
+    def inputs(self, rows: Sequence[int]) -> Inputs:
+        """What a model is called with for these rows."""
+        ...
+
+    def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
+        """The mean loss of a subnet on these rows, through which gradients flow."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows with a class or a number each."""
+
+    examples: TokenizedExamples
+    task: Task
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """See `TrainingRows.lengths`."""
+        return [len(tokens) for tokens in self.examples.token_ids]
+
+    def inputs(self, rows: Sequence[int]) -> Inputs:
+        """See `TrainingRows.inputs`."""
+        return self.examples.batch(rows).inputs
+
+    def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
+        """Cross-entropy, of a regression the squared error."""
+        batch = self.examples.batch(rows).to(device)
+        labels = torch.as_tensor(self.examples.labels[list(rows)]).to(device)
+        logits = active.logits(batch.inputs)
+        if self.task is TEXT_REGRESSION:
+            return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+        return functional.cross_entropy(logits, labels)

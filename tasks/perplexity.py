@@ -1,0 +1,86 @@
+"""Perplexity: how well a language model foretells texts, token by token."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks.items import Item, TextEncoder, windows
+from elasticnas.tasks.metric import Values
+from elasticnas.tasks.metrics import PERPLEXITY, TOKEN_LOG_LIKELIHOOD
+from elasticnas.tasks.prompted import PromptedTask
+from elasticnas.tasks.rows import Labels, Rows
+from elasticnas.tasks.settings import FIELD, PromptSettings
+from elasticnas.tasks.task import TASKS, Outcomes, Raw
+
+OUTCOME = np.dtype([("log_likelihood", np.float64), ("tokens", np.int64)])
+"""The sum of a row's log-probabilities, in nats, and of how many tokens."""
+
+
+class PerplexitySettings(PromptSettings):
+    """The text of a row is its prompt, by default its only column.
+
+    A text longer than ``window`` tokens is cut into windows, each of which begins anew, with the
+    tokenizer's first token before it unless ``add_bos`` is false or the tokenizer adds none.
+    """
+
+    window: Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
+        default=None,
+        description="tokens of a window, the first token not counted; default: as many as "
+        "max_length allows",
+    )
+
+
+class Perplexity(PromptedTask):
+    """exp of the mean loss of all tokens of all rows, and its logarithm."""
+
+    name = "perplexity"
+    metrics = (PERPLEXITY, TOKEN_LOG_LIKELIHOOD)
+    probe = "texts"
+    label_type = "int64"
+    has_labels = False
+    settings_type = PerplexitySettings
+
+    def items(
+        self, rows: Rows, settings: PerplexitySettings, encoder: TextEncoder, max_length: int
+    ) -> list[Item]:
+        """The windows of each row."""
+        texts = [settings.context(rows.row(index)) for index in range(len(rows))]
+        plain = encoder(texts, add_bos=False)
+        (begin,) = encoder([""], add_bos=settings.add_bos)
+        window = settings.window or max_length - len(begin)
+        # The last token of a window is foretold and not run.
+        if len(begin) + window > max_length + 1:
+            raise InputError(
+                f"windows of so many tokens are longer than max_length, {max_length}",
+                field=f"{FIELD}/window",
+                value=window,
+            )
+        return [windows(tokens, begin, window) for tokens in plain]
+
+    def labels(self, rows: Rows, _: PerplexitySettings) -> Labels:
+        """The next token is the label."""
+        return np.zeros(len(rows), np.int64)
+
+    def outcomes(self, raw: Raw, labels: Labels, _: PerplexitySettings) -> Outcomes:
+        """Of sums and numbers of tokens (rows, 2).
+
+        Raises:
+            ArithmeticError: the log-probabilities are not numbers.
+        """
+        if not np.isfinite(raw).all():
+            raise ArithmeticError("the subnet's log-likelihoods are not finite numbers")
+        outcomes = np.empty(len(labels), OUTCOME)
+        outcomes["log_likelihood"], outcomes["tokens"] = raw.T
+        return outcomes
+
+    def values(self, outcomes: Outcomes) -> dict[str, Values]:
+        """Of each sample all tokens together."""
+        mean = outcomes["log_likelihood"].sum(axis=-1) / outcomes["tokens"].sum(axis=-1)
+        return {PERPLEXITY.name: np.exp(-mean), TOKEN_LOG_LIKELIHOOD.name: mean}
+
+
+PERPLEXITY_TASK = TASKS.register(Perplexity.name, Perplexity())

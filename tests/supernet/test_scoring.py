@@ -1,0 +1,226 @@
+"""Continuations scored together are scored as the stock model scores each by itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elasticnas.search.races.course import Course, pack
+from elasticnas.supernet.checkpoint.reader import load_tokenizer
+from elasticnas.supernet.contracts.checkpoints import VOCABULARY
+from elasticnas.supernet.contracts.families import FamilyContract
+from elasticnas.supernet.families.llama import LLAMA
+from elasticnas.supernet.forward.activation import active_tensors
+from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring.encoder import TokenizerEncoder
+from elasticnas.supernet.measuring.measure import Lap, laps_of, measure
+from elasticnas.supernet.measuring.probes import PROBES
+from elasticnas.supernet.measuring.trees import TokenTree, TreeExamples
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK, Task
+from elasticnas.tasks.items import Item, Scored
+from elasticnas.tasks.multiple_choice import MultipleChoiceSettings
+from elasticnas.tasks.perplexity import PerplexitySettings
+from elasticnas.tasks.rows import Rows
+
+ROWS = 24
+LENGTH = 40
+
+
+class Llama(FamilyContract):
+    family = LLAMA
+
+
+def words(rng: np.random.Generator, fewest: int, most: int) -> str:
+    picked = rng.integers(5, VOCABULARY - 8, size=rng.integers(fewest, most + 1))
+    return " ".join(f"w{word}" for word in picked)
+
+
+def rows() -> Rows:
+    """Questions with two to four choices, of which some begin alike."""
+    rng = np.random.default_rng(3)
+    questions = [words(rng, 1, 9) for _ in range(ROWS)]
+    starts = [words(rng, 1, 2) for _ in range(ROWS)]
+    choices = [
+        [f"{starts[row]} {words(rng, 1, 3)}", f"{starts[row]} {words(rng, 4, 4)}"]
+        + [words(rng, 1, 2) for _ in range(row % 3)]
+        for row in range(ROWS)
+    ]
+    return Rows({"question": questions}, rng.integers(2, size=ROWS), choices)
+
+
+SETTINGS = MultipleChoiceSettings(prompt="w5 {question} w6")
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Iterator[Supernet]:
+    with Llama().supernet() as supernet:
+        yield supernet
+
+
+def examples(
+    supernet: Supernet, task: Task, settings: Any, data: Rows | None = None, length: int = LENGTH
+) -> TreeExamples:
+    prepare = PROBES[task.probe].prepare
+    made = prepare(data or rows(), task, settings, load_tokenizer(supernet), supernet, length)
+    assert isinstance(made, TreeExamples)
+    return made
+
+
+def items(supernet: Supernet, task: Task, settings: Any, length: int = LENGTH) -> list[Item]:
+    return task.items(rows(), settings, TokenizerEncoder(load_tokenizer(supernet)), length)
+
+
+def raw_numbers(supernet: Supernet, subnet: Any, task: Task, made: TreeExamples, budget: int = 200):
+    """What the probe gives, in the order of the rows."""
+    kept: dict[str, np.ndarray] = {}
+
+    class Spy(type(task)):  # type: ignore[misc]
+        def outcomes(self, raw: Any, labels: Any, settings: Any) -> Any:
+            kept["raw"] = raw
+            return super().outcomes(raw, labels, settings)
+
+    measure(supernet, subnet, [Lap.whole(made.batches(budget))], made.labels, Spy())
+    return kept["raw"]
+
+
+def plain(supernet: Supernet, subnet: Any, sequence: Scored) -> float:
+    """One sequence through the stock model with sliced, merged weights; all blocks run."""
+    model = copy.deepcopy(supernet.model)
+    for name, tensor in active_tensors(supernet, subnet).items():
+        parent, _, leaf = name.rpartition(".")
+        module = model.get_submodule(parent)
+        setattr(module, leaf, torch.nn.Parameter(tensor))
+    ids = torch.tensor([sequence.tokens])
+    with torch.inference_mode():
+        chances = model(input_ids=ids).logits[0].log_softmax(-1)
+    at = range(sequence.first, len(sequence.tokens))
+    return float(sum(chances[place - 1, sequence.tokens[place]] for place in at))
+
+
+def test_choices_are_scored_as_each_alone(supernet: Supernet):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    raw = raw_numbers(supernet, supernet.space.maximal, MULTIPLE_CHOICE, made)
+    for row, item in enumerate(items(supernet, MULTIPLE_CHOICE, SETTINGS)):
+        expected = [plain(supernet, supernet.space.maximal, each) for each in item]
+        assert raw[row, : len(item)] == pytest.approx(expected, abs=1e-3)
+        assert (raw[row, len(item) :] == 0).all()
+
+
+def test_what_begins_alike_is_run_once(supernet: Supernet):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    for row, item in enumerate(items(supernet, MULTIPLE_CHOICE, SETTINGS)):
+        distinct = {each.tokens[:end] for each in item for end in range(1, len(each.tokens))}
+        assert made.length(row) == len(distinct)
+    batches = made.batches(200)
+    assert all(batch.inputs["input_ids"].numel() <= 200 for batch in batches)
+
+
+def test_a_tree_sees_its_own_branch_alone():
+    tree = TokenTree.of((Scored((1, 2, 3, 4), 2), Scored((1, 2, 5), 2), Scored((9, 3, 7), 1)))
+    ancestors = [
+        [j for j in range(len(tree.tokens)) if j <= i < tree.ends[j]]
+        for i in range(len(tree.tokens))
+    ]
+    assert [[int(tree.tokens[j]) for j in each] for each in ancestors] == [
+        [1], [1, 2], [1, 2, 3], [9], [9, 3],
+    ]  # fmt: skip
+    assert tree.depths.tolist() == [len(each) - 1 for each in ancestors]
+    assert [len(each) for each in tree.sums] == [2, 1, 2]
+
+
+def test_a_family_that_takes_no_masks_scores_alike(supernet: Supernet):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    apart = TreeExamples.of(
+        items(supernet, MULTIPLE_CHOICE, SETTINGS), made.labels, pad_id=0, shares=False
+    )
+    assert all("subtree_ends" not in batch.inputs for batch in apart.batches(200))
+    together, alone = (
+        raw_numbers(supernet, supernet.space.minimal, MULTIPLE_CHOICE, each)
+        for each in (made, apart)
+    )
+    assert together == pytest.approx(alone, abs=1e-3)
+
+
+def test_a_subnet_that_starts_from_anothers_prefix_gives_the_same_bits(supernet: Supernet):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    space = supernet.space
+    first = dict(space.maximal)
+    last = f"ffn of layer {supernet.num_layers - 1}"
+    second = space.subnet({**first, last: space.minimal[last]})
+    cache = PrefixCache(2**24)
+    laps = laps_of(made, None, supernet, token_budget=200, cache=cache)
+    for subnet in (space.maximal, second):
+        shared = measure(supernet, subnet, laps, made.labels, MULTIPLE_CHOICE)
+        alone = measure(supernet, subnet, laps, made.labels, MULTIPLE_CHOICE, share=False)
+        assert shared.outcomes is not None
+        assert alone.outcomes is not None
+        assert (shared.outcomes == alone.outcomes).all()
+    assert cache.held_bytes > 0
+
+
+def test_laps_of_a_race_measure_what_one_lap_does(supernet: Supernet):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    rng = np.random.default_rng(0)
+    course = Course.laid_by([pack(rng.random(ROWS) < 0.5) for _ in range(8)])
+    whole, parts = (
+        measure(
+            supernet,
+            supernet.space.heuristic,
+            laps_of(made, each, supernet, token_budget=200),
+            made.labels,
+            MULTIPLE_CHOICE,
+        ).metrics
+        for each in (None, course)
+    )
+    assert parts == pytest.approx(whole, abs=1e-4)
+
+
+def test_long_contexts_lose_their_beginning_and_choices_nothing(supernet: Supernet):
+    whole = items(supernet, MULTIPLE_CHOICE, SETTINGS)
+    cut = items(supernet, MULTIPLE_CHOICE, SETTINGS, length=7)
+    for before, after in zip(whole, cut, strict=True):
+        for long, short in zip(before, after, strict=True):
+            assert short.tokens == long.tokens[-8:]
+            assert short.count == long.count
+
+
+def test_perplexity_is_that_of_the_models_own_loss_window_by_window(supernet: Supernet):
+    settings = PerplexitySettings(prompt="{question} {question}", window=5)
+    made = examples(supernet, PERPLEXITY_TASK, settings)
+    tokenizer = load_tokenizer(supernet)
+    space = supernet.space
+    blocks = {each.name: each.choices[0] for each in space.dimensions if each.part == "blocks"}
+    subnet = space.subnet({**space.minimal, **blocks})
+    loss = tokens = 0.0
+    data = rows()
+    for row in range(ROWS):
+        ids = tokenizer(settings.context(data.row(row)), add_special_tokens=False)["input_ids"]
+        for start in range(0, len(ids), 5):
+            window = (tokenizer.cls_token_id, *ids[start : start + 5])
+            loss -= plain(supernet, subnet, Scored(window, 1))
+            tokens += len(window) - 1
+    laps = [Lap.whole(made.batches(100))]
+    found = measure(supernet, subnet, laps, made.labels, PERPLEXITY_TASK)
+    assert found.metrics is not None
+    assert found.metrics["token_log_likelihood"] == pytest.approx(-loss / tokens, abs=1e-4)
+    assert found.metrics["perplexity"] == pytest.approx(np.exp(loss / tokens), rel=1e-4)
+
+
+def test_the_head_computes_no_logit_that_is_not_scored(supernet: Supernet):
+    """Of one place each, the scored ones: the same numbers as of the whole sequence."""
+    from elasticnas.supernet.forward.activation import activate
+
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    batch = made.batch(range(6))
+    with torch.inference_mode():
+        active = activate(supernet, supernet.space.minimal)
+        everywhere = active.logits(batch.inputs)
+        there = active.logits(batch.inputs, at=batch.at)
+    assert there.shape == (len(batch.at), everywhere.shape[-1])
+    assert torch.allclose(there, everywhere.flatten(0, 1)[batch.at], atol=1e-5)
