@@ -13,6 +13,7 @@ from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.registry import NameIn
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
 from elasticnas.service.datasets.reading import read_rows
@@ -47,15 +48,14 @@ def create_dataset(
     service: ServiceDep,
     principal: PrincipalDep,
     file: UploadFile,
-    task: Annotated[str, Form(json_schema_extra={"enum": list(TASKS)})],
+    task: Annotated[str, NameIn(TASKS), Form()],
     text_columns: Annotated[
         list[SeveralNames], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
     ],
     label_column: Annotated[Name, Form()],
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[
-        str | None,
-        Form(description="default: the task's first", json_schema_extra={"enum": list(METRICS)}),
+        Annotated[str, NameIn(METRICS)] | None, Form(description="default: the task's first")
     ] = None,
     label_names: Annotated[
         list[SeveralNames] | None,
