@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,7 +15,7 @@ from elasticnas.supernet.contracts.checkpoints import write_tokenizer
 from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.families.llama import LLAMA
 
-TINY_LLAMA = {
+TINY_LLAMA: dict[str, int] = {
     "hidden_size": 2048,
     "num_hidden_layers": 22,
     "num_attention_heads": 32,
@@ -29,12 +30,15 @@ RANKS = (16, 8, 4)
 ADAPTED = (Role.QUERY, Role.VALUE)
 
 
-def write_large_checkpoint(folder: Path, dtype: torch.dtype = torch.bfloat16, **sizes: int) -> Path:
+def write_large_checkpoint(
+    folder: Path, sizes: dict[str, int], dtype: torch.dtype = torch.bfloat16
+) -> Path:
     """``base/`` in one shard a block, ``adapter/`` on queries and values, a rank for each block.
 
     ``sizes`` are fields of the config. No more than a shard is in memory at once.
     """
-    config = LlamaConfig(**sizes, pad_token_id=0, bos_token_id=2, eos_token_id=3)
+    fields: dict[str, Any] = sizes | {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config = LlamaConfig(**fields)
     config.architectures = [LlamaForCausalLM.__name__]
     config.dtype = dtype
     config.save_pretrained(folder / "base")
@@ -58,7 +62,7 @@ def _write_base(folder: Path, shapes: dict[str, torch.Size], dtype: torch.dtype)
     for name in shapes:
         layer = LLAMA.layer_of(name)
         shards[name if layer is None else f"block {layer}"].append(name)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(shards.values(), 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = {name: _random(shapes[name], dtype) for name in names}

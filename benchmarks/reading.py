@@ -35,7 +35,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as made:
         folder = options.checkpoint or write_large_checkpoint(
-            Path(made), **TINY_LLAMA | {"num_hidden_layers": layers_of(options.gib)}
+            Path(made), TINY_LLAMA | {"num_hidden_layers": layers_of(options.gib)}
         )
         size = sum(file.stat().st_size for file in (folder / "base").glob("*.safetensors"))
         print(f"weights: {size / MIB:.0f} MiB")
