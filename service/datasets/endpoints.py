@@ -15,6 +15,7 @@ from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.registry import NameIn
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
 from elasticnas.service.datasets.reading import read_rows
@@ -52,15 +53,11 @@ def create_dataset(
     principal: PrincipalDep,
     file: UploadFile,
     task: Annotated[
-        str | None,
-        Form(description="default: the kind's", json_schema_extra={"enum": list(TASKS)}),
+        Annotated[str, NameIn(TASKS)] | None, Form(description="default: the kind's")
     ] = None,
     kind: Annotated[
-        str | None,
-        Form(
-            description="public data as it comes, which says task, columns and task_settings",
-            json_schema_extra={"enum": list(KINDS)},
-        ),
+        Annotated[str, NameIn(KINDS)] | None,
+        Form(description="public data as it comes, which says task, columns and task_settings"),
     ] = None,
     text_columns: Annotated[
         list[SeveralNames] | None,
@@ -88,8 +85,7 @@ def create_dataset(
     ] = None,
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[
-        str | None,
-        Form(description="default: the task's first", json_schema_extra={"enum": list(METRICS)}),
+        Annotated[str, NameIn(METRICS)] | None, Form(description="default: the task's first")
     ] = None,
     label_names: Annotated[
         list[SeveralNames] | None,

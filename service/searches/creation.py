@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -99,6 +100,8 @@ def _resolve(
             "task_settings": _settled(task, body, dataset) or None,
         }
     )
+    if service.coordinator is not None:  # else others drive, who may have what this one lacks
+        _require_packages(request)
     _require_metrics(request, task)
     _require_costs(request, reported.report)
     _require_raceable(request, task)
@@ -183,6 +186,17 @@ def _verifying(
     if found.task != dataset.task:
         raise _same_rows(dataset.task, found.id)
     return found
+
+
+def _require_packages(request: SearchCreate) -> None:
+    missing = [name for name in request.strategy.packages if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"this strategy needs {', '.join(missing)}, which this server lacks",
+            field="strategy/name",
+            value=request.strategy.name,
+            remedy=f"choose another, or have the operator run 'pip install {' '.join(missing)}'",
+        )
 
 
 def _require_metrics(request: SearchCreate, task: Task) -> None:
