@@ -53,7 +53,7 @@ def write_checkpoint(folder: Path, family: Family, *, adapted: bool = True, **op
     """A checkpoint whose heads, FFN neurons, blocks and, if ``adapted``, ranks are elastic."""
     model = tiny_model(family, **options)
     model.save_pretrained(folder / "base")
-    _write_tokenizer(folder / "base")
+    write_tokenizer(folder / "base")
     if adapted:
         _write_adapter(folder / "adapter", family, model)
     dimensions = _dimensions(family, model.config, adapted=adapted)
@@ -108,7 +108,7 @@ def _write_adapter(folder: Path, family: Family, model: PreTrainedModel) -> None
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     """Words cut at spaces, [CLS] before a text and [SEP] behind it.
 
     Some embeddings are left for tokens that a family's own tokenizer class adds.

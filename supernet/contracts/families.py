@@ -184,7 +184,8 @@ class FamilyContract:
                         _continue(active, ids[:, -1:], cache)
                 cost = cost_report(model, subnet, TOKENS)
                 assert cost.gflops_per_token == counter.get_total_flops() / 2 / 1e9
-                pairs = ((layer.keys, layer.values) for layer in cache.layers)
+                layers: Any = cache.layers
+                pairs = ((layer.keys, layer.values) for layer in layers)
                 kept = (part for pair in pairs for part in pair if part is not None)
                 assert cost.kv_bytes == sum(part.nbytes for part in kept)
 
