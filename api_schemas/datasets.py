@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, JsonValue
 
 
 class DatasetRead(BaseModel):
@@ -14,6 +14,9 @@ class DatasetRead(BaseModel):
     ``label_names`` are there when the labels were text. ``label_names_given`` is true when the
     user gave them: then class i is ``label_names[i]``. Else they are the labels that the rows have,
     sorted; a search finds their classes by the super-network's own names.
+
+    ``choices_columns`` are where each row's choices come from, ``kind`` is what the file was said
+    to be. ``task_settings`` are what searches measure by unless they say otherwise.
     """
 
     id: str
@@ -22,9 +25,12 @@ class DatasetRead(BaseModel):
     metric: str
     rows: int
     text_columns: list[str]
-    label_column: str
+    label_column: str | None
     num_labels: int
     label_names: list[str] | None
     label_names_given: bool = False
+    kind: str | None = None
+    choices_columns: list[str] | None = None
+    task_settings: dict[str, JsonValue] = Field(default_factory=dict)
     digest: str
     created_at: datetime

@@ -7,8 +7,13 @@ the modules that every process of ElasticNAS imports as it starts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from elasticnas.api_schemas.problems import InputError
 
@@ -65,6 +70,19 @@ class Registry(Generic[Value]):
     def values(self) -> tuple[Value, ...]:
         """All values."""
         return tuple(self._values.values())
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Annotates a text that must be a name in a registry: OpenAPI lists those there are by then."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema of the text, with every name."""
+        return {**handler(schema), "enum": list(self.registry)}
 
 
 _plugins: dict[str, None] = {}

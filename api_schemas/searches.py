@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -141,6 +142,11 @@ class SearchCreate(BaseModel):
     max_length: Annotated[int, Field(ge=4, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     objectives: Annotated[list[ObjectiveName], Field(min_length=2, max_length=3)] | None = None
+    task_settings: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="how the dataset's task is measured, such as its prompt: the settings of the "
+        "task; those left out are the dataset's, or the task's defaults",
+    )
     constraints: Annotated[list[Constraint], Field(max_length=8)] = Field(default_factory=list)
     strategy: AnyStrategy = Field(default_factory=ParetoSettings)
     budget: Budget = Field(default_factory=Budget)
@@ -165,7 +171,7 @@ class SearchCreate(BaseModel):
     racing: Racing | None = Field(
         default=None,
         description="give subnets up before the last row when they will hardly reach the front; "
-        "by accuracy alone. None: measure every subnet on every row",
+        "by the share of right rows alone. None: measure every subnet on every row",
     )
     plateau: Plateau | None = Field(default=None, description="None: spend the whole budget")
     max_failures: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
@@ -270,6 +276,9 @@ class SearchRead(BaseModel):
     max_length: int
     seed: int
     objectives: list[ObjectiveName]
+    task_settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="the settings of its task that are not the defaults"
+    )
     constraints: list[Constraint]
     strategy: AnyStrategy
     budget: Budget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, Union
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,9 @@ class StrategySettings(BaseModel):
     """The settings of one strategy; ``name`` is a literal, which says of which."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What must be installed where a search is driven, beside what every server has."""
 
     name: str
 
@@ -81,6 +84,8 @@ class GpSettings(StrategySettings):
 
     The costs are learned like the metrics, and a proposal takes a second or more.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     name: Literal["gp"] = "gp"
     n_startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 20

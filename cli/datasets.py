@@ -10,18 +10,43 @@ import typer
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION
+from elasticnas.tasks.kinds import KINDS
 
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 
-TextColumns = Annotated[
-    str,
+_TEXTS = typer.Option(
+    help="One column, or two separated by a comma for pairs of texts, of language models any "
+    "number; default: text; a name with a comma in quotes: '\"a, b\",c', or as a JSON array."
+)
+_LABEL = typer.Option(
+    help="Classes from 0, names of classes, numbers, or which choice is right; default: label."
+)
+_TASK = typer.Option(
+    help=f"What is measured: {', '.join(TASKS)}. Default: {TEXT_CLASSIFICATION.name}."
+)
+TextColumns = Annotated[str, _TEXTS]
+LabelColumn = Annotated[str, _LABEL]
+TaskOption = Annotated[str, _TASK]
+KindOption = Annotated[
+    str | None,
+    typer.Option(help=f"Public data as it comes, instead of columns: {', '.join(KINDS)}."),
+]
+ChoicesColumn = Annotated[
+    str | None,
     typer.Option(
-        help="One column, or two separated by a comma for pairs of texts; "
-        "a name with a comma in quotes: '\"a, b\",c', or as a JSON array."
+        help="Of multiple choice: a column of lists of texts, or a column for each choice, "
+        "separated by commas."
     ),
 ]
-LabelColumn = Annotated[str, typer.Option(help="Classes from 0, names of classes, or numbers.")]
-TaskOption = Annotated[str, typer.Option(help=f"What the labels are: {', '.join(TASKS)}.")]
+FirstLabel = Annotated[
+    int, typer.Option(help="The number of the first choice in the labels: 0 or 1.")
+]
+SettingsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help="What searches say of the task by default, such as its prompt."
+    ),
+]
 MEASURED_BY = f"Default: the task's first. One of {', '.join(METRICS)}."
 LabelNames = Annotated[
     str | None,
@@ -38,9 +63,13 @@ def add(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
     ],
-    text_columns: TextColumns = "text",
-    label_column: LabelColumn = "label",
-    task: TaskOption = TEXT_CLASSIFICATION.name,
+    text_columns: Annotated[str | None, _TEXTS] = None,
+    label_column: Annotated[str | None, _LABEL] = None,
+    task: Annotated[str | None, _TASK] = None,
+    kind: KindOption = None,
+    choices_column: ChoicesColumn = None,
+    first_label: FirstLabel = 0,
+    task_settings: SettingsOption = None,
     metric: Annotated[str | None, typer.Option(help=MEASURED_BY)] = None,
     label_names: LabelNames = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
@@ -48,12 +77,19 @@ def add(
     server: Server = LOCAL,
 ) -> None:
     """Upload validation data."""
-    fields = {
-        "name": name or file.stem,
-        "task": task,
-        "text_columns": text_columns,
-        "label_column": label_column,
-    }
+    fields = {"name": name or file.stem, "first_label": str(first_label)}
+    if kind is None:
+        chosen = TASKS.find(task or TEXT_CLASSIFICATION.name, field="--task")
+        fields |= {"task": chosen.name, "text_columns": text_columns or "text"}
+        if label_column is not None or chosen.has_labels:
+            fields["label_column"] = label_column or "label"
+    else:
+        named = {"task": task, "text_columns": text_columns, "label_column": label_column}
+        fields |= {"kind": kind, **{key: text for key, text in named.items() if text is not None}}
+    if choices_column is not None:
+        fields["choices_column"] = choices_column
+    if task_settings is not None:
+        fields["task_settings"] = task_settings
     if metric is not None:
         fields["metric"] = metric
     if label_names is not None:

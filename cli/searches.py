@@ -52,6 +52,13 @@ def search(
     constraint: Annotated[
         list[str] | None, typer.Option(help="For example 'gflops<=0.6'; repeatable.")
     ] = None,
+    task_settings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help='How the task is measured, such as \'{"prompt": "{question}\\nAnswer:"}\'.',
+        ),
+    ] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens a row is truncated to.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     parallel: Annotated[int, typer.Option(help="Evaluations in flight at once.")] = 8,
@@ -108,6 +115,7 @@ def search(
         "supernet_id": supernet,
         "dataset_id": dataset,
         "name": name,
+        "task_settings": None if task_settings is None else _json_object(task_settings),
         "max_length": max_length,
         "seed": seed,
         "objectives": objective or None,
@@ -262,6 +270,16 @@ def _follow(server: Server, search_id: str, as_json: bool) -> None:
 
 def _reason(ended: SearchRead) -> str:
     return ended.error.detail if ended.error is not None else str(ended.stop_reason)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not JSON: {error}", field="--task-settings") from error
+    if not isinstance(value, dict):
+        raise InputError("this is not a JSON object", field="--task-settings", value=text[:100])
+    return value
 
 
 def _constraint(text: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ Register a super-network and validation data, start a search, poll its Pareto fr
 weights of the subnet you choose. Errors are `application/problem+json` (RFC 9457); their types are
 listed at `/problems`."""
 
+FRONT = "/v1/searches/{search_id}/front"
 SMALL_BODY_BYTES = 1 << 20
 """The largest body of a request that carries neither a file nor a list of subnets."""
 
@@ -111,7 +112,7 @@ def create_app(
         operations.router,
     ):
         app.include_router(router)
-    _describe_problems(app)
+    _describe(app)
     return app
 
 
@@ -143,14 +144,16 @@ def _body_limit(settings: ServiceSettings, scope: Scope) -> int:
     return min(SMALL_BODY_BYTES, settings.max_json_bytes)
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem document into OpenAPI, in place of FastAPI's own error bodies."""
+def _describe(app: FastAPI) -> None:
+    """Put the bounds of fronts into OpenAPI, and the problem document in place of FastAPI's own."""
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is not None:
             return app.openapi_schema
         schema = original()
+        # Metrics that plugins register are known only now.
+        schema["paths"][FRONT]["get"]["parameters"] += front.bounds_of_today()
         components = schema.setdefault("components", {}).setdefault("schemas", {})
         described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})

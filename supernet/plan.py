@@ -44,6 +44,9 @@ class Join(StrEnum):
     al. 2024, section 3.3)."""
     UNMERGED = "unmerged"
     """``y = W x + scaling * B (A x)``: no weight is copied, which large models need."""
+    MASKED_IN_TURN = "masked_in_turn"
+    """As MASKED, summed anew whenever the layer is called and dropped behind it: to the bit the
+    same, and no more than one layer's weight at a time."""
 
 
 _TENSORS = {

@@ -93,7 +93,8 @@ class Supernet:
     @cached_property
     def unmerged(self) -> tuple[str, ...]:
         """The linear modules whose adapters stay beside their weights."""
-        return tuple(m for m, adapter in self.adapters.items() if adapter.join is Join.UNMERGED)
+        beside = (Join.UNMERGED, Join.MASKED_IN_TURN)
+        return tuple(m for m, adapter in self.adapters.items() if adapter.join in beside)
 
     @cached_property
     def elastic_modules(self) -> tuple[str, ...]:

@@ -15,8 +15,21 @@ from elasticnas.search.loop import Proposal, Recorded, SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.search.strategies import FACTORIES
+from elasticnas.tasks.metric import METRICS, Metric
+from elasticnas.tasks.metrics import ACCURACY
 
 EVALUATIONS, LENGTH = 40, 16
+
+ERROR = METRICS.register(
+    "contract_error",
+    Metric(
+        "contract_error",
+        ideal=ACCURACY.worst,
+        worst=ACCURACY.ideal,
+        standard_error=lambda values, rows: ACCURACY.standard_error(1.0 - values, rows),
+    ),
+)
+"""One minus the accuracy: less of it is better, by just as much."""
 
 
 class StrategyContract:
@@ -65,8 +78,18 @@ class StrategyContract:
         assert len(found) == EVALUATIONS
         assert search.is_over
 
+    def test_it_minimises_a_metric_of_which_less_is_better(self) -> None:
+        """By the error it finds what it finds by the accuracy, to the last proposal."""
+        by_accuracy = _run(self._loop())
+        assert _subnets(_run(self._loop(metric=ERROR))) == _subnets(by_accuracy)
+
     def _loop(
-        self, *, recorded: Sequence[Recorded] = (), seed: int = 0, **fields: Any
+        self,
+        *,
+        recorded: Sequence[Recorded] = (),
+        seed: int = 0,
+        metric: Metric = ACCURACY,
+        **fields: Any,
     ) -> SearchLoop:
         space, model = _problem()
         request = SearchCreate.model_validate(
@@ -81,7 +104,7 @@ class StrategyContract:
             }
         )
         maximal = cost_report(model, space.maximal, LENGTH)
-        objectives = Objectives(("accuracy", Cost.PARAMS), maximal)
+        objectives = Objectives((metric.name, Cost.PARAMS), maximal)
         return SearchLoop(
             request,
             space,
@@ -112,7 +135,8 @@ def _subnets(proposals: Sequence[Proposal]) -> list[SubnetConfig]:
 def _measured(proposal: Proposal) -> dict[str, float]:
     """Larger subnets are better, and luck decides a little: the same for equal subnets."""
     luck = int(proposal.subnet.key[:4], 16) / 0xFFFF
-    return {"accuracy": round(0.5 + proposal.cost.params / 10_000 + luck / 20, 3)}
+    accuracy = round(0.5 + proposal.cost.params / 10_000 + luck / 20, 3)
+    return {ACCURACY.name: accuracy, ERROR.name: 1.0 - accuracy}
 
 
 def _problem() -> tuple[SearchSpace, CostModel]:

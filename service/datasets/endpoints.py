@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, UploadFile
 
@@ -13,10 +15,11 @@ from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.registry import NameIn
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
 from elasticnas.service.datasets.reading import read_rows
-from elasticnas.service.datasets.rows import write_canonical
+from elasticnas.service.datasets.rows import DatasetRows, write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import input_problem
 from elasticnas.service.http.paging import Cursor, Limit
@@ -25,8 +28,10 @@ from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.identity import new_id
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
-from elasticnas.tasks import METRICS, TASKS
+from elasticnas.tasks import METRICS, TASKS, Task
+from elasticnas.tasks.kinds import KINDS, DatasetKind
 from elasticnas.tasks.names import names_given, require_names
+from elasticnas.tasks.settings import FIELD
 from elasticnas.tasks.task import ColumnsAsked
 
 SEVERAL = (
@@ -47,15 +52,40 @@ def create_dataset(
     service: ServiceDep,
     principal: PrincipalDep,
     file: UploadFile,
-    task: Annotated[str, Form(json_schema_extra={"enum": list(TASKS)})],
+    task: Annotated[
+        Annotated[str, NameIn(TASKS)] | None, Form(description="default: the kind's")
+    ] = None,
+    kind: Annotated[
+        Annotated[str, NameIn(KINDS)] | None,
+        Form(description="public data as it comes, which says task, columns and task_settings"),
+    ] = None,
     text_columns: Annotated[
-        list[SeveralNames], Form(description=f"one or two columns; {SEVERAL}", min_length=1)
-    ],
-    label_column: Annotated[Name, Form()],
+        list[SeveralNames] | None,
+        Form(description=f"one or two columns, of language models any number; {SEVERAL}"),
+    ] = None,
+    label_column: Annotated[
+        Name | None, Form(description="needed unless the task has no labels")
+    ] = None,
+    choices_column: Annotated[
+        list[SeveralNames] | None,
+        Form(
+            description="of multiple choice: a column of lists of texts, or a column of texts for "
+            f"each choice; {SEVERAL}"
+        ),
+    ] = None,
+    first_label: Annotated[
+        int, Form(description="the number of the first choice in the labels", ge=0, le=1)
+    ] = 0,
+    task_settings: Annotated[
+        str | None,
+        Form(
+            description="a JSON object: what searches say of the task unless they say otherwise",
+            max_length=1 << 20,
+        ),
+    ] = None,
     name: Annotated[Name | None, Form(description="default: the file's")] = None,
     metric: Annotated[
-        str | None,
-        Form(description="default: the task's first", json_schema_extra={"enum": list(METRICS)}),
+        Annotated[str, NameIn(METRICS)] | None, Form(description="default: the task's first")
     ] = None,
     label_names: Annotated[
         list[SeveralNames] | None,
@@ -67,12 +97,11 @@ def create_dataset(
     A problem names the line or row, the column and the value at fault.
     """
     try:
-        found = TASKS.find(task, field="task")
+        chosen_kind = KINDS.find(kind, field="kind") if kind else None
+        found = TASKS.find(task or (chosen_kind.task if chosen_kind else task), field="task")
         chosen = found.metric(metric)
-        texts = names_given(text_columns, "text_columns")
-        (label,) = require_names([label_column], "label_column")
-        given = [text for text in label_names or () if text]
-        named = names_given(given, "label_names") if given else None
+        asked = _asked(found, chosen_kind, text_columns, label_column, choices_column, label_names)
+        asked = replace(asked, first_label=first_label) if chosen_kind is None else asked
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
         ) as folder:
@@ -82,9 +111,11 @@ def create_dataset(
             rows = read_rows(
                 received,
                 task=found,
-                asked=ColumnsAsked(tuple(texts), label, None if named is None else tuple(named)),
+                asked=asked,
+                kind=chosen_kind,
                 most_rows=service.settings.max_dataset_rows,
             )
+            settings = _settings(found, chosen_kind, task_settings, rows)
             write_canonical(rows, canonical := Path(folder) / "canonical")
             digest, size = service.blobs.store(canonical)
     except InputError as error:
@@ -94,14 +125,17 @@ def create_dataset(
         id=dataset_id,
         owner=principal.owner,
         name=(name or storable(file.filename or "") or dataset_id)[:MAX_NAME],
-        task=task,
+        task=found.name,
+        kind=None if chosen_kind is None else chosen_kind.name,
         metric=chosen.name,
         rows=len(rows),
-        text_columns=texts,
-        label_column=label,
+        text_columns=list(asked.texts),
+        label_column=asked.label or "",
+        choices_columns=list(asked.choices) or None,
+        task_settings=settings or None,
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
-        label_names_given=named is not None,
+        label_names_given=asked.label_names is not None,
         digest=digest,
         size_bytes=size,
         created_at=now(),
@@ -109,6 +143,65 @@ def create_dataset(
     with service.database.write() as session:
         repository.add(session, row)
     return read(row)
+
+
+def _asked(
+    task: Task,
+    kind: DatasetKind | None,
+    text_columns: list[str] | None,
+    label_column: str | None,
+    choices_column: list[str] | None,
+    label_names: list[str] | None,
+) -> ColumnsAsked:
+    """The columns that a request names, or its kind's.
+
+    Raises:
+        InputError: a name is unfit; both are there; none is.
+    """
+    if kind is not None:
+        for field, given in (
+            ("text_columns", text_columns),
+            ("label_column", label_column),
+            ("choices_column", choices_column),
+            ("label_names", label_names),
+        ):
+            if given:
+                raise InputError(f"a file of the kind {kind.name} says this itself", field=field)
+        if task.name != kind.task:
+            raise InputError(f"{kind.name} is data of {kind.task}", field="task", value=task.name)
+        return kind.asked
+    if not text_columns:
+        raise InputError("this is needed unless the file is of a kind", field="text_columns")
+    choices = [text for text in choices_column or () if text]
+    named = [text for text in label_names or () if text]
+    return ColumnsAsked(
+        texts=tuple(names_given(text_columns, "text_columns")),
+        label=require_names([label_column], "label_column")[0] if label_column else None,
+        label_names=tuple(names_given(named, "label_names")) if named else None,
+        choices=tuple(names_given(choices, "choices_column")) if choices else (),
+    )
+
+
+def _settings(
+    task: Task, kind: DatasetKind | None, given: str | None, rows: DatasetRows
+) -> dict[str, Any]:
+    """The settings that come with a dataset, which fit it.
+
+    Raises:
+        InputError: they are no JSON object, or the task has no such settings.
+    """
+    settings = {} if kind is None else dict(kind.settings)
+    if given:
+        try:
+            said = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"this is not JSON: {error}", field=FIELD) from error
+        if not isinstance(said, dict):
+            raise InputError("this is not a JSON object", field=FIELD, value=given[:100])
+        settings |= said
+    if settings:
+        task.settle(settings, rows.known())
+    return settings
 
 
 @router.get("", summary="List datasets")
@@ -152,7 +245,10 @@ def read(row: DatasetRow) -> DatasetRead:
         metric=row.metric,
         rows=row.rows,
         text_columns=row.text_columns,
-        label_column=row.label_column,
+        label_column=row.label_column or None,
+        kind=row.kind,
+        choices_columns=row.choices_columns,
+        task_settings=row.task_settings or {},
         num_labels=row.num_labels,
         label_names=row.label_names,
         label_names_given=row.label_names_given,

@@ -8,21 +8,31 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.service.datasets.files import read_columns
 from elasticnas.service.datasets.rows import DatasetRows
 from elasticnas.tasks import TASKS, Task
+from elasticnas.tasks.kinds import DatasetKind
 from elasticnas.tasks.task import ColumnsAsked
 
 
 def read_rows(
-    path: Path, *, task: Task, asked: ColumnsAsked, most_rows: int | None = None
+    path: Path,
+    *,
+    task: Task,
+    asked: ColumnsAsked,
+    kind: DatasetKind | None = None,
+    most_rows: int | None = None,
 ) -> DatasetRows:
     """Read and check a JSONL, CSV, tab-separated or Parquet file.
 
-    Text labels become classes, in the order of ``label_names``, or sorted where none are given.
+    Text labels become classes, in the order of ``label_names``, or sorted where none are given. A
+    file of a ``kind`` has that kind's columns.
 
     Raises:
         InputError: naming the column, the line or row, and the value at fault.
     """
     require_columns_of(task, asked)
-    columns = read_columns(path, asked.names, nested=asked.choices, most_rows=most_rows)
+    wanted = asked.names if kind is None else kind.columns
+    columns = read_columns(path, wanted, nested=asked.choices, most_rows=most_rows)
+    if kind is not None:
+        columns = kind.derived(columns)
     if not columns.values[asked.texts[0]]:
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
     rows, names = task.read(columns, asked)

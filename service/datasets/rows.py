@@ -14,6 +14,7 @@ from elasticnas.service.blobs import BlobStore
 from elasticnas.tasks import Task
 from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.stored_rows import write_rows, write_table
+from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class DatasetRows:
     def num_labels(self) -> int:
         """How many outputs of a head they need: see `Task.num_labels`."""
         return self.task.num_labels(self.rows)
+
+    def known(self) -> RowsOfDataset:
+        """What a search is checked against."""
+        return RowsOfDataset(
+            self.rows.columns,
+            LabelsOfDataset(self.num_labels, self.label_names, names_given=False),
+            has_choices=self.rows.choices is not None,
+        )
 
 
 def write_canonical(rows: DatasetRows, path: Path) -> None:

@@ -24,6 +24,11 @@ class DatasetRow(Owned, Table):
     rows: Mapped[int]
     text_columns: Mapped[list[Any]]
     label_column: Mapped[str] = mapped_column(String(200))
+    """Empty where the task has no labels."""
+    kind: Mapped[str | None] = mapped_column(String(40))
+    choices_columns: Mapped[list[Any] | None]
+    task_settings: Mapped[dict[str, Any] | None]
+    """What searches say of the task unless they say otherwise."""
     num_labels: Mapped[int]
     label_names: Mapped[list[Any] | None]
     label_names_given: Mapped[bool] = mapped_column(default=False)

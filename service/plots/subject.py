@@ -18,13 +18,11 @@ from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
 from elasticnas.service.supernets.report_cache import ReportCache
+from elasticnas.tasks import TASKS, Metric
 
 MOST = 5000
 """Evaluations that a picture is drawn of, beside the front and the reference subnets: of more,
 every second, third, ... is taken."""
-
-RACED = "accuracy"
-"""The metric that is estimated where a subnet is given up."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,16 @@ class Subject:
             presences=supernet.report.presences,
             evaluated=evaluated,
             hypervolume=row.hypervolume,
-            measured=[_measured(each) for each in light],
+            measured=[_measured(each, TASKS[row.task].raced) for each in light],
             front=[_front_member(each) for each in evaluations.front(session, search_id)],
         )
 
 
-def _measured(row: Row[Any]) -> Measured:
+def _measured(row: Row[Any], raced: Metric | None) -> Measured:
     found = dict(row._mapping)
     given_up = found.pop("given_up")
-    if given_up is not None:
-        found["metrics"] = {RACED: GivenUp.model_validate(given_up).estimate}
+    if given_up is not None and raced is not None:  # only what is raced is given up
+        found["metrics"] = {raced.name: GivenUp.model_validate(given_up).estimate}
     return Measured(**found, is_given_up=given_up is not None)
 
 

@@ -15,6 +15,7 @@ def conditions_of(row: SearchRow) -> Conditions:
         supernet=row.supernet_digest,
         dataset=row.dataset_digest,
         task=row.task,
+        settings=row.request.get("task_settings") or {},
         max_length=row.max_length,
         split=RowSplit(share=share, part="search") if share else None,
         precision=Precision(row.precision or Precision.FLOAT32),

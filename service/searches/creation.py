@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -26,7 +28,7 @@ from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
 from elasticnas.tasks import METRICS, TASKS, Task
-from elasticnas.tasks.task import Head, LabelsOfDataset
+from elasticnas.tasks.task import Head, LabelsOfDataset, RowsOfDataset
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,17 @@ def _resolve(
         update={
             "max_length": length,
             "objectives": body.objectives or [dataset.metric, Cost.GFLOPS],
+            "task_settings": _settled(task, body, dataset) or None,
         }
     )
+    if service.coordinator is not None:  # else others drive, who may have what this one lacks
+        _require_packages(request)
     _require_metrics(request, task)
     _require_costs(request, reported.report)
-    _require_raceable(request)
+    _require_raceable(request, task)
     verifying = _verifying(session, principal, request, dataset)
+    if verifying is not None:
+        task.settle(request.task_settings or {}, _known(verifying))
     problem = problem_of(request, reported, length)
     require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
     objectives = problem.objectives
@@ -181,6 +188,17 @@ def _verifying(
     return found
 
 
+def _require_packages(request: SearchCreate) -> None:
+    missing = [name for name in request.strategy.packages if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"this strategy needs {', '.join(missing)}, which this server lacks",
+            field="strategy/name",
+            value=request.strategy.name,
+            remedy=f"choose another, or have the operator run 'pip install {' '.join(missing)}'",
+        )
+
+
 def _require_metrics(request: SearchCreate, task: Task) -> None:
     metrics = [metric.name for metric in task.metrics]
     for index, name in enumerate(request.objectives or ()):
@@ -215,16 +233,48 @@ def _require_costs(request: SearchCreate, report: SupernetReport) -> None:
             )
 
 
-def _require_raceable(request: SearchCreate) -> None:
+def _require_raceable(request: SearchCreate, task: Task) -> None:
     """Races compare rows that are right or wrong, and no other metric is a count of those."""
+    if request.racing is None:
+        return
     metrics = [name for name in request.objectives or () if not is_cost(name)]
-    if request.racing is not None and metrics != ["accuracy"]:
+    if task.raced is None:
         raise InputError(
-            f"a search races by accuracy alone, and this one's metrics are {', '.join(metrics)}",
+            f"rows of {task.name} are not right or wrong, so that no race can be run",
             field="racing",
             value=request.racing.confidence,
-            remedy="let objectives be accuracy and costs, or leave racing out",
+            remedy="leave racing out",
         )
+    if metrics != [task.raced.name]:
+        raise InputError(
+            f"a search of {task.name} races by {task.raced.name} alone, and this one's metrics are "
+            f"{', '.join(metrics)}",
+            field="racing",
+            value=request.racing.confidence,
+            remedy=f"let objectives be {task.raced.name} and costs, or leave racing out",
+        )
+
+
+def _settled(task: Task, body: SearchCreate, dataset: DatasetRow) -> dict[str, Any]:
+    """The settings of the task: the request's, else the dataset's, else the defaults.
+
+    Raises:
+        InputError: about ``task_settings/...``: one is wrong, or does not fit the dataset.
+    """
+    given = {**(dataset.task_settings or {}), **(body.task_settings or {})}
+    return task.settle(given, _known(dataset)).said()
+
+
+def _known(dataset: DatasetRow) -> RowsOfDataset:
+    return RowsOfDataset(
+        tuple(dataset.text_columns),
+        _labels(dataset),
+        has_choices=dataset.choices_columns is not None,
+    )
+
+
+def _labels(dataset: DatasetRow) -> LabelsOfDataset:
+    return LabelsOfDataset(dataset.num_labels, dataset.label_names, dataset.label_names_given)
 
 
 def _require_fit(
@@ -235,8 +285,7 @@ def _require_fit(
     Raises:
         InputError: the head predicts something else, or a label is none of its classes.
     """
-    return TASKS[dataset.task].fit(
-        Head(report.num_labels, report.label_names),
-        LabelsOfDataset(dataset.num_labels, dataset.label_names, dataset.label_names_given),
-        field,
-    )
+    task = TASKS[dataset.task]
+    head = Head(report.num_labels, report.label_names, report.head)
+    task.require_head(head, field)
+    return task.fit(head, _labels(dataset), field)

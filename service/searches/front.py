@@ -42,10 +42,12 @@ def _parameter(name: str, description: str) -> dict[str, Any]:
     }
 
 
-BOUNDS = [_parameter(f"max_{cost}", f"only points of at most this {cost}") for cost in Cost] + [
-    _parameter(each.bound, f"only points no worse than this {each.name}")
-    for each in METRICS.values()
-]
+def bounds_of_today() -> list[dict[str, Any]]:
+    """The bounds on costs and on every registered metric, as OpenAPI describes parameters."""
+    return [_parameter(f"max_{cost}", f"only points of at most this {cost}") for cost in Cost] + [
+        _parameter(each.bound, f"only points no worse than this {each.name}")
+        for each in METRICS.values()
+    ]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,6 @@ class Bounds:
     "/{search_id}/front",
     summary="The Pareto front so far",
     response_model=FrontRead,
-    openapi_extra={"parameters": BOUNDS},
     responses={
         **documented("not-found", "invalid-input"),
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},

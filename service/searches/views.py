@@ -119,6 +119,7 @@ def _search(
         max_length=row.max_length,
         seed=request.seed,
         objectives=request.objectives,
+        task_settings=request.task_settings or {},
         constraints=request.constraints,
         strategy=request.strategy,
         budget=request.budget,

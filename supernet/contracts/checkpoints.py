@@ -19,7 +19,10 @@ LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FFN, RANK, VOCABULARY = 3, 24, 4, 2,
 
 
 def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
-    """A config of three narrow blocks; a family with key-value heads has two for four heads."""
+    """A config of three narrow blocks; a family with key-value heads has two for four heads.
+
+    An option of None is left to the family's default.
+    """
     sizes = {
         family.hidden_size: HIDDEN,
         family.heads: HEADS,
@@ -29,7 +32,8 @@ def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
         **({family.head_dim: HEAD_SIZE} if family.head_dim else {}),
     }
     common = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "pad_token_id": 0}
-    return family.config_class(**{**common, **sizes, **options})
+    said = {**common, **sizes, **options}
+    return family.config_class(**{name: each for name, each in said.items() if each is not None})
 
 
 def tiny_model(family: Family, **options: Any) -> PreTrainedModel:
@@ -49,7 +53,7 @@ def write_checkpoint(folder: Path, family: Family, *, adapted: bool = True, **op
     """A checkpoint whose heads, FFN neurons, blocks and, if ``adapted``, ranks are elastic."""
     model = tiny_model(family, **options)
     model.save_pretrained(folder / "base")
-    _write_tokenizer(folder / "base")
+    write_tokenizer(folder / "base")
     if adapted:
         _write_adapter(folder / "adapter", family, model)
     dimensions = _dimensions(family, model.config, adapted=adapted)
@@ -104,7 +108,7 @@ def _write_adapter(folder: Path, family: Family, model: PreTrainedModel) -> None
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     """Words cut at spaces, [CLS] before a text and [SEP] behind it.
 
     Some embeddings are left for tokens that a family's own tokenizer class adds.

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from torch import nn
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard
@@ -28,7 +29,7 @@ from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
-from elasticnas.supernet.forward.activation import activate, active_blocks
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Batch, Inputs
@@ -160,6 +161,33 @@ class FamilyContract:
                 folder = exported(supernet, subnet, Path(written) / f"costs{number}")
                 file = transformers.modeling_utils.load_state_dict(folder / "model.safetensors")
                 assert cost.params == sum(tensor.numel() for tensor in file.values())
+                assert cost.weight_bytes == sum(tensor.nbytes for tensor in file.values())
+
+    def test_a_token_costs_what_torch_counts_and_its_cache_holds_what_is_said(self) -> None:
+        """The last of a sequence, with Transformers' keys and values of those before it.
+
+        Not where a token sees the latest ones alone: costs know no windows.
+        """
+        with self.supernet() as supernet:
+            window = getattr(supernet.config, self.family.sliding_window or "", None)
+            if not self.family.is_causal or (window is not None and window < TOKENS):
+                return
+            supernet.model.set_attn_implementation("eager")
+            model = cost_model(supernet)
+            ids = padded().inputs["input_ids"][:1]
+            for subnet in some_subnets(supernet.space, 2):
+                active = activate(supernet, subnet)
+                cache = DynamicCache(config=supernet.config)
+                with torch.inference_mode():
+                    _continue(active, ids[:, :-1], cache)
+                    with FlopCounterMode(display=False) as counter:
+                        _continue(active, ids[:, -1:], cache)
+                cost = cost_report(model, subnet, TOKENS)
+                assert cost.gflops_per_token == counter.get_total_flops() / 2 / 1e9
+                layers: Any = cache.layers
+                pairs = ((layer.keys, layer.values) for layer in layers)
+                kept = (part for pair in pairs for part in pair if part is not None)
+                assert cost.kv_bytes == sum(part.nbytes for part in kept)
 
     def test_an_exported_subnet_is_a_stock_model(self) -> None:
         """One that a config can say, without code; any other with the code in its folder."""
@@ -169,6 +197,12 @@ class FamilyContract:
                 folder = exported(supernet, subnet, Path(written) / name)
                 loaded = stock_model(supernet, folder)
                 close(stock_logits(loaded, padded()), logits(supernet, subnet, padded()))
+                if self.family.is_causal:
+                    cached, whole = (
+                        [stock_text(loaded, row, 1, (), use_cache=cached) for row in prompts()]
+                        for cached in (True, False)
+                    )
+                    assert cached == whole
             assert not list((Path(written) / f"{self.family.model_type}_0").glob("*.py"))
 
     @contextmanager
@@ -207,7 +241,12 @@ def written(
 
 
 def stock_text(
-    model: PreTrainedModel, row: list[int], beams: int, ends: tuple[int, ...]
+    model: PreTrainedModel,
+    row: list[int],
+    beams: int,
+    ends: tuple[int, ...],
+    *,
+    use_cache: bool = False,
 ) -> list[int]:
     """The tokens that a model of Transformers writes behind one prompt, its end left out."""
     ids = torch.tensor([row])
@@ -217,12 +256,18 @@ def stock_text(
         max_new_tokens=NEW_TOKENS,
         num_beams=beams,
         do_sample=False,
-        use_cache=False,
+        use_cache=use_cache,
         eos_token_id=list(ends) or None,
         pad_token_id=0,
     )
     tokens: list[int] = generated[0, len(row) :].tolist()
     return tokens[: min((tokens.index(end) for end in ends if end in tokens), default=NEW_TOKENS)]
+
+
+def _continue(active: ActiveSubnet, ids: torch.Tensor, cache: DynamicCache) -> None:
+    """Run a subnet on what comes behind the tokens that ``cache`` holds."""
+    called = {"input_ids": ids, "past_key_values": cache}
+    functional_call(active.model, active.tensors, (), called, tie_weights=False)
 
 
 def stock_blocks(supernet: Supernet) -> Supernet:

@@ -50,7 +50,9 @@ def write_peft_adapter(
             value="peft",
             remedy="ask for format=transformers",
         )
-    if any(adapter.join is Join.MASKED for adapter in supernet.adapters.values()):
+    if any(
+        adapter.join in (Join.MASKED, Join.MASKED_IN_TURN) for adapter in supernet.adapters.values()
+    ):
         raise InputError(
             "PEFT would fill the zeros of the sparse base, which these adapters keep",
             field="format",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from elasticnas.supernet.forward.blocks import (
     at_places,
     for_first_token,
     for_packs,
+    merging_in_turn,
     skipped,
     tapped,
     with_branch,
@@ -99,7 +101,7 @@ def active_tensors(
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
         adapter = active_adapter(supernet, module, subnet)
-        if adapter is not None and (merges_all or adapter.join is not Join.UNMERGED):
+        if adapter is not None and (merges_all or module not in supernet.unmerged):
             weight = merged(weight, adapter)
         active[name] = weight
         if (bias := full.get(f"{module}.bias")) is not None:
@@ -119,7 +121,7 @@ def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> Lor
 def merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
     """A weight with its adapter in it: summed in the adapter's precision, in the weight's dtype."""
     full = weight.to(adapter.a.dtype)
-    if adapter.join is Join.MASKED:
+    if adapter.join in (Join.MASKED, Join.MASKED_IN_TURN):
         branch = adapter.scaling * (adapter.b @ adapter.a)
         return torch.where(full == 0, full, full + branch).to(weight.dtype)
     return torch.addmm(full, adapter.b, adapter.a, alpha=adapter.scaling).to(weight.dtype)
@@ -167,11 +169,15 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
 
 def _put_branch(root: nn.Module, module: str, adapter: LoraAdapter | None) -> None:
     """Let a linear module of ``root`` add its adapter's branch to what it gives."""
+    if adapter is None:
+        return
     parent, _, name = module.rpartition(".")
-    if adapter is not None:
-        _own(root, parent)._modules[name] = with_branch(
-            root.get_submodule(module), adapter.a, adapter.b, adapter.scaling
-        )
+    linear = root.get_submodule(module)
+    _own(root, parent)._modules[name] = (
+        merging_in_turn(linear, partial(merged, adapter=adapter))
+        if adapter.join is Join.MASKED_IN_TURN
+        else with_branch(linear, adapter.a, adapter.b, adapter.scaling)
+    )
 
 
 def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Module:

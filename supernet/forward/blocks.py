@@ -89,6 +89,11 @@ def at_places(linear: nn.Module, at: torch.Tensor) -> nn.Module:
     return _running(linear, partial(_at_places, linear, at))
 
 
+def merging_in_turn(linear: nn.Module, merge: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
+    """A linear layer whose weight is merged whenever it is called, and dropped afterwards."""
+    return _running(linear, partial(_merge_and_run, linear, merge))
+
+
 def _running(block: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     twin = copy.copy(block)
     twin.__dict__["forward"] = forward
@@ -166,6 +171,13 @@ def _add_branch(
 def _at_places(linear: nn.Module, at: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     output: torch.Tensor = linear.forward(inputs.flatten(0, 1).index_select(0, at))
     return output
+
+
+def _merge_and_run(
+    linear: nn.Module, merge: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
+) -> torch.Tensor:
+    own: Any = linear  # whose weight and bias the subnet's stand in for
+    return functional.linear(inputs, merge(own.weight), own.bias)
 
 
 def _show(

@@ -54,18 +54,21 @@ def even_tokens(supernet: Supernet) -> float:
 def joined_for(supernet: Supernet, *, tokens: int, limit_bytes: int) -> Supernet:
     """The super-network with its adapters as suits evaluations of ``tokens`` tokens.
 
-    Plain adapters stay beside their layers where merged weights and the super-network's own
-    together would take more than ``limit_bytes``, and where evaluations are so short that merging
-    takes longer. Masked ones are always merged: the mask is of the product ``B A``, so without it
-    in full it cannot be applied. What is decided depends on these numbers alone, so all evaluations
-    of a search are made in one way on workers of one size.
+    They stay beside their layers where merged weights and the super-network's own together would
+    take more than ``limit_bytes``; plain ones also where evaluations are so short that merging
+    takes longer. Masked ones have no short way, for the mask is of the product ``B A``: where there
+    is no room they are merged layer by layer, in every batch. What is decided depends on these
+    numbers alone, so all evaluations of a search are made in one way on workers of one size.
     """
     dtype = supernet.model.dtype
     has_room = weight_bytes(supernet, dtype) + merged_bytes(supernet, dtype) <= limit_bytes
-    if has_room and tokens >= even_tokens(supernet):
+    beside = {Join.PLAIN: Join.UNMERGED}
+    if not has_room:
+        beside[Join.MASKED] = Join.MASKED_IN_TURN
+    elif tokens >= even_tokens(supernet):
         return supernet
     adapters = {
-        module: replace(adapter, join=Join.UNMERGED) if adapter.join is Join.PLAIN else adapter
+        module: replace(adapter, join=beside.get(adapter.join, adapter.join))
         for module, adapter in supernet.adapters.items()
     }
     return replace(supernet, adapters=adapters)

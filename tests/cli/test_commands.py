@@ -1,7 +1,9 @@
-"""The command line as a user meets it: real processes, a real server."""
+"""The command line as a user meets it, against a real server."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -10,9 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from elasticnas.cli import main
 from tests.backing import free_port
 from tests.cli.test_failures import heed_ctrl_c
 from tests.end_to_end.server import Server, write_rows
@@ -38,7 +42,29 @@ COMMANDS = [
 
 def elasticnas(
     *arguments: object, server: Server | None = None, cwd: Path = ROOT
-) -> subprocess.CompletedProcess:
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of a client in this process, which spares it the start of another."""
+    where = [] if server is None else ["--server", f"http://127.0.0.1:{server.port}"]
+    given = [*map(str, arguments), *where]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["elasticnas", *given]),
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main.run()
+    code = ended.value.code
+    return subprocess.CompletedProcess(
+        given, 0 if code is None else int(code), out.getvalue(), err.getvalue()
+    )
+
+
+def apart(
+    *arguments: object, server: Server | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     where = [] if server is None else ["--server", f"http://127.0.0.1:{server.port}"]
     return subprocess.run(
         [sys.executable, "-m", "elasticnas.cli.main", *map(str, arguments), *where],
@@ -96,19 +122,16 @@ def search(server: Server, ids: tuple[str, str]) -> dict:
 def test_every_command_explains_itself():
     from typer.testing import CliRunner
 
-    from elasticnas.cli.main import app
-
     for command in COMMANDS:
-        result = CliRunner().invoke(app, [*command, "--help"])
+        result = CliRunner().invoke(main.app, [*command, "--help"])
         assert result.exit_code == 0, command
         assert "Usage" in result.output
 
 
 def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with():
     from elasticnas.cli.lazy import imported
-    from elasticnas.cli.main import COMMANDS
 
-    for name, command in COMMANDS.items():
+    for name, command in main.COMMANDS.items():
         told = imported(name, command).help.partition("\n\n")[0]
         assert " ".join(told.split()) == command.line, name
 
@@ -125,7 +148,7 @@ OF_A_CLIENT = {"pydantic", "httpx2"}
         (["search", "list", "--help"], OF_A_CLIENT),
         (["job", "list", "--help"], OF_A_CLIENT),
         (["supernet", "list", "--help"], OF_A_CLIENT | {"numpy"}),
-        (["front", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["front", "--help"], OF_A_CLIENT),
         (["dataset", "list", "--help"], OF_A_CLIENT | {"numpy"}),
         (["train", "--help"], OF_A_CLIENT | {"numpy"}),
     ],
@@ -217,8 +240,10 @@ def test_the_subnet_within_a_bound_or_at_the_knee_is_picked(server, search, tmp_
         assert found.returncode == 0, found.stderr
         assert f"subnet {expected}" in found.stderr
         assert (target / "model.safetensors").is_file()
-    within = elasticnas("front", search["id"], *bound, "--json", server=server)
-    assert json.loads(within.stdout)["best"] == middle["number"]
+    by_name = ("--max", f"gflops={bound[1]}", "--min", "accuracy=0")
+    for each in (bound, by_name):
+        within = elasticnas("front", search["id"], *each, "--json", server=server)
+        assert json.loads(within.stdout)["best"] == middle["number"]
 
 
 def test_every_plot_is_written_where_it_is_asked_for(server, search, tmp_path: Path):
@@ -333,6 +358,10 @@ def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, argumen
     [
         (["weights"], "--knee"),
         (["weights", "--max-gflops", 1e-9], "the closest is subnet"),
+        (["weights", "--max", "trainable_params=-1"], "--max-trainable-params: no subnet"),
+        (["front", "--min", "accuracy"], "'perplexity=12'"),
+        (["front", "--min", "charm=2"], "min_charm"),
+        (["front", "--max", "accuracy=0.5"], "max_accuracy"),
         (["weights", 1, "--knee"], "a number already says which subnet"),
         (["plot", "--output", "front.pie"], ".png or .svg"),
         (["plot", "--output", "nowhere/front.png"], "nowhere"),
@@ -447,9 +476,9 @@ def test_a_job_outlives_its_watcher_and_its_exit_code_says_that_it_was_cancelled
 
 
 def test_settings_name_their_environment_variables():
-    found = json.loads(elasticnas("settings", "--json").stdout)
+    found = json.loads(apart("settings", "--json").stdout)
     assert "ELASTICNAS_MAX_UPLOAD_BYTES" in found
-    worker = json.loads(elasticnas("settings", "--worker", "--json").stdout)
+    worker = json.loads(apart("settings", "--worker", "--json").stdout)
     assert "ELASTICNAS_BLOBS_URL" in worker
     assert "ELASTICNAS_DATABASE_URL" not in worker
     assert "ELASTICNAS_WORKER_TOKEN_BUDGET" in worker

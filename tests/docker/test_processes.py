@@ -119,6 +119,7 @@ def arguments_of_all_processes() -> str:
     return "\n".join(found)
 
 
+@pytest.mark.slow
 def test_the_whole_file_runs_does_a_search_and_stops(
     project: Project, running: list[Process], tmp_path: Path, postgres_folder: Path
 ):

@@ -172,6 +172,7 @@ def test_postgresql_is_restarted(team: Team):
     team.assert_undisturbed()
 
 
+@pytest.mark.slow
 def test_a_worker_is_cut_off_for_longer_than_its_lease_and_comes_back(team: Team):
     team.begin()
     team.reach(10)
@@ -188,6 +189,7 @@ def test_a_worker_is_cut_off_for_longer_than_its_lease_and_comes_back(team: Team
         assert second.stop() == 0
 
 
+@pytest.mark.slow
 def test_every_process_is_restarted_in_turn_under_load(team: Team):
     """What a rolling restart does: another is there before one is told to stop."""
     second = team.cluster.server()
@@ -270,6 +272,7 @@ def test_cancelling_frees_the_worker_within_two_seconds(team: Team):
         assert in_small_batches.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_subnet_that_kills_its_worker_fails_alone_with_its_traceback(team: Team):
     space = team.server.client.get(f"/v1/supernets/{team.ids[0]}/space").json()["dimensions"]
     smallest = [{d["name"]: d["choices"][-1]} for d in space[:2]]

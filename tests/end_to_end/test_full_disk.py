@@ -47,6 +47,7 @@ def is_out_of_room(server: Server) -> bool:
     return ready.status_code == 503 and "full" in ready.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_search_is_paused_until_there_is_room_and_nothing_is_corrupt(
     serve: Callable[..., Server], small_disk: Path, tmp_path: Path
 ):

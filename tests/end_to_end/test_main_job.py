@@ -8,7 +8,6 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,16 +27,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-def submit(server: Server, tmp_path: Path, **request: Any) -> str:
-    checkpoint = write_lonas(tmp_path / "checkpoint")
-    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
-    return server.search(*ids, **request)
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lonas(tmp_path_factory.mktemp("input") / "checkpoint")
 
 
-def test_the_main_job(server: Server, tmp_path: Path):
-    search = submit(
-        server,
-        tmp_path,
+@pytest.fixture(scope="module")
+def ids(server: Server, checkpoint: Path) -> tuple[str, str]:
+    """A super-network and a dataset that every test searches: what one measured spares the next."""
+    return server.register(checkpoint, write_rows(checkpoint.parent / "rows.jsonl"))
+
+
+def test_the_main_job(server: Server, ids: tuple[str, str]):
+    search = server.search(
+        *ids,
         strategy={"name": "nsga2", "population_size": 10},
         budget={"evaluations": 60},
         objectives=["accuracy", "gflops"],
@@ -62,9 +65,11 @@ def test_the_main_job(server: Server, tmp_path: Path):
     assert all(a <= b + 1e-12 for a, b in itertools.pairwise(rising))
 
 
-def test_downloaded_weights_reproduce_the_reported_accuracy(server: Server, tmp_path: Path):
+def test_downloaded_weights_reproduce_the_reported_accuracy(
+    server: Server, ids: tuple[str, str], checkpoint: Path, tmp_path: Path
+):
     given = [{"layer.0.attention.heads": 2, "layer.1.ffn.width": 8, "layer.2.lora.rank": 1}]
-    search = submit(server, tmp_path, initial_subnets=given, budget={"evaluations": 1})
+    search = server.search(*ids, initial_subnets=given, budget={"evaluations": 1})
     server.finish(search)
     [evaluation] = server.evaluations(search)
     answer = server.weights(search, 0, "transformers")
@@ -72,7 +77,7 @@ def test_downloaded_weights_reproduce_the_reported_accuracy(server: Server, tmp_
     with zipfile.ZipFile(io.BytesIO(answer.content)) as zipped:
         zipped.extractall(tmp_path / "weights")
     [folder] = (tmp_path / "weights").iterdir()
-    supernet = read_supernet(tmp_path / "checkpoint")
+    supernet = read_supernet(checkpoint)
     stranger = Stranger()
     found = stranger.load(folder, "transformers-with-code", supernet, sentences(80, seed=9))
     stranger.close()
@@ -87,10 +92,10 @@ def test_downloaded_weights_reproduce_the_reported_accuracy(server: Server, tmp_
 
 
 def test_an_adapter_of_a_subnet_that_is_narrower_is_refused_with_the_reason(
-    server: Server, tmp_path: Path
+    server: Server, ids: tuple[str, str]
 ):
     given = [{"layer.1.ffn.width": 8}, {"layer.0.lora.rank": 1}]
-    search = submit(server, tmp_path, initial_subnets=given, budget={"evaluations": 2})
+    search = server.search(*ids, initial_subnets=given, budget={"evaluations": 2})
     server.finish(search)
     refused = server.weights(search, 0, "peft")
     assert refused.status_code == 422
@@ -99,10 +104,8 @@ def test_an_adapter_of_a_subnet_that_is_narrower_is_refused_with_the_reason(
     assert server.weights(search, 1, "peft").status_code == 200
 
 
-def test_the_cost_of_a_subnet_is_told_without_evaluating_it(server: Server, tmp_path: Path):
-    checkpoint = write_lonas(tmp_path / "checkpoint")
-    supernet, _ = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
-    cost = server.client.post(f"/v1/supernets/{supernet}/cost", json={"subnet": {}}).json()
+def test_the_cost_of_a_subnet_is_told_without_evaluating_it(server: Server, ids: tuple[str, str]):
+    cost = server.client.post(f"/v1/supernets/{ids[0]}/cost", json={"subnet": {}}).json()
     assert cost["max_length"] == 32
     assert set(cost["breakdown"]) == {"linear", "adapters", "head", "attention"}
     # three layers of hidden 24, FFN 40, 32 tokens; rank 4 on query and value; pooler, classifier
@@ -111,9 +114,7 @@ def test_the_cost_of_a_subnet_is_told_without_evaluating_it(server: Server, tmp_
     assert cost["breakdown"]["head"] == 24 * 24 + 24 * 2
 
 
-def test_a_search_again_is_answered_from_the_database(server: Server, tmp_path: Path):
-    checkpoint = write_lonas(tmp_path / "checkpoint")
-    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
+def test_a_search_again_is_answered_from_the_database(server: Server, ids: tuple[str, str]):
     request = {"budget": {"evaluations": 30}, "strategy": {"name": "random"}, "seed": 3}
     first = server.search(*ids, **request)
     server.finish(first)
@@ -132,9 +133,7 @@ def test_a_search_again_is_answered_from_the_database(server: Server, tmp_path: 
 @pytest.mark.parametrize(
     "strategy", ["pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "random"]
 )
-def test_every_strategy_obeys_a_constraint(server: Server, tmp_path: Path, strategy):
-    checkpoint = write_lonas(tmp_path / "checkpoint")
-    ids = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
+def test_every_strategy_obeys_a_constraint(server: Server, ids: tuple[str, str], strategy):
     cost = server.client.post(f"/v1/supernets/{ids[0]}/cost", json={"subnet": {}}).json()
     bound = 0.7 * cost["gflops"]
     search = server.search(

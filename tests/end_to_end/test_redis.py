@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.end_to_end.server import Server, write_rows
 from tests.supernet.test_reader import write_lonas
 
 
+@pytest.mark.slow
 def test_a_worker_of_its_own_does_the_work(
     serve: Callable[..., Server], redis_url: str, tmp_path: Path
 ):

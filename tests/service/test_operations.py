@@ -6,6 +6,8 @@ import pytest
 
 from elasticnas.service.database import Database
 from elasticnas.service.settings import ServiceSettings
+from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION, Metric
+from elasticnas.tasks.metrics import share_error
 from tests.service.running import running_service, tar_of
 
 
@@ -107,3 +109,18 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
 def test_every_setting_is_described():
     for name, field in ServiceSettings.model_fields.items():
         assert field.description, name
+
+
+def test_openapi_names_the_metrics_and_tasks_that_are_registered_by_then(
+    light_service, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(TASKS._values, "added-task", TEXT_CLASSIFICATION)
+    monkeypatch.setitem(METRICS._values, "calmness", Metric("calmness", 0.0, 9.0, share_error))
+    schema = light_service.get("/openapi.json")
+    front = schema["paths"]["/v1/searches/{search_id}/front"]["get"]["parameters"]
+    assert {"max_calmness", "min_accuracy", "max_gflops"} <= {each["name"] for each in front}
+    [form] = [
+        each for name, each in schema["components"]["schemas"].items() if "create_dataset" in name
+    ]
+    assert "added-task" in form["properties"]["task"]["enum"]
+    assert "calmness" in form["properties"]["metric"]["anyOf"][0]["enum"]

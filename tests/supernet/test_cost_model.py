@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import DynamicCache
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.search.cost import cost_report
@@ -21,7 +17,6 @@ from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_
 from elasticnas.supernet.cost_model import cost_model, zeros_in_prefixes
 from elasticnas.supernet.export.transformers_folder import subnet_state
 from elasticnas.supernet.families.llama import LLAMA
-from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.test_activation import random_subnets
 from tests.supernet.tiny import write_checkpoint
@@ -82,30 +77,6 @@ def test_bytes_of_weights_are_those_of_the_file_and_a_tied_weight_is_there_once(
         assert report.weight_bytes == sum(
             tensor.numel() * supernet.stored_dtype(name).itemsize for name, tensor in held.items()
         )
-
-
-def test_a_token_costs_what_torch_counts_for_it_and_its_cache_what_transformers_keeps(
-    tmp_path: Path,
-):
-    """Keys and values of the active heads of the blocks that run, each as large as a weight."""
-    supernet = decoder(tmp_path)
-    model = cost_model(supernet)
-    supernet.model.set_attn_implementation("eager")  # the counter sees both products
-    tokens = 9
-    ids = torch.arange(5, 5 + tokens)[None]
-    for subnet in some_subnets(supernet.space):
-        report = cost_report(model, subnet, tokens)
-        active = activate(supernet, subnet)
-        run = partial(functional_call, active.model, active.tensors, (), tie_weights=False)
-        cache = DynamicCache(config=supernet.config)
-        with torch.inference_mode():
-            run({"input_ids": ids[:, :-1], "past_key_values": cache})
-            with FlopCounterMode(display=False) as counter:
-                run({"input_ids": ids[:, -1:], "past_key_values": cache})
-        assert report.gflops_per_token == counter.get_total_flops() / 2 / 1e9
-        kept = [t for layer in cache.layers for t in (layer.keys, layer.values) if t is not None]
-        bytes_each = supernet.stored_dtype("model.layers.0.self_attn.o_proj.weight").itemsize
-        assert report.kv_bytes == bytes_each * sum(tensor.numel() for tensor in kept)
 
 
 def test_a_classifier_keeps_nothing_to_go_on_with(tmp_path: Path):

@@ -68,6 +68,8 @@ def test_a_masked_adapter_is_not_exported_for_peft_which_would_not_mask_it(tmp_p
     masked = joined(sparse(tmp_path / "c"), Join.MASKED)
     with pytest.raises(InputError, match="zeros of the sparse base"):
         export(masked, masked.space.maximal, "peft", tmp_path)
+    with pytest.raises(InputError, match="zeros of the sparse base"):
+        export(joined(masked, Join.MASKED_IN_TURN), masked.space.maximal, "peft", tmp_path)
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
@@ -115,7 +117,19 @@ def test_adapters_are_merged_where_that_is_faster_and_there_is_room(tmp_path: Pa
         beside = joined_for(plain, tokens=tokens, limit_bytes=limit)
         assert set(beside.unmerged) == set(plain.adapters)
     masked = joined(plain, Join.MASKED)
-    assert not joined_for(masked, tokens=1, limit_bytes=0).unmerged
+    assert not joined_for(masked, tokens=1, limit_bytes=room).unmerged
+    in_turn = joined_for(masked, tokens=1000, limit_bytes=room - 1)
+    assert {each.join for each in in_turn.adapters.values()} == {Join.MASKED_IN_TURN}
+
+
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
+def test_masked_adapters_that_are_merged_in_turn_give_the_merged_ones_bits(tmp_path, model_type):
+    masked = joined(sparse(tmp_path, model_type), Join.MASKED)
+    in_turn = joined(masked, Join.MASKED_IN_TURN)
+    for subnet in random_subnets(masked, 4):
+        assert torch.equal(logits(in_turn, subnet, BATCH), logits(masked, subnet, BATCH))
+        for name, tensor in activate(in_turn, subnet).tensors.items():
+            assert tensor.data_ptr() == in_turn.tensors[name].data_ptr()
 
 
 def test_what_moves_to_another_dtype_takes_what_was_said(tmp_path: Path):

@@ -223,7 +223,9 @@ def apart(tmp_path: Path, bench: Bench):
     return run
 
 
-@pytest.mark.parametrize("how", ["hangs", "hangs and ignores signals"])
+@pytest.mark.parametrize(
+    "how", ["hangs", pytest.param("hangs and ignores signals", marks=pytest.mark.slow)]
+)
 def test_a_process_of_its_own_that_hangs_is_killed_with_all_that_it_started(apart, how: str):
     if how == "hangs and ignores signals" and sys.platform == "darwin":
         pytest.skip("the fault handler cannot be told to be silent there")
@@ -236,6 +238,7 @@ def test_a_process_of_its_own_that_hangs_is_killed_with_all_that_it_started(apar
         assert "hanging.py" in told["problem"]["traceback"]  # where it hung
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_that_nobody_waits_for_is_killed(apart):
     found, pid = apart("hangs unwanted")
     assert "EvaluationUnwantedError" in found.stderr

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+import pytest
+
 from elasticnas.api_schemas.strategies import STRATEGIES
 from elasticnas.search.contracts.strategies import StrategyContract
 
@@ -11,5 +15,12 @@ def contract_of(name: str) -> type[StrategyContract]:
 
 
 for _name in STRATEGIES:
-    if _name != "gp":  # its proposals take a second each; see the recorded searches
+    if _name != "gp":
         globals()[f"Test_{_name}"] = contract_of(_name)
+
+
+@pytest.mark.slow
+class TestGp(StrategyContract):
+    """A proposal takes a second or more, so that the last few alone are of the process."""
+
+    settings: ClassVar[dict[str, Any]] = {"name": "gp", "n_startup_trials": 36}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -258,6 +259,18 @@ def test_answers_from_the_database_are_of_the_same_classes(light_service):
     with service.database.read() as session:
         rows = [session.get_one(SearchRow, each) for each in (first, second, third)]
     assert rows[0].dataset_digest != rows[1].dataset_digest == rows[2].dataset_digest
+
+
+def test_a_strategy_whose_packages_are_not_there_is_refused_with_the_remedy(
+    light_service, monkeypatch: pytest.MonkeyPatch
+):
+    body = light_service.body(strategy={"name": "gp"})
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    refused = light_service.client.post("/v1/searches", json=body)
+    assert refused.status_code == 422
+    [error] = refused.json()["errors"]
+    assert error["pointer"] == "/strategy/name"
+    assert "pip install torch" in refused.json()["detail"]
 
 
 def test_the_same_key_and_body_create_one_search(service):
