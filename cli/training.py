@@ -139,7 +139,6 @@ def train(
     from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
-    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
     from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
@@ -158,10 +157,9 @@ def train(
         ),
     )
     labels = rows.num_labels if rows.label_names is None else len(rows.label_names)
-    texts = LabelledTexts.of(rows.rows)
     train_with_progress(
         base,
-        TrainingData(texts, chosen, labels, rows.label_names),
+        TrainingData(rows.rows, chosen, labels, rows.label_names),
         output,
         settings,
         resume=resume,
