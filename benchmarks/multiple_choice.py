@@ -77,6 +77,7 @@ class Measurable:
         read = read_rows(options.data, task=MULTIPLE_CHOICE, asked=asked)
         rows = read.rows.select(range(min(options.rows or len(read), len(read))))
         settings = MULTIPLE_CHOICE.settle({"prompt": options.prompt}, read.known())
+        assert isinstance(settings, MultipleChoiceSettings)
         tokenizer, length = load_tokenizer(supernet), options.max_length
         prepare = PROBES[MULTIPLE_CHOICE.probe].prepare
         examples = prepare(rows, MULTIPLE_CHOICE, settings, tokenizer, supernet, length)
