@@ -60,6 +60,8 @@ ACC = _share("acc")
 """lm-eval's: the share of rows whose right choice has the largest log-likelihood."""
 ACC_NORM = _share("acc_norm")
 """lm-eval 0.4's: the same of log-likelihoods divided by the characters of their choice."""
+EXACT_MATCH = _share("exact_match")
+"""The share of rows whose generated text holds the right answer."""
 MEAN_LOG_LIKELIHOOD = METRICS.register(
     "mean_log_likelihood",
     Metric(

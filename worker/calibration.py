@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from elasticnas.api_schemas.supernets import HeadKind
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.supernet import Supernet
@@ -86,11 +87,13 @@ def _is_too_late(tokens: int, rate: float, deadline: float) -> bool:
 
 def _tokens_per_second(supernet: Supernet, examples: Examples, token_budget: int) -> float:
     """The rate in the largest batch, the second time: the first fills caches and pools."""
-    batches = examples.batches(token_budget)
-    batch = max(batches, key=lambda batch: batch.inputs["input_ids"].numel())
+    batch = examples.trial(token_budget)
+    is_language_model = supernet.task_head.kind is HeadKind.CAUSAL_LM
     with torch.inference_mode():
+        # Of a language model's logits an evaluation wants few, and all would not fit.
+        at = torch.zeros(1, dtype=torch.long) if is_language_model else None
         active = activate(supernet, supernet.space.maximal)
-        active.logits(batch.inputs)
+        active.logits(batch.inputs, at)
         start = time.perf_counter()
-        active.logits(batch.inputs)
+        active.logits(batch.inputs, at)
         return batch.inputs["input_ids"].numel() / (time.perf_counter() - start)

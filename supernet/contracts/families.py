@@ -246,8 +246,9 @@ def written(
     """The tokens that a subnet writes behind all prompts at once."""
     decoding = Decoding(NEW_TOKENS, ends=ends, beams=beams)
     with torch.inference_mode():
-        rows = Prompts.of(prompts(), 0, supernet.model.device)
-        return generated_tokens(activate(supernet, subnet), rows, decoding, decode=lambda _: [])
+        rows = Prompts.of(prompts(), 0)
+        active = activate(supernet, subnet)
+        return generated_tokens(active, rows, decoding, decode=lambda _: [], at_once=TOKENS)
 
 
 def stock_text(

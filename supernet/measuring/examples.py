@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Required, Self, TypedDict, cast
+from typing import Any, ClassVar, Required, Self, TypedDict, cast
 
 import numpy as np
 import torch
@@ -81,9 +81,14 @@ class Batch:
 
 
 class Examples(ABC):
-    """The rows of a dataset as a probe runs them, and their ``labels`` (rows,)."""
+    """The rows of a dataset as a probe runs them, and their ``labels`` (rows,).
+
+    A model ``runs_once`` on each batch, unless it is run step by step: what its first blocks give
+    can then be kept for other subnets.
+    """
 
     labels: Labels
+    runs_once: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,6 +131,11 @@ class Examples(ABC):
                 self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
             ]
         return batches
+
+    def trial(self, token_budget: int) -> Batch:
+        """The batch of most tokens that the model is run on."""
+        batches = self.batches(token_budget)
+        return max(batches, key=lambda batch: batch.inputs["input_ids"].numel())
 
 
 @dataclass(frozen=True)

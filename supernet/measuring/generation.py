@@ -2,29 +2,190 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.beams import beam_search
 from elasticnas.supernet.measuring.decoding import Decode, Decoding, cut
+from elasticnas.supernet.measuring.encoder import TokenizerEncoder
+from elasticnas.supernet.measuring.examples import CPU_BATCH_COST, Batch, Examples, Inputs
 from elasticnas.supernet.measuring.greedy import greedy
 from elasticnas.supernet.measuring.token_reader import Prompts, TokenReader, running
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import Task
+from elasticnas.tasks.generation import Generation, GenerationSettings
+from elasticnas.tasks.rows import Labels, Rows
+from elasticnas.tasks.settings import TaskSettings
+
+log = logging.getLogger(__name__)
+
+CPU_ROWS = 8
+"""So many times the tokens that a CPU runs fastest may wait in its memory, as keys and values."""
+
+
+@dataclass(frozen=True)
+class GenerationBatch(Batch):
+    """Prompts of some rows, padded on the left, and how texts are written behind them.
+
+    So many tokens of prompts are read ``at_once``, None: all.
+    """
+
+    decoding: Decoding
+    decode: Decode
+    at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationExamples(Examples):
+    """The prompts of a dataset as token ids, one list per row.
+
+    On a CPU a batch takes ``rows_at_once`` times the rows whose tokens would be run at once.
+    """
+
+    runs_once = False
+    prompts: list[list[int]]
+    labels: Labels
+    pad_id: int
+    decoding: Decoding
+    decode: Decode
+    rows_at_once: int = 1
+
+    def length(self, row: int) -> int:
+        """The tokens that keys and values are kept of, in all beams."""
+        return self.decoding.beams * (len(self.prompts[row]) + self.decoding.max_new_tokens)
+
+    def select(self, rows: Sequence[int]) -> GenerationExamples:
+        """These rows alone, in this order."""
+        labels = self.labels[np.asarray(rows, dtype=np.intp)]
+        return replace(self, prompts=[self.prompts[row] for row in rows], labels=labels)
+
+    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:  # noqa: ARG002
+        """All rows, longest prompt first, as many in a batch as fit.
+
+        A batch costs a call of the model for each token that is written, and padding no more than
+        its place in the first, so the fewest batches are the fastest.
+        """
+        rows = sorted(range(len(self)), key=self.length, reverse=True)
+        batches: list[Batch] = []
+        while rows:
+            size = max(1, token_budget * self.rows_at_once // self.length(rows[0]))
+            batches.append(replace(self.batch(rows[:size]), at_once=token_budget))
+            rows = rows[size:]
+        return batches
+
+    def trial(self, token_budget: int) -> Batch:
+        """The prompts that are read at once."""
+        longest = max(range(len(self)), key=lambda row: len(self.prompts[row]))
+        return self.batch([longest] * max(1, token_budget // len(self.prompts[longest])))
+
+    def batch(self, rows: Sequence[int]) -> GenerationBatch:
+        """These rows as one batch, padded to its longest prompt."""
+        padded = Prompts.of([self.prompts[row] for row in rows], self.pad_id)
+        inputs: Inputs = {"input_ids": padded.token_ids}
+        if padded.is_token is not None:
+            inputs["attention_mask"] = padded.is_token[:, None, None, :]
+        return GenerationBatch(inputs, torch.tensor(rows), self.decoding, self.decode)
+
+
+def prepare(
+    rows: Rows,
+    task: Task,
+    settings: TaskSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    supernet: Supernet,
+    max_length: int,
+) -> GenerationExamples:
+    """The prompts of rows, and how texts are written behind them.
+
+    Raises:
+        InputError: there is no room for prompts within ``max_length`` tokens, or a label is none
+            that an answer can be.
+    """
+    assert isinstance(task, Generation)
+    assert isinstance(settings, GenerationSettings)
+    decoding = Decoding(
+        settings.max_new_tokens,
+        ends=end_tokens(supernet, tokenizer),
+        stop=settings.stop,
+        beams=settings.beams,
+        beam_length=settings.beam_length,
+    )
+    return GenerationExamples(
+        task.prompts(rows, settings, TokenizerEncoder(tokenizer), max_length),
+        task.labels(rows, settings),
+        int(tokenizer.pad_token_id or 0),
+        decoding,
+        partial(tokenizer.batch_decode, skip_special_tokens=True),
+        CPU_ROWS if supernet.model.device.type == "cpu" else 1,
+    )
+
+
+def write_texts(active: ActiveSubnet, batch: Batch) -> list[str]:
+    """The text behind each prompt of a batch. Logged at level DEBUG, to be looked into."""
+    assert isinstance(batch, GenerationBatch)
+    mask = batch.inputs.get("attention_mask")
+    prompts = Prompts(batch.inputs["input_ids"], None if mask is None else mask[:, 0, 0])
+    texts = generate(active, prompts, batch.decoding, batch.decode, batch.at_once)
+    if log.isEnabledFor(logging.DEBUG):
+        for row, text in zip(batch.rows.tolist(), texts, strict=True):
+            log.debug("row %d of the lap: the text is %r", row, text)
+    return texts
 
 
 def generate(
-    active: ActiveSubnet, prompts: Prompts, decoding: Decoding, decode: Decode
+    active: ActiveSubnet,
+    prompts: Prompts,
+    decoding: Decoding,
+    decode: Decode,
+    at_once: int | None = None,
 ) -> list[str]:
     """The text behind each prompt, up to an end token or a text to stop at.
 
     As by ``generate()`` of Transformers without sampling, of one prompt at a time.
     """
-    tokens = generated_tokens(active, prompts, decoding, decode)
+    tokens = generated_tokens(active, prompts, decoding, decode, at_once)
     return [cut(text, decoding.stop) for text in decode(tokens)]
 
 
 def generated_tokens(
-    active: ActiveSubnet, prompts: Prompts, decoding: Decoding, decode: Decode
+    active: ActiveSubnet,
+    prompts: Prompts,
+    decoding: Decoding,
+    decode: Decode,
+    at_once: int | None = None,
 ) -> list[list[int]]:
     """The tokens behind each prompt, an end token left out; ``decode`` is asked for stops alone."""
     write = greedy if decoding.beams == 1 else beam_search
-    return running(
-        active, lambda model: write(TokenReader(model, prompts), prompts, decoding, decode)
-    )
+
+    def run(model: nn.Module) -> list[list[int]]:
+        return write(TokenReader(model, prompts, at_once), prompts, decoding, decode)
+
+    return running(active, run)
+
+
+def end_tokens(supernet: Supernet, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that a text ends with.
+
+    Those of ``generation_config.json``, else of ``config.json``, as Transformers has it; else the
+    tokenizer's.
+    """
+    path = supernet.folder / "base" / "generation_config.json"
+    said = _ends(read_object(path, field=f"base/{path.name}")) if path.is_file() else ()
+    if said:
+        return said
+    return _ends(supernet.config.to_dict()) or _ends({"eos_token_id": tokenizer.eos_token_id})
+
+
+def _ends(config: dict[str, object]) -> tuple[int, ...]:
+    found = config.get("eos_token_id")
+    listed = found if isinstance(found, list) else [found]
+    return tuple(token for token in listed if isinstance(token, int))

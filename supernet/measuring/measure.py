@@ -120,8 +120,10 @@ def laps_of(
 ) -> list[Lap]:
     """The laps of a course, where ``supernet`` is; without a course a single lap of all rows.
 
-    With a ``cache`` each lap has prefixes.
+    With a ``cache`` each lap has prefixes, unless the model is run step by step.
     """
+    if not examples.runs_once:
+        cache = None
     ends = (len(examples),) if course is None else course.laps
     order = np.arange(len(examples)) if course is None else course.order
     laps: list[Lap] = []

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.supernet.forward.activation import ActiveSubnet
-from elasticnas.supernet.measuring import trees
+from elasticnas.supernet.measuring import generation, trees
 from elasticnas.supernet.measuring.examples import Batch, Examples, LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
@@ -58,3 +58,4 @@ PROBES: Registry[Probe] = Registry("probe")
 PROBES.register("logits", Probe(labelled, logits))
 PROBES.register("choices", Probe(trees.plant, trees.choices))
 PROBES.register("texts", Probe(trees.plant, trees.texts))
+PROBES.register("generation", Probe(generation.prepare, generation.write_texts))

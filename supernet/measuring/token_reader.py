@@ -32,15 +32,35 @@ class Prompts:
     is_token: torch.Tensor | None
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Prompts:
-        """These rows on ``device``."""
+    def of(cls, rows: Sequence[Sequence[int]], pad_id: int) -> Prompts:
+        """These rows, on the CPU."""
         lengths = [len(row) for row in rows]
         longest = max(lengths)
-        ids = torch.tensor([[*[pad_id] * (longest - len(row)), *row] for row in rows]).to(device)
+        ids = torch.tensor([[*[pad_id] * (longest - len(row)), *row] for row in rows])
         if min(lengths) == longest:
             return cls(ids, None)
         padding = longest - torch.tensor(lengths)
-        return cls(ids, (torch.arange(longest) >= padding[:, None]).to(device))
+        return cls(ids, torch.arange(longest) >= padding[:, None])
+
+    def split(self, tokens: int) -> list[Prompts]:
+        """Rows that are beside each other, in parts of about so many tokens, each less padded."""
+        lengths, longest = self.lengths.tolist(), self.token_ids.shape[1]
+        parts = []
+        begin = 0
+        while begin < len(lengths):
+            width, end = 0, begin
+            while end < len(lengths):
+                wider = max(width, lengths[end])
+                if end > begin and wider * (end + 1 - begin) > tokens:
+                    break
+                width, end = wider, end + 1
+            ids = self.token_ids[begin:end, longest - width :]
+            is_token = None
+            if self.is_token is not None and min(lengths[begin:end]) < width:
+                is_token = self.is_token[begin:end, longest - width :]
+            parts.append(Prompts(ids, is_token))
+            begin = end
+        return parts
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -61,22 +81,31 @@ class Prompts:
 class TokenReader:
     """A language model that has read some rows, and says what may come behind each.
 
-    ``logits`` (rows, vocabulary) are of the next token.
+    ``logits`` (rows, vocabulary) are of the next token. Prompts are read ``at_once`` tokens at a
+    time: larger matrices than a processor's caches hold are no faster, and need more memory.
     """
 
-    def __init__(self, model: nn.Module, prompts: Prompts) -> None:
+    def __init__(self, model: nn.Module, prompts: Prompts, at_once: int | None = None) -> None:
         self._model = model
-        self._cache = _Cache()
-        self._is_token, self._lengths = prompts.is_token, prompts.lengths
         takes = inspect.signature(type(model).forward).parameters
         self._takes_positions = "position_ids" in takes
-        self.logits = self._read(prompts.token_ids, prompts.positions)
+        parts = [prompts] if at_once is None else prompts.split(at_once)
+        self._is_token, self._lengths = prompts.is_token, prompts.lengths
+        caches = [_Cache() for _ in parts]
+        read = [
+            self._read(cache, part.token_ids, part.is_token, part.positions)
+            for cache, part in zip(caches, parts, strict=True)
+        ]
+        self.logits = torch.cat(read)
+        self._cache = _Cache.joined(caches)
 
     def read(self, token_ids: torch.Tensor) -> None:
         """One more token of each row, shape (rows,)."""
         if self._is_token is not None:
             self._is_token = functional.pad(self._is_token, (0, 1), value=True)
-        self.logits = self._read(token_ids[:, None], self._lengths[:, None])
+        self.logits = self._read(
+            self._cache, token_ids[:, None], self._is_token, self._lengths[:, None]
+        )
         self._lengths = self._lengths + 1
 
     def select(self, rows: torch.Tensor) -> None:
@@ -86,17 +115,23 @@ class TokenReader:
         if self._is_token is not None:
             self._is_token = self._is_token[rows]
 
-    def _read(self, token_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def _read(
+        self,
+        cache: _Cache,
+        token_ids: torch.Tensor,
+        is_token: torch.Tensor | None,
+        positions: torch.Tensor,
+    ) -> torch.Tensor:
         given: dict[str, Any] = {"position_ids": positions} if self._takes_positions else {}
         output: Any = self._model(
             input_ids=token_ids,
-            attention_mask=None if self._is_token is None else self._is_token.long(),
-            past_key_values=self._cache,
+            attention_mask=None if is_token is None else is_token.long(),
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
             **given,
         )
-        self._cache.tokens += token_ids.shape[1]
+        cache.tokens += token_ids.shape[1]
         return cast(torch.Tensor, output.logits[:, -1])
 
 
@@ -130,6 +165,21 @@ class _Cache(DynamicCache):
         super().__init__()
         self.tokens = 0
 
+    @classmethod
+    def joined(cls, caches: Sequence[_Cache]) -> _Cache:
+        """One cache of the rows of all, the shorter ones padded on the left."""
+        if len(caches) == 1:
+            return caches[0]
+        together = cls()
+        together.tokens = max(cache.tokens for cache in caches)
+        layers: tuple[Any, ...]
+        for place, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
+            if layers[0].is_initialized:
+                keys = [_reaching(layer.keys, together.tokens) for layer in layers]
+                values = [_reaching(layer.values, together.tokens) for layer in layers]
+                together.update(torch.cat(keys), torch.cat(values), place)
+        return together
+
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
         """Tokens of each row that were read before, padding included."""
         return self.tokens
@@ -137,3 +187,8 @@ class _Cache(DynamicCache):
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:  # noqa: ARG002
         """How many keys there are once so many tokens more are read, and the place of the first."""
         return self.tokens + query_length, 0
+
+
+def _reaching(states: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Keys or values (rows, heads, some tokens, channels), padded on the left to ``tokens``."""
+    return functional.pad(states, (0, 0, tokens - states.shape[-2], 0))

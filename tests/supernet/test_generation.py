@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from elasticnas.search.races.course import Course, pack
+from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.reader import load_tokenizer
+from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.llama import LLAMA
-from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.decoding import Decoding, cut, stops
-from elasticnas.supernet.measuring.generation import generate, generated_tokens
+from elasticnas.supernet.measuring.examples import Examples
+from elasticnas.supernet.measuring.generation import (
+    GenerationExamples,
+    end_tokens,
+    generate,
+    generated_tokens,
+    write_texts,
+)
+from elasticnas.supernet.measuring.measure import laps_of, measure
+from elasticnas.supernet.measuring.probes import PROBES
 from elasticnas.supernet.measuring.token_reader import Prompts
+from elasticnas.supernet.supernet import Supernet
+from elasticnas.tasks import GENERATION
 from elasticnas.tasks.beam_length import BeamLength
+from elasticnas.tasks.generation import GenerationSettings
+from elasticnas.tasks.rows import Rows
 
 WORDS = [f"<{number}>" for number in range(40)]
 ROWS = [[5, 9, 30, 12], [7], [31, 8, 8, 17, 2, 3], [11, 6]]
@@ -36,7 +59,7 @@ def subnet() -> ActiveSubnet:
 
 @torch.inference_mode()
 def texts(subnet: ActiveSubnet, rows: list[list[int]], decoding: Decoding) -> list[str]:
-    return generate(subnet, Prompts.of(rows, 0, torch.device("cpu")), decoding, decode)
+    return generate(subnet, Prompts.of(rows, 0), decoding, decode)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -66,7 +89,7 @@ def test_a_text_ends_before_what_stops_it(subnet: ActiveSubnet, beams: int) -> N
 def test_a_stopped_row_is_not_read_on(subnet: ActiveSubnet) -> None:
     (whole,) = texts(subnet, ROWS[:1], Decoding(10))
     stop = whole[: whole.index(">", 4) + 1]
-    prompts = Prompts.of(ROWS[:1], 0, torch.device("cpu"))
+    prompts = Prompts.of(ROWS[:1], 0)
     with torch.inference_mode():
         (tokens,) = generated_tokens(subnet, prompts, Decoding(10, stop=(stop,)), decode)
     assert decode([tokens]) == [stop]
@@ -94,3 +117,77 @@ def test_the_older_length_favours_shorter_answers(subnet: ActiveSubnet) -> None:
         for rule in BeamLength
     }
     assert counts[BeamLength.PROMPT_AND_ANSWER] < counts[BeamLength.ANSWER]
+
+
+class Llama(FamilyContract):
+    family = LLAMA
+
+
+SETTINGS = GenerationSettings(prompt="w5 {question}", max_new_tokens=5, add_bos=True)
+
+
+def questions() -> Rows:
+    rng = np.random.default_rng(2)
+    texts = [
+        " ".join(f"w{word}" for word in rng.integers(5, 20, size=rng.integers(1, 9)))
+        for _ in range(24)
+    ]
+    return Rows({"question": texts}, np.array(["?"] * 24, dtype=object))
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Iterator[Supernet]:
+    with Llama().supernet() as supernet:
+        yield supernet
+
+
+def prepared(supernet: Supernet, rows: Rows) -> Examples:
+    tokenizer = load_tokenizer(supernet)
+    tokenizer.bos_token = "[CLS]"
+    prepare = PROBES[GENERATION.probe].prepare
+    return prepare(rows, GENERATION, SETTINGS, tokenizer, supernet, 40)
+
+
+def outcomes(
+    supernet: Supernet, subnet: SubnetConfig, made: Examples, course: Course | None, budget: int
+) -> list[bool]:
+    laps = laps_of(made, course, supernet, token_budget=budget, cache=PrefixCache(2**20))
+    found = measure(
+        supernet, subnet, laps, made.labels, GENERATION, settings=SETTINGS, course=course
+    ).outcomes
+    assert found is not None
+    return found["is_right"].tolist()
+
+
+def test_rows_are_judged_by_their_own_texts_however_they_are_batched(supernet: Supernet) -> None:
+    rows, subnet = questions(), supernet.space.heuristic
+    made = prepared(supernet, rows)
+    assert isinstance(made, GenerationExamples)
+    with torch.inference_mode():
+        active = activate(supernet, subnet)
+        alone = [write_texts(active, made.batch([row]))[0].strip() for row in range(len(rows))]
+    assert len(set(alone)) > 3
+    labels = [text if row % 3 else "?" for row, text in enumerate(alone)]
+    made = prepared(supernet, replace(rows, labels=np.array(labels, dtype=object)))
+    expected = [row % 3 != 0 for row in range(len(rows))]
+    rng = np.random.default_rng(0)
+    course = Course.laid_by([pack(rng.random(len(rows)) < 0.5) for _ in range(8)])
+    for laid, budget in ((None, 1), (None, 10), (course, 10_000)):
+        assert outcomes(supernet, subnet, made, laid, budget) == expected
+
+
+def test_the_end_is_the_models_own_before_the_tokenizers(supernet: Supernet) -> None:
+    tokenizer = load_tokenizer(supernet)
+    tokenizer.eos_token = "w9"
+    path = supernet.folder / "base" / "generation_config.json"
+    before = path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        path.write_text(json.dumps({"eos_token_id": [3, 4]}), encoding="utf-8")
+        assert end_tokens(supernet, tokenizer) == (3, 4)
+        path.write_text("{}", encoding="utf-8")
+        supernet.config.eos_token_id = 7
+        assert end_tokens(supernet, tokenizer) == (7,)
+        supernet.config.eos_token_id = None
+        assert end_tokens(supernet, tokenizer) == (tokenizer.eos_token_id,)
+    finally:
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
