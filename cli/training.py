@@ -143,7 +143,8 @@ def train(
     from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
-    load_plugins(Configuration.find().read(ProcessSettings).plugins)
+    configuration = Configuration.find()
+    load_plugins(configuration.read(ProcessSettings).plugins)
     chosen = TASKS.find(task, field="--task")
     names = names_given([label_names], "--label-names") if label_names else None
     rows = read_rows(
@@ -162,7 +163,7 @@ def train(
         output,
         settings,
         resume=resume,
-        device=WorkerSettings(device=device).torch_device(),
+        device=configuration.read(WorkerSettings, {"device": device}).torch_device(),
         console=err,
     )
     out.print(f"super-network in {output}; 'elasticnas supernet add {output}' registers it")
