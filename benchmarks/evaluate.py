@@ -48,11 +48,13 @@ class UnmergedLinear(nn.Module):
     def __init__(self, supernet: Supernet, module: str, subnet: SubnetConfig) -> None:
         super().__init__()
         self.weight = supernet.tensors[f"{module}.weight"].detach().clone()
-        self.bias = supernet.tensors[f"{module}.bias"].detach().clone()
+        found = supernet.tensors.get(f"{module}.bias")
+        self.bias = None if found is None else found.detach().clone()
         plan = supernet.plan
         if (cut := plan.along(f"{module}.weight", 0)) is not None:
             self.weight[cut.unit * subnet.amount(cut.dimension) :] = 0
-            self.bias[cut.unit * subnet.amount(cut.dimension) :] = 0
+            if self.bias is not None:
+                self.bias[cut.unit * subnet.amount(cut.dimension) :] = 0
         if (cut := plan.along(f"{module}.weight", 1)) is not None:
             self.weight[:, cut.unit * subnet.amount(cut.dimension) :] = 0
         self.adapter = supernet.adapters.get(module)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.weights import WeightsFormat
-from elasticnas.cli.bounds import Bounds, closest, with_bounds
+from elasticnas.cli.bounds import Bounds, closest, option_of, with_bounds
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.front_table import front_table
 from elasticnas.cli.output import AsJson, err, out, print_json
@@ -135,7 +135,7 @@ def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> in
         raise InputError(
             "nothing says which subnet",
             field="SUBNET",
-            remedy="give its number, --knee, or a bound such as --max-gflops 0.6",
+            remedy="give its number, --knee, or a bound such as --max-gflops 0.6 or --min f1=0.8",
         )
     within = server.front(search_id, **bounds)
     found = within.knee if knee else within.best
@@ -147,7 +147,7 @@ def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> in
     near, misses = closest(whole, bounds)
     raise InputError(
         "no subnet on the front is within " + ("this bound" if len(bounds) == 1 else "all bounds"),
-        field=", ".join(f"--{name.replace('_', '-')}" for name in bounds),
+        field=", ".join(option_of(name) for name in bounds),
         value=", ".join(f"{bound:g}" for bound in bounds.values()),
         remedy=f"the closest is subnet {near.number} with {misses}",
     )

@@ -139,12 +139,12 @@ def train(
     from elasticnas.cli.configuration import Configuration
     from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
-    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
     from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
-    load_plugins(Configuration.find().read(ProcessSettings).plugins)
+    configuration = Configuration.find()
+    load_plugins(configuration.read(ProcessSettings).plugins)
     chosen = TASKS.find(task, field="--task")
     names = names_given([label_names], "--label-names") if label_names else None
     rows = read_rows(
@@ -157,14 +157,13 @@ def train(
         ),
     )
     labels = rows.num_labels if rows.label_names is None else len(rows.label_names)
-    texts = LabelledTexts.of(rows.rows)
     train_with_progress(
         base,
-        TrainingData(texts, chosen, labels, rows.label_names),
+        TrainingData(rows.rows, chosen, labels, rows.label_names),
         output,
         settings,
         resume=resume,
-        device=WorkerSettings(device=device).torch_device(),
+        device=configuration.read(WorkerSettings, {"device": device}).torch_device(),
         console=err,
     )
     out.print(f"super-network in {output}; 'elasticnas supernet add {output}' registers it")

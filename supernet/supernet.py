@@ -91,10 +91,10 @@ class Supernet:
         return self.dtypes.get(name, self.tensors[name].dtype)
 
     @cached_property
-    def unmerged(self) -> tuple[str, ...]:
+    def unmerged(self) -> frozenset[str]:
         """The linear modules whose adapters stay beside their weights."""
         beside = (Join.UNMERGED, Join.MASKED_IN_TURN)
-        return tuple(m for m, adapter in self.adapters.items() if adapter.join in beside)
+        return frozenset(m for m, adapter in self.adapters.items() if adapter.join in beside)
 
     @cached_property
     def elastic_modules(self) -> tuple[str, ...]:

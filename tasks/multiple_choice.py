@@ -141,16 +141,18 @@ class MultipleChoice(PromptedTask):
         self, rows: Rows, settings: MultipleChoiceSettings, encoder: TextEncoder, max_length: int
     ) -> list[Item]:
         """A sequence for each choice of a row."""
-        continuation = Prompt(settings.continuation)
         pairs, counts = [], []
         for index in range(len(rows)):
             choices = _choices(rows, settings, index)
             counts.append(len(choices))
-            for choice in choices:
-                row = {**rows.row(index), CHOICE: choice}
-                pairs.append((settings.context(row), settings.between + continuation.fill(row)))
+            pairs += [_pair(rows, settings, index, choice) for choice in choices]
         scored = iter(encode_pairs(pairs, encoder, add_bos=settings.add_bos, max_length=max_length))
         return [tuple(next(scored) for _ in range(count)) for count in counts]
+
+    def answered(self, rows: Rows, settings: MultipleChoiceSettings, index: int) -> tuple[str, str]:
+        """What is scored of the right choice."""
+        choices = _choices(rows, settings, index)
+        return _pair(rows, settings, index, choices[int(rows.labels[index])])
 
     def labels(self, rows: Rows, settings: MultipleChoiceSettings) -> Labels:
         """The right choice, and the characters of each; 0 where a row has no more choices."""
@@ -194,6 +196,12 @@ class MultipleChoice(PromptedTask):
     def hits(self, outcomes: Outcomes) -> NDArray[np.bool_]:
         """The rows whose likeliest choice is the right one."""
         return np.asarray(outcomes["likeliest"] == outcomes["answer"])
+
+
+def _pair(rows: Rows, settings: MultipleChoiceSettings, index: int, choice: str) -> tuple[str, str]:
+    """A context, and the continuation that a choice of a row is scored by."""
+    row = {**rows.row(index), CHOICE: choice}
+    return settings.context(row), settings.between + Prompt(settings.continuation).fill(row)
 
 
 def _choices(rows: Rows, settings: MultipleChoiceSettings, index: int) -> Sequence[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.tasks.items import Item, TextEncoder, windows
+from elasticnas.tasks.items import Item, Scored, TextEncoder, windows
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import PERPLEXITY, TOKEN_LOG_LIKELIHOOD
 from elasticnas.tasks.prompted import PromptedTask
@@ -60,6 +60,18 @@ class Perplexity(PromptedTask):
                 value=window,
             )
         return [windows(tokens, begin, window) for tokens in plain]
+
+    def taught(
+        self,
+        rows: Rows,
+        settings: PerplexitySettings,
+        encoder: TextEncoder,
+        max_length: int,
+        end: int,  # noqa: ARG002
+    ) -> list[Scored]:
+        """Every window by itself; a text has no answer that could be over."""
+        items = self.items(rows, settings, encoder, max_length)
+        return [window for item in items for window in item]
 
     def labels(self, rows: Rows, _: PerplexitySettings) -> Labels:
         """The next token is the label."""

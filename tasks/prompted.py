@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import HeadKind
+from elasticnas.tasks.items import Scored, TextEncoder, encode_pairs
+from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.settings import FIELD, PromptSettings, validated
 from elasticnas.tasks.task import RowsOfDataset, Task
 
@@ -51,3 +54,15 @@ class PromptedTask(Task):
                         value=name,
                     )
         return settings
+
+    def taught(
+        self, rows: Rows, settings: Any, encoder: TextEncoder, max_length: int, end: int
+    ) -> list[Scored]:
+        """See `Task.taught`."""
+        pairs = [self.answered(rows, settings, index) for index in range(len(rows))]
+        scored = encode_pairs(pairs, encoder, add_bos=settings.add_bos, max_length=max_length - 1)
+        return [replace(each, tokens=(*each.tokens, end)) for each in scored]
+
+    def answered(self, rows: Rows, settings: Any, index: int) -> tuple[str, str]:
+        """The context of a row and its right answer, here the label as text."""
+        return settings.context(rows.row(index)), settings.between + str(rows.labels[index])

@@ -25,7 +25,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.supernets import HeadKind
 from elasticnas.tasks.columns import Columns
-from elasticnas.tasks.items import Item, TextEncoder
+from elasticnas.tasks.items import Item, Scored, TextEncoder
 from elasticnas.tasks.metric import METRICS, Metric, Values
 from elasticnas.tasks.names import HALVED
 from elasticnas.tasks.rows import Labels, Rows
@@ -168,6 +168,19 @@ class Task(ABC):
             InputError: a row cannot be scored within ``max_length`` tokens.
         """
         raise NotImplementedError(f"{self.name} scores no continuations")
+
+    def taught(
+        self, rows: Rows, settings: Any, encoder: TextEncoder, max_length: int, end: int
+    ) -> list[Scored]:
+        """What a language model is trained on: the right answers, scored behind their prompts.
+
+        Behind an answer stands the token ``end``, which says that it is over.
+
+        Raises:
+            NotImplementedError: the task runs no language model.
+            InputError: an answer does not fit into ``max_length`` tokens.
+        """
+        raise NotImplementedError(f"{self.name} is learnt without a language model")
 
     def labels(self, rows: Rows, settings: Any) -> Labels:  # noqa: ARG002
         """What raw numbers of rows are compared with, shape (rows,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # the processes that check a configuration file are not all w
 QUEUES = tuple(
     message.queue for message in (InspectSupernet, EvaluateSubnets, ExportSubnet, RunStep)
 )
+
+
+DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,2})?")
 
 
 class WorkerSettings(BaseSettings):
@@ -125,6 +129,14 @@ class WorkerSettings(BaseSettings):
         default=10.0, gt=0, description="how often the worker reports that it is alive"
     )
 
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        """By its spelling alone: whether it is here, torch knows."""
+        if not DEVICE.fullmatch(value):
+            raise ValueError("this is not a device")
+        return value
+
     @field_validator("take")
     @classmethod
     def _known_queues(cls, text: str) -> str:
@@ -160,15 +172,7 @@ class WorkerSettings(BaseSettings):
             if torch.cuda.is_available():
                 return torch.device("cuda")
             return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise InputError(
-                "this is not a device",
-                field="device",
-                value=self.device,
-                remedy="use auto, cpu, cuda, cuda:<index> or mps",
-            ) from error
+        device = torch.device(self.device)
         present = {
             "cpu": True,
             "cuda": torch.cuda.is_available()

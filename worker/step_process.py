@@ -15,9 +15,9 @@ import torch
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.api_schemas.registry import load_plugins
-from elasticnas.supernet.measuring.examples import read_canonical
 from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData, find_step
 from elasticnas.tasks import TASKS
+from elasticnas.tasks.stored_rows import read_rows
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.isolation import follow_parent
 
@@ -81,7 +81,7 @@ def _step(task: StepTask, worker: Connection) -> None:
         settings=recipe.settings.model_validate(message.settings),
         source=task.source,
         data=TrainingData(
-            read_canonical(task.rows),
+            read_rows(task.rows),
             TASKS.find(message.rows.task, field="task"),
             message.rows.num_labels,
             message.rows.label_names,

@@ -112,7 +112,6 @@ def _step(number: int, title: str) -> Iterator[None]:
 def _train(task: DocstringTask, output: Path, steps: int) -> None:
     from elasticnas.cli.training import train_with_progress
     from elasticnas.service.datasets.reading import read_rows
-    from elasticnas.supernet.measuring.examples import LabelledTexts
     from elasticnas.supernet.methods.step import TrainingData
 
     rows = read_rows(
@@ -123,7 +122,7 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
     train_with_progress(
         _minilm(),
         TrainingData(
-            LabelledTexts.of(rows.rows),
+            rows.rows,
             TEXT_CLASSIFICATION,
             len(LIBRARIES),
             LIBRARIES,

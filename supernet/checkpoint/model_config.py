@@ -36,7 +36,8 @@ def read_config(folder: Path) -> tuple[Family, PretrainedConfig, tuple[str, ...]
     fields = validated(family.fields, raw, field=CONFIG_FIELD)
     # What the file leaves out takes the family's default: RoBERTa pads with 1, BERT with 0.
     given = fields.model_dump(exclude={"id2label"}, exclude_unset=True, exclude_none=True)
-    given |= {n: None for n in fields.meant_nulls if n in raw and raw[n] is None}
+    said = fields.model_fields_set.intersection(fields.meant_nulls)
+    given |= {name: None for name in said if getattr(fields, name) is None}
     config = _config(family, given)
     _check_sizes(config, family)
     if family.positions_after_padding and "pad_token_id" in raw and fields.pad_token_id is None:

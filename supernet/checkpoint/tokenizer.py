@@ -31,6 +31,7 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "chat_template.jinja",
 )
 """What a tokenizer may consist of; an export carries those that are there."""
 
@@ -54,7 +55,10 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise InputError(
             "the base model has no tokenizer",
             field="base/tokenizer.json",
-            remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt",
+            value="tokenizer.model" if (folder / "tokenizer.model").is_file() else None,
+            remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt; where there is a "
+            "tokenizer.model, AutoTokenizer.from_pretrained(...).save_pretrained(...) writes "
+            "tokenizer.json, with the package sentencepiece",
         )
     with tempfile.TemporaryDirectory() as copied:
         copy_tokenizer(folder, Path(copied))

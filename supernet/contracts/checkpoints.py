@@ -19,7 +19,10 @@ LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, FFN, RANK, VOCABULARY = 3, 24, 4, 2,
 
 
 def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
-    """A config of three narrow blocks; a family with key-value heads has two for four heads."""
+    """A config of three narrow blocks; a family with key-value heads has two for four heads.
+
+    An option of None is left to the family's default.
+    """
     sizes = {
         family.hidden_size: HIDDEN,
         family.heads: HEADS,
@@ -29,7 +32,8 @@ def tiny_config(family: Family, **options: Any) -> PretrainedConfig:
         **({family.head_dim: HEAD_SIZE} if family.head_dim else {}),
     }
     common = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "pad_token_id": 0}
-    return family.config_class(**{**common, **sizes, **options})
+    said = {**common, **sizes, **options}
+    return family.config_class(**{name: each for name, each in said.items() if each is not None})
 
 
 def tiny_model(family: Family, **options: Any) -> PreTrainedModel:

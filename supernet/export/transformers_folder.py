@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.json_file import json_text, read_object
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
 from elasticnas.supernet.export.model_card import write_model_card
 from elasticnas.supernet.export.modeling_subnet import subnet_code
 from elasticnas.supernet.export.safetensors_file import write_safetensors
-from elasticnas.supernet.families.family import HeadKind, Role
+from elasticnas.supernet.families.family import Family, HeadKind, Role
 from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
 
 _GENERATION = "generation_config.json"
+_CONVERSATION = "chat_template.jinja"
 
 
 def write_transformers_folder(
@@ -56,6 +59,8 @@ def write_transformers_folder(
         (folder / "modeling_subnet.py").write_text(code, encoding="utf-8")
     else:
         class_name = task_head.model_class.__name__
+        # Transformers 5 renames what it loads by the name of the stock class alone.
+        tensors = {supernet.family.stored_name(name): each for name, each in tensors.items()}
     config.architectures = [class_name]
     config.save_pretrained(folder)
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
@@ -74,14 +79,17 @@ def write_transformers_folder(
 
 
 def _copy_generation(base: Path, folder: Path) -> None:
-    """Copy how the base model generates, where it says so.
+    """Copy how the base model generates and words a conversation, where it says so.
 
     Raises:
-        InputError: the file is no JSON object.
+        InputError: a file is no JSON object, or a pointer of Git LFS.
     """
     if (base / _GENERATION).is_file():
         read_object(base / _GENERATION, field=f"base/{_GENERATION}")
         (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
+    if (base / _CONVERSATION).is_file():
+        refuse_pointer(base / _CONVERSATION, field=f"base/{_CONVERSATION}")
+        shutil.copy(base / _CONVERSATION, folder / _CONVERSATION)
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:
@@ -109,13 +117,27 @@ def _nearest_config(
         setattr(config, family.ffn_width, widths.pop())
     outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(len(kept))]
     channels = {tensors[name].shape[1] for name in outputs}
-    if len(channels) == 1 and family.has_own_head_size(config):
-        group = family.head_channels(Role.ATTENTION_OUTPUT, config)
-        kv_heads = channels.pop() // group
-        setattr(config, family.heads, kv_heads * group // family.head_size(config))
-        if family.kv_heads is not None:
-            setattr(config, family.kv_heads, kv_heads)
-    return config
+    return _with_heads(config, family, channels.pop()) if len(channels) == 1 else config
+
+
+def _with_heads(config: PretrainedConfig, family: Family, channels: int) -> PretrainedConfig:
+    """The config with heads of so many channels together, where a stock model reads their size.
+
+    LLaMA's takes no number of heads that does not divide the hidden size, and stays as it is.
+    """
+    size, group = family.head_size(config), family.head_channels(Role.ATTENTION_OUTPUT, config)
+    if family.head_dim is None or channels == group * family.num_kv_heads(config):
+        return config
+    told = copy.deepcopy(config)
+    setattr(told, family.heads, channels // size)
+    setattr(told, family.head_dim, size)
+    if family.kv_heads is not None:
+        setattr(told, family.kv_heads, channels // group)
+    try:
+        type(told).from_dict(told.to_dict())
+    except StrictDataclassError:
+        return config
+    return told
 
 
 def _commonest_dtype(tensors: Mapping[str, LazyTensor]) -> torch.dtype:

@@ -13,9 +13,9 @@ from elasticnas.supernet.families.qwen2 import QWEN2
 from elasticnas.supernet.families.qwen3 import QWEN3
 from elasticnas.supernet.families.roberta import ROBERTA
 
-_ENCODERS = (BERT, ROBERTA, DISTILBERT)
-_DECODERS = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GPT_NEOX, BLOOM)
+ENCODERS = (BERT, ROBERTA, DISTILBERT)
+DECODERS = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GPT_NEOX, BLOOM)
 
 FAMILIES = Registry[Family]("model family")
-for family in (*_ENCODERS, *_DECODERS):
+for family in (*ENCODERS, *DECODERS):
     FAMILIES.register(family.model_type, family)

@@ -45,6 +45,9 @@ BLOOM = Family(
         "layer_norm_epsilon": honoured("LayerNorm's epsilon"),
         "hidden_dropout": honoured("used while training"),
         "apply_residual_connection_post_layernorm": honoured("where the residual is taken"),
+        "position_embedding_type": refused(
+            "positions are those of the stock model", SAME, accepted=("alibi",)
+        ),
         "slow_but_exact": refused(
             "sums in the order of a training on several devices, which subnets do not have",
             "set it to false: results differ by rounding only",

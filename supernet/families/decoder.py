@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -65,6 +65,10 @@ def _no_padding(token: object) -> object:
 class DecoderFields(ConfigFields):
     """The fields that all decoders have."""
 
+    meant_nulls: ClassVar[tuple[str, ...]] = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+    bos_token_id: int | None = Field(default=None, ge=0)
+    eos_token_id: int | list[int] | None = None
     pad_token_id: Annotated[int | None, Field(ge=0), BeforeValidator(_no_padding)] = None
     hidden_size: int = Field(gt=0, le=65_536)
     tie_word_embeddings: bool | None = None
@@ -101,7 +105,9 @@ DECODER_OPTIONS: dict[str, Option] = {
     "num_attention_heads": honoured("heads"),
     "tie_word_embeddings": honoured("whether the head's weight is that of the embeddings"),
     "attention_dropout": honoured("used while training"),
-    "pad_token_id": honoured("-1 is read as none"),
+    "bos_token_id": honoured("carried into exports"),
+    "eos_token_id": honoured("one or several tokens that end a text; carried into exports"),
+    "pad_token_id": honoured("carried into exports; -1 is read as none"),
     "max_position_embeddings": honoured("the longest sequence"),
     "max_sequence_length": without_effect("max_position_embeddings is read"),
     "is_decoder": without_effect("these models are decoders"),
@@ -110,7 +116,7 @@ DECODER_OPTIONS: dict[str, Option] = {
     "unsloth_version": without_effect("who wrote the file"),
     "pretraining_tp": without_effect("the order in which the same sums are taken"),
     "position_embedding_type": refused(
-        "this family has its own positions", SAME, accepted=("rotary", "rope", "alibi")
+        "positions are those of the stock model", SAME, accepted=("rotary", "rope")
     ),
     "use_bidirectional_attention": refused("a token sees those behind it too", SAME),
     "logit_scale": _OTHER_CODE,

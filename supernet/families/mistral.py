@@ -17,7 +17,7 @@ from elasticnas.supernet.families.llama import LLAMA
 class MistralFields(GatedDecoderFields):
     """The fields of Mistral's ``config.json``. Transformers' default is a window of 4096 tokens."""
 
-    meant_nulls: ClassVar[tuple[str, ...]] = ("sliding_window",)
+    meant_nulls: ClassVar[tuple[str, ...]] = (*GatedDecoderFields.meant_nulls, "sliding_window")
 
     sliding_window: int | None = Field(default=None, gt=0)
 

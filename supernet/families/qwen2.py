@@ -17,7 +17,7 @@ from elasticnas.supernet.families.llama import LLAMA
 class QwenFields(GatedDecoderFields):
     """The fields of Qwen2's and Qwen3's ``config.json``."""
 
-    meant_nulls: ClassVar[tuple[str, ...]] = ("sliding_window",)
+    meant_nulls: ClassVar[tuple[str, ...]] = (*GatedDecoderFields.meant_nulls, "sliding_window")
 
     use_sliding_window: bool = False
     sliding_window: int | None = Field(default=None, gt=0)

@@ -6,7 +6,7 @@ A smaller subnet is really smaller: its layers multiply by sliced matrices, neve
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -146,9 +146,7 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
         return supernet.model
     family = supernet.family
     root = _shallow_copy(supernet.model)
-    for module in supernet.unmerged:
-        if family.layer_of(module) in kept:
-            _put_branch(root, module, active_adapter(supernet, module, subnet))
+    _put_branches(root, supernet, subnet, kept[splice.first :])
     layers = _own(root, family.layers)
     spliced: dict[str, nn.Module] = {}
     places = {place: depth for depth, place in enumerate(kept, 1)}
@@ -167,17 +165,28 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
     return root
 
 
-def _put_branch(root: nn.Module, module: str, adapter: LoraAdapter | None) -> None:
-    """Let a linear module of ``root`` add its adapter's branch to what it gives."""
+def _put_branches(
+    root: nn.Module, supernet: Supernet, subnet: SubnetConfig, blocks: Collection[int]
+) -> None:
+    """Let the linear modules of these blocks with unmerged adapters add what those give."""
+    names: dict[str, list[str]] = {}
+    for module in supernet.unmerged:
+        if supernet.family.layer_of(module) in blocks:
+            parent, _, name = module.rpartition(".")
+            names.setdefault(parent, []).append(name)
+    for parent, children in names.items():
+        owner = _own(root, parent)
+        for name in children:
+            adapter = active_adapter(supernet, f"{parent}.{name}", subnet)
+            owner._modules[name] = _with_adapter(owner.get_submodule(name), adapter)
+
+
+def _with_adapter(linear: nn.Module, adapter: LoraAdapter | None) -> nn.Module:
     if adapter is None:
-        return
-    parent, _, name = module.rpartition(".")
-    linear = root.get_submodule(module)
-    _own(root, parent)._modules[name] = (
-        merging_in_turn(linear, partial(merged, adapter=adapter))
-        if adapter.join is Join.MASKED_IN_TURN
-        else with_branch(linear, adapter.a, adapter.b, adapter.scaling)
-    )
+        return linear
+    if adapter.join is Join.MASKED_IN_TURN:
+        return merging_in_turn(linear, partial(merged, adapter=adapter))
+    return with_branch(linear, adapter.a, adapter.b, adapter.scaling)
 
 
 def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Module:

@@ -31,7 +31,7 @@ def weight_bytes(supernet: Supernet, dtype: torch.dtype) -> int:
 
 def merged_bytes(supernet: Supernet, dtype: torch.dtype) -> int:
     """What a subnet's merged weights take in ``dtype``: at most, which is in the maximal one."""
-    merged = supernet.adapters.keys() - set(supernet.unmerged)
+    merged = supernet.adapters.keys() - supernet.unmerged
     return sum(prod(supernet.tensors[f"{module}.weight"].shape) for module in merged) * (
         dtype.itemsize
     )

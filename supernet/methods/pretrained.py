@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.training import TrainingSettings
-from elasticnas.supernet.checkpoint.base_model import BaseModel, classifier_for_training
+from elasticnas.api_schemas.training import LossOn, TrainingSettings
+from elasticnas.supernet.checkpoint.base_model import (
+    BaseModel,
+    classifier_for_training,
+    read_base_model,
+)
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.measuring.examples import tokenize
+from elasticnas.supernet.families.family import HeadKind
+from elasticnas.supernet.measuring.encoder import TokenizerEncoder
+from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
+from elasticnas.supernet.measuring.trees import TreeExamples
 from elasticnas.supernet.methods.step import TrainingData
-from elasticnas.supernet.training.rows import LabelledRows, TrainingRows
+from elasticnas.supernet.training.rows import AnsweredRows, LabelledRows, TrainingRows
+from elasticnas.tasks.items import Scored
+from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
 def pretrained(base: Path, data: TrainingData) -> BaseModel:
@@ -19,7 +31,17 @@ def pretrained(base: Path, data: TrainingData) -> BaseModel:
     Raises:
         InputError: the model cannot be read, or has no such head.
     """
-    return classifier_for_training(base, data.labels, data.label_names)
+    if data.task.head is HeadKind.CLASSIFIER:
+        return classifier_for_training(base, data.labels, data.label_names)
+    model = read_base_model(base, {})
+    if model.task_head.kind is not data.task.head:
+        raise InputError(
+            f"{data.task.name} is learnt by a language model, and this is none",
+            field="base/config.json/model_type",
+            value=model.family.model_type,
+            remedy="begin with a causal language model, or choose a task of classifiers",
+        )
+    return model
 
 
 def training_rows(
@@ -28,16 +50,22 @@ def training_rows(
     """The data's rows as the model is to see them.
 
     Raises:
-        InputError: a row is longer than the model has positions for.
+        InputError: a setting of the task does not fit the rows, or a row is longer than the model
+            has positions for.
     """
-    examples = tokenize(
-        data.rows,
-        read_tokenizer(base),
-        model.family,
-        task=data.task,
-        max_length=settings.max_length,
-    )
-    rows = LabelledRows(examples, data.task)
+    tokenizer = read_tokenizer(base)
+    rows: TrainingRows
+    if data.task.head is HeadKind.CLASSIFIER:
+        data.task.settle(settings.task_settings, _described(data))
+        texts = LabelledTexts.of(data.rows)
+        rows = LabelledRows(
+            tokenize(
+                texts, tokenizer, model.family, task=data.task, max_length=settings.max_length
+            ),
+            data.task,
+        )
+    else:
+        rows = _answered(data, settings, tokenizer)
     longest = max(rows.lengths, default=0)
     carried = model.family.longest(model.model.config)
     if longest > carried:
@@ -48,3 +76,40 @@ def training_rows(
             remedy=f"cut rows to at most {carried} tokens",
         )
     return rows
+
+
+def _answered(
+    data: TrainingData, settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase
+) -> AnsweredRows:
+    """Prompts with their answers, as evaluations of the task have them."""
+    task_settings = data.task.settle(settings.task_settings, _described(data))
+    sequences = data.task.taught(
+        data.rows, task_settings, TokenizerEncoder(tokenizer), settings.max_length, _end(tokenizer)
+    )
+    if settings.loss_on is LossOn.TEXT:
+        sequences = [Scored(each.tokens, 1) for each in sequences]
+    pad_id = tokenizer.pad_token_id
+    return AnsweredRows(
+        TreeExamples.of(
+            [(each,) for each in sequences],
+            np.zeros(len(sequences), np.int64),
+            pad_id=int(0 if pad_id is None else pad_id),
+            shares=False,
+        )
+    )
+
+
+def _described(data: TrainingData) -> RowsOfDataset:
+    names = data.label_names
+    labels = LabelsOfDataset(data.labels, names, names_given=names is not None)
+    return RowsOfDataset(data.rows.columns, labels, data.rows.choices is not None)
+
+
+def _end(tokenizer: PreTrainedTokenizerBase) -> int:
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            "the tokenizer has no last token of a text, so an answer could never end",
+            field="base/tokenizer_config.json/eos_token",
+            remedy="name the token in tokenizer_config.json",
+        )
+    return int(tokenizer.eos_token_id)

@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.supernet.measuring.examples import LabelledTexts
 from elasticnas.tasks import Task
+from elasticnas.tasks.rows import Rows
 
 
 class StepStoppedError(Exception):
@@ -24,7 +24,7 @@ class StepStoppedError(Exception):
 class TrainingData:
     """What is trained on: rows, their task, the number of classes (1: a regression), and names."""
 
-    rows: LabelledTexts
+    rows: Rows
     task: Task
     labels: int
     label_names: tuple[str, ...] | None = None

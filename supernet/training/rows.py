@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Inputs, TokenizedExamples
+from elasticnas.supernet.measuring.trees import TreeExamples
 from elasticnas.tasks import TEXT_REGRESSION, Task
 
 
@@ -56,3 +57,25 @@ class LabelledRows:
         if self.task is TEXT_REGRESSION:
             return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         return functional.cross_entropy(logits, labels)
+
+
+@dataclass(frozen=True)
+class AnsweredRows:
+    """Texts whose scored tokens a language model learns to foretell."""
+
+    examples: TreeExamples
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """See `TrainingRows.lengths`."""
+        return [self.examples.length(row) for row in range(len(self.examples))]
+
+    def inputs(self, rows: Sequence[int]) -> Inputs:
+        """See `TrainingRows.inputs`."""
+        return self.examples.batch(rows).inputs
+
+    def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
+        """The mean cross-entropy of the scored tokens of all these rows."""
+        batch = self.examples.batch(rows).to(device)
+        logits = active.logits(batch.inputs, batch.at)
+        return functional.cross_entropy(logits.float(), batch.foretold)

@@ -148,7 +148,7 @@ OF_A_CLIENT = {"pydantic", "httpx2"}
         (["search", "list", "--help"], OF_A_CLIENT),
         (["job", "list", "--help"], OF_A_CLIENT),
         (["supernet", "list", "--help"], OF_A_CLIENT | {"numpy"}),
-        (["front", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["front", "--help"], OF_A_CLIENT),
         (["dataset", "list", "--help"], OF_A_CLIENT | {"numpy"}),
         (["train", "--help"], OF_A_CLIENT | {"numpy"}),
     ],
@@ -240,8 +240,10 @@ def test_the_subnet_within_a_bound_or_at_the_knee_is_picked(server, search, tmp_
         assert found.returncode == 0, found.stderr
         assert f"subnet {expected}" in found.stderr
         assert (target / "model.safetensors").is_file()
-    within = elasticnas("front", search["id"], *bound, "--json", server=server)
-    assert json.loads(within.stdout)["best"] == middle["number"]
+    by_name = ("--max", f"gflops={bound[1]}", "--min", "accuracy=0")
+    for each in (bound, by_name):
+        within = elasticnas("front", search["id"], *each, "--json", server=server)
+        assert json.loads(within.stdout)["best"] == middle["number"]
 
 
 def test_every_plot_is_written_where_it_is_asked_for(server, search, tmp_path: Path):
@@ -356,6 +358,10 @@ def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, argumen
     [
         (["weights"], "--knee"),
         (["weights", "--max-gflops", 1e-9], "the closest is subnet"),
+        (["weights", "--max", "trainable_params=-1"], "--max-trainable-params: no subnet"),
+        (["front", "--min", "accuracy"], "'perplexity=12'"),
+        (["front", "--min", "charm=2"], "min_charm"),
+        (["front", "--max", "accuracy=0.5"], "max_accuracy"),
         (["weights", 1, "--knee"], "a number already says which subnet"),
         (["plot", "--output", "front.pie"], ".png or .svg"),
         (["plot", "--output", "nowhere/front.png"], "nowhere"),

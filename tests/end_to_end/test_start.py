@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.backing import free_port
 from tests.end_to_end.server import START_SECONDS, Server
 
@@ -51,10 +53,21 @@ def test_a_server_answers_while_its_worker_loads_and_says_so(tmp_path: Path):
         assert server.stop() == 0
 
 
-def test_a_worker_that_cannot_begin_ends_its_server_with_one_line(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("abacus", "--device: this is not a device (found abacus)"),
+        pytest.param(
+            "mps",
+            "device: this machine has no such device (found mps)",
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="which has one"),
+        ),
+    ],
+)
+def test_a_worker_that_cannot_begin_ends_its_server_with_one_line(tmp_path: Path, device, message):
     ended = subprocess.run(
         [
-            *(sys.executable, "-m", "elasticnas.cli.main", "serve", "--device", "abacus"),
+            *(sys.executable, "-m", "elasticnas.cli.main", "serve", "--device", device),
             *("--port", str(free_port()), "--data-dir", str(tmp_path)),
         ],
         capture_output=True,
@@ -64,8 +77,9 @@ def test_a_worker_that_cannot_begin_ends_its_server_with_one_line(tmp_path: Path
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
-    last = ended.stderr.splitlines()[-1]
-    assert last.startswith("elasticnas: device: this is not a device (found abacus)")
+    assert ended.stderr.splitlines()[-1].startswith(f"elasticnas: {message}")
+    # What its spelling shows is refused before the server listens; the other, torch must tell.
+    assert ("Application startup complete" in ended.stderr) == (device == "mps")
 
 
 def test_what_only_a_request_or_a_search_needs_is_not_imported_to_listen():

@@ -26,7 +26,7 @@ import transformers
 from peft import PeftModel
 from transformers import AutoTokenizer
 
-def answer(folder, weights_format, auto_class, base, labels, texts):
+def answer(folder, weights_format, auto_class, base, labels, texts, new_tokens):
     stock = getattr(transformers, auto_class)
     wide = {"dtype": torch.float32}
     if weights_format == "peft":
@@ -38,7 +38,7 @@ def answer(folder, weights_format, auto_class, base, labels, texts):
             folder, trust_remote_code=weights_format == "transformers-with-code", **wide
         )
     if auto_class == "AutoModelForCausalLM":
-        return {"class": type(model).__name__, **written(model.eval(), folder, texts)}
+        return {"class": type(model).__name__, **written(model.eval(), folder, texts, new_tokens)}
     encoded = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     if "type_vocab_size" not in model.config.to_dict() or model.config.model_type == "roberta":
         encoded.pop("token_type_ids", None)
@@ -46,14 +46,15 @@ def answer(folder, weights_format, auto_class, base, labels, texts):
         logits = model.eval()(**encoded).logits
     return {"class": type(model).__name__, "logits": logits.tolist()}
 
-def written(model, folder, texts):
+def written(model, folder, texts, new_tokens):
+    how = {} if new_tokens is None else {"max_new_tokens": new_tokens}
     tokenizer = AutoTokenizer.from_pretrained(folder)
     logits, greedy = [], []
     for text in texts:
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             logits.append(model(input_ids=ids).logits[0].tolist())
-            greedy.append(model.generate(input_ids=ids, do_sample=False)[0].tolist())
+            greedy.append(model.generate(input_ids=ids, do_sample=False, **how)[0].tolist())
     return {"logits": logits, "greedy": greedy}
 
 for question in sys.stdin:
@@ -83,15 +84,29 @@ class Stranger:
         )
 
     def load(
-        self, folder: Path, weights_format: str, supernet: Supernet, texts: list[str] | None = None
+        self,
+        folder: Path,
+        weights_format: str,
+        supernet: Supernet,
+        texts: list[str] | None = None,
+        new_tokens: int | None = None,
     ) -> dict[str, Any]:
         """The class of the model that a folder holds, and its logits for ``texts``.
 
-        A language model's for each token, and the ids that it goes on with, greedily.
+        A language model's for each token, and the ids that it goes on with, greedily: as many new
+        ones as its own generation config says where ``new_tokens`` does not.
         """
         base, labels = str(supernet.folder / "base"), supernet.num_labels
         auto_class = supernet.task_head.auto_class
-        question = [str(folder), weights_format, auto_class, base, labels, texts or sentences(6)]
+        question: list[Any] = [
+            str(folder),
+            weights_format,
+            auto_class,
+            base,
+            labels,
+            texts or sentences(6),
+        ]
+        question.append(new_tokens)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")

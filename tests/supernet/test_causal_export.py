@@ -23,6 +23,7 @@ from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.plan import Join
 from elasticnas.supernet.supernet import Supernet
+from tests.supernet.published import published, references, subnet_of
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_export import export, nonzero_in, told
 
@@ -49,6 +50,7 @@ def checkpoint(folder: Path, dtype: torch.dtype = torch.float32, sparsity: float
     save_file(tensors, file, metadata={"format": "pt"})
     how = {"max_new_tokens": NEW_TOKENS, "eos_token_id": 3, "pad_token_id": 0}
     (folder / "base" / "generation_config.json").write_text(json.dumps(how))
+    (folder / "base" / "chat_template.jinja").write_text("{{ messages[0].content }}")
     return read_supernet(folder)
 
 
@@ -64,19 +66,26 @@ def ranks(supernet: Supernet) -> SubnetConfig:
     return supernet.space.subnet({d.name: d.choices[i % 3] for i, d in enumerate(dimensions)})
 
 
-def compare(found: dict, supernet: Supernet, subnet: SubnetConfig, texts: list[str]) -> None:
-    """Logits of every token within 1e-4, and the very tokens that a subnet goes on with."""
+def compare(
+    found: dict,
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    texts: list[str],
+    within: float = 1e-4,
+    end: int = 3,
+) -> None:
+    """Logits of every token, and the very tokens that a subnet goes on with, up to ``end``."""
     tokenizer = load_tokenizer(supernet)
     active = activate(supernet.to(torch.device("cpu"), torch.float32), subnet)
     for text, logits, greedy in zip(texts, found["logits"], found["greedy"], strict=True):
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             ours = active.logits({"input_ids": ids})[0]
-            torch.testing.assert_close(torch.tensor(logits), ours, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(torch.tensor(logits), ours, rtol=1e-4, atol=within)
             for _ in range(NEW_TOKENS):
                 last = active.logits({"input_ids": ids})[:, -1].argmax(-1, keepdim=True)
                 ids = torch.cat((ids, last), dim=1)
-                if int(last) == 3:
+                if int(last) == end:
                     break
         assert greedy == ids[0].tolist()
 
@@ -106,6 +115,7 @@ def test_what_a_stock_config_can_say_is_a_stock_model(tmp_path: Path, stranger, 
     subnet = of_parts(supernet, **cut)
     folder = export(supernet, subnet, "transformers", tmp_path)
     assert not list(folder.glob("*.py"))
+    assert (folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
     found = stranger.load(folder, "transformers", supernet, TEXTS)
     assert found["class"] == "LlamaForCausalLM"
     compare(found, supernet, subnet, TEXTS)
@@ -212,3 +222,53 @@ def test_a_file_written_a_tensor_at_a_time_is_the_librarys_own(tmp_path: Path):
         assert torch.equal(found.pop(name), tensor)
     assert not found
     assert (tmp_path / "ours").stat().st_size == (tmp_path / "theirs").stat().st_size
+
+
+ROUNDED = 1e-2
+"""How far logits may be from those of weights that were not rounded to float16 after the merge."""
+
+
+def prompts(data: Path, count: int = 3) -> list[str]:
+    rows = (data / "textkind" / "validation.jsonl").read_text().splitlines()[:count]
+    return [f"Text: {json.loads(row)['sentence1']}\nKind:" for row in rows]
+
+
+PUBLISHED = {
+    "lonas-llama-textkind": ("transformers", "heuristic"),
+    "lonas-llama-textkind, uneven": ("transformers-with-code", "r0"),
+    "shears-llama-textkind": ("peft", "r0"),
+    "shears-llama-textkind, merged": ("transformers", "r0"),
+    "sqft-llama-textkind": ("peft", "r0"),
+    "sqft-llama-sparsepeft-textkind": ("transformers", "r0"),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_published_super_adapters_are_handed_out(
+    shared_data: Path, tmp_path: Path, stranger, case: str
+):
+    """Adapters beside their base compute what we do; a merged file but for one rounding."""
+    name = case.partition(",")[0]
+    (tmp_path / "c").mkdir()
+    supernet = published(shared_data, name, tmp_path / "c")
+    way, named = PUBLISHED[case]
+    entry = next(each for each in references(shared_data, name) if each["name"] == named)
+    subnet = subnet_of(supernet, entry)
+    folder = export(supernet, subnet, way.removesuffix("-with-code"), tmp_path)
+    assert bool(list(folder.glob("*.py"))) is (way == "transformers-with-code")
+    texts = prompts(shared_data)
+    found = stranger.load(folder, way, supernet, texts, NEW_TOKENS)
+    compare(found, supernet, subnet, texts, 1e-4 if way == "peft" else ROUNDED, end=2)
+    if way == "peft":
+        merged = as_vllm_reads(supernet.folder / "base", folder)
+        ids = load_tokenizer(supernet)(texts[0], return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            read = merged(ids).logits[0]
+        torch.testing.assert_close(read, torch.tensor(found["logits"][0]), rtol=1e-4, atol=1e-4)
+    if "merged_sparsity" in entry:
+        file = load_file(folder / "model.safetensors")
+        weights = [tensor for key, tensor in file.items() if "_proj" in key]
+        zeros = sum(int((weight == 0).sum()) for weight in weights)
+        assert zeros / sum(weight.numel() for weight in weights) == entry["merged_sparsity"]
+        with pytest.raises(InputError, match="fill the zeros"):
+            export(supernet, subnet, "peft", tmp_path)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from elasticnas.supernet.contracts.families import FamilyContract
+import json
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from elasticnas.supernet.contracts.families import FamilyContract, exported
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.bloom import BLOOM
 from elasticnas.supernet.families.distilbert import DISTILBERT
@@ -41,6 +47,13 @@ class TestLlamaWithTiedHeadAndBiases(FamilyContract):
     }
 
 
+class TestLlamaWhoseHeadsDoNotDivideItsWidth(FamilyContract):
+    """Three of five heads: LLaMA's config takes none that do not divide the hidden size."""
+
+    family = LLAMA
+    options = {"num_attention_heads": 5, "num_key_value_heads": 5, "hidden_size": 40}  # noqa: RUF012
+
+
 class TestMistral(FamilyContract):
     family = MISTRAL
     options = {"sliding_window": 6}  # noqa: RUF012  # shorter than the contract's rows
@@ -49,6 +62,17 @@ class TestMistral(FamilyContract):
 class TestQwen2(FamilyContract):
     family = QWEN2
     options = {"tie_word_embeddings": True}  # noqa: RUF012
+
+
+class TestQwen2WhoseConfigSaysNoHeadSize(FamilyContract):
+    family = QWEN2
+    options = {"head_dim": None, "hidden_size": 32}  # noqa: RUF012
+
+    def test_fewer_heads_are_a_stock_model_all_the_same(self) -> None:
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            folder = exported(supernet, supernet.space.minimal, Path(written) / "minimal")
+            assert not list(folder.glob("*.py"))
+            assert json.loads((folder / "config.json").read_text())["head_dim"] == 8
 
 
 class TestQwen2WithAWindowInItsLastLayer(FamilyContract):
@@ -70,6 +94,13 @@ class TestGemma(FamilyContract):
 
 class TestGptNeoX(FamilyContract):
     family = GPT_NEOX
+
+    def test_a_stock_folder_has_the_names_that_every_transformers_reads(self) -> None:
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            folder = exported(supernet, supernet.space.maximal, Path(written) / "maximal")
+            names = load_file(folder / "model.safetensors")
+            assert "embed_out.weight" in names
+            assert "lm_head.weight" not in names
 
 
 class TestGptNeoXWithOneBehindTheOther(FamilyContract):

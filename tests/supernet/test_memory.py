@@ -20,6 +20,7 @@ from elasticnas.supernet.families.llama import LLAMA
 from tests.supernet.tiny import write_checkpoint
 
 CPU = torch.device("cpu")
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
 
 
 def mapped_from(tensor: torch.Tensor) -> str | None:
@@ -40,7 +41,7 @@ def stored_as(folder: Path, dtype: torch.dtype, file: str = "base/model.safetens
     return folder
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks mappings up in /proc")
+@reads_proc
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("is_pickle", [False, True])
 def test_a_models_parameters_are_its_files_pages_in_its_files_dtype(
@@ -58,7 +59,6 @@ def test_a_models_parameters_are_its_files_pages_in_its_files_dtype(
             assert mapped_from(parameter) == file.name
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks mappings up in /proc")
 def test_adapters_are_in_float32_whatever_their_file_is_in(tmp_path: Path):
     folder = stored_as(
         write_checkpoint(tmp_path), torch.bfloat16, "adapter/adapter_model.safetensors"
@@ -67,7 +67,7 @@ def test_adapters_are_in_float32_whatever_their_file_is_in(tmp_path: Path):
     assert {part.dtype for each in adapters for part in (each.a, each.b)} == {torch.float32}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@reads_proc
 def test_reading_leaves_no_tensor_in_memory(tmp_path: Path):
     """Though every number is looked at: a tensor of 16 MiB at a time."""
     size = 2**23

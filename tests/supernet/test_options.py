@@ -6,16 +6,21 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import peft
 import pytest
 from transformers import (
     BertTokenizer,
+    GemmaTokenizer,
     GenerationConfig,
+    GPTNeoXTokenizer,
+    LlamaTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
     RobertaTokenizer,
 )
 
@@ -23,12 +28,15 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.options import Option, Treatment, check_options, is_off
 from elasticnas.supernet.checkpoint.tokenizer_options import LEFT_OUT, TOKENIZER_OPTIONS
-from elasticnas.supernet.families import FAMILIES
+from elasticnas.supernet.families import DECODERS, ENCODERS, FAMILIES
+from elasticnas.supernet.families.config_options import COMMON_OPTIONS
+from elasticnas.supernet.families.decoder import DECODER_OPTIONS
 from elasticnas.supernet.families.family import Family
 from tests.supernet.test_activation import FAMILY_NAMES
 
-DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
+BUILT_IN = (*ENCODERS, *DECODERS)
 INTERNAL = {
     *("tokenizer", "tokenizer_object", "tokenizer_truncation", "tokenizer_padding"),
     "post_processor",
@@ -45,7 +53,7 @@ def test_every_option_of_a_lora_config_is_known():
     assert unknown(written | set(peft.LoraConfig().to_dict()), ADAPTER_OPTIONS) == []
 
 
-@pytest.mark.parametrize("family", [FAMILIES[name] for name in FAMILY_NAMES], ids=FAMILY_NAMES)
+@pytest.mark.parametrize("family", BUILT_IN, ids=lambda family: family.model_type)
 def test_every_option_of_a_model_config_is_known(family: Family):
     fields = {field.name for field in dataclasses.fields(family.config_class)}
     written = fields | set(family.config_class().to_dict())
@@ -56,7 +64,8 @@ def test_every_option_of_a_model_config_is_known(family: Family):
 
 def test_every_option_of_a_tokenizer_is_known():
     taken = {"tokenizer_class"}
-    for kind in (BertTokenizer, RobertaTokenizer):
+    decoders = (LlamaTokenizer, Qwen2Tokenizer, GPTNeoXTokenizer, GemmaTokenizer)
+    for kind in (BertTokenizer, RobertaTokenizer, *decoders):
         taken |= set(inspect.signature(kind.__init__).parameters)
     for kind in (PreTrainedTokenizerFast, PreTrainedTokenizerBase):
         source = inspect.getsource(kind.__init__)
@@ -72,7 +81,7 @@ def test_what_stock_peft_writes_by_default_is_read(config: peft.LoraConfig):
     check_options(written, ADAPTER_OPTIONS, field="adapter_config.json")
 
 
-@pytest.mark.parametrize("family", [FAMILIES[name] for name in FAMILY_NAMES], ids=FAMILY_NAMES)
+@pytest.mark.parametrize("family", BUILT_IN, ids=lambda family: family.model_type)
 def test_what_stock_transformers_writes_by_default_is_read(family: Family):
     written = json.loads(family.config_class().to_json_string(use_diff=False))
     check_options(written, family.options, field="config.json")
@@ -109,7 +118,7 @@ def test_what_other_libraries_add_to_a_config_is_read():
 def all_tables() -> dict[str, dict[str, Option]]:
     return {
         "adapter_config.json": ADAPTER_OPTIONS,
-        **{f"config.json ({name})": FAMILIES[name].options for name in FAMILY_NAMES},
+        **{f"config.json ({family.model_type})": family.options for family in BUILT_IN},
         "tokenizer_config.json": TOKENIZER_OPTIONS,
     }
 
@@ -139,28 +148,46 @@ def rows(table: dict[str, Option]) -> list[str]:
     ]
 
 
-def documented() -> list[str]:
-    """What docs/formats.md should say of all options, line by line."""
-    distilbert = {
-        name: option
-        for name, option in FAMILIES["distilbert"].options.items()
-        if FAMILIES["bert"].options.get(name) != option
-    }
-    parts = {
-        "### `adapter_config.json`": ADAPTER_OPTIONS,
-        "### `config.json` of BERT and RoBERTa": FAMILIES["bert"].options,
-        "### `config.json` of DistilBERT: as above, and": distilbert,
-        "### `tokenizer_config.json`": TOKENIZER_OPTIONS,
+def beside(table: Mapping[str, Option], known: Mapping[str, Option]) -> dict[str, Option]:
+    """The options that a table has and ``known`` has not, or says otherwise."""
+    return {name: option for name, option in table.items() if known.get(name) != option}
+
+
+def documented(page: str) -> str:
+    """What a page of the docs should say of options."""
+    of = {family.model_type: family.options for family in BUILT_IN}
+    parts: dict[str, dict[str, dict[str, Option]]] = {
+        "formats.md": {
+            "### `adapter_config.json`": ADAPTER_OPTIONS,
+            "### `tokenizer_config.json`": TOKENIZER_OPTIONS,
+        },
+        "families.md": {
+            "### All families": COMMON_OPTIONS,
+            "### BERT and RoBERTa, besides": beside(of["bert"], COMMON_OPTIONS),
+            "### DistilBERT, besides": beside(of["distilbert"], COMMON_OPTIONS),
+            "### All decoders, besides": beside(DECODER_OPTIONS, COMMON_OPTIONS),
+            "### LLaMA, besides": beside(of["llama"], DECODER_OPTIONS),
+            "### Mistral, besides LLaMA's": beside(of["mistral"], of["llama"]),
+            "### Qwen2, besides LLaMA's": beside(of["qwen2"], of["llama"]),
+            "### Qwen3, besides Qwen2's": beside(of["qwen3"], of["qwen2"]),
+            "### Gemma, besides LLaMA's": beside(of["gemma"], of["llama"]),
+            "### GPT-NeoX, besides": beside(of["gpt_neox"], DECODER_OPTIONS),
+            "### BLOOM, besides": beside(of["bloom"], DECODER_OPTIONS),
+        },
     }
     head = ["", "| option | what is done | what it is |", "| --- | --- | --- |"]
-    return [line for title, table in parts.items() for line in (title, *head, *rows(table), "")]
+    lines = [
+        line for title, table in parts[page].items() for line in (title, *head, *rows(table), "")
+    ]
+    return "\n".join(lines).strip()
 
 
-def test_the_docs_say_of_every_option_what_is_done_with_it():
-    """``python -m tests.supernet.test_options`` prints what the docs should hold."""
+@pytest.mark.parametrize("page", ["formats.md", "families.md"])
+def test_the_docs_say_of_every_option_what_is_done_with_it(page: str):
+    """``python -m tests.supernet.test_options families.md`` prints what the page should hold."""
     assert FAMILIES["bert"].options == FAMILIES["roberta"].options
-    assert "\n".join(documented()).strip() in DOCS.read_text(encoding="utf-8")
+    assert documented(page) in (DOCS / page).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print("\n".join(documented()))
+    print(documented(sys.argv[1]))

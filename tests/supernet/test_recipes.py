@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.supernet.contracts.recipes import CHECKS, Trial
-from elasticnas.supernet.measuring.examples import LabelledTexts
+from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.tasks.rows import Rows
 from tests.additions import recipe_two_steps
+from tests.supernet.languages import questions, write_language_model
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SMALL = {"steps": 4, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 2}
@@ -23,20 +26,34 @@ RECIPES_TRIED = {
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes") / "encoder"
     tiny_model("bert").save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 
 
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_language_model(tmp_path_factory.mktemp("recipes"), FAMILIES["llama"])
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("recipe", RECIPES_TRIED)
-def test_a_recipe_keeps_the_contract(recipe: str, check, base: Path, tmp_path: Path):
+def test_a_recipe_keeps_the_contract(recipe: str, check, encoder: Path, tmp_path: Path):
     texts = sentences(32, seed=5)
-    rows = LabelledTexts(texts, None, [int("good" in text) for text in texts])
+    rows = Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
     settings = RECIPES[recipe].settings.model_validate(SMALL | RECIPES_TRIED[recipe])
-    check(Trial(recipe, settings, base, TrainingData(rows, TEXT_CLASSIFICATION, 2)), tmp_path)
+    check(Trial(recipe, settings, encoder, TrainingData(rows, TEXT_CLASSIFICATION, 2)), tmp_path)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("recipe", ["lonas", "shears"])
+def test_a_recipe_keeps_the_contract_on_a_language_model(
+    recipe: str, check, language_model: Path, tmp_path: Path
+):
+    settings = RECIPES[recipe].settings.model_validate(SMALL | {"loss_on": "text"})
+    check(Trial(recipe, settings, language_model, questions()), tmp_path)
 
 
 def test_every_recipe_is_tried():

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.loop import batch_rows
 from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.tasks import TEXT_CLASSIFICATION, TEXT_REGRESSION
+from elasticnas.tasks.rows import Rows
 from tests.supernet.measured import evaluate
 from tests.supernet.test_activation import FAMILY_NAMES
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
@@ -37,10 +39,10 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def rows(count: int = 200) -> LabelledTexts:
+def rows(count: int = 200) -> Rows:
     """Is there a "good" in the sentence? Something that a tiny model can learn."""
     texts = sentences(count, seed=5)
-    return LabelledTexts(texts, None, [int("good" in text) for text in texts])
+    return Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -49,7 +51,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 def accuracy(supernet: Supernet, which: str) -> float:
     examples = tokenize(
-        rows(),
+        LabelledTexts.of(rows()),
         load_tokenizer(supernet),
         supernet.family,
         task=TEXT_CLASSIFICATION,
@@ -183,7 +185,13 @@ def test_training_without_dropout_is_training_with_a_dropout_of_zero(tmp_path: P
 def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding(
     base: Path,
 ):
-    examples = tokenize(rows(), read_tokenizer(base), BERT, task=TEXT_CLASSIFICATION, max_length=24)
+    examples = tokenize(
+        LabelledTexts.of(rows()),
+        read_tokenizer(base),
+        BERT,
+        task=TEXT_CLASSIFICATION,
+        max_length=24,
+    )
     lengths = [len(tokens) for tokens in examples.token_ids]
 
     def epoch(settings: TrainingSettings, number: int) -> list[list[int]]:
@@ -208,8 +216,8 @@ def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding
 
 
 def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):
-    scores = [float(len(text.split())) / 20 for text in rows().texts]
-    data = TrainingData(LabelledTexts(rows().texts, None, scores), TEXT_REGRESSION, 1)
+    scores = [float(len(text.split())) / 20 for text in rows().texts["text"]]
+    data = TrainingData(Rows(rows().texts, np.array(scores)), TEXT_REGRESSION, 1)
     settings = replace(SETTINGS, steps=5, sampling=Sampling.ALTERNATE)
     output = fine_tune(base, tmp_path / "out", settings, data)
     assert read_supernet(output).num_labels == 1
@@ -224,7 +232,7 @@ def test_label_names_travel_with_the_checkpoint(base: Path, tmp_path: Path):
 
 
 def test_rows_longer_than_the_models_positions_are_refused(base: Path, tmp_path: Path):
-    long = LabelledTexts(["good " * 99] * 4, None, [0, 1, 0, 1])
+    long = Rows({"text": ["good " * 99] * 4}, np.array([0, 1, 0, 1]))
     data = TrainingData(long, TEXT_CLASSIFICATION, 2)
     with pytest.raises(InputError, match=r"max_length.*90 tokens.*64 positions.*at most 64"):
         fine_tune(base, tmp_path / "out", replace(SETTINGS, max_length=90), data)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,10 +18,10 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import ShearsSettings, Sparsity
 from elasticnas.supernet.checkpoint import sparse_copy
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
-from elasticnas.supernet.measuring.examples import LabelledTexts
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.methods.wanda import sparsify
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.tasks.rows import Rows
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 TEXTS = sentences(24, seed=3)
@@ -82,7 +83,7 @@ def run_sparsify(base: Path, output: Path, **settings) -> Path:
         settings=ShearsSettings(calibration_rows=len(TEXTS), **settings),
         source=base,
         data=TrainingData(
-            LabelledTexts(TEXTS, None, [0, 1] * (len(TEXTS) // 2)), TEXT_CLASSIFICATION, 2
+            Rows({"text": TEXTS}, np.array([0, 1] * (len(TEXTS) // 2))), TEXT_CLASSIFICATION, 2
         ),
         output=output,
         saved=None,
