@@ -77,6 +77,8 @@ def linear(
 def absent(zeros: Table, *, when: Conditions = ()) -> Term:
     """The ``zeros`` among a tensor's active entries, which are no non-zero parameters."""
     counts = (Count.NONZERO_PARAMS,)
+    if not zeros.axes:  # as many in every subnet
+        return Term(coefficient=-zeros.values[0], counts=counts, when=tuple(when))
     return Term(coefficient=-1, counts=counts, tables=(zeros,), when=tuple(when))
 
 

@@ -8,6 +8,7 @@ import dramatiq
 
 from elasticnas.service.blobs import BlobStore, make_blobs
 from elasticnas.service.database import Database
+from elasticnas.service.errand_repository import anything_waits
 from elasticnas.service.exports.building import resend_exports
 from elasticnas.service.jobs.driving import drive
 from elasticnas.service.jobs.feed import JobFeed
@@ -88,7 +89,13 @@ class Errands:
         self._since = time.monotonic()
 
     def run(self) -> None:
-        """Raises `QueueUnavailableError`, and is then run again."""
+        """Raises `QueueUnavailableError`, and is then run again.
+
+        While nothing waits, it is one statement.
+        """
+        with self._service.database.read() as session:
+            if not anything_waits(session):
+                return
         ask_again(self._service)
         resend_exports(self._service)
         listened = time.monotonic() - self._since

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.json_file import json_text, read_object
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
@@ -31,6 +32,7 @@ from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
 
 _GENERATION = "generation_config.json"
+_CONVERSATION = "chat_template.jinja"
 
 
 def write_transformers_folder(
@@ -57,6 +59,8 @@ def write_transformers_folder(
         (folder / "modeling_subnet.py").write_text(code, encoding="utf-8")
     else:
         class_name = task_head.model_class.__name__
+        # Transformers 5 renames what it loads by the name of the stock class alone.
+        tensors = {supernet.family.stored_name(name): each for name, each in tensors.items()}
     config.architectures = [class_name]
     config.save_pretrained(folder)
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
@@ -75,14 +79,17 @@ def write_transformers_folder(
 
 
 def _copy_generation(base: Path, folder: Path) -> None:
-    """Copy how the base model generates, where it says so.
+    """Copy how the base model generates and words a conversation, where it says so.
 
     Raises:
-        InputError: the file is no JSON object.
+        InputError: a file is no JSON object, or a pointer of Git LFS.
     """
     if (base / _GENERATION).is_file():
         read_object(base / _GENERATION, field=f"base/{_GENERATION}")
         (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
+    if (base / _CONVERSATION).is_file():
+        refuse_pointer(base / _CONVERSATION, field=f"base/{_CONVERSATION}")
+        shutil.copy(base / _CONVERSATION, folder / _CONVERSATION)
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:

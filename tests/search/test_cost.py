@@ -5,7 +5,14 @@ import pytest
 from elasticnas.api_schemas.costs import Axis, CostModel, Count, Table
 from elasticnas.api_schemas.spaces import BLOCKS, FFN, HIDDEN, OPERATION, RANK, Condition, Dimension
 from elasticnas.search.cost import cost_report
-from elasticnas.search.cost_terms import Extent, attention, linear, parameters
+from elasticnas.search.cost_terms import (
+    Extent,
+    attention,
+    keys_and_values,
+    linear,
+    parameters,
+    weight_bytes,
+)
 from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.space import SearchSpace
 from tests.search.spaces import cost_model, space
@@ -71,6 +78,40 @@ def test_zeros_of_a_sparse_base_are_taken_off_by_prefix_block():
     subnets = SearchSpace((width,))
     assert cost_report(model, subnets.maximal, 8).nonzero_params == 4 * 3 + 4 - 5
     assert cost_report(model, subnets.minimal, 8).nonzero_params == 2 * 3 + 2 - 1
+
+
+def test_zeros_that_every_subnet_has_are_one_term_for_all_layers():
+    zeros = Table(axes=(), values=(5,))
+    weight = Extent(full=4), Extent(full=3)
+    model = summed([*linear(*weight, zeros=zeros), *linear(*weight, zeros=zeros)])
+    assert len(model.terms) == 2
+    nothing = SearchSpace((Dimension(name="x", part=RANK, choices=(1,)),)).maximal
+    assert cost_report(model, nothing, 8).nonzero_params == 2 * (12 - 5)
+
+
+def test_a_token_costs_its_share_of_what_all_pass_and_its_own_row_of_attention():
+    hidden, heads = Extent(full=8), Extent(full=6)
+    terms = [
+        *linear(heads, hidden),
+        attention(heads),
+        *linear(Extent(full=100), hidden, counts_as=Count.HEAD),
+        keys_and_values(Extent(full=2), bytes_each=2),
+        weight_bytes(heads, hidden, bytes_each=2),
+    ]
+    nothing = SearchSpace((Dimension(name="x", part=RANK, choices=(1,)),)).maximal
+    report = cost_report(summed(terms), nothing, 16)
+    assert report.gflops_per_token == (6 * 8 + 2 * 16 * 6 + 800) / 1e9
+    assert report.kv_bytes == 16 * 2 * 2 * 2
+    assert report.weight_bytes == 96
+
+
+def test_costs_that_were_not_counted_are_not_known():
+    model = bert_base()
+    nothing = SearchSpace((Dimension(name="x", part=RANK, choices=(1,)),)).maximal
+    report = cost_report(model, nothing, 8)
+    assert report.weight_bytes is report.kv_bytes is report.gflops_per_token is None
+    assert [*report.values()] == [cost.value for cost in model.costs]
+    assert len(model.costs) == 5
 
 
 def test_a_language_models_head_sees_every_token():

@@ -50,6 +50,7 @@ def checkpoint(folder: Path, dtype: torch.dtype = torch.float32, sparsity: float
     save_file(tensors, file, metadata={"format": "pt"})
     how = {"max_new_tokens": NEW_TOKENS, "eos_token_id": 3, "pad_token_id": 0}
     (folder / "base" / "generation_config.json").write_text(json.dumps(how))
+    (folder / "base" / "chat_template.jinja").write_text("{{ messages[0].content }}")
     return read_supernet(folder)
 
 
@@ -114,6 +115,7 @@ def test_what_a_stock_config_can_say_is_a_stock_model(tmp_path: Path, stranger, 
     subnet = of_parts(supernet, **cut)
     folder = export(supernet, subnet, "transformers", tmp_path)
     assert not list(folder.glob("*.py"))
+    assert (folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
     found = stranger.load(folder, "transformers", supernet, TEXTS)
     assert found["class"] == "LlamaForCausalLM"
     compare(found, supernet, subnet, TEXTS)

@@ -21,16 +21,15 @@ from elasticnas.supernet.formats.space_file import read_space, space_file
 from elasticnas.supernet.forward.activation import activate, active_tensors
 from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Examples
-from elasticnas.supernet.measuring.generation import generate
+from elasticnas.supernet.measuring.generation import prepare, write_texts
 from elasticnas.supernet.measuring.measure import laps_of, measure, predict
 from elasticnas.supernet.measuring.probes import PROBES
-from elasticnas.supernet.measuring.token_reader import Prompts
 from elasticnas.supernet.measuring.trees import TreeExamples
 from elasticnas.supernet.supernet import Supernet
-from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK
+from elasticnas.tasks import GENERATION, MULTIPLE_CHOICE, PERPLEXITY_TASK
 from elasticnas.tasks.beam_length import BeamLength
+from elasticnas.tasks.generation import GenerationSettings
 from elasticnas.tasks.items import windows
 from elasticnas.tasks.multiple_choice import MultipleChoiceSettings
 from elasticnas.tasks.rows import Rows
@@ -125,30 +124,36 @@ def test_the_space_can_be_written_as_a_space_file_and_read_again(trained: Traine
 
 def test_generated_texts_are_the_originals(trained: Trained, textkind: list[dict[str, Any]]):
     """Beam search as the Transformers of each original has it: 4.31 divides by another length."""
-    tokenizer = load_tokenizer(trained.supernet)
-    is_older = trained.supernet.method in ("lonas", "shears")
+    supernet, tokenizer = trained.supernet, load_tokenizer(trained.supernet)
+    is_older = supernet.method in ("lonas", "shears")
     rule = BeamLength.PROMPT_AND_ANSWER if is_older else BeamLength.ANSWER
     compared = 0
     for subnet, reference in trained.where("generation"):
         expected = reference["generation"]
-        rows = [
-            tokenizer(f"Text: {row['sentence1']}\nKind:").input_ids
-            for row in textkind[: expected["n"]]
-        ]
-        decoding = Decoding(
-            expected["max_new_tokens"],
-            ends=(END_OF_TEXT,),
+        settings = GenerationSettings(
+            prompt=PROMPTS["textkind"],
             beams=expected["beams"],
+            max_new_tokens=expected["max_new_tokens"],
             beam_length=rule,
         )
+        data = textkind[: expected["n"]]
+        kinds = [row["choices"][row["label"]] for row in data]
+        texts = {"sentence1": [row["sentence1"] for row in data]}
+        examples = prepare(
+            Rows(texts, np.array(kinds, dtype=object)),
+            GENERATION,
+            settings,
+            tokenizer,
+            supernet,
+            LONGEST,
+        )
         with torch.inference_mode():
-            texts = generate(
-                activate(trained.supernet, subnet),
-                Prompts.of(rows, 0, torch.device("cpu")),
-                decoding,
-                lambda ids: tokenizer.batch_decode(ids, skip_special_tokens=True),
-            )
-        assert [text.strip() for text in texts] == expected["texts"]
+            active = activate(supernet, subnet)
+            written = write_texts(active, examples.batch(range(len(data))))
+        assert [text.strip() for text in written] == expected["texts"]
+        laps = laps_of(examples, None, supernet, token_budget=64)
+        found = measure(supernet, subnet, laps, examples.labels, GENERATION, settings=settings)
+        assert found.metrics == {"exact_match": expected["correct"] / expected["n"]}
         compared += 1
     assert compared > 2
 
