@@ -25,8 +25,8 @@ from elasticnas.service.searches import repository
 from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
-from elasticnas.service.supernets.reading import ready
 from elasticnas.service.supernets.tables import SupernetRow
+from elasticnas.service.supernets.views import require_ready
 from elasticnas.tasks import METRICS, TASKS, Task
 from elasticnas.tasks.task import Head, LabelsOfDataset, RowsOfDataset
 
@@ -71,7 +71,7 @@ def _references(
     session: Session, principal: Principal, body: SearchCreate
 ) -> tuple[SupernetRow, DatasetRow]:
     supernet = supernets.found(session, principal, body.supernet_id, field="supernet_id")
-    ready(supernet)
+    require_ready(supernet)
     return supernet, datasets.found(session, principal, body.dataset_id, field="dataset_id")
 
 
