@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ class Measurable:
         read = read_rows(options.data, task=MULTIPLE_CHOICE, asked=asked)
         rows = read.rows.select(range(min(options.rows or len(read), len(read))))
         settings = MULTIPLE_CHOICE.settle({"prompt": options.prompt}, read.known())
+        assert isinstance(settings, MultipleChoiceSettings)
         tokenizer, length = load_tokenizer(supernet), options.max_length
         prepare = PROBES[MULTIPLE_CHOICE.probe].prepare
         examples = prepare(rows, MULTIPLE_CHOICE, settings, tokenizer, supernet, length)
@@ -197,11 +199,9 @@ def main() -> None:
     plain_seconds = []
     ratios = []
     for name, subnet in subnets.items():
-        plain, expected = timed(lambda s=subnet: measurable.plain(s, options.plain_batch))
-        ours, found = min(
-            (timed(lambda s=subnet: measurable.ours(s, laps)) for _ in range(3)),
-            key=lambda pair: pair[0],
-        )
+        plain, expected = timed(partial(measurable.plain, subnet, options.plain_batch))
+        again = [timed(partial(measurable.ours, subnet, laps)) for _ in range(3)]
+        ours, found = min(again, key=lambda pair: pair[0])
         plain_seconds.append(plain)
         ratios.append(plain / ours)
         shown = ", ".join(f"{key} {expected[key]:.4f} / {found[key]:.4f}" for key in found)

@@ -63,6 +63,9 @@ def _stock_name(family: Family, name: str) -> str:
         )
     for old, new in family.old_names.items():
         name = name.replace(old, new)
+    for own, stored in family.stored_names.items():
+        if name.startswith(stored):
+            return own + name.removeprefix(stored)
     return name
 
 

@@ -26,9 +26,11 @@ from elasticnas.supernet.checkpoint.options import check_options
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY, some_subnets, write_checkpoint
 from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.default_space import default_space
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
+from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.decoding import Decoding
@@ -68,6 +70,14 @@ class FamilyContract:
                 assert set(roles.values()) == linears
                 for role, module in roles.items():
                     assert self.family.role_of(module) == (layer, role)
+
+    def test_the_default_search_space_fits(self) -> None:
+        """What a training uses where nobody brings a space cuts tensors that there are."""
+        with self.supernet() as supernet:
+            found = elastic_part(default_space(supernet.shape, rank=4), supernet.shape)
+            shapes = supernet.shape.shapes
+            found.plan.validate(found.space, shapes)
+            assert found.space.size > 1
 
     def test_what_transformers_writes_by_default_is_read(self) -> None:
         """No option of a stock ``config.json`` is unknown."""

@@ -59,6 +59,8 @@ def write_transformers_folder(
         (folder / "modeling_subnet.py").write_text(code, encoding="utf-8")
     else:
         class_name = task_head.model_class.__name__
+        # Transformers 5 renames what it loads by the name of the stock class alone.
+        tensors = {supernet.family.stored_name(name): each for name, each in tensors.items()}
     config.architectures = [class_name]
     config.save_pretrained(folder)
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")

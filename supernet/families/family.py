@@ -119,7 +119,8 @@ class Family:
     number of tokens that a token sees, itself included.
     ``type_ids`` says whether the model can be told which text of a pair a token belongs to,
     ``positions_after_padding`` whether it counts positions from behind the padding's id on.
-    ``old_names`` are parts of tensor names as older programs wrote them, with today's.
+    ``old_names`` are parts of tensor names as older programs wrote them, with today's;
+    ``stored_names`` beginnings of names that are others in every file than in Transformers 5.
     """
 
     model_type: str
@@ -153,6 +154,7 @@ class Family:
     unused: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     old_names: Mapping[str, str] = field(default_factory=dict)
+    stored_names: Mapping[str, str] = field(default_factory=dict)
 
     def module(self, layer: int, role: str) -> str:
         """The full name of a linear layer of a block, e.g. ``module(3, "query")``."""
@@ -180,6 +182,13 @@ class Family:
             return None
         roles = {path: role for role, path in self.linears.items()}
         return (int(index), roles[rest]) if rest in roles else None
+
+    def stored_name(self, tensor: str) -> str:
+        """The name that a tensor of the model has in a file."""
+        for name, stored in self.stored_names.items():
+            if tensor.startswith(name):
+                return stored + tensor.removeprefix(name)
+        return tensor
 
     def num_layers(self, config: PretrainedConfig) -> int:
         """Blocks of the full model."""

@@ -70,6 +70,5 @@ GPT_NEOX = Family(
     is_causal=True,
     takes_full_masks=True,
     left_over=(".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"),
-    # The head's name in every file, also in those that Transformers 5 writes.
-    old_names={"embed_out.": "lm_head."},
+    stored_names={"lm_head.": "embed_out."},
 )

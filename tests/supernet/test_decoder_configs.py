@@ -380,6 +380,16 @@ def test_a_published_config_gives_the_stock_models_bits(name: str, tmp_path: Pat
         assert torch.equal(found, stock(ids).logits)
 
 
+@pytest.mark.parametrize("name", ["llama-base", "llama-base-sparse50"])
+def test_a_base_of_float16_gives_the_stock_models_bits(name: str, shared_data: Path):
+    """The second was saved by Transformers 4.31, with a buffer of frequencies in each layer."""
+    base = read_base_model(shared_data / name, {})
+    stock = AutoModelForCausalLM.from_pretrained(shared_data / name, dtype=torch.float32)
+    ids = torch.randint(3, 4096, (3, 40), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(base.model.float()(ids).logits, stock(ids).logits)
+
+
 @pytest.mark.parametrize(
     ("name", "changed", "match"),
     [

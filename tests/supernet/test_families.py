@@ -6,6 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from elasticnas.supernet.contracts.families import FamilyContract, exported
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.bloom import BLOOM
@@ -92,6 +94,13 @@ class TestGemma(FamilyContract):
 
 class TestGptNeoX(FamilyContract):
     family = GPT_NEOX
+
+    def test_a_stock_folder_has_the_names_that_every_transformers_reads(self) -> None:
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            folder = exported(supernet, supernet.space.maximal, Path(written) / "maximal")
+            names = load_file(folder / "model.safetensors")
+            assert "embed_out.weight" in names
+            assert "lm_head.weight" not in names
 
 
 class TestGptNeoXWithOneBehindTheOther(FamilyContract):

@@ -1,0 +1,186 @@
+"""Multiple choice on a language model over REST: registered, searched, verified, answered."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elasticnas.supernet.contracts.checkpoints import VOCABULARY, write_checkpoint
+from elasticnas.supernet.families.llama import LLAMA
+from tests.end_to_end.server import Server
+
+ROWS = 96
+SETTINGS = {"prompt": "w5 {question} w6", "add_bos": True}
+SMALL = 0.8
+"""The bound on GFLOPs, as a share of the maximal subnet's."""
+
+
+def rows() -> list[dict[str, Any]]:
+    rng = random.Random(5)
+
+    def words(fewest: int, most: int) -> str:
+        count = rng.randint(fewest, most)
+        return " ".join(f"w{rng.randrange(5, VOCABULARY - 8)}" for _ in range(count))
+
+    return [
+        {
+            "question": words(2, 8),
+            "choices": [words(1, 4) for _ in range(rng.randint(2, 4))],
+            "answer": rng.choice("AB"),
+        }
+        for _ in range(ROWS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server") / "data").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def supernet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_checkpoint(tmp_path_factory.mktemp("llama") / "llama", LLAMA)
+    tokenizer = folder / "base" / "tokenizer_config.json"
+    said = json.loads(tokenizer.read_text())
+    tokenizer.write_text(json.dumps({**said, "bos_token": "[CLS]"}))
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        tar.add(folder, arcname="llama")
+    answer = server.client.post("/v1/supernets", files={"archive": ("a.tar", content.getvalue())})
+    while answer.status_code == 202 or answer.json().get("state") == "reading":
+        time.sleep(0.2)
+        answer = server.client.get(f"/v1/supernets/{answer.json()['id']}")
+    assert answer.json().get("state") == "ready", answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.fixture(scope="module")
+def dataset(server: Server) -> str:
+    answer = server.client.post(
+        "/v1/datasets",
+        files={"file": ("d.jsonl", "".join(json.dumps(row) + "\n" for row in rows()))},
+        data={
+            "task": "multiple-choice",
+            "text_columns": "question",
+            "choices_column": "choices",
+            "label_column": "answer",
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["choices_columns"] == ["choices"]
+    assert answer.json()["metric"] == "acc"
+    return str(answer.json()["id"])
+
+
+def body(server: Server, supernet: str, **others: Any) -> dict[str, Any]:
+    cost = server.client.post(f"/v1/supernets/{supernet}/cost", json={}).json()
+    return {
+        "objectives": ["mean_log_likelihood", "gflops"],
+        "constraints": [{"cost": "gflops", "max": SMALL * cost["gflops"]}],
+        "budget": {"evaluations": 24},
+        "task_settings": SETTINGS,
+        **others,
+    }
+
+
+@pytest.fixture(scope="module")
+def search(server: Server, supernet: str, dataset: str) -> dict[str, Any]:
+    number = server.search(supernet, dataset, **body(server, supernet, verify=0.5))
+    return server.finish(number)
+
+
+def test_a_front_of_likelihood_and_cost_is_found_under_a_constraint(
+    server: Server, search: dict[str, Any]
+):
+    assert search["state"] == "completed", search["error"]
+    assert search["task_settings"] == SETTINGS
+    front = server.front(search["id"])["items"]
+    (bound,) = search["constraints"]
+    assert len(front) > 1
+    assert all(each["cost"]["gflops"] <= bound["max"] for each in front)
+    points = [(each["cost"]["gflops"], each["metrics"]["mean_log_likelihood"]) for each in front]
+    assert points == sorted(points)
+    assert 0 < search["hypervolume"] < 1
+    assert set(front[0]["metrics"]) == {"acc", "acc_norm", "mean_log_likelihood"}
+
+
+def test_its_front_is_verified_by_resampled_rows(server: Server, search: dict[str, Any]):
+    for each in server.front(search["id"])["items"]:
+        verified = each["verified"]
+        assert verified["rows"] == ROWS // 2
+        for name in ("acc", "acc_norm", "mean_log_likelihood"):
+            interval = verified["metrics"][name]
+            assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+def test_answers_come_again_under_the_same_settings_alone(
+    server: Server, search: dict[str, Any], supernet: str, dataset: str
+):
+    """The prompt is a condition of what is measured."""
+    same, other = (
+        server.finish(
+            server.search(
+                supernet,
+                dataset,
+                **body(server, supernet, verify=0.5, task_settings={**SETTINGS, **changed}),
+            )
+        )
+        for changed in ({}, {"prompt": "w7 {question}"})
+    )
+    assert same["progress"]["cached"] == same["progress"]["completed"] == 24
+    assert same["best"]["metrics"] == search["best"]["metrics"]
+    assert other["progress"]["cached"] == 0
+    assert other["best"]["metrics"] != search["best"]["metrics"]
+
+
+def test_it_races_by_acc(server: Server, supernet: str, dataset: str):
+    request = body(server, supernet, objectives=["acc", "gflops"], racing={"confidence": 0.9})
+    raced = server.finish(server.search(supernet, dataset, **request))
+    assert raced["state"] == "completed", raced["error"]
+    assert raced["progress"]["given_up"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer"),
+    [
+        ({"task_settings": {"prompt": "{passage}"}}, "/task_settings/prompt"),
+        ({"task_settings": {"propmt": "x"}}, "/task_settings/propmt"),
+        ({"objectives": ["accuracy", "gflops"]}, "/objectives/0"),
+        ({"racing": {"confidence": 0.9}}, "/racing"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_any_work(
+    server: Server, supernet: str, dataset: str, changed: dict[str, Any], pointer: str
+):
+    request = {"supernet_id": supernet, "dataset_id": dataset, **body(server, supernet, **changed)}
+    answer = server.client.post("/v1/searches", json=request)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_language_model_does_no_text_classification(
+    server: Server, supernet: str, tmp_path: Path
+):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "w5", "label": 0}\n{"text": "w6", "label": 1}\n')
+    added = server.client.post(
+        "/v1/datasets",
+        files={"file": rows.read_bytes()},
+        data={"task": "text-classification", "text_columns": "text", "label_column": "label"},
+    )
+    answer = server.client.post(
+        "/v1/searches", json={"supernet_id": supernet, "dataset_id": added.json()["id"]}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/dataset_id"
+    assert "predicts the next token" in answer.json()["detail"]

@@ -1,0 +1,125 @@
+"""Prompts are filled with columns and run nothing; settings are checked before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK, TEXT_CLASSIFICATION, Task
+from elasticnas.tasks.prompt import Prompt
+from elasticnas.tasks.settings import PromptSettings
+from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
+from elasticnas.tasks.templates import PROMPT_TEMPLATES
+
+ROW = {"question": "Why?", "a b": "because", "x.y": "dotted"}
+
+
+def rows(*columns: str, has_choices: bool = True, names: tuple[str, ...] | None = None):
+    labels = LabelsOfDataset(3, names, names_given=names is not None)
+    return RowsOfDataset(columns or ("question",), labels, has_choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("Q: {question}\nA:", "Q: Why?\nA:"),
+        ("{{{question}}}", "{Why?}"),
+        ("{a b}{x.y}", "becausedotted"),
+        ("no placeholder", "no placeholder"),
+    ],
+)
+def test_a_prompt_is_filled_with_columns(text: str, filled: str):
+    assert Prompt(text).fill(ROW) == filled
+
+
+@pytest.mark.parametrize(
+    "text", ["{question!r}", "{question:>99999999}", "{", "}", "{}", "{question:{x}}", "{ }"]
+)
+def test_a_placeholder_says_a_column_and_nothing_else(text: str):
+    with pytest.raises(InputError) as caught:
+        MULTIPLE_CHOICE.settle({"prompt": text}, rows())
+    assert caught.value.field == "task_settings/prompt"
+
+
+@pytest.mark.parametrize("text", ["{question.__class__}", "{question[0]}", "{0}", "{answer}"])
+def test_what_is_no_column_is_named(text: str):
+    with pytest.raises(InputError, match="no text column of this name") as caught:
+        MULTIPLE_CHOICE.settle({"prompt": text}, rows())
+    assert caught.value.field == "task_settings/prompt"
+    assert caught.value.value == text
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "of", "pointer"),
+    [
+        (TEXT_CLASSIFICATION, {"prompt": "x"}, rows(), "task_settings/prompt"),
+        (PERPLEXITY_TASK, {"choices": ["a", "b"]}, rows(), "task_settings/choices"),
+        (PERPLEXITY_TASK, {"window": 1}, rows(), "task_settings/window"),
+        (MULTIPLE_CHOICE, {"prompt": "nul \0"}, rows(), "task_settings/prompt"),
+        (MULTIPLE_CHOICE, {"prompt": 3}, rows(), "task_settings/prompt"),
+        (MULTIPLE_CHOICE, {}, rows("a", "b"), "task_settings/prompt"),
+        (MULTIPLE_CHOICE, {"template": "none such"}, rows(), "task_settings/template"),
+        (MULTIPLE_CHOICE, {"add_bos": "perhaps"}, rows(), "task_settings/add_bos"),
+        (MULTIPLE_CHOICE, {"choices": ["a", "b"]}, rows(), "task_settings/choices"),
+        (MULTIPLE_CHOICE, {}, rows(has_choices=False), "task_settings/choices"),
+        (
+            MULTIPLE_CHOICE,
+            {"choices": ["a", "b"]},
+            rows(has_choices=False),
+            "task_settings/choices",
+        ),
+        (MULTIPLE_CHOICE, {"continuation": "{question}"}, rows(), "task_settings/continuation"),
+        (MULTIPLE_CHOICE, {"continuation": "{other}"}, rows(), "task_settings/continuation"),
+        (
+            MULTIPLE_CHOICE,
+            {"examples": [{"row": {}, "answer": "b"}]},
+            rows(),
+            "task_settings/examples/0/row",
+        ),
+        (
+            MULTIPLE_CHOICE,
+            {"examples": [{"row": {"question": "a"}}]},
+            rows(),
+            "task_settings/examples/0/answer",
+        ),
+    ],
+)
+def test_what_is_wrong_with_settings_is_pointed_to(
+    task: Task, given: dict[str, Any], of: RowsOfDataset, pointer: str
+):
+    with pytest.raises(InputError) as caught:
+        task.settle(given, of)
+    assert caught.value.field == pointer
+
+
+def test_the_only_column_is_the_prompt_where_none_is_given():
+    assert MULTIPLE_CHOICE.settle({}, rows("a b")).said() == {"prompt": "{a b}"}
+
+
+def test_names_of_labels_are_the_choices_where_rows_have_none():
+    settled = MULTIPLE_CHOICE.settle({}, rows(has_choices=False, names=("no", "yes", "maybe")))
+    assert settled.choices == ("no", "yes", "maybe")
+
+
+def test_examples_stand_before_the_prompt_with_their_answers():
+    settings = PromptSettings.model_validate(
+        {
+            "prompt": "Q: {question}\nA:",
+            "examples": [
+                {"row": {"question": "1+1?"}, "answer": "2"},
+                {"row": {"question": "2+2?"}, "answer": "4"},
+            ],
+        }
+    )
+    assert settings.context(ROW) == "Q: 1+1?\nA: 2\n\nQ: 2+2?\nA: 4\n\nQ: Why?\nA:"
+
+
+def test_a_published_template_stands_around_the_prompt_and_brings_its_own_delimiter():
+    settings = PromptSettings(prompt="{question}", template="lonas-commonsense")
+    template = PROMPT_TEMPLATES["lonas-commonsense"]
+    assert settings.context(ROW) == template.around("Why?")
+    assert settings.between == ""
+    assert PromptSettings(prompt="{question}").between == " "
+    assert PromptSettings(prompt="{question}", delimiter="").between == ""
