@@ -61,8 +61,8 @@ from elasticnas.service.runtime import Service
 from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.settings import ServiceSettings
-from elasticnas.service.supernets.reading import summarise
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.views import summarise
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.intake import Intake
 

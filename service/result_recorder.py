@@ -27,7 +27,7 @@ from elasticnas.service.queue import NotRecordedError
 from elasticnas.service.searches import inbox
 from elasticnas.service.signals import Halt
 from elasticnas.service.supernets import repository as supernets
-from elasticnas.service.supernets.reading import summarise
+from elasticnas.service.supernets.views import summarise
 from elasticnas.service.workers import repository as workers
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from elasticnas.api_schemas.jobs import JobEventKind, JobKind, JobRead, JobState
 from elasticnas.api_schemas.paging import Page
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import documented
-from elasticnas.service.jobs import reading, repository, transitions
+from elasticnas.service.jobs import repository, transitions, views
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
@@ -39,7 +39,7 @@ def list_jobs(
         rows, following = repository.page(
             session, principal, state=state, kind=kind, limit=limit, cursor=cursor
         )
-        items = reading.read_jobs(session, rows, service.present)
+        items = views.read_jobs(session, rows, service.present)
     return Page(items=items, next_cursor=following)
 
 
@@ -49,7 +49,7 @@ def read_job(job_id: Identity, service: ServiceDep, principal: PrincipalDep) -> 
     with service.database.read() as session:
         registration = repository.registration(session, principal, job_id)
         row = registration or repository.found(session, principal, job_id)
-        return reading.read_jobs(session, [row], service.present)[0]
+        return views.read_jobs(session, [row], service.present)[0]
 
 
 @router.post(
@@ -115,4 +115,4 @@ def job_events(
 def read(service: Service, row: JobRow | SupernetRow) -> JobRead:
     """A job as REST shows it."""
     with service.database.read() as session:
-        return reading.read_jobs(session, [row], service.present)[0]
+        return views.read_jobs(session, [row], service.present)[0]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobProgressEvent, JobState
-from elasticnas.service.jobs import reading, registrations, repository
+from elasticnas.service.jobs import registrations, repository, views
 from elasticnas.service.principal import Principal
 from elasticnas.service.streaming.feed import EventRow, Snapshot
 
@@ -31,7 +31,7 @@ class JobFeed:
                 is_final=JobState(job.state).is_final,
                 last_event=job.last_event,
                 progress=JobProgressEvent(
-                    state=JobState(job.state), step=step.name, progress=reading.progress(step)
+                    state=JobState(job.state), step=step.name, progress=views.progress(step)
                 ),
             )
             for job, step in repository.with_steps(session, ids, principal)

@@ -29,8 +29,7 @@ from elasticnas.service.http.problems import ProblemError, documented, problem, 
 from elasticnas.service.http.routing import FORM, JSON, StrictRoute, media_type
 from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
-from elasticnas.service.supernets import reading, repository, sources
-from elasticnas.service.supernets.reading import ready
+from elasticnas.service.supernets import repository, sources, views
 from elasticnas.service.supernets.registration import lacking, register, until_read
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
@@ -156,8 +155,10 @@ def _answer(service: Service, row: SupernetRow, *, waited: bool) -> Response:
         document = Problem.model_validate({**(row.problem or {}), "supernet_id": row.id})
         raise ProblemError(document, headers)
     if waited and row.state == SupernetState.READY:
-        return JSONResponse(reading.read(row).model_dump(mode="json"), 201, headers)
-    pending = reading.pending(row, lacking(service) if row.state == SupernetState.READING else None)
+        return JSONResponse(views.ready_view(row).model_dump(mode="json"), 201, headers)
+    pending = views.pending_view(
+        row, lacking(service) if row.state == SupernetState.READING else None
+    )
     headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return JSONResponse(pending.model_dump(mode="json"), 202, headers)
 
@@ -169,7 +170,7 @@ def list_supernets(
     """The newest first, those that are not ready too: `state` says so."""
     with service.database.read() as session:
         rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
-    return Page(items=[reading.any_state(row) for row in rows], next_cursor=following)
+    return Page(items=[views.supernet_view(row) for row in rows], next_cursor=following)
 
 
 @router.get("/{supernet_id}", summary="Read a super-network", responses=documented("not-found"))
@@ -192,9 +193,9 @@ async def read_supernet(
         await until_read(service, supernet_id, patience)
         row = await run_in_threadpool(find)
     if row.state != SupernetState.READING:
-        return reading.any_state(row)
+        return views.supernet_view(row)
     response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return reading.any_state(row, await run_in_threadpool(lacking, service))
+    return views.supernet_view(row, await run_in_threadpool(lacking, service))
 
 
 def _found(service: Service, principal: Principal, supernet_id: str) -> SupernetRow:
@@ -210,7 +211,7 @@ def _found(service: Service, principal: Principal, supernet_id: str) -> Supernet
 def read_space(supernet_id: Identity, service: ServiceDep, principal: PrincipalDep) -> SpaceRead:
     """Every dimension with its choices."""
     with service.database.read() as session:
-        ready(repository.found(session, principal, supernet_id))
+        views.require_ready(repository.found(session, principal, supernet_id))
         return service.reports.get(session, supernet_id).space.read()
 
 
@@ -224,7 +225,7 @@ def price_subnet(
 ) -> CostReport:
     """Exact and analytic: nothing is evaluated. ``max_length`` defaults to the reference length."""
     with service.database.read() as session:
-        ready(repository.found(session, principal, supernet_id))
+        views.require_ready(repository.found(session, principal, supernet_id))
         supernet = service.reports.get(session, supernet_id)
     length = body.max_length or supernet.report.reference_length
     require_length(length, supernet.report.max_positions)

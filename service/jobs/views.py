@@ -1,4 +1,4 @@
-"""From stored jobs to what REST shows."""
+"""What REST shows of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a stored super-network to what REST shows."""
+"""What REST shows of a super-network, and which may be used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def summarise(report: SupernetReport) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-def ready(row: SupernetRow) -> SupernetRow:
+def require_ready(row: SupernetRow) -> SupernetRow:
     """The row, or 409 where its super-network cannot be used, or not yet."""
     if row.state == SupernetState.READING:
         raise refuse(
@@ -70,13 +70,16 @@ def ready(row: SupernetRow) -> SupernetRow:
     return row
 
 
-def any_state(row: SupernetRow, waiting_for: str | None = None) -> SupernetRead | SupernetPending:
-    """A super-network as REST shows it."""
-    return read(row) if row.state == SupernetState.READY else pending(row, waiting_for)
+def supernet_view(
+    row: SupernetRow, waiting_for: str | None = None
+) -> SupernetRead | SupernetPending:
+    """A super-network in any state."""
+    is_ready = row.state == SupernetState.READY
+    return ready_view(row) if is_ready else pending_view(row, waiting_for)
 
 
-def pending(row: SupernetRow, waiting_for: str | None = None) -> SupernetPending:
-    """A super-network that is not ready as REST shows it."""
+def pending_view(row: SupernetRow, waiting_for: str | None = None) -> SupernetPending:
+    """A super-network that is not ready."""
     return SupernetPending(
         id=row.id,
         name=row.name,
@@ -89,8 +92,8 @@ def pending(row: SupernetRow, waiting_for: str | None = None) -> SupernetPending
     )
 
 
-def read(row: SupernetRow) -> SupernetRead:
-    """A ready super-network as REST shows it."""
+def ready_view(row: SupernetRow) -> SupernetRead:
+    """A super-network that is ready."""
     summary = SupernetSummary.model_validate(row.summary)
     return SupernetRead(
         id=row.id,
