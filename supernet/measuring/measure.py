@@ -48,7 +48,7 @@ class Lap:
     @classmethod
     def whole(cls, batches: Sequence[Batch], prefixes: Prefixes | None = None) -> Lap:
         """All rows of a dataset."""
-        rows = torch.cat([batch.rows for batch in batches]).unique().numel()
+        rows = torch.unique(torch.cat([batch.rows for batch in batches])).numel()
         return cls(np.arange(rows), batches, prefixes)
 
 
