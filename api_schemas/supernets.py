@@ -80,7 +80,7 @@ class SupernetRead(BaseModel):
     state: Literal["ready"] = "ready"
     method: str
     model_type: str
-    head: HeadKind
+    head: HeadKind = HeadKind.CLASSIFIER
     num_labels: int = Field(description="of a language model: the tokens of its vocabulary")
     reference_length: int
     max_positions: int
