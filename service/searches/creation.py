@@ -98,7 +98,7 @@ def _resolve(
         update={
             "max_length": length,
             "objectives": body.objectives or [dataset.metric, _usual_cost(reported, length)],
-            "task_settings": _settled(task, body, dataset) or None,
+            "task_settings": _settled(task, body, dataset, length) or None,
         }
     )
     if service.coordinator is not None:  # else others drive, who may have what this one lacks
@@ -263,14 +263,18 @@ def _require_raceable(request: SearchCreate, task: Task) -> None:
         )
 
 
-def _settled(task: Task, body: SearchCreate, dataset: DatasetRow) -> dict[str, Any]:
+def _settled(
+    task: Task, body: SearchCreate, dataset: DatasetRow, max_length: int
+) -> dict[str, Any]:
     """The settings of the task: the request's, else the dataset's, else the defaults.
 
     Raises:
         InputError: about ``task_settings/...``: one is wrong, or does not fit the dataset.
     """
     given = {**(dataset.task_settings or {}), **(body.task_settings or {})}
-    return task.settle(given, _known(dataset)).said()
+    settings = task.settle(given, _known(dataset))
+    task.require_length(settings, max_length)
+    return settings.said()
 
 
 def _known(dataset: DatasetRow) -> RowsOfDataset:
