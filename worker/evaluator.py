@@ -35,6 +35,11 @@ class Evaluator(Protocol):
         ...
 
     @property
+    def tokens(self) -> int:
+        """How many tokens a subnet is run on, without padding."""
+        ...
+
+    @property
     def token_budget(self) -> int:
         """Tokens of a batch, at most."""
         ...
@@ -84,6 +89,11 @@ class SupernetEvaluator:
         """How many rows a subnet is measured on."""
         return len(self.examples)
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens a subnet is run on, without padding."""
+        return self.examples.tokens
+
     def measure(
         self, asked: SubnetAsked, is_unwanted: Callable[[], bool], *, share: bool
     ) -> Measured:
@@ -105,7 +115,7 @@ class SupernetEvaluator:
     def halve_batches(self) -> bool:
         """Make batches of half the tokens; False when each holds a single row already."""
         batches = [batch for lap in self.laps for batch in lap.batches]
-        if len(batches) == len(self.examples):
+        if len(batches) == self.examples.most_batches:
             return False
         largest = max(batch.inputs["input_ids"].numel() for batch in batches)
         self.token_budget = min(self.token_budget, largest) // 2

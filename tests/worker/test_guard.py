@@ -170,9 +170,9 @@ def test_what_takes_longer_than_its_time_limit_fails_and_says_so(
 
 
 def test_the_time_limit_grows_with_the_data_unless_it_is_set():
-    assert time_limit(None, rows=0, max_length=64) == 600
-    assert time_limit(None, rows=872, max_length=64) == pytest.approx(600 + 0.02 * 872 * 64)
-    assert time_limit(5.0, rows=10**6, max_length=64) == 5.0
+    assert time_limit(None, tokens=0) == 600
+    assert time_limit(None, tokens=872 * 64) == pytest.approx(600 + 0.02 * 872 * 64)
+    assert time_limit(5.0, tokens=10**9) == 5.0
 
 
 def test_a_worker_that_hangs_says_that_it_lives_no_more(
