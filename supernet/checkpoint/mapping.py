@@ -33,10 +33,11 @@ class Region:
 def looked_at(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The same numbers, to be read within the block, in pages that go with it.
 
-    Those of the file, that is: nobody may have changed a mapped tensor. One that is small, or is
-    not mapped from a file that is still there, is given as it is.
+    One that is small, was written to (its page is then no longer the file's), or is not mapped
+    from a file that is still there, is given as it is.
     """
-    region = region_of(tensor) if tensor.nbytes >= SMALLEST and tensor.is_contiguous() else None
+    is_worth_it = tensor.nbytes >= SMALLEST and tensor.is_contiguous()
+    region = region_of(tensor) if is_worth_it and not _is_changed(tensor) else None
     if region is None or region.offset % tensor.itemsize:
         yield tensor
         return
@@ -66,6 +67,11 @@ def region_of(tensor: torch.Tensor) -> Region | None:
             return None
         return Region(file, int(offset, 16) + first - start)
     return None
+
+
+def _is_changed(tensor: torch.Tensor) -> bool:
+    """Whether torch has written to it in place; of a tensor made for inference nobody knows."""
+    return tensor.is_inference() or tensor._version > 0
 
 
 def _is(file: Path, inode: int) -> bool:

@@ -105,6 +105,15 @@ def test_what_is_not_mapped_or_whose_file_has_gone_is_looked_at_as_it_is(tmp_pat
             assert bool((numbers == 1).all())
 
 
+def test_what_was_written_to_is_looked_at_as_it_is_now(tmp_path: Path):
+    save_file({"t": torch.ones(SMALLEST // 4)}, tmp_path / "model.safetensors")
+    weight = torch.nn.Parameter(read_tensors(tmp_path, "model", label="base")["t"])
+    with torch.no_grad():
+        weight[5:7] = 0
+    with looked_at(weight) as numbers:
+        assert torch.count_nonzero(numbers) == len(weight) - 2
+
+
 def test_what_is_done_to_a_tensor_does_not_reach_its_file(tmp_path: Path):
     folder = write_checkpoint(tmp_path)
     before = (folder / "base" / "model.safetensors").read_bytes()
