@@ -105,7 +105,7 @@ class SupernetEvaluator:
     def halve_batches(self) -> bool:
         """Make batches of half the tokens; False when each holds a single row already."""
         batches = [batch for lap in self.laps for batch in lap.batches]
-        if len(batches) == len(self.examples):
+        if len(batches) == self.examples.most_batches:
             return False
         largest = max(batch.inputs["input_ids"].numel() for batch in batches)
         self.token_budget = min(self.token_budget, largest) // 2

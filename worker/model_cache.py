@@ -119,11 +119,14 @@ class ModelCache:
         Raises:
             InputError: the checkpoint cannot be used.
         """
-        if (digest, precision) in self._supernets:
-            return self._supernets[digest, precision].supernet
-        self._latest = self._read((digest, precision))
-        self._note_held()
-        return self._latest.supernet
+        key = digest, precision
+        read = self._latest
+        if read is None or read.key != key:
+            read = self._read(key)  # one that is held may be in another dtype
+        if key not in self._supernets:
+            self._latest = read
+            self._note_held()
+        return read.supernet
 
     def supernet(self, digest: str, precision: Precision = Precision.FLOAT32) -> CachedSupernet:
         """The super-network of a manifest digest in a precision, read now if it is not held.

@@ -25,6 +25,7 @@ from elasticnas.service.searches import repository
 from elasticnas.service.searches.active import problem_of
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
+from elasticnas.service.supernets.report_cache import ReportedSupernet
 from elasticnas.service.supernets.tables import SupernetRow
 from elasticnas.service.supernets.views import require_ready
 from elasticnas.tasks import METRICS, TASKS, Task
@@ -96,7 +97,7 @@ def _resolve(
     request = body.model_copy(
         update={
             "max_length": length,
-            "objectives": body.objectives or [dataset.metric, Cost.GFLOPS],
+            "objectives": body.objectives or [dataset.metric, _usual_cost(reported, length)],
             "task_settings": _settled(task, body, dataset) or None,
         }
     )
@@ -211,6 +212,13 @@ def _require_metrics(request: SearchCreate, task: Task) -> None:
                 value=name,
                 remedy=f"choose from {', '.join(metrics)} and {', '.join(Cost)}",
             )
+
+
+def _usual_cost(supernet: ReportedSupernet, max_length: int) -> Cost:
+    """GFLOPs; non-zero parameters where subnets differ in ranks alone, which are merged."""
+    ends = (supernet.space.maximal, supernet.space.minimal)
+    largest, smallest = (supernet.cost(subnet, max_length) for subnet in ends)
+    return Cost.GFLOPS if smallest.gflops < largest.gflops else Cost.NONZERO_PARAMS
 
 
 def _require_costs(request: SearchCreate, report: SupernetReport) -> None:

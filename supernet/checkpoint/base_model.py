@@ -189,11 +189,22 @@ def _refuse_other_task(config: PretrainedConfig, classes: re.Pattern[str], remed
 def _check_tied(
     model: PreTrainedModel, state: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
 ) -> None:
-    """A weight with two names may be stored under both, but then it must be one weight."""
+    """A weight with two names may be stored under both, but then it must be one weight.
+
+    PEFT trains the one that an adapter names, and leaves the other as it was.
+    """
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first = first_names[id(parameter)]
-        if name == first or name not in state or first not in state:
+        if name == first:
+            continue
+        if first in head and name not in head:
+            raise InputError(
+                f"the adapter trained this, and not {name}, which config.json says is the same",
+                field=f"adapter/{first}",
+                remedy='save the base with "tie_word_embeddings": false and both tensors',
+            )
+        if name not in state or first not in state:
             continue
         if state[name].dtype != state[first].dtype or not torch.equal(state[name], state[first]):
             raise InputError(

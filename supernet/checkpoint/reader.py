@@ -91,6 +91,7 @@ def _check_task_type(task_type: str | None, base: BaseModel) -> None:
 def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) -> None:
     """Every adapter must fit a linear layer of the model."""
     modules = dict(model.named_modules())
+    own = dict(model.named_parameters())  # of a tied weight, under its first name alone
     for module, adapter in adapters.items():
         layer = modules.get(module)
         if not isinstance(layer, nn.Linear):
@@ -103,6 +104,13 @@ def _check_adapters(adapters: dict[str, LoraAdapter], model: PreTrainedModel) ->
                 f"the base model's has {tuple(layer.weight.shape)}",
                 field=f"adapter/{module}",
                 remedy="use the base model that the adapter was trained on",
+            )
+        if f"{module}.weight" not in own:
+            raise InputError(
+                "the layer's weight is that of the embeddings, which the adapter leaves alone",
+                field=f"adapter/{module}",
+                remedy='save the base with "tie_word_embeddings": false and a weight of its own '
+                "for this layer",
             )
 
 

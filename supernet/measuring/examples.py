@@ -102,6 +102,11 @@ class Examples(ABC):
         """The tokens of all rows, without padding."""
         return sum(self.length(row) for row in range(len(self)))
 
+    @property
+    def most_batches(self) -> int:
+        """Into how many batches they can be cut: one for each row, or for each part of one."""
+        return len(self)
+
     @abstractmethod
     def batch(self, rows: Sequence[int]) -> Batch:
         """These rows as one batch, padded to its longest."""

@@ -119,14 +119,23 @@ def prepare(
         beams=settings.beams,
         beam_length=settings.beam_length,
     )
-    return GenerationExamples(
-        task.prompts(rows, settings, TokenizerEncoder(tokenizer), max_length),
-        task.labels(rows, settings),
-        int(tokenizer.pad_token_id or 0),
-        decoding,
-        partial(tokenizer.batch_decode, skip_special_tokens=True),
-        CPU_ROWS if supernet.model.device.type == "cpu" else 1,
-    )
+    prompts = task.prompts(rows, settings, TokenizerEncoder(tokenizer), max_length)
+    labels = task.labels(rows, settings)
+    return generation_examples(prompts, labels, decoding, tokenizer, supernet)
+
+
+def generation_examples(
+    prompts: list[list[int]],
+    labels: Labels,
+    decoding: Decoding,
+    tokenizer: PreTrainedTokenizerBase,
+    supernet: Supernet,
+) -> GenerationExamples:
+    """Prompts that are token ids already, for a super-network where it is."""
+    decode = partial(tokenizer.batch_decode, skip_special_tokens=True)
+    rows_at_once = CPU_ROWS if supernet.model.device.type == "cpu" else 1
+    pad_id = int(tokenizer.pad_token_id or 0)
+    return GenerationExamples(prompts, labels, pad_id, decoding, decode, rows_at_once)
 
 
 def write_texts(active: ActiveSubnet, batch: Batch) -> list[str]:

@@ -48,7 +48,8 @@ class Lap:
     @classmethod
     def whole(cls, batches: Sequence[Batch], prefixes: Prefixes | None = None) -> Lap:
         """All rows of a dataset."""
-        return cls(np.arange(sum(len(batch.rows) for batch in batches)), batches, prefixes)
+        rows = torch.unique(torch.cat([batch.rows for batch in batches])).numel()
+        return cls(np.arange(rows), batches, prefixes)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def predict(
 ) -> torch.Tensor:
     """The raw numbers of every row, shape (rows, numbers), float32 on the CPU, in dataset order.
 
-    They are gathered on the device, so an evaluation waits for it once.
+    The device is waited for once.
 
     Raises:
         ValueError: there is no batch.
@@ -191,7 +192,9 @@ def _parts(
 
 
 def _in_order(parts: Sequence[torch.Tensor], order: torch.Tensor, rows: int) -> torch.Tensor:
-    together = torch.cat([part.float() for part in parts])
-    gathered = torch.empty(rows, together.shape[-1], device=together.device)
-    gathered[order.to(together.device)] = together
-    return gathered.cpu()
+    """The numbers of rows in dataset order; of a row that several batches have, the sum.
+
+    On the CPU, where sums are made in one order.
+    """
+    together = torch.cat([part.float() for part in parts]).cpu()
+    return torch.zeros(rows, together.shape[-1]).index_add_(0, order.cpu(), together)

@@ -56,6 +56,6 @@ def labelled(
 PROBES: Registry[Probe] = Registry("probe")
 """Every probe, by the name that tasks have for it."""
 PROBES.register("logits", Probe(labelled, logits))
-PROBES.register("choices", Probe(trees.plant, trees.choices))
-PROBES.register("texts", Probe(trees.plant, trees.texts))
+PROBES.register("choices", Probe(trees.shared, trees.choices))
+PROBES.register("texts", Probe(trees.summed, trees.texts))
 PROBES.register("generation", Probe(generation.prepare, generation.write_texts))

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
-from elasticnas.supernet.measuring.examples import Batch, Examples, Inputs
+from elasticnas.supernet.measuring.examples import CPU_BATCH_COST, Batch, Examples, Inputs
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.transfer import sent_to
 from elasticnas.tasks import Task
@@ -129,13 +129,15 @@ class TreeBatch(Batch):
 class TreeExamples(Examples):
     """Rows of several trees each: one where sequences share, else one for each sequence.
 
-    ``sequences`` is the most that a row has, in all of the dataset.
+    ``sequences`` is the most that a row has, in all of the dataset. Of rows whose sequences are
+    ``summed``, batches may have a part of a row, as a long text of many windows is.
     """
 
     trees: tuple[tuple[TokenTree, ...], ...]
     labels: Labels
     pad_id: int
     sequences: int
+    summed: bool = False
 
     @classmethod
     def of(
@@ -160,6 +162,34 @@ class TreeExamples(Examples):
             trees=tuple(self.trees[row] for row in rows),
             labels=self.labels[np.asarray(rows, dtype=np.intp)],
         )
+
+    @property
+    def most_batches(self) -> int:
+        """See `Examples.most_batches`."""
+        return sum(map(len, self.trees)) if self.summed else len(self)
+
+    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
+        """See `Examples.batches`; a row longer than the budget is taken apart if it is summed."""
+        if not self.summed or all(self.length(row) <= token_budget for row in range(len(self))):
+            return super().batches(token_budget, batch_cost)
+        pieces = [
+            (row, part) for row in range(len(self)) for part in self._parts(row, token_budget)
+        ]
+        owners = [row for row, _ in pieces]
+        apart = replace(
+            self, trees=tuple(part for _, part in pieces), labels=self.labels[owners], summed=False
+        )
+        places = torch.tensor(owners)
+        return [
+            replace(batch, rows=places[batch.rows])
+            for batch in apart.batches(token_budget, batch_cost)
+        ]
+
+    def _parts(self, row: int, token_budget: int) -> list[tuple[TokenTree, ...]]:
+        """The trees of a row, as many together as a batch has room for."""
+        trees = self.trees[row]
+        size = max(1, token_budget // max(len(tree.tokens) for tree in trees))
+        return [trees[start : start + size] for start in range(0, len(trees), size)]
 
     def batch(self, rows: Sequence[int]) -> TreeBatch:
         """These rows as one batch, padded to its longest tree."""
@@ -202,7 +232,7 @@ class TreeExamples(Examples):
         return sums, counts
 
 
-def plant(
+def shared(
     rows: Rows,
     task: Task,
     settings: TaskSettings,
@@ -210,24 +240,52 @@ def plant(
     supernet: Supernet,
     max_length: int,
 ) -> TreeExamples:
-    """The trees of what the task scores of each row.
+    """A tree for each row, of what the task scores of it; where the model takes none, sequences.
 
     Raises:
         InputError: a row cannot be scored within ``max_length`` tokens, or has no token to score.
     """
-    items = task.items(rows, settings, TokenizerEncoder(tokenizer), max_length)
-    for row, item in enumerate(items):
-        if not item:
-            raise InputError(
-                "the row has no token that could be scored",
-                field=f"row {row + 1} of those measured",
-            )
+    items = _items(rows, task, settings, tokenizer, max_length)
     labels, pad_id = task.labels(rows, settings), int(tokenizer.pad_token_id or 0)
     examples = TreeExamples.of(items, labels, pad_id=pad_id, shares=True)
     longest = max(examples.length(row) for row in range(len(examples)))
     if supernet.family.can_share_a_sequence(supernet.config, longest):
         return examples
     return TreeExamples.of(items, labels, pad_id=pad_id, shares=False)
+
+
+def summed(
+    rows: Rows,
+    task: Task,
+    settings: TaskSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    _: Supernet,
+    max_length: int,
+) -> TreeExamples:
+    """The sequences of each row, which share no more than their first token.
+
+    Raises:
+        InputError: a row cannot be scored within ``max_length`` tokens, or has no token to score.
+    """
+    items = _items(rows, task, settings, tokenizer, max_length)
+    labels, pad_id = task.labels(rows, settings), int(tokenizer.pad_token_id or 0)
+    return replace(TreeExamples.of(items, labels, pad_id=pad_id, shares=False), summed=True)
+
+
+def _items(
+    rows: Rows,
+    task: Task,
+    settings: TaskSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> list[Item]:
+    items = task.items(rows, settings, TokenizerEncoder(tokenizer), max_length)
+    for row, item in enumerate(items):
+        if not item:
+            raise InputError(
+                "the row has no token that could be scored", field=f"row {row + 1} of the part"
+            )
+    return items
 
 
 def choices(active: ActiveSubnet, batch: Batch) -> torch.Tensor:

@@ -15,6 +15,7 @@ import pytest
 
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY, write_checkpoint
 from elasticnas.supernet.families.llama import LLAMA
+from tests.cli.test_commands import elasticnas
 from tests.end_to_end.server import Server
 
 ROWS = 96
@@ -141,6 +142,39 @@ def test_answers_come_again_under_the_same_settings_alone(
     assert same["best"]["metrics"] == search["best"]["metrics"]
     assert other["progress"]["cached"] == 0
     assert other["best"]["metrics"] != search["best"]["metrics"]
+
+
+def test_the_command_line_says_columns_and_settings(
+    server: Server, supernet: str, search: dict[str, Any], tmp_path: Path
+):
+    """The same file under the same conditions: the search of before has the answers."""
+    assert search["state"] == "completed"
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    added = elasticnas(
+        *("dataset", "add", file, "--task", "multiple-choice", "--text-columns", "question"),
+        *("--choices-column", "choices", "--label-column", "answer", "--json"),
+        server=server,
+    )
+    assert added.returncode == 0, added.stderr
+    given = ("--task-settings", json.dumps(SETTINGS), "--objective", "acc_norm")
+    started = elasticnas(
+        *("search", "--supernet", supernet, "--dataset", json.loads(added.stdout)["id"], *given),
+        *("--objective", "gflops", "--max-length", 32, "--evaluations", 4, "--verify", 0.5),
+        *("--detach", "--json"),
+        server=server,
+    )
+    assert started.returncode == 0, started.stderr
+    again = server.finish(json.loads(started.stdout)["id"])
+    assert again["task_settings"] == SETTINGS
+    assert again["progress"]["cached"] > 0
+
+
+@pytest.mark.parametrize("given", ["{", "[]"])
+def test_settings_on_the_command_line_are_a_json_object(given: str):
+    ended = elasticnas("search", "--supernet", "a", "--dataset", "b", "--task-settings", given)
+    assert ended.returncode == 2
+    assert "--task-settings" in ended.stderr
 
 
 def test_it_races_by_acc(server: Server, supernet: str, dataset: str):

@@ -142,12 +142,14 @@ def sparse(folder: Path) -> Path:
 def extracted(folder: Path, rank: int) -> Path:
     """The adapters cut to one rank, as the extractors do it: the config stays as it is."""
     file = folder / "adapter" / "adapter_model.safetensors"
-    tensors = {
-        name: (tensor[:rank] if ".lora_A." in name else tensor[:, :rank]).contiguous()
-        for name, tensor in load_file(file).items()
+    pickle = file.with_suffix(".bin")
+    tensors = load_file(file) if file.is_file() else torch.load(pickle, weights_only=True)
+    cut = {
+        name: (tensor[:rank] if ".lora_A." in name else tensor[:, :rank]).clone()
+        for name, tensor in tensors.items()
     }
-    torch.save(tensors, folder / "adapter" / "adapter_model.bin")
-    file.unlink()
+    file.unlink(missing_ok=True)
+    torch.save(cut, pickle)
     return folder
 
 

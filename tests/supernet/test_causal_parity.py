@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.reader import load_tokenizer
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.formats.space_file import read_space, space_file
 from elasticnas.supernet.forward.activation import activate, active_tensors
@@ -34,6 +34,7 @@ from elasticnas.tasks.items import windows
 from elasticnas.tasks.multiple_choice import MultipleChoiceSettings
 from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.settings import TaskSettings
+from tests.supernet import causal
 from tests.supernet.published import BASES, published, references, subnet_of
 
 BEGINNING, END_OF_TEXT = 1, 2
@@ -250,3 +251,23 @@ def test_the_likelihood_of_a_long_text_is_the_originals(
         assert found.outcomes["tokens"].tolist() == [expected["tokens"]]
         mean = found.metrics["token_log_likelihood"]
         assert mean == pytest.approx(expected["mean_ll"], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in BASES if not name.startswith("lonas")])
+def test_an_extracted_adapter_is_the_originals_heuristic_subnet(
+    shared_data: Path, tmp_path: Path, name
+):
+    """All ranks are 12 of 16 there, and the extractor's config still says 16."""
+    [reference] = [r for r in references(shared_data, name) if r["name"] == "heuristic"]
+    published(shared_data, name, tmp_path)
+    supernet = read_supernet(causal.extracted(tmp_path, 12)).to(torch.device("cpu"), torch.float32)
+    assert {dimension.choices for dimension in supernet.space.dimensions} == {(12, 8)}
+    trained, expected = Trained(name, supernet, [reference]), reference["textkind"]
+    made, settings = choices(trained, shared_data, "textkind", expected["n"])
+    laps = laps_of(made, None, supernet, token_budget=TOKEN_BUDGET)
+    maximal = supernet.space.maximal
+    found = measure(supernet, maximal, laps, made.labels, MULTIPLE_CHOICE, settings=settings)
+    assert found.outcomes is not None
+    assert digest(found.outcomes["likeliest"]) == expected["pred_sha"]
+    gold = found.outcomes["log_likelihood"].mean()
+    assert gold == pytest.approx(expected["mean_ll_gold"], abs=1e-4)

@@ -18,6 +18,8 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.base_model import read_base_model
 from elasticnas.supernet.checkpoint.model_config import read_config
 from elasticnas.supernet.checkpoint.options import Treatment
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.contracts.checkpoints import HIDDEN, RANK, VOCABULARY, write_checkpoint
 from elasticnas.supernet.families import FAMILIES
 
 WITHOUT_EFFECT = Treatment.WITHOUT_EFFECT
@@ -449,6 +451,24 @@ def test_a_head_that_is_tied_and_yet_another_is_refused(tmp_path: Path):
     assert read_base_model(tmp_path, {}).model.lm_head.weight.shape == tied.shape
     with pytest.raises(InputError, match=r"adapter/lm_head\.weight.*the two differ"):
         read_base_model(tmp_path, {"lm_head.weight": tied + 1})
+    with pytest.raises(InputError, match=r"adapter/model\.embed_tokens\.weight.*and not lm_head"):
+        read_base_model(tmp_path, {"model.embed_tokens.weight": tied})
+
+
+def test_an_adapter_on_a_tied_head_is_refused(tmp_path: Path):
+    """PEFT would add it to the head alone."""
+    write_checkpoint(tmp_path, FAMILIES["qwen2"], tie_word_embeddings=True)
+    config = tmp_path / "adapter" / "adapter_config.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps(said | {"target_modules": [*said["target_modules"], "lm_head"]}))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    branch = {
+        "base_model.model.lm_head.lora_A.weight": torch.ones(RANK, HIDDEN),
+        "base_model.model.lm_head.lora_B.weight": torch.ones(VOCABULARY, RANK),
+    }
+    save_file(load_file(file) | branch, file)
+    with pytest.raises(InputError, match=r"adapter/lm_head.*that of the embeddings"):
+        read_supernet(tmp_path)
 
 
 def test_a_decoder_of_another_task_is_no_language_model(tmp_path: Path):

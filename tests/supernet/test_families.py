@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
 from elasticnas.supernet.contracts.families import FamilyContract, exported
@@ -37,21 +38,19 @@ class TestLlama(FamilyContract):
     family = LLAMA
 
 
-class TestLlamaWithTiedHeadAndBiases(FamilyContract):
+class TestLlamaWithEveryOption(FamilyContract):
+    """Three of five heads are no stock model: LLaMA's config takes none that do not divide 40."""
+
     family = LLAMA
     options = {  # noqa: RUF012
         "tie_word_embeddings": True,
         "attention_bias": True,
         "mlp_bias": True,
         "rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0},
+        "num_attention_heads": 5,
+        "num_key_value_heads": 5,
+        "hidden_size": 40,
     }
-
-
-class TestLlamaWhoseHeadsDoNotDivideItsWidth(FamilyContract):
-    """Three of five heads: LLaMA's config takes none that do not divide the hidden size."""
-
-    family = LLAMA
-    options = {"num_attention_heads": 5, "num_key_value_heads": 5, "hidden_size": 40}  # noqa: RUF012
 
 
 class TestMistral(FamilyContract):
@@ -60,13 +59,10 @@ class TestMistral(FamilyContract):
 
 
 class TestQwen2(FamilyContract):
-    family = QWEN2
-    options = {"tie_word_embeddings": True}  # noqa: RUF012
+    """Its config says no head size, as published ones do not."""
 
-
-class TestQwen2WhoseConfigSaysNoHeadSize(FamilyContract):
     family = QWEN2
-    options = {"head_dim": None, "hidden_size": 32}  # noqa: RUF012
+    options = {"tie_word_embeddings": True, "head_dim": None, "hidden_size": 32}  # noqa: RUF012
 
     def test_fewer_heads_are_a_stock_model_all_the_same(self) -> None:
         with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
@@ -75,17 +71,15 @@ class TestQwen2WhoseConfigSaysNoHeadSize(FamilyContract):
             assert json.loads((folder / "config.json").read_text())["head_dim"] == 8
 
 
-class TestQwen2WithAWindowInItsLastLayer(FamilyContract):
-    family = QWEN2
+class TestQwen3(FamilyContract):
+    """With a window in its last layer."""
+
+    family = QWEN3
     options = {  # noqa: RUF012
         "use_sliding_window": True,
         "sliding_window": 4,
         "max_window_layers": 2,
     }
-
-
-class TestQwen3(FamilyContract):
-    family = QWEN3
 
 
 class TestGemma(FamilyContract):
@@ -103,6 +97,7 @@ class TestGptNeoX(FamilyContract):
             assert "lm_head.weight" not in names
 
 
+@pytest.mark.slow
 class TestGptNeoXWithOneBehindTheOther(FamilyContract):
     family = GPT_NEOX
     options = {  # noqa: RUF012

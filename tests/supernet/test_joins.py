@@ -110,6 +110,8 @@ def test_adapters_are_merged_where_that_is_faster_and_there_is_room(tmp_path: Pa
     """24 x 24 and 40 x 24 weights, adapters of rank 4: both ways are even at 13.7 tokens."""
     plain = sparse(tmp_path)
     assert even_tokens(plain) == pytest.approx((4 * 24 * 24 + 2 * 24 * 40) / (4 * 48 + 2 * 64))
+    narrow = read_supernet(plain.folder).to(torch.device("cpu"), torch.bfloat16)
+    assert even_tokens(narrow) == pytest.approx(4 * even_tokens(plain))
     room = weight_bytes(plain, torch.float32) + merged_bytes(plain, torch.float32)
     assert merged_bytes(plain, torch.float32) == 4 * 3 * (4 * 24 * 24 + 2 * 24 * 40)
     assert joined_for(plain, tokens=14, limit_bytes=room) is plain

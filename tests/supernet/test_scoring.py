@@ -27,6 +27,7 @@ from elasticnas.tasks.items import Item, Scored
 from elasticnas.tasks.multiple_choice import MultipleChoiceSettings
 from elasticnas.tasks.perplexity import PerplexitySettings
 from elasticnas.tasks.rows import Rows
+from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 
 ROWS = 24
 LENGTH = 40
@@ -224,3 +225,23 @@ def test_the_head_computes_no_logit_that_is_not_scored(supernet: Supernet):
         there = active.logits(batch.inputs, at=batch.at)
     assert there.shape == (len(batch.at), everywhere.shape[-1])
     assert torch.allclose(there, everywhere.flatten(0, 1)[batch.at], atol=1e-5)
+
+
+def test_a_text_longer_than_a_batch_is_taken_apart_and_summed(supernet: Supernet):
+    """In batches of one window each, down to which batches can be halved."""
+    settings = PerplexitySettings(prompt="{question} {question}", window=3)
+    made = examples(supernet, PERPLEXITY_TASK, settings)
+    evaluator = SupernetEvaluator(
+        supernet, PERPLEXITY_TASK, made, 1000, PrefixCache(2**20), settings=settings
+    )
+    asked = SubnetAsked(dict(supernet.space.minimal))
+    before = evaluator.measure(asked, lambda: False, share=False).metrics
+    assert before is not None
+    while evaluator.halve_batches():
+        pass
+    batches = [batch for lap in evaluator.laps for batch in lap.batches]
+    assert len(batches) == made.most_batches > ROWS
+    assert all(len(batch.inputs["input_ids"]) == 1 for batch in batches)
+    for share in (True, True, False):
+        after = evaluator.measure(asked, lambda: False, share=share).metrics
+        assert after == pytest.approx(before, rel=1e-5)

@@ -151,8 +151,10 @@ def test_a_checkpoint_that_was_looked_at_is_not_read_again_for_a_search(tmp_path
         assert warm.digests == (digest,)
         assert warm.lanes == (lane_of(digest, Precision.FLOAT32),)
         assert warm.load_seconds is None
+        assert warm.as_stored(digest, Precision.FLOAT32) is stored
         assert warm.supernet(digest).supernet.model is stored.model
-        assert warm.as_stored(digest, Precision.FLOAT32).model is stored.model
+        again = warm.as_stored(digest, Precision.FLOAT32)
+        assert again.model is not stored.model
         other = warm.as_stored(bench.checkpoint(seed=1), Precision.FLOAT32)
         assert warm.supernet(digest).supernet.model is stored.model  # still held beside it
         assert other.model is not stored.model

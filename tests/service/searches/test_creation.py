@@ -8,6 +8,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from elasticnas.api_schemas.spaces import RANK
+from elasticnas.search.cost_terms import Extent, cost_model, linear
 from elasticnas.service.datasets import repository
 from elasticnas.service.searches.tables import SearchRow
 from tests.service.stand_in import synthetic_report
@@ -29,6 +31,19 @@ def test_defaults_come_from_the_dataset_and_the_supernet(light_service):
     assert search["objectives"] == ["f1", "gflops"]
     assert search["max_length"] == 64
     assert search["reference_point"]["f1"] == 0.0
+
+
+def test_where_ranks_alone_differ_the_usual_cost_is_that_of_adapters(light_service):
+    """Merged, they all take the same operations."""
+    report = synthetic_report()
+    ranks = tuple(each for each in report.dimensions if each.part == RANK)
+    side = Extent(full=384)
+    terms = [t for d in ranks for t in linear(side, side, rank=Extent(full=8, dimension=d.name))]
+    light_service.worker.report = report.model_copy(
+        update={"dimensions": ranks, "cost_model": cost_model(terms)}
+    )
+    search = light_service.get(f"/v1/searches/{light_service.search(budget={'evaluations': 3})}")
+    assert search["objectives"] == ["accuracy", "nonzero_params"]
 
 
 @pytest.mark.parametrize(
