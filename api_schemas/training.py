@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     JsonValue,
     PositiveFloat,
+    field_validator,
     model_validator,
 )
 
@@ -94,6 +95,13 @@ class TrainingSettings(BaseModel):
     loss_on: LossOn = LossOn.ANSWER
     task_settings: dict[str, JsonValue] = Field(default_factory=dict)
     save_every: Count = 200
+
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(cls, precision: Precision) -> Precision:
+        if precision is Precision.FLOAT16:
+            raise ValueError("gradients overflow in float16: train in bfloat16 or float32")
+        return precision
 
     @model_validator(mode="after")
     def _check_ranks(self) -> Self:
