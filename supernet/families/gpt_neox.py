@@ -66,7 +66,9 @@ GPT_NEOX = Family(
         "partial_rotary_factor": honoured("another name of rotary_pct"),
         "rotary_emb_base": honoured("the base of the rotary positions' frequencies"),
         "rope_theta": honoured("another name of rotary_emb_base"),
-        "rope_parameters": honoured("rotary positions: default, linear, yarn or llama3"),
+        "rope_parameters": honoured(
+            "rotary positions: default, linear, yarn or llama3; others are refused"
+        ),
         "rope_scaling": honoured("the name that Transformers 4 gives rope_parameters"),
         "hidden_dropout_prob": without_effect("the first release's name for a dropout"),
         "attention_probs_dropout_prob": without_effect("the first release's name for a dropout"),
