@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
+from elasticnas.supernet.checkpoint.layout import (
+    GENERATION_FILES,
+    refuse_adapter_in,
+    refuse_stray_adapters,
+)
 
 BASE_PATTERNS = (
     "config.json",
@@ -26,6 +30,7 @@ BASE_PATTERNS = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    *GENERATION_FILES,
 )
 SPACE_FILES = ("search_space.json", "nncf_config.json", "elastic_adapter_config.json")
 ADAPTER_SPACES = tuple(f"adapter/{name}" for name in SPACE_FILES[1:])

@@ -26,6 +26,14 @@ def test_a_folder_is_packed_so_that_it_reads_back(tmp_path: Path):
     assert read_supernet(tmp_path / "unpacked").space == read_supernet(checkpoint).space
 
 
+def test_how_a_language_model_ends_its_texts_goes_with_it(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    for name in ("generation_config.json", "chat_template.jinja"):
+        (checkpoint / "base" / name).write_text("{}")
+    with packed(checkpoint, None, None, None) as archive:
+        assert {"base/generation_config.json", "base/chat_template.jinja"} <= members(archive)
+
+
 def test_logs_and_optimiser_states_stay_behind(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path)
     (checkpoint / "adapter" / "optimizer.pt").write_text("large")
