@@ -129,9 +129,9 @@ class SearchCreate(BaseModel):
     """Body of ``POST /v1/searches``.
 
     ``objectives`` default to the dataset's metric against GFLOPs (non-zero parameters where subnets
-    differ in ranks alone), ``max_length`` to the super-network's reference length. ``parallel_evaluations`` bounds how many subnets are in
-    flight at once; it is part of what makes a search reproducible. ``weight`` is its share of the
-    workers beside other searches.
+    differ in ranks alone), ``max_length`` to the super-network's reference length.
+    ``parallel_evaluations`` bounds how many subnets are in flight at once; it is part of what makes
+    a search reproducible. ``weight`` is its share of the workers beside other searches.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -80,7 +80,8 @@ class SupernetRead(BaseModel):
     state: Literal["ready"] = "ready"
     method: str
     model_type: str
-    num_labels: int
+    head: HeadKind
+    num_labels: int = Field(description="of a language model: the tokens of its vocabulary")
     reference_length: int
     max_positions: int
     space: SpaceSummary

@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.checkpoint.layout import (
-    GENERATION_FILES,
-    refuse_adapter_in,
-    refuse_stray_adapters,
-)
+from elasticnas.supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
 
 BASE_PATTERNS = (
     "config.json",
+    "generation_config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
@@ -30,7 +27,7 @@ BASE_PATTERNS = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    *GENERATION_FILES,
+    "chat_template.jinja",
 )
 SPACE_FILES = ("search_space.json", "nncf_config.json", "elastic_adapter_config.json")
 ADAPTER_SPACES = tuple(f"adapter/{name}" for name in SPACE_FILES[1:])
@@ -54,10 +51,12 @@ def packed(
 
     Args:
         checkpoint: an archive, or a folder in the documented layout.
-        base, adapter, space: or its parts, wherever they are.
+        base, adapter: or its parts, wherever they are.
+        space: the search space, beside parts or a folder that may have another.
 
     Raises:
-        InputError: neither or both were given, or a part does not exist.
+        InputError: neither or both were given, a part does not exist, or an archive has the parts
+            that are named.
     """
     if (checkpoint is None) == (base is None):
         raise InputError(
@@ -65,11 +64,25 @@ def packed(
             field="checkpoint",
             remedy="elasticnas supernet add PATH, or --base DIR [--adapter DIR] --space FILE",
         )
+    if checkpoint is not None and adapter is not None:
+        raise InputError(
+            "a checkpoint has its adapter within",
+            field="adapter",
+            value=adapter,
+            remedy="put it into the checkpoint's adapter/, or give --base instead",
+        )
     if checkpoint is not None and checkpoint.is_file():
+        if space is not None:
+            raise InputError(
+                "an archive is sent as it is",
+                field="space",
+                value=space,
+                remedy="put the search space into the archive, or give --base and --adapter",
+            )
         yield checkpoint
         return
     if checkpoint is not None:
-        members = _members_of_folder(checkpoint)
+        members = _members_of_folder(checkpoint, space)
     else:
         assert base is not None
         members = _members_of_parts(base, adapter, space)
@@ -99,7 +112,7 @@ def _archive(members: Mapping[str, Path]) -> Iterator[Path]:
         yield archive
 
 
-def _members_of_folder(folder: Path) -> dict[str, Path]:
+def _members_of_folder(folder: Path, space: Path | None) -> dict[str, Path]:
     """Archive names and the files behind them; of every space, so that the server sees several."""
     if not folder.is_dir():
         raise InputError("there is no such file or folder", field="checkpoint", value=folder)
@@ -107,17 +120,12 @@ def _members_of_folder(folder: Path) -> dict[str, Path]:
     adapter = folder / "adapter"
     members = _members_of_model(folder / "base", adapter if adapter.is_dir() else None)
     members |= {name: folder / name for name in SPACE_FILES if (folder / name).is_file()}
-    return _with_a_space(members, None)
+    return _with_a_space(members, space)
 
 
 def _members_of_parts(base: Path, adapter: Path | None, space: Path | None) -> dict[str, Path]:
-    """Archive names and the files behind them; a space that is named goes before the adapter's."""
-    members = _members_of_model(base, adapter)
-    if space is not None and space.is_file():
-        members = {name: path for name, path in members.items() if name not in ADAPTER_SPACES}
-        members[_space_name(space)] = space
-        return members
-    return _with_a_space(members, space)
+    """Archive names and the files behind them."""
+    return _with_a_space(_members_of_model(base, adapter), space)
 
 
 def _members_of_model(base: Path, adapter: Path | None) -> dict[str, Path]:
@@ -130,8 +138,12 @@ def _members_of_model(base: Path, adapter: Path | None) -> dict[str, Path]:
 
 
 def _with_a_space(members: dict[str, Path], space: Path | None) -> dict[str, Path]:
-    """The members, of which one says what is elastic; ``space`` was asked for and is not there."""
-    if space is not None or not any(name in members for name in (*SPACE_FILES, *ADAPTER_SPACES)):
+    """The members, of which one says what is elastic: ``space`` and no other where it is named."""
+    known = (*SPACE_FILES, *ADAPTER_SPACES)
+    if space is not None and space.is_file():
+        members = {name: path for name, path in members.items() if name not in known}
+        return members | {_space_name(space): space}
+    if space is not None or not any(name in members for name in known):
         raise InputError(
             "the checkpoint has no search space",
             field="space",

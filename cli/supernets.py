@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.supernets import SupernetPending, SupernetRead
+from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.cli.packing import packed
@@ -39,7 +39,7 @@ def add(
     as_json: AsJson = False,
     server: Server = LOCAL,
 ) -> None:
-    """Register a checkpoint: one path, or its parts with --base, --adapter and --space."""
+    """Register a checkpoint: one path, or --base and --adapter; --space with either."""
     called = name or (checkpoint or base or Path("supernet")).resolve().name.split(".")[0]
     with (
         packed(checkpoint, base, adapter, space) as archive,
@@ -58,15 +58,13 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
     if as_json:
         print_json(supernets)
         return
-    rows = table("", "id", "name", "model", "method", "labels", "subnets", "max GFLOPs")
+    rows = table("", "id", "name", "model", "method", "gives", "subnets", "max GFLOPs")
     for s in supernets:
         if isinstance(s, SupernetPending):
             rows.add_row(s.id, s.name, s.state, "", "", "", "")
             continue
         gflops = f"{s.cost['maximal'].gflops:.3f}"
-        rows.add_row(
-            s.id, s.name, s.model_type, s.method, str(s.num_labels), f"{s.space.size:.3g}", gflops
-        )
+        rows.add_row(s.id, s.name, s.model_type, s.method, _gives(s), f"{s.space.size:.3g}", gflops)
     out.print(rows)
 
 
@@ -142,7 +140,7 @@ def show_supernet(supernet: SupernetRead | SupernetPending, as_json: bool) -> No
     parts = ", ".join(f"{count} {part}" for part, count in supernet.space.parts.items())
     largest, smallest = supernet.cost["maximal"], supernet.cost["minimal"]
     out.print(f"[bold]{supernet.id}[/]  {supernet.name}")
-    out.print(f"  {supernet.model_type}, {supernet.method}, {supernet.num_labels} labels")
+    out.print(f"  {supernet.model_type}, {supernet.method}, {_gives(supernet)}")
     out.print(
         f"  {supernet.space.size:.3g} subnets over {supernet.space.dimensions} dimensions ({parts})"
     )
@@ -150,3 +148,10 @@ def show_supernet(supernet: SupernetRead | SupernetPending, as_json: bool) -> No
         f"  {smallest.gflops:.3f} to {largest.gflops:.3f} GFLOPs at {largest.max_length} tokens, "
         f"{smallest.params / 1e6:.1f} to {largest.params / 1e6:.1f} M parameters"
     )
+
+
+def _gives(supernet: SupernetRead) -> str:
+    """What a head gives, e.g. ``2 labels``."""
+    if supernet.head is HeadKind.CAUSAL_LM:
+        return f"{supernet.num_labels} tokens"
+    return "a number" if supernet.num_labels == 1 else f"{supernet.num_labels} labels"

@@ -13,6 +13,7 @@ from elasticnas.api_schemas.costs import Axis, CostModel, Count, Table, Term
 from elasticnas.api_schemas.spaces import Condition
 from elasticnas.search import cost_terms
 from elasticnas.search.cost_terms import Extent
+from elasticnas.supernet.checkpoint.mapping import looked_at
 from elasticnas.supernet.families.family import HeadKind, Role
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.supernet import Supernet
@@ -113,7 +114,8 @@ def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:
 def _zeros(supernet: Supernet, tensor: str) -> Table | None:
     """Zeros in every prefix block of a matrix that a subnet can take; None for a dense one."""
     rows, columns = (_lengths(supernet, tensor, axis) for axis in (0, 1))
-    zeros = zeros_in_prefixes(supernet.tensors[tensor], rows, columns)
+    with looked_at(supernet.tensors[tensor]) as matrix:
+        zeros = zeros_in_prefixes(matrix, rows, columns)
     if not any(zeros):
         return None
     cuts = [cut for axis in (0, 1) if (cut := supernet.plan.along(tensor, axis)) is not None]

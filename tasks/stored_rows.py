@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from elasticnas.tasks.rows import Rows
+from elasticnas.tasks.rows import Labels, Rows
 
 PAIR = ("text_a", "text_b")
 
 
 def write_rows(rows: Rows, path: Path, *, keeps_columns: bool) -> None:
     """Write rows; with the user's names of the columns if their task ``keeps_columns``."""
-    label = {"label": pa.array(rows.labels.tolist(), pa.from_numpy_dtype(rows.labels.dtype))}
+    label = {"label": pa.array(rows.labels.tolist(), _type_of(rows.labels))}
     if keeps_columns:
         texts = [pa.array(column, pa.string()) for column in rows.texts.values()]
         columns = {"texts": pa.StructArray.from_arrays(texts, list(rows.texts))}
@@ -62,3 +62,8 @@ def read_rows(path: Path) -> Rows:
         else labels.to_numpy()
     )
     return Rows(texts, kept, choices)
+
+
+def _type_of(labels: Labels) -> pa.DataType:
+    """Of texts, which NumPy has as objects, strings."""
+    return pa.string() if labels.dtype == object else pa.from_numpy_dtype(labels.dtype)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import (
+    HeadKind,
     SpaceSummary,
     SupernetPending,
     SupernetRead,
@@ -25,6 +26,7 @@ class SupernetSummary(BaseModel):
 
     method: str
     model_type: str
+    head: HeadKind = HeadKind.CLASSIFIER
     num_labels: int
     reference_length: int
     max_positions: int
@@ -44,6 +46,7 @@ def summarise(report: SupernetReport) -> dict[str, Any]:
     return SupernetSummary(
         method=report.method,
         model_type=report.model_type,
+        head=report.head,
         num_labels=report.num_labels,
         reference_length=length,
         max_positions=report.max_positions,
@@ -100,6 +103,7 @@ def ready_view(row: SupernetRow) -> SupernetRead:
         name=row.name,
         method=summary.method,
         model_type=summary.model_type,
+        head=summary.head,
         num_labels=summary.num_labels,
         reference_length=summary.reference_length,
         max_positions=summary.max_positions,

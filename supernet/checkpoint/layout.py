@@ -8,11 +8,6 @@ from elasticnas.api_schemas.problems import InputError
 
 ADAPTER_CONFIG = "adapter_config.json"
 
-GENERATION_CONFIG = "generation_config.json"
-CONVERSATIONS = "chat_template.jinja"
-GENERATION_FILES = (GENERATION_CONFIG, CONVERSATIONS)
-"""How a language model ends its texts, and words conversations: beside its config, where it is."""
-
 
 def refuse_stray_adapters(folder: Path) -> None:
     """Refuse an adapter that would be left out in silence, because it is not in ``adapter/``.

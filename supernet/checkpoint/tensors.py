@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,9 +18,11 @@ from safetensors import safe_open
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.json_file import read_object, refuse_pointer
+from elasticnas.supernet.checkpoint.mapping import looked_at
 from elasticnas.supernet.checkpoint.quantised import PLAIN_DTYPES, refuse_quantised
 
 Tensors = dict[str, torch.Tensor]
+Read = Callable[[Path, str], Tensors]
 
 _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)")
 """How torch names what a pickle would have had it import."""
@@ -33,7 +34,7 @@ def read_tensors(
     """All tensors of ``<stem>.safetensors`` or ``<stem>.bin`` in ``folder``, whole or in shards.
 
     Each is in the dtype of its file, and mapped from it. Every number is looked at once, a tensor
-    at a time, so that of a safetensors file no more than two tensors are in memory together.
+    at a time, and no large one stays in memory for that (`looked_at`).
 
     A pickle is read with ``weights_only=True`` and nothing else: one that holds more than tensors
     is refused, with no way around it.
@@ -50,12 +51,11 @@ def read_tensors(
     """
     files = _files(folder, stem, label)
     tensors: Tensors = {}
-    for file, kind in files:
+    for file, read in files:
         refuse_pointer(file, field=f"{label}/{file.name}")
-        found = kind.read(file, label)
-        found = {n: tensor for n, tensor in found.items() if not n.endswith(leave_out)}
+        found = {n: each for n, each in read(file, label).items() if not n.endswith(leave_out)}
         refuse_quantised(found, label=label)
-        for name, tensor in kind.looked_at(file, found):
+        for name, tensor in found.items():
             _check(tensor, f"{label}/{name}")
         tensors.update(found)
     return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
@@ -69,7 +69,9 @@ def _check(tensor: torch.Tensor, field: str) -> None:
     if tensor.dtype not in PLAIN_DTYPES or tensor.numel() == 0:
         return
     # NaN is passed on, so two numbers stand for all, and nothing is as large as the tensor.
-    if not torch.stack(tensor.detach().aminmax()).isfinite().all():
+    with looked_at(tensor.detach()) as numbers:
+        is_finite = bool(torch.stack(numbers.aminmax()).isfinite().all())
+    if not is_finite:
         raise InputError(
             "the tensor holds NaN or infinite values",
             field=field,
@@ -77,25 +79,17 @@ def _check(tensor: torch.Tensor, field: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of file: ``read`` maps its tensors, ``looked_at`` gives them to look at, in turn."""
-
-    read: Callable[[Path, str], Tensors]
-    looked_at: Callable[[Path, Tensors], Iterator[tuple[str, torch.Tensor]]]
-
-
-def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, _Kind]]:
-    """The files that hold the tensors, and of which kind they are, in Transformers' order."""
+def _files(folder: Path, stem: str, label: str) -> list[tuple[Path, Read]]:
+    """The files that hold the tensors, and how to read them, in Transformers' order."""
     pickle_stem = "pytorch_model" if stem == "model" else stem
-    for name, kind in (
-        (f"{stem}.safetensors", _Kind(_read_safetensors, _mapped_anew)),
-        (f"{pickle_stem}.bin", _Kind(_read_pickle, _as_mapped)),
+    for name, read in (
+        (f"{stem}.safetensors", _read_safetensors),
+        (f"{pickle_stem}.bin", _read_pickle),
     ):
         if (file := folder / name).is_file():
-            return [(file, kind)]
+            return [(file, read)]
         if (index := folder / f"{name}.index.json").is_file():
-            return [(folder / part, kind) for part in _shards(index, label)]
+            return [(folder / part, read) for part in _shards(index, label)]
     raise InputError(
         f"the folder holds neither {stem}.safetensors nor {pickle_stem}.bin",
         field=label,
@@ -113,17 +107,6 @@ def _read_safetensors(file: Path, label: str) -> Tensors:
         raise InputError(
             f"the file is not readable as safetensors: {error}", field=f"{label}/{file.name}"
         ) from error
-
-
-def _mapped_anew(file: Path, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each tensor on a mapping of its own, with which its pages leave this process's memory."""
-    for name in tensors:
-        with safe_open(file, framework="pt") as opened:
-            yield name, opened.get_tensor(name)
-
-
-def _as_mapped(_: Path, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from tensors.items()
 
 
 def _shards(index: Path, label: str) -> list[str]:

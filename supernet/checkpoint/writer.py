@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from elasticnas.supernet.checkpoint.json_file import read_object
-from elasticnas.supernet.checkpoint.layout import GENERATION_FILES
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.formats.space_file import SPACE_FILE, space_file
@@ -28,7 +27,7 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     """
     (output / "base").mkdir(parents=True, exist_ok=True)
     (output / "adapter").mkdir(exist_ok=True)
-    for pattern in ("config.json", *GENERATION_FILES, *_WEIGHTS):
+    for pattern in ("config.json", "generation_config.json", *_WEIGHTS):
         for file in base.glob(pattern):
             shutil.copy(file, output / "base" / file.name)
     copy_tokenizer(base, output / "base")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +19,7 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
-from elasticnas.supernet.checkpoint.layout import CONVERSATIONS, GENERATION_CONFIG
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
@@ -31,6 +29,8 @@ from elasticnas.supernet.export.safetensors_file import write_safetensors
 from elasticnas.supernet.families.family import Family, HeadKind, Role
 from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
+
+_GENERATION = "generation_config.json"
 
 
 def write_transformers_folder(
@@ -77,19 +77,14 @@ def write_transformers_folder(
 
 
 def _copy_generation(base: Path, folder: Path) -> None:
-    """Copy how the base model generates and words a conversation, where it says so.
+    """Copy how the base model generates, where it says so.
 
     Raises:
-        InputError: a file is no JSON object, or a pointer of Git LFS.
+        InputError: the file is no JSON object.
     """
-    if (base / GENERATION_CONFIG).is_file():
-        read_object(base / GENERATION_CONFIG, field=f"base/{GENERATION_CONFIG}")
-        (folder / GENERATION_CONFIG).write_text(
-            json_text(base / GENERATION_CONFIG), encoding="utf-8"
-        )
-    if (base / CONVERSATIONS).is_file():
-        refuse_pointer(base / CONVERSATIONS, field=f"base/{CONVERSATIONS}")
-        shutil.copy(base / CONVERSATIONS, folder / CONVERSATIONS)
+    if (base / _GENERATION).is_file():
+        read_object(base / _GENERATION, field=f"base/{_GENERATION}")
+        (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:

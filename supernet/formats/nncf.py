@@ -175,6 +175,8 @@ def _groups(width: dict[str, Any], layers: int, file: str) -> Iterator[_Group]:
             field=f"{file}/overwrite_groups_widths",
             value=f"{len(widths)} lists for {len(groups)} groups",
         )
+    if not groups:
+        raise InputError("there is no group", field=f"{file}/overwrite_groups")
     for place, (names, choices) in enumerate(zip(groups, widths, strict=True)):
         field = f"{file}/overwrite_groups/{place}"
         if not isinstance(names, list) or not names:

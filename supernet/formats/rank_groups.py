@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from elasticnas.api_schemas.fields import MAX_INT32
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import RANK, Dimension
 from elasticnas.supernet.families.family import Role
@@ -40,12 +41,12 @@ def descending(choices: object, *, field: str) -> tuple[int, ...]:
     """Choices of a group, the largest first, whatever their order in the file.
 
     Raises:
-        InputError: they are not different positive integers.
+        InputError: they are not different positive integers (of 31 bits), or there are none.
     """
     if (
         not isinstance(choices, list)
         or not choices
-        or not all(isinstance(c, int) and not isinstance(c, bool) and c > 0 for c in choices)
+        or not all(type(choice) is int and 0 < choice <= MAX_INT32 for choice in choices)
         or len(set(choices)) != len(choices)
     ):
         raise InputError(

@@ -26,14 +26,6 @@ def test_a_folder_is_packed_so_that_it_reads_back(tmp_path: Path):
     assert read_supernet(tmp_path / "unpacked").space == read_supernet(checkpoint).space
 
 
-def test_how_a_language_model_ends_its_texts_goes_with_it(tmp_path: Path):
-    checkpoint = write_checkpoint(tmp_path)
-    for name in ("generation_config.json", "chat_template.jinja"):
-        (checkpoint / "base" / name).write_text("{}")
-    with packed(checkpoint, None, None, None) as archive:
-        assert {"base/generation_config.json", "base/chat_template.jinja"} <= members(archive)
-
-
 def test_logs_and_optimiser_states_stay_behind(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path)
     (checkpoint / "adapter" / "optimizer.pt").write_text("large")
@@ -83,6 +75,37 @@ def test_sqfts_file_is_packed_from_beside_the_adapter_unless_a_space_is_named(tm
         found = members(archive)
     assert "nncf_config.json" in found
     assert "adapter/elastic_adapter_config.json" not in found
+
+
+def test_a_space_that_is_named_goes_before_the_folders_own(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    space = tmp_path / "released_space.json"
+    space.write_text(json.dumps(nncf_config()))
+    with packed(checkpoint, None, None, space) as archive:
+        found = members(archive)
+    assert "nncf_config.json" in found
+    assert "search_space.json" not in found
+
+
+def test_what_a_language_model_ends_and_converses_with_goes_with_it(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path)
+    beside = ("generation_config.json", "chat_template.jinja")
+    for name in beside:
+        (checkpoint / "base" / name).write_text("{}")
+    with packed(checkpoint, None, None, None) as archive:
+        assert {f"base/{name}" for name in beside} <= members(archive)
+
+
+@pytest.mark.parametrize("part", ["adapter", "space"])
+def test_a_part_beside_an_archive_is_refused(tmp_path: Path, part):
+    archive = tmp_path / "checkpoint.zip"
+    archive.write_bytes(b"PK")
+    beside = {"adapter": None, "space": None, part: tmp_path / "beside"}
+    with (
+        pytest.raises(InputError, match=part),
+        packed(archive, None, beside["adapter"], beside["space"]),
+    ):
+        pass
 
 
 def test_an_archive_is_sent_as_it_is(tmp_path: Path):

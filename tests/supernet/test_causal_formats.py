@@ -302,6 +302,8 @@ QUERY = causal.targets(0, [Role.QUERY])
         ),
         ("nncf_config.json", nncf([[node("{*}", Role.QUERY, A)]], [RANKS]), "not an NNCF node"),
         ("nncf_config.json", nncf([[node(0, Role.QUERY, A)]], [[-1]]), "different positive"),
+        ("nncf_config.json", nncf([[node(0, Role.QUERY, A)]], [[2**31, 4]]), "different positive"),
+        ("nncf_config.json", nncf([], []), "no group"),
         (
             "nncf_config.json",
             nncf([[node(0, role, part) for role in ATTENTION for part in (OWN, B)]], [[24, 12]]),

@@ -11,6 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from elasticnas.supernet.checkpoint.base_model import classifier_for_training
+from elasticnas.supernet.checkpoint.mapping import SMALLEST, looked_at, region_of
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.checkpoint.tensors import read_tensors
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY
@@ -21,17 +22,6 @@ from tests.supernet.tiny import write_checkpoint
 
 CPU = torch.device("cpu")
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
-
-
-def mapped_from(tensor: torch.Tensor) -> str | None:
-    """The file whose mapping a tensor's numbers lie in, None where they lie in none."""
-    address = tensor.data_ptr()
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, *_, name = line.split(maxsplit=5)
-        first, last = (int(bound, 16) for bound in span.split("-"))
-        if first <= address < last:
-            return Path(name).name if "/" in name else None
-    return None
 
 
 def stored_as(folder: Path, dtype: torch.dtype, file: str = "base/model.safetensors") -> Path:
@@ -56,7 +46,9 @@ def test_a_models_parameters_are_its_files_pages_in_its_files_dtype(
     for name, parameter in supernet.model.named_parameters():
         assert parameter.dtype is dtype
         if name not in supernet.head_tensors:
-            assert mapped_from(parameter) == file.name
+            region = region_of(parameter)
+            assert region is not None
+            assert region.file == file
 
 
 def test_adapters_are_in_float32_whatever_their_file_is_in(tmp_path: Path):
@@ -83,6 +75,43 @@ def test_reading_leaves_no_tensor_in_memory(tmp_path: Path):
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+@reads_proc
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_look_at_a_mapped_tensor_leaves_nothing_of_it_in_memory(tmp_path: Path, dtype):
+    tensors = {f"t{i}": torch.randn(1024 + i, 1025).to(dtype) for i in range(16)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    read = read_tensors(tmp_path, "model", label="base")
+    before = resident_bytes()
+    for name, tensor in read.items():
+        with looked_at(tensor) as numbers:
+            assert numbers.data_ptr() != tensor.data_ptr()
+            assert torch.equal(numbers, tensors[name])
+    assert resident_bytes() - before < 4 * tensors["t0"].nbytes
+
+
+@reads_proc
+def test_what_is_not_mapped_or_whose_file_has_gone_is_looked_at_as_it_is(tmp_path: Path):
+    size = SMALLEST // 4
+    for file in ("model.safetensors", "other"):
+        save_file({"t": torch.ones(size), "small": torch.ones(3)}, tmp_path / file)
+    read = read_tensors(tmp_path, "model", label="base")
+    (tmp_path / "other").rename(tmp_path / "model.safetensors")
+    own = torch.ones(size)
+    for tensor in (own, own.view(2, -1).T, read["t"], read["small"]):
+        with looked_at(tensor) as numbers:
+            assert numbers is tensor
+            assert bool((numbers == 1).all())
+
+
+def test_what_was_written_to_is_looked_at_as_it_is_now(tmp_path: Path):
+    save_file({"t": torch.ones(SMALLEST // 4)}, tmp_path / "model.safetensors")
+    weight = torch.nn.Parameter(read_tensors(tmp_path, "model", label="base")["t"])
+    with torch.no_grad():
+        weight[5:7] = 0
+    with looked_at(weight) as numbers:
+        assert torch.count_nonzero(numbers) == len(weight) - 2
 
 
 def test_what_is_done_to_a_tensor_does_not_reach_its_file(tmp_path: Path):

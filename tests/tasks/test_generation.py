@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.contracts import TaskContract
 from elasticnas.tasks.generation import GenerationSettings
 from elasticnas.tasks.rows import Rows
+from elasticnas.tasks.stored_rows import read_rows, write_rows
 from elasticnas.tasks.task import ColumnsAsked, LabelsOfDataset, RowsOfDataset
 
 DATASET = RowsOfDataset(("question", "hint"), LabelsOfDataset(0, None, names_given=False))
@@ -124,3 +126,10 @@ def test_labels_are_texts_and_are_checked_by_the_rule():
 def test_only_what_differs_from_the_defaults_is_kept():
     said = settled(prompt="{question}", beams=1, stop=["\n"]).said()
     assert json.loads(json.dumps(said)) == {"prompt": "{question}", "stop": ["\n"]}
+
+
+def test_rows_with_texts_for_labels_are_stored_and_read_again(tmp_path: Path):
+    write_rows(ROWS, tmp_path / "rows.parquet", keeps_columns=GENERATION.keeps_columns)
+    read = read_rows(tmp_path / "rows.parquet")
+    assert read.texts == ROWS.texts
+    assert read.labels.tolist() == ROWS.labels.tolist()
