@@ -8,6 +8,7 @@ and loads with ``trust_remote_code=True`` on a machine that has never heard of E
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -61,6 +62,8 @@ def write_transformers_folder(
         tensors = {supernet.family.stored_name(name): each for name, each in tensors.items()}
     config.architectures = [class_name]
     config.save_pretrained(folder)
+    if supernet.family.older_options is not None:
+        _add_to(folder / "config.json", supernet.family.older_options(config))
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
     copy_tokenizer(supernet.folder / "base", folder)
     if task_head.kind is HeadKind.CAUSAL_LM:
@@ -74,6 +77,12 @@ def write_transformers_folder(
         nonzero_params,
         needs_code=bool(shapes),
     )
+
+
+def _add_to(file: Path, options: Mapping[str, object]) -> None:
+    """Add options to a config that was saved: Transformers 5 takes some for others' names."""
+    said = json.loads(file.read_text(encoding="utf-8")) | options
+    file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _copy_generation(base: Path, folder: Path) -> None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from transformers import PretrainedConfig
 
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
@@ -138,6 +139,15 @@ GATED_DECODER_OPTIONS: dict[str, Option] = {
     "rope_interleaved": refused("neighbouring channels are rotated", SAME),
 }
 """Those of decoders in LLaMA's layout."""
+
+
+def older_rotation(config: PretrainedConfig) -> dict[str, Any]:
+    """``rope_theta`` and ``rope_scaling``, of which Transformers 5 makes ``rope_parameters``."""
+    scaling = dict(config.rope_parameters)
+    theta = scaling.pop("rope_theta")
+    is_plain = scaling.get("rope_type") == "default"
+    return {"rope_theta": theta, "rope_scaling": None if is_plain else scaling}
+
 
 GATED_DECODER_LINEARS: dict[Role, str] = {
     Role.QUERY: "self_attn.q_proj",
