@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
@@ -33,7 +32,6 @@ from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
 
 _GENERATION = "generation_config.json"
-_CONVERSATION = "chat_template.jinja"
 
 
 def write_transformers_folder(
@@ -88,17 +86,14 @@ def _add_to(file: Path, options: Mapping[str, object]) -> None:
 
 
 def _copy_generation(base: Path, folder: Path) -> None:
-    """Copy how the base model generates and words a conversation, where it says so.
+    """Copy how the base model generates, where it says so.
 
     Raises:
-        InputError: a file is no JSON object, or a pointer of Git LFS.
+        InputError: the file is no JSON object.
     """
     if (base / _GENERATION).is_file():
         read_object(base / _GENERATION, field=f"base/{_GENERATION}")
         (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
-    if (base / _CONVERSATION).is_file():
-        refuse_pointer(base / _CONVERSATION, field=f"base/{_CONVERSATION}")
-        shutil.copy(base / _CONVERSATION, folder / _CONVERSATION)
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:
