@@ -120,6 +120,7 @@ def test_one_front_member_that_fails_does_not_take_the_others_with_it(bench: Ben
     assert good is not None
 
 
+@pytest.mark.slow
 def test_the_third_attempt_at_a_verification_is_made_in_a_process_of_its_own(bench: Bench):
     message = verification(bench, SMALL)
     expected = verified(bench.ask(message))
