@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, JsonValue
 class DatasetRead(BaseModel):
     """A registered dataset.
 
-    ``num_labels`` is one more than the largest class for classification, 1 for regression.
+    ``num_labels`` is one more than the largest class for classification, the most choices of a row
+    for multiple choice, 1 for others.
     ``label_names`` are there when the labels were text. ``label_names_given`` is true when the
     user gave them: then class i is ``label_names[i]``. Else they are the labels that the rows have,
     sorted; a search finds their classes by the super-network's own names.

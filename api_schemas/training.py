@@ -6,7 +6,16 @@ import math
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
 from elasticnas.api_schemas.fields import MAX_INT32
 from elasticnas.api_schemas.precision import Precision
@@ -87,6 +96,13 @@ class TrainingSettings(BaseModel):
     task_settings: dict[str, JsonValue] = Field(default_factory=dict)
     save_every: Count = 200
 
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(cls, precision: Precision) -> Precision:
+        if precision is Precision.FLOAT16:
+            raise ValueError("gradients overflow in float16: train in bfloat16 or float32")
+        return precision
+
     @model_validator(mode="after")
     def _check_ranks(self) -> Self:
         if self.ranks is None:
@@ -106,8 +122,15 @@ class TrainingSettings(BaseModel):
         return self.steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
 
 
+def _keeps_some(pattern: str) -> str:
+    kept, of = map(int, pattern.split(":"))
+    if kept > of:
+        raise ValueError(f"n:m keeps n of every m weights: {pattern} keeps more than all")
+    return pattern
+
+
 Ratio = Annotated[float, Field(ge=0, lt=1)]
-Pattern = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")]
+Pattern = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$"), AfterValidator(_keeps_some)]
 Sparsity = Ratio | Pattern
 """How sparse a matrix becomes: the share of zeros in each of its rows, or ``n:m``.
 
@@ -132,13 +155,3 @@ class ShearsSettings(TrainingSettings):
     lora_alpha: PositiveFloat = 64.0
     sparsity: Sparsity | Annotated[tuple[Sparsity, ...], Field(min_length=1)] = 0.5
     calibration_rows: Count = 128
-
-    @model_validator(mode="after")
-    def _check_patterns(self) -> Self:
-        each = self.sparsity if isinstance(self.sparsity, tuple) else (self.sparsity,)
-        for found in each:
-            if isinstance(found, str):
-                kept, of = map(int, found.split(":"))
-                if kept > of:
-                    raise ValueError(f"n:m keeps n of every m weights: {found} keeps more than all")
-        return self

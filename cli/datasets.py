@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,9 @@ from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION
 from elasticnas.tasks.kinds import KINDS
+
+if TYPE_CHECKING:
+    from elasticnas.service.datasets.rows import DatasetRows
 
 app = typer.Typer(no_args_is_help=True, help="Validation data on a server.")
 
@@ -24,9 +29,9 @@ _LABEL = typer.Option(
 _TASK = typer.Option(
     help=f"What is measured: {', '.join(TASKS)}. Default: {TEXT_CLASSIFICATION.name}."
 )
-TextColumns = Annotated[str, _TEXTS]
-LabelColumn = Annotated[str, _LABEL]
-TaskOption = Annotated[str, _TASK]
+OptionalTextColumns = Annotated[str | None, _TEXTS]
+OptionalLabelColumn = Annotated[str | None, _LABEL]
+OptionalTask = Annotated[str | None, _TASK]
 KindOption = Annotated[
     str | None,
     typer.Option(help=f"Public data as it comes, instead of columns: {', '.join(KINDS)}."),
@@ -58,6 +63,63 @@ LabelNames = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class RowsOptions:
+    """What the options say of a file of rows."""
+
+    text_columns: str | None
+    label_column: str | None
+    task: str | None
+    kind: str | None
+    choices_column: str | None
+    first_label: int
+    label_names: str | None
+
+    def fields(self) -> dict[str, str]:
+        """The fields of a dataset's upload, with the defaults of the command line."""
+        fields = {"first_label": str(self.first_label)}
+        if self.kind is None:
+            chosen = TASKS.find(self.task or TEXT_CLASSIFICATION.name, field="--task")
+            fields |= {"task": chosen.name, "text_columns": self.text_columns or "text"}
+            if self.label_column is not None or chosen.has_labels:
+                fields["label_column"] = self.label_column or "label"
+        given = {name: value for name, value in asdict(self).items() if isinstance(value, str)}
+        return given | fields
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings of the rows' task that their kind brings.
+
+        Raises:
+            InputError: there is no such kind.
+        """
+        return KINDS.find(self.kind, field="--kind").settings if self.kind else {}
+
+    def read(self, file: Path) -> DatasetRows:
+        """The rows of a file on this machine.
+
+        Raises:
+            InputError: an option, or something in the file, is wrong.
+        """
+        from elasticnas.service.datasets.reading import columns_asked, read_rows
+
+        fields = self.fields()
+        kind = KINDS.find(self.kind, field="--kind") if self.kind else None
+        default = TEXT_CLASSIFICATION.name if kind is None else kind.task
+        task = TASKS.find(fields.get("task", default), field="--task")
+        asked = columns_asked(
+            task,
+            kind,
+            [fields["text_columns"]] if "text_columns" in fields else None,
+            fields.get("label_column"),
+            None if self.choices_column is None else [self.choices_column],
+            None if self.label_names is None else [self.label_names],
+        )
+        if kind is None:
+            asked = replace(asked, first_label=self.first_label)
+        return read_rows(file, task=task, asked=asked, kind=kind)
+
+
 @app.command("add")
 def add(
     file: Annotated[
@@ -77,23 +139,14 @@ def add(
     server: Server = LOCAL,
 ) -> None:
     """Upload validation data."""
-    fields = {"name": name or file.stem, "first_label": str(first_label)}
-    if kind is None:
-        chosen = TASKS.find(task or TEXT_CLASSIFICATION.name, field="--task")
-        fields |= {"task": chosen.name, "text_columns": text_columns or "text"}
-        if label_column is not None or chosen.has_labels:
-            fields["label_column"] = label_column or "label"
-    else:
-        named = {"task": task, "text_columns": text_columns, "label_column": label_column}
-        fields |= {"kind": kind, **{key: text for key, text in named.items() if text is not None}}
-    if choices_column is not None:
-        fields["choices_column"] = choices_column
+    rows = RowsOptions(
+        text_columns, label_column, task, kind, choices_column, first_label, label_names
+    )
+    fields = {"name": name or file.stem, **rows.fields()}
     if task_settings is not None:
         fields["task_settings"] = task_settings
     if metric is not None:
         fields["metric"] = metric
-    if label_names is not None:
-        fields["label_names"] = label_names
     with err.status("uploading"):
         dataset = server.add_dataset(file, fields)
     if as_json:

@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "train": Later(
         "elasticnas.cli.training:train",
-        "Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.",
+        "Fine-tune a super-network, ready for 'elasticnas supernet add OUTPUT'.",
     ),
     "supernet": Later("elasticnas.cli.supernets:app", "Super-networks on a server."),
     "dataset": Later("elasticnas.cli.datasets:app", "Validation data on a server."),

@@ -1,39 +1,56 @@
-"""``elasticnas train``: fine-tune a LoNAS super-network."""
+"""``elasticnas train``: fine-tune a super-network."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.api_schemas.registry import load_plugins
-from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.cli.connection import OtherServer
-from elasticnas.cli.datasets import LabelColumn, LabelNames, TaskOption, TextColumns
+from elasticnas.cli.datasets import (
+    ChoicesColumn,
+    FirstLabel,
+    KindOption,
+    LabelNames,
+    OptionalLabelColumn,
+    OptionalTask,
+    OptionalTextColumns,
+    RowsOptions,
+)
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.json_file import read_json
 from elasticnas.cli.output import AsJson, err, out
 from elasticnas.cli.remote_training import train_remotely
-from elasticnas.tasks import TASKS, TEXT_CLASSIFICATION
-from elasticnas.tasks.task import ColumnsAsked
 
 if TYPE_CHECKING:
     import torch
 
     from elasticnas.supernet.methods.step import TrainingData
 
+OF_RECIPE = "the recipe's"
+
 
 def train(
     base: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Hugging Face folder of an encoder.")
+        Path, typer.Option(exists=True, file_okay=False, help="Hugging Face folder of a model.")
     ],
     data: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
@@ -41,22 +58,38 @@ def train(
     output: Annotated[
         Path | None, typer.Option(help="Folder to write the super-network to.")
     ] = None,
-    text_columns: TextColumns = "text",
-    label_column: LabelColumn = "label",
-    task: TaskOption = TEXT_CLASSIFICATION.name,
+    recipe: Annotated[str, typer.Option(help=f"How it is made: {', '.join(RECIPES)}.")] = "lonas",
+    text_columns: OptionalTextColumns = None,
+    label_column: OptionalLabelColumn = None,
+    task: OptionalTask = None,
+    kind: KindOption = None,
+    choices_column: ChoicesColumn = None,
+    first_label: FirstLabel = 0,
     label_names: LabelNames = None,
+    task_settings: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="Of the rows' task, such as its prompt."),
+    ] = None,
     space: Annotated[
         Path | None,
-        typer.Option(exists=True, help="search_space.json.", show_default="LoNAS's three kinds"),
+        typer.Option(exists=True, help="search_space.json.", show_default="the recipe's"),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of --epochs.")] = None,
-    epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option()] = 5e-4,
-    warmup: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps.")] = 0.06,
-    max_length: Annotated[int, typer.Option(min=4, help="Tokens a row is truncated to.")] = 128,
-    lora_rank: Annotated[int, typer.Option(min=1, help="The largest.")] = 8,
-    lora_alpha: Annotated[float, typer.Option()] = 16.0,
+    epochs: Annotated[float | None, typer.Option(min=0.01, show_default=OF_RECIPE)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, show_default=OF_RECIPE)] = None,
+    learning_rate: Annotated[float | None, typer.Option(show_default=OF_RECIPE)] = None,
+    warmup: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the steps.", show_default=OF_RECIPE),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=4, help="Tokens a row is truncated to.", show_default=OF_RECIPE),
+    ] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, help="The largest.", show_default=OF_RECIPE)
+    ] = None,
+    lora_alpha: Annotated[float | None, typer.Option(show_default=OF_RECIPE)] = None,
     sampling: Annotated[
         Literal["random", "alternate"],
         typer.Option(
@@ -69,6 +102,15 @@ def train(
         typer.Option("--group-by-length", help="Batches of rows of like length: less padding."),
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of the recipe, as JSON or text: 'sparsity=2:4', "
+            "'ranks=[16,12,8]'.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
     resume: Annotated[bool, typer.Option(help="Go on with what was begun in --output.")] = False,
     dataset: Annotated[
@@ -83,46 +125,54 @@ def train(
     as_json: AsJson = False,
     server: OtherServer = None,
 ) -> None:
-    """Fine-tune a LoNAS super-network, ready for 'elasticnas supernet add OUTPUT'.
+    """Fine-tune a super-network, ready for 'elasticnas supernet add OUTPUT'.
 
-    Adapters and the head are trained, a random subnet a step; the encoder stays as it is. In short
-    runs that leaves the maximal subnet behind: '--sampling alternate' does not. A run that was
-    interrupted goes on with --resume, to the very same result.
+    Adapters and a classifier's head are trained, a random subnet a step; the model stays as it is,
+    but that 'shears' makes it sparse first. In short runs that leaves the maximal subnet behind:
+    '--sampling alternate' does not. A run that was interrupted goes on with --resume, to the very
+    same result.
 
     With --server it is a job of one of the server's workers, which makes the very same
     super-network and registers it; 'elasticnas job watch' says how such an end is told.
     """
-    settings = _settings(
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        max_length=max_length,
-        sampling=Sampling(sampling),
-        dropout=dropout,
-        group_by_length=group_by_length,
-        seed=seed,
-        lora_rank=lora_rank,
-        lora_alpha=lora_alpha,
-        space=None if space is None else read_json(space, field="--space"),
+    given = {
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "max_length": max_length,
+        "lora_rank": lora_rank,
+        "lora_alpha": lora_alpha,
+        "sampling": sampling,
+        "dropout": dropout,
+        "group_by_length": group_by_length,
+        "seed": seed,
+        "space": None if space is None else read_json(space, field="--space"),
+        "task_settings": None if task_settings is None else _object(task_settings),
+        **dict(map(_setting, setting or ())),
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    rows = RowsOptions(
+        text_columns, label_column, task, kind, choices_column, first_label, label_names
     )
+    if recipe in RECIPES:  # one that only a server or a plugin knows is checked there
+        _settings(recipe, given)
     if server is not None:
         _refuse(
             "with --server", "its worker decides that", {"--output": output, "--resume": resume}
         )
-        columns = {"task": task, "text_columns": text_columns, "label_column": label_column}
         train_remotely(
             server,
             base,
             data,
             dataset,
             request={
-                "recipe": "lonas",
-                "settings": settings.model_dump(mode="json", exclude_defaults=True),
+                "recipe": recipe,
+                "settings": given,
                 "name": name or base.resolve().name,
             },
-            columns=columns if label_names is None else {**columns, "label_names": label_names},
+            columns=rows.fields(),
             detach=detach,
             as_json=as_json,
         )
@@ -137,29 +187,21 @@ def train(
         )
     demand_extras("worker")
     from elasticnas.cli.configuration import Configuration
-    from elasticnas.service.datasets.reading import read_rows
     from elasticnas.service.settings import ProcessSettings
     from elasticnas.supernet.methods.step import TrainingData
-    from elasticnas.tasks.names import names_given
     from elasticnas.worker.settings import WorkerSettings
 
     configuration = Configuration.find()
     load_plugins(configuration.read(ProcessSettings).plugins)
-    chosen = TASKS.find(task, field="--task")
-    names = names_given([label_names], "--label-names") if label_names else None
-    rows = read_rows(
-        data,
-        task=chosen,
-        asked=ColumnsAsked(
-            tuple(names_given([text_columns], "--text-columns")),
-            label_column,
-            None if names is None else tuple(names),
-        ),
-    )
-    labels = rows.num_labels if rows.label_names is None else len(rows.label_names)
+    if rows.settings:
+        given["task_settings"] = {**rows.settings, **given.get("task_settings", {})}
+    settings = _settings(recipe, given)
+    found = rows.read(data)
+    labels = found.num_labels if found.label_names is None else len(found.label_names)
     train_with_progress(
+        recipe,
         base,
-        TrainingData(rows.rows, chosen, labels, rows.label_names),
+        TrainingData(found.rows, found.task, labels, found.label_names),
         output,
         settings,
         resume=resume,
@@ -169,18 +211,38 @@ def train(
     out.print(f"super-network in {output}; 'elasticnas supernet add {output}' registers it")
 
 
-def _settings(**given: object) -> TrainingSettings:
+def _setting(text: str) -> tuple[str, Any]:
+    """The name and the value of ``--set``, which is JSON, or else a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError("a setting is NAME=VALUE", field="--set", value=text)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _object(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not JSON: {error}", field="--task-settings") from error
+
+
+def _settings(recipe: str, given: Mapping[str, Any]) -> BaseModel:
     """The settings of the recipe.
 
     Raises:
-        InputError: one of them cannot be used.
+        InputError: there is no such recipe, or one of them cannot be used.
     """
     try:
-        return TrainingSettings.model_validate(given)
+        return RECIPES.find(recipe, field="--recipe").settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "/".join(map(str, first["loc"])).replace("_", "-")
-        raise InputError(first["msg"], field=f"--{option}", value=first["input"]) from error
+        option = str(first["loc"][0]).replace("_", "-") if first["loc"] else "set"
+        value = first["input"] if first["loc"] else None
+        detail = first["msg"].removeprefix("Value error, ")
+        raise InputError(detail, field=f"--{option}", value=value) from error
 
 
 def _refuse(when: str, why: str, options: Mapping[str, object]) -> None:
@@ -195,36 +257,59 @@ def _refuse(when: str, why: str, options: Mapping[str, object]) -> None:
 
 
 def train_with_progress(
+    recipe: str,
     base: Path,
     data: TrainingData,
     output: Path,
-    settings: TrainingSettings,
+    settings: BaseModel,
     *,
     console: Console,
     resume: bool = False,
     device: torch.device | None = None,
 ) -> Path:
-    """LoNAS's recipe, with a bar that shows steps, loss and the time left."""
+    """A recipe, with a bar for each step that shows its units, its loss and the time left."""
     from elasticnas.supernet.methods.local import run_recipe
 
     bar = Progress(
-        TextColumn("training"),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=40),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[watched]}"),
         TimeRemainingColumn(),
         console=console,
     )
     with bar:
-        task = bar.add_task("training", total=None, loss="-")
-        smoothed: float | None = None
-
-        def show(progress: StepProgress) -> None:
-            nonlocal smoothed
-            loss = progress.scalars.get("loss", math.nan)
-            smoothed = loss if smoothed is None else 0.95 * smoothed + 0.05 * loss
-            bar.update(task, total=progress.total, completed=progress.done, loss=f"{smoothed:.3f}")
-
+        shown = _Bars(bar)
         return run_recipe(
-            "lonas", base, data, output, settings, resume=resume, device=device, on_progress=show
+            recipe,
+            base,
+            data,
+            output,
+            settings,
+            resume=resume,
+            device=device,
+            on_progress=shown.show,
         )
+
+
+class _Bars:
+    """One bar for each step of a recipe; what a step watches is smoothed."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._smoothed: dict[str, float] = {}
+        self._task: TaskID | None = None
+        self._done = math.inf
+
+    def show(self, told: StepProgress) -> None:
+        """A unit of the step in hand is done; fewer than before are those of the next step."""
+        if self._task is None or told.done <= self._done:
+            names = " ".join(told.scalars) or "working"
+            self._task = self._progress.add_task(names, total=None, watched="")
+            self._smoothed = {}
+        self._done = told.done
+        for name, value in told.scalars.items():
+            before = self._smoothed.get(name, value)
+            self._smoothed[name] = 0.95 * before + 0.05 * value
+        watched = ", ".join(f"{name} {value:.3f}" for name, value in self._smoothed.items())
+        self._progress.update(self._task, total=told.total, completed=told.done, watched=watched)

@@ -114,6 +114,16 @@ class Generation(PromptedTask):
             for text, value in zip(texts, values, strict=True)
         ], names
 
+    def require_length(self, settings: GenerationSettings, max_length: int) -> None:
+        """A prompt has a token at least."""
+        if settings.max_new_tokens >= max_length:
+            raise InputError(
+                f"texts of so many tokens leave none for a prompt within max_length, {max_length}",
+                field=f"{FIELD}/max_new_tokens",
+                value=settings.max_new_tokens,
+                remedy="raise max_length, which bounds prompt and text together",
+            )
+
     def prompts(
         self, rows: Rows, settings: GenerationSettings, encoder: TextEncoder, max_length: int
     ) -> list[list[int]]:
@@ -122,14 +132,8 @@ class Generation(PromptedTask):
         Raises:
             InputError: there is no room for any, or a prompt has no token.
         """
+        self.require_length(settings, max_length)
         room = max_length - settings.max_new_tokens
-        if room < 1:
-            raise InputError(
-                f"texts of so many tokens leave none for a prompt within max_length, {max_length}",
-                field=f"{FIELD}/max_new_tokens",
-                value=settings.max_new_tokens,
-                remedy="raise max_length, which bounds prompt and text together",
-            )
         texts = [settings.context(rows.row(index)) for index in range(len(rows))]
         encoded = encoder(texts, add_bos=settings.add_bos)
         return [tokens[-room:] or [encoder.begins_with] for tokens in encoded]

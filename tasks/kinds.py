@@ -1,4 +1,4 @@
-"""Public multiple-choice data as its files really come, and how lm-eval prompts it.
+"""Public data of language models as its files really come, and how lm-eval prompts it.
 
 A kind says which columns a file has, how they become texts, choices and answers, and the settings
 that a search measures them by unless it says others. Columns and prompts are those of lm-eval 0.4's
@@ -14,6 +14,7 @@ from typing import Any
 
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.tasks.columns import Columns
+from elasticnas.tasks.generation import GENERATION
 from elasticnas.tasks.multiple_choice import MULTIPLE_CHOICE
 from elasticnas.tasks.task import ColumnsAsked, read_texts
 
@@ -122,4 +123,10 @@ _kind(
     settings={"prompt": "{before}{choice}", "continuation": "{after}"},
     reads=("sentence", "option1", "option2", "answer"),
     derive=_winogrande,
+)
+_kind(
+    "gsm8k",
+    ColumnsAsked(("question",), "answer"),
+    settings={**_QUESTION, "answer": "number", "stop": ["Question:"]},
+    task=GENERATION.name,
 )

@@ -154,6 +154,13 @@ class Task(ABC):
         """
         return validated(self.settings_type, given)
 
+    def require_length(self, settings: Any, max_length: int) -> None:  # noqa: B027
+        """The settings leave room for a row within ``max_length`` tokens.
+
+        Raises:
+            InputError: about ``task_settings/...``: they leave none, whatever the row.
+        """
+
     def items(
         self,
         rows: Rows,

@@ -35,6 +35,11 @@ class Evaluator(Protocol):
         ...
 
     @property
+    def tokens(self) -> int:
+        """How many tokens a subnet is run on, without padding."""
+        ...
+
+    @property
     def token_budget(self) -> int:
         """Tokens of a batch, at most."""
         ...
@@ -83,6 +88,11 @@ class SupernetEvaluator:
     def rows(self) -> int:
         """How many rows a subnet is measured on."""
         return len(self.examples)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens a subnet is run on, without padding."""
+        return self.examples.tokens
 
     def measure(
         self, asked: SubnetAsked, is_unwanted: Callable[[], bool], *, share: bool

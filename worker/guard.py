@@ -29,9 +29,9 @@ class MeasurementTimeoutError(Exception):
         )
 
 
-def time_limit(setting: float | None, *, rows: int, max_length: int) -> float:
-    """The seconds that one subnet may take on so many rows, unless a ``setting`` says it."""
-    return BASE_SECONDS + SECONDS_PER_TOKEN * rows * max_length if setting is None else setting
+def time_limit(setting: float | None, *, tokens: int) -> float:
+    """The seconds that one subnet may take on so many tokens, unless a ``setting`` says it."""
+    return BASE_SECONDS + SECONDS_PER_TOKEN * tokens if setting is None else setting
 
 
 def timed_out(limit_seconds: float, trace: str = "") -> Problem:

@@ -126,8 +126,10 @@ class SubnetBatchHandler(Handler[BatchMessage]):
             return self.evaluator
         limit = time_limit(
             self.tools.compute.timeout_seconds,
-            rows=self.evaluator.rows,
-            max_length=self.message.conditions.max_length,
+            tokens=max(
+                self.evaluator.tokens,
+                self.evaluator.rows * self.message.conditions.max_length,
+            ),
         )
         if attempt >= ATTEMPTS:
             return self._measure_apart(asked, limit)

@@ -120,6 +120,7 @@ def _train(task: DocstringTask, output: Path, steps: int) -> None:
         asked=ColumnsAsked(("sentence",), "library", LIBRARIES),
     )
     train_with_progress(
+        "lonas",
         _minilm(),
         TrainingData(
             rows.rows,

@@ -18,7 +18,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import NameIn
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
-from elasticnas.service.datasets.reading import read_rows
+from elasticnas.service.datasets.reading import columns_asked, read_rows
 from elasticnas.service.datasets.rows import DatasetRows, write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import input_problem
@@ -30,9 +30,7 @@ from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.tasks import METRICS, TASKS, Task
 from elasticnas.tasks.kinds import KINDS, DatasetKind
-from elasticnas.tasks.names import names_given, require_names
 from elasticnas.tasks.settings import FIELD
-from elasticnas.tasks.task import ColumnsAsked
 
 SEVERAL = (
     "separated by commas (a name that has one in double quotes), as a JSON array of strings, or as "
@@ -100,7 +98,9 @@ def create_dataset(
         chosen_kind = KINDS.find(kind, field="kind") if kind else None
         found = TASKS.find(task or (chosen_kind.task if chosen_kind else task), field="task")
         chosen = found.metric(metric)
-        asked = _asked(found, chosen_kind, text_columns, label_column, choices_column, label_names)
+        asked = columns_asked(
+            found, chosen_kind, text_columns, label_column, choices_column, label_names
+        )
         asked = replace(asked, first_label=first_label) if chosen_kind is None else asked
         with tempfile.TemporaryDirectory(
             dir=service.settings.incoming_dir, prefix="dataset-"
@@ -143,43 +143,6 @@ def create_dataset(
     with service.database.write() as session:
         repository.add(session, row)
     return read(row)
-
-
-def _asked(
-    task: Task,
-    kind: DatasetKind | None,
-    text_columns: list[str] | None,
-    label_column: str | None,
-    choices_column: list[str] | None,
-    label_names: list[str] | None,
-) -> ColumnsAsked:
-    """The columns that a request names, or its kind's.
-
-    Raises:
-        InputError: a name is unfit; both are there; none is.
-    """
-    if kind is not None:
-        for field, given in (
-            ("text_columns", text_columns),
-            ("label_column", label_column),
-            ("choices_column", choices_column),
-            ("label_names", label_names),
-        ):
-            if given:
-                raise InputError(f"a file of the kind {kind.name} says this itself", field=field)
-        if task.name != kind.task:
-            raise InputError(f"{kind.name} is data of {kind.task}", field="task", value=task.name)
-        return kind.asked
-    if not text_columns:
-        raise InputError("this is needed unless the file is of a kind", field="text_columns")
-    choices = [text for text in choices_column or () if text]
-    named = [text for text in label_names or () if text]
-    return ColumnsAsked(
-        texts=tuple(names_given(text_columns, "text_columns")),
-        label=require_names([label_column], "label_column")[0] if label_column else None,
-        label_names=tuple(names_given(named, "label_names")) if named else None,
-        choices=tuple(names_given(choices, "choices_column")) if choices else (),
-    )
 
 
 def _settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
@@ -9,6 +10,7 @@ from elasticnas.service.datasets.files import read_columns
 from elasticnas.service.datasets.rows import DatasetRows
 from elasticnas.tasks import TASKS, Task
 from elasticnas.tasks.kinds import DatasetKind
+from elasticnas.tasks.names import names_given, require_names
 from elasticnas.tasks.task import ColumnsAsked
 
 
@@ -37,6 +39,43 @@ def read_rows(
         raise InputError("the dataset is empty", field="file", remedy="send at least one row")
     rows, names = task.read(columns, asked)
     return DatasetRows(task, rows, names)
+
+
+def columns_asked(
+    task: Task,
+    kind: DatasetKind | None,
+    text_columns: Sequence[str] | None,
+    label_column: str | None,
+    choices_column: Sequence[str] | None,
+    label_names: Sequence[str] | None,
+) -> ColumnsAsked:
+    """The columns that a request names, or its kind's.
+
+    Raises:
+        InputError: a name is unfit; both are there; none is.
+    """
+    if kind is not None:
+        for field, given in (
+            ("text_columns", text_columns),
+            ("label_column", label_column),
+            ("choices_column", choices_column),
+            ("label_names", label_names),
+        ):
+            if given:
+                raise InputError(f"a file of the kind {kind.name} says this itself", field=field)
+        if task.name != kind.task:
+            raise InputError(f"{kind.name} is data of {kind.task}", field="task", value=task.name)
+        return kind.asked
+    if not text_columns:
+        raise InputError("this is needed unless the file is of a kind", field="text_columns")
+    choices = [text for text in choices_column or () if text]
+    named = [text for text in label_names or () if text]
+    return ColumnsAsked(
+        texts=tuple(names_given(text_columns, "text_columns")),
+        label=require_names([label_column], "label_column")[0] if label_column else None,
+        label_names=tuple(names_given(named, "label_names")) if named else None,
+        choices=tuple(names_given(choices, "choices_column")) if choices else (),
+    )
 
 
 def require_columns_of(task: Task, asked: ColumnsAsked) -> None:

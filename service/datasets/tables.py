@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Owned
+from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
 class DatasetRow(Owned, Table):
@@ -35,3 +36,11 @@ class DatasetRow(Owned, Table):
     """Whether the user gave the names in the order of classes; else they are the labels, sorted."""
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+    def known(self) -> RowsOfDataset:
+        """What settings of its task are checked against."""
+        return RowsOfDataset(
+            tuple(self.text_columns),
+            LabelsOfDataset(self.num_labels, self.label_names, self.label_names_given),
+            has_choices=self.choices_columns is not None,
+        )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
 from elasticnas.api_schemas.manifests import store_folder
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.recipes import RECIPES, Recipe
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository as datasets
+from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import validation_problem
 from elasticnas.service.http.problems import ProblemError
 from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
@@ -22,6 +26,7 @@ from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets.sources import Source
+from elasticnas.tasks import TASKS
 
 
 def start_training(
@@ -42,7 +47,8 @@ def start_training(
     recipe = RECIPES.find(asked.recipe, field="recipe")
     settings = _checked(recipe, asked)
     with service.database.read() as session:
-        datasets.found(session, principal, asked.dataset_id, field="dataset_id")
+        dataset = datasets.found(session, principal, asked.dataset_id, field="dataset_id")
+        settings |= _of_task(settings, dataset)
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
         digest, _ = store_folder(service.blobs, source(Path(workspace)))
@@ -77,7 +83,7 @@ def start_training(
     return add_once(service.database, principal, job, key, add)
 
 
-def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, object]:
+def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, Any]:
     """The recipe's settings with every default filled in.
 
     Raises:
@@ -88,3 +94,23 @@ def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, object]:
     except ValidationError as error:
         found = [{**each, "loc": ("body", "settings", *each["loc"])} for each in error.errors()]
         raise ProblemError(validation_problem(found)) from error
+
+
+def _of_task(settings: Mapping[str, Any], dataset: DatasetRow) -> dict[str, Any]:
+    """The recipe's ``task_settings``, if it has any: the request's, else the dataset's.
+
+    Raises:
+        InputError: one is wrong, or does not fit the dataset.
+    """
+    if "task_settings" not in settings:
+        return {}
+    given = {**(dataset.task_settings or {}), **settings["task_settings"]}
+    try:
+        return {"task_settings": TASKS[dataset.task].settle(given, dataset.known()).said()}
+    except InputError as error:
+        raise InputError(
+            error.detail,
+            field=f"settings/{error.field}",
+            value=error.value,
+            remedy=error.remedy,
+        ) from error

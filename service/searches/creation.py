@@ -29,7 +29,7 @@ from elasticnas.service.supernets.report_cache import ReportedSupernet
 from elasticnas.service.supernets.tables import SupernetRow
 from elasticnas.service.supernets.views import require_ready
 from elasticnas.tasks import METRICS, TASKS, Task
-from elasticnas.tasks.task import Head, LabelsOfDataset, RowsOfDataset
+from elasticnas.tasks.task import Head
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _resolve(
         update={
             "max_length": length,
             "objectives": body.objectives or [dataset.metric, _usual_cost(reported, length)],
-            "task_settings": _settled(task, body, dataset) or None,
+            "task_settings": _settled(task, body, dataset, length) or None,
         }
     )
     if service.coordinator is not None:  # else others drive, who may have what this one lacks
@@ -108,7 +108,7 @@ def _resolve(
     _require_raceable(request, task)
     verifying = _verifying(session, principal, request, dataset)
     if verifying is not None:
-        task.settle(request.task_settings or {}, _known(verifying))
+        task.settle(request.task_settings or {}, verifying.known())
     problem = problem_of(request, reported, length)
     require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
     objectives = problem.objectives
@@ -263,26 +263,18 @@ def _require_raceable(request: SearchCreate, task: Task) -> None:
         )
 
 
-def _settled(task: Task, body: SearchCreate, dataset: DatasetRow) -> dict[str, Any]:
+def _settled(
+    task: Task, body: SearchCreate, dataset: DatasetRow, max_length: int
+) -> dict[str, Any]:
     """The settings of the task: the request's, else the dataset's, else the defaults.
 
     Raises:
         InputError: about ``task_settings/...``: one is wrong, or does not fit the dataset.
     """
     given = {**(dataset.task_settings or {}), **(body.task_settings or {})}
-    return task.settle(given, _known(dataset)).said()
-
-
-def _known(dataset: DatasetRow) -> RowsOfDataset:
-    return RowsOfDataset(
-        tuple(dataset.text_columns),
-        _labels(dataset),
-        has_choices=dataset.choices_columns is not None,
-    )
-
-
-def _labels(dataset: DatasetRow) -> LabelsOfDataset:
-    return LabelsOfDataset(dataset.num_labels, dataset.label_names, dataset.label_names_given)
+    settings = task.settle(given, dataset.known())
+    task.require_length(settings, max_length)
+    return settings.said()
 
 
 def _require_fit(
@@ -296,4 +288,4 @@ def _require_fit(
     task = TASKS[dataset.task]
     head = Head(report.num_labels, report.label_names, report.head)
     task.require_head(head, field)
-    return task.fit(head, _labels(dataset), field)
+    return task.fit(head, dataset.known().labels, field)

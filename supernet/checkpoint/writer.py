@@ -27,7 +27,7 @@ def write_supernet(supernet: Supernet, base: Path, output: Path) -> None:
     """
     (output / "base").mkdir(parents=True, exist_ok=True)
     (output / "adapter").mkdir(exist_ok=True)
-    for pattern in ("config.json", *_WEIGHTS):
+    for pattern in ("config.json", "generation_config.json", *_WEIGHTS):
         for file in base.glob(pattern):
             shutil.copy(file, output / "base" / file.name)
     copy_tokenizer(base, output / "base")

@@ -91,6 +91,14 @@ class FamilyContract:
             found = logits(stock_blocks(supernet), supernet.space.maximal, padded())
             assert torch.equal(found, stock_logits(stock, padded()))
 
+    def test_it_gives_them_in_bfloat16_too(self) -> None:
+        """What modules compute for themselves, as rotary frequencies, stays in float32."""
+        with self.supernet(adapted=False) as supernet:
+            stock = stock_model(supernet, supernet.folder / "base", dtype=torch.bfloat16)
+            moved = supernet.to(torch.device("cpu"), torch.bfloat16)
+            found = logits(stock_blocks(moved), moved.space.maximal, padded())
+            assert torch.equal(found, stock_logits(stock, padded()))
+
     def test_subnets_give_the_logits_of_the_masked_full_model(self) -> None:
         """Missing heads and neurons read as zero, adapters merged at the active rank."""
         with self.supernet() as supernet:
@@ -292,12 +300,12 @@ def logits(supernet: Supernet, subnet: SubnetConfig, batch: Batch) -> torch.Tens
         return activate(supernet, subnet).logits(batch.inputs)
 
 
-def stock_model(supernet: Supernet, folder: Path) -> PreTrainedModel:
+def stock_model(
+    supernet: Supernet, folder: Path, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """What Transformers itself loads from a folder."""
     auto_class = getattr(transformers, supernet.task_head.auto_class)
-    model: PreTrainedModel = auto_class.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=True
-    )
+    model: PreTrainedModel = auto_class.from_pretrained(folder, dtype=dtype, trust_remote_code=True)
     return model
 
 

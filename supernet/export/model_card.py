@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
@@ -31,6 +32,11 @@ _COUNTED = {
     WeightsFormat.TRANSFORMERS: "the weight file of this folder, adapters merged",
     WeightsFormat.PEFT: "the base model and this adapter together, unmerged",
 }
+
+_PER_TOKEN = """\
+`gflops_per_token` is what the last of these tokens costs with the keys and values of the others
+kept, which take `kv_bytes`; `weight_bytes` are those of the merged weights.
+"""
 
 
 def write_model_card(
@@ -120,7 +126,7 @@ On *{card.dataset_name}* ({card.dataset_rows} rows), {how}:
 
 For one sequence of {card.max_length} tokens; `gflops` counts a multiply-accumulate as one
 operation, attention products included. `nonzero_params` are counted in {_COUNTED[weights_format]}.
-
+{_PER_TOKEN if Cost.GFLOPS_PER_TOKEN in card.cost else ""}
 | cost | value |
 | --- | --- |
 {cost}

@@ -8,8 +8,8 @@ and loads with ``trust_remote_code=True`` on a machine that has never heard of E
 from __future__ import annotations
 
 import copy
+import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.json_file import json_text, read_object, refuse_pointer
+from elasticnas.supernet.checkpoint.json_file import json_text, read_object
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
@@ -32,7 +32,6 @@ from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
 
 _GENERATION = "generation_config.json"
-_CONVERSATION = "chat_template.jinja"
 
 
 def write_transformers_folder(
@@ -63,6 +62,8 @@ def write_transformers_folder(
         tensors = {supernet.family.stored_name(name): each for name, each in tensors.items()}
     config.architectures = [class_name]
     config.save_pretrained(folder)
+    if supernet.family.older_options is not None:
+        _add_to(folder / "config.json", supernet.family.older_options(config))
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
     copy_tokenizer(supernet.folder / "base", folder)
     if task_head.kind is HeadKind.CAUSAL_LM:
@@ -78,18 +79,21 @@ def write_transformers_folder(
     )
 
 
+def _add_to(file: Path, options: Mapping[str, object]) -> None:
+    """Add options to a config that was saved: Transformers 5 takes some for others' names."""
+    said = json.loads(file.read_text(encoding="utf-8")) | options
+    file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def _copy_generation(base: Path, folder: Path) -> None:
-    """Copy how the base model generates and words a conversation, where it says so.
+    """Copy how the base model generates, where it says so.
 
     Raises:
-        InputError: a file is no JSON object, or a pointer of Git LFS.
+        InputError: the file is no JSON object.
     """
     if (base / _GENERATION).is_file():
         read_object(base / _GENERATION, field=f"base/{_GENERATION}")
         (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
-    if (base / _CONVERSATION).is_file():
-        refuse_pointer(base / _CONVERSATION, field=f"base/{_CONVERSATION}")
-        shutil.copy(base / _CONVERSATION, folder / _CONVERSATION)
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from transformers import PretrainedConfig
 
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
@@ -15,6 +16,7 @@ from elasticnas.supernet.families.config_options import COMMON_OPTIONS, SAME
 from elasticnas.supernet.families.family import Role
 
 _NEEDED_BY_TYPE = {
+    "default": (),
     "linear": ("factor",),
     "yarn": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
@@ -31,8 +33,8 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    rope_type: Literal["default", "linear", "yarn", "llama3"] | None = None
-    type: Literal["default", "linear", "yarn", "llama3"] | None = None
+    rope_type: str | None = None
+    type: str | None = None
     rope_theta: float | None = Field(default=None, gt=0)
     partial_rotary_factor: float | None = Field(default=None, gt=0, le=1)
     factor: float | None = Field(default=None, ge=1)
@@ -51,7 +53,13 @@ class Rotation(BaseModel):
         if self.rope_type and self.type and self.rope_type != self.type:
             raise ValueError(f"type says {self.type}, rope_type says {self.rope_type}")
         kind = self.rope_type or self.type or "default"
-        for name in _NEEDED_BY_TYPE.get(kind, ()):
+        if kind not in _NEEDED_BY_TYPE:
+            raise ValueError(
+                f"rotary positions of type {kind} are not read, only {', '.join(_NEEDED_BY_TYPE)}; "
+                "a model that is stretched so when it is run, and was not trained so, is read "
+                "without this option, to the length that it was trained at"
+            )
+        for name in _NEEDED_BY_TYPE[kind]:
             if getattr(self, name) is None:
                 raise ValueError(f"rotary positions of type {kind} need {name}")
         return self
@@ -132,12 +140,23 @@ GATED_DECODER_OPTIONS: dict[str, Option] = {
     "intermediate_size": honoured("FFN width"),
     "hidden_act": honoured("the FFN's activation"),
     "rms_norm_eps": honoured("RMSNorm's epsilon"),
-    "rope_parameters": honoured("rotary positions: default, linear, yarn or llama3, in any part"),
+    "rope_parameters": honoured(
+        "rotary positions: default, linear, yarn or llama3; others are refused"
+    ),
     "rope_scaling": honoured("the name that Transformers 4 gives rope_parameters"),
     "rope_theta": honoured("the base of the rotary positions' frequencies"),
     "rope_interleaved": refused("neighbouring channels are rotated", SAME),
 }
 """Those of decoders in LLaMA's layout."""
+
+
+def older_rotation(config: PretrainedConfig) -> dict[str, Any]:
+    """``rope_theta`` and ``rope_scaling``, of which Transformers 5 makes ``rope_parameters``."""
+    scaling = dict(config.rope_parameters)
+    theta = scaling.pop("rope_theta")
+    is_plain = scaling.get("rope_type") == "default"
+    return {"rope_theta": theta, "rope_scaling": None if is_plain else scaling}
+
 
 GATED_DECODER_LINEARS: dict[Role, str] = {
     Role.QUERY: "self_attn.q_proj",

@@ -88,6 +88,11 @@ AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 projection, and the block's input (..., hidden size) for the same tokens."""
 
 
+OlderOptions = Callable[[PretrainedConfig], Mapping[str, Any]]
+"""What Transformers 4 would have written into a config.json of the same model, and Transformers 5
+writes under another name."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One ``model_type`` of Transformers.
@@ -121,6 +126,8 @@ class Family:
     ``positions_after_padding`` whether it counts positions from behind the padding's id on.
     ``old_names`` are parts of tensor names as older programs wrote them, with today's;
     ``stored_names`` beginnings of names that are others in every file than in Transformers 5.
+    ``older_options`` are written into exported configs, for Transformers 4 and what reads as it
+    does, which would take a default in silence where it finds none.
     """
 
     model_type: str
@@ -155,6 +162,7 @@ class Family:
     left_over: tuple[str, ...] = ()
     old_names: Mapping[str, str] = field(default_factory=dict)
     stored_names: Mapping[str, str] = field(default_factory=dict)
+    older_options: OlderOptions | None = None
 
     def module(self, layer: int, role: str) -> str:
         """The full name of a linear layer of a block, e.g. ``module(3, "query")``."""

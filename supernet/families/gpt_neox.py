@@ -7,12 +7,19 @@ positions rotate the first channels of a head only.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PretrainedConfig
 
 from elasticnas.supernet.checkpoint.options import honoured, without_effect
 from elasticnas.supernet.families.config_fields import Activation
-from elasticnas.supernet.families.decoder import DECODER_OPTIONS, DecoderFields, Rotation
+from elasticnas.supernet.families.decoder import (
+    DECODER_OPTIONS,
+    DecoderFields,
+    Rotation,
+    older_rotation,
+)
 from elasticnas.supernet.families.family import Family, HeadKind, Role, TaskHead
 
 
@@ -33,6 +40,16 @@ class GPTNeoXFields(DecoderFields):
     rope_scaling: Rotation | None = None
 
 
+def _older_rotation(config: PretrainedConfig) -> dict[str, Any]:
+    """The same under GPT-NeoX's own names."""
+    older = older_rotation(config)
+    return {
+        "rotary_emb_base": older["rope_theta"],
+        "rotary_pct": config.rope_parameters["partial_rotary_factor"],
+        "rope_scaling": older["rope_scaling"],
+    }
+
+
 GPT_NEOX = Family(
     model_type="gpt_neox",
     config_class=GPTNeoXConfig,
@@ -49,7 +66,9 @@ GPT_NEOX = Family(
         "partial_rotary_factor": honoured("another name of rotary_pct"),
         "rotary_emb_base": honoured("the base of the rotary positions' frequencies"),
         "rope_theta": honoured("another name of rotary_emb_base"),
-        "rope_parameters": honoured("rotary positions: default, linear, yarn or llama3"),
+        "rope_parameters": honoured(
+            "rotary positions: default, linear, yarn or llama3; others are refused"
+        ),
         "rope_scaling": honoured("the name that Transformers 4 gives rope_parameters"),
         "hidden_dropout_prob": without_effect("the first release's name for a dropout"),
         "attention_probs_dropout_prob": without_effect("the first release's name for a dropout"),
@@ -70,5 +89,6 @@ GPT_NEOX = Family(
     is_causal=True,
     takes_full_masks=True,
     left_over=(".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"),
+    older_options=_older_rotation,
     stored_names={"lm_head.": "embed_out."},
 )

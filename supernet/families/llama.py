@@ -13,6 +13,7 @@ from elasticnas.supernet.families.decoder import (
     GATED_DECODER_LINEARS,
     GATED_DECODER_OPTIONS,
     GatedDecoderFields,
+    older_rotation,
 )
 from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
 
@@ -43,5 +44,6 @@ LLAMA = Family(
     head_dim="head_dim",
     is_causal=True,
     takes_full_masks=True,
+    older_options=older_rotation,
     left_over=(".self_attn.rotary_emb.inv_freq",),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import TrainingSettings
 from elasticnas.supernet.checkpoint.base_model import BaseModel
@@ -65,6 +66,13 @@ def fine_tune(run: StepRun, adaptation: Adaptation) -> None:
     settings: TrainingSettings = run.settings
     torch.manual_seed(settings.seed)
     base = pretrained(run.source, run.data)
+    if base.task_head.trained and settings.precision is not Precision.FLOAT32:
+        raise InputError(
+            "a new head is trained in float32, with the model that it belongs to",
+            field="precision",
+            value=settings.precision.value,
+            remedy=f"leave it at {Precision.FLOAT32}",
+        )
     supernet = _new_supernet(run, base, adaptation)
     supernet = supernet.to(run.device, getattr(torch, settings.precision))
     trainable = _trainable(supernet)

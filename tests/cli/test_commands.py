@@ -17,10 +17,13 @@ from unittest import mock
 import pytest
 
 from elasticnas.cli import main
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.families import FAMILIES
 from tests.backing import free_port
 from tests.cli.test_failures import heed_ctrl_c
 from tests.end_to_end.server import Server, write_rows
 from tests.packaging.fresh import Fresh, build_wheel
+from tests.supernet.languages import write_language_model
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint, write_tokenizer
 
@@ -317,6 +320,7 @@ def test_a_search_is_paused_resumed_extended_and_cancelled(server, ids):
 
 
 ANY = ("search", "--supernet", "a", "--dataset", "b")
+SHEARS = ("train", "--base", "tests", "--recipe", "shears", "--dataset", "b")
 
 
 @pytest.mark.parametrize(
@@ -343,6 +347,11 @@ ANY = ("search", "--supernet", "a", "--dataset", "b")
         (["train", "--base", "tests"], 2, "--dataset ID"),
         (["train", "--base", "tests", "--output", "out"], 2, "--output"),
         (["train", "--base", "tests", "--learning-rate", "0"], 2, "--learning-rate"),
+        ([*SHEARS, "--set", "sparsity=3:2"], 2, "--sparsity"),
+        ([*SHEARS, "--set", "sparsity=[0.5,1.5]"], 2, "--sparsity"),
+        ([*SHEARS, "--set", "ranks=[8,4]"], 2, "ranks must begin with it"),
+        ([*SHEARS, "--set", "nose=1"], 2, "--nose"),
+        ([*SHEARS, "--set", "nose"], 2, "NAME=VALUE"),
     ],
 )
 def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, arguments, code, message):
@@ -416,6 +425,26 @@ def test_train_writes_what_supernet_add_takes(server, tmp_path: Path):
     )
     assert again.returncode == 2
     assert "resume" in again.stderr
+
+
+def test_train_makes_a_language_model_sparse_and_trains_ranks(tmp_path: Path):
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    rows = tmp_path / "rows.jsonl"
+    questions = [{"text": "w5 w6", "choices": ["w7", "w8 w9"], "label": n % 2} for n in range(8)]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in questions))
+    trained = elasticnas(
+        *("train", "--recipe", "shears", "--base", base, "--data", rows, "--output", "out"),
+        *("--task", "multiple-choice", "--choices-column", "choices", "--steps", 2),
+        *("--task-settings", '{"prompt": "Q: {text}\\nA:"}', "--set", "sparsity=2:4"),
+        *("--lora-rank", 4, "--set", "ranks=[4,1]"),
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert {"zeros", "loss"} <= set(trained.stderr.split())
+    supernet = read_supernet(tmp_path / "out")
+    assert {each.choices for each in supernet.space.dimensions} == {(4, 1)}
+    weight = supernet.tensors["model.layers.0.mlp.down_proj.weight"]
+    assert ((weight.view(-1, 4) == 0).sum(dim=1) == 2).all()
 
 
 @pytest.fixture(scope="module")

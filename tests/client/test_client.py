@@ -41,6 +41,7 @@ READY = {
     "state": "ready",
     "method": "lonas",
     "model_type": "bert",
+    "head": "classifier",
     "num_labels": 2,
     "reference_length": 64,
     "max_positions": 128,

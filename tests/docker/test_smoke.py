@@ -8,6 +8,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from tests.docker.compose import ROOT, SECRETS
 
@@ -20,6 +22,7 @@ def inside(command: str, data: bytes = b"") -> bytes:
     return subprocess.run(run, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_super_network_can_be_read_and_its_sentences_are_measured(tmp_path: Path):
     with tarfile.open(fileobj=io.BytesIO(inside("make"))) as made:
         made.extractall(tmp_path, filter="data")

@@ -124,6 +124,23 @@ def test_its_front_is_verified_by_resampled_rows(server: Server, search: dict[st
             assert interval["low"] <= interval["value"] <= interval["high"]
 
 
+@pytest.mark.parametrize("kind", ["front", "history", "importance", "widths"])
+def test_it_is_drawn(server: Server, search: dict[str, Any], kind: str):
+    answer = server.client.get(f"/v1/searches/{search['id']}/plots/{kind}?format=svg")
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_front_is_filtered_by_a_log_likelihood(server: Server, search: dict[str, Any]):
+    whole = server.front(search["id"])["items"]
+    found = sorted(each["metrics"]["mean_log_likelihood"] for each in whole)
+    bound = found[len(found) // 2]
+    answer = server.client.get(
+        f"/v1/searches/{search['id']}/front", params={"min_mean_log_likelihood": repr(bound)}
+    )
+    left = sorted(each["metrics"]["mean_log_likelihood"] for each in answer.json()["items"])
+    assert left == [each for each in found if each >= bound]
+
+
 def test_answers_come_again_under_the_same_settings_alone(
     server: Server, search: dict[str, Any], supernet: str, dataset: str
 ):

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.server import Server, write_rows
 from tests.s3 import S3Server
 from tests.supernet.test_reader import write_lonas
@@ -21,6 +23,9 @@ def settings_for(s3: S3Server, bucket: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize(
+    "s3", ["seaweedfs_server", pytest.param("moto_server", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_worker_elsewhere_needs_the_queue_and_s3_alone(
     serve: Callable[..., Server], s3: S3Server, redis_url: str, tmp_path: Path
 ):

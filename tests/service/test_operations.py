@@ -122,5 +122,5 @@ def test_openapi_names_the_metrics_and_tasks_that_are_registered_by_then(
     [form] = [
         each for name, each in schema["components"]["schemas"].items() if "create_dataset" in name
     ]
-    assert "added-task" in form["properties"]["task"]["enum"]
+    assert "added-task" in form["properties"]["task"]["anyOf"][0]["enum"]
     assert "calmness" in form["properties"]["metric"]["anyOf"][0]["enum"]

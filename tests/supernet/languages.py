@@ -22,7 +22,7 @@ END = 3
 
 
 def write_language_model(folder: Path, family: Family) -> Path:
-    """A Hugging Face folder of random weights in float16."""
+    """A Hugging Face folder with random weights."""
     base = write_checkpoint(folder, family, adapted=False) / "base"
     file = base / "tokenizer_config.json"
     config = json.loads(file.read_text()) | {"bos_token": "[CLS]", "eos_token": "[SEP]"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from elasticnas.supernet.checkpoint.model_config import read_config
 from elasticnas.supernet.contracts.families import FamilyContract, exported
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.bloom import BLOOM
@@ -51,6 +52,16 @@ class TestLlamaWithEveryOption(FamilyContract):
         "num_key_value_heads": 5,
         "hidden_size": 40,
     }
+
+    def test_transformers_4_finds_the_rotation_under_its_own_names(self) -> None:
+        """Where it does not, it turns by the default frequencies, and says nothing."""
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            folder = exported(supernet, supernet.space.maximal, Path(written) / "maximal")
+            said = json.loads((folder / "config.json").read_text())
+            assert said["rope_theta"] == 500.0
+            assert said["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+            _, config, _ = read_config(folder)
+            assert config.rope_parameters == supernet.config.rope_parameters
 
 
 class TestMistral(FamilyContract):
@@ -95,6 +106,8 @@ class TestGptNeoX(FamilyContract):
             names = load_file(folder / "model.safetensors")
             assert "embed_out.weight" in names
             assert "lm_head.weight" not in names
+            said = json.loads((folder / "config.json").read_text())
+            assert (said["rotary_emb_base"], said["rotary_pct"]) == (10_000.0, 0.25)
 
 
 @pytest.mark.slow

@@ -165,6 +165,19 @@ def test_a_subnet_that_starts_from_anothers_prefix_gives_the_same_bits(supernet:
     assert cache.held_bytes > 0
 
 
+def test_batches_of_half_the_tokens_measure_the_same(supernet: Supernet):
+    """As they are made when memory runs out, down to single rows."""
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    evaluator = SupernetEvaluator(
+        supernet, MULTIPLE_CHOICE, made, 400, PrefixCache(0), settings=SETTINGS
+    )
+    asked = SubnetAsked(dict(supernet.space.minimal))
+    before = evaluator.measure(asked, lambda: False, share=False).metrics
+    while evaluator.halve_batches():
+        assert evaluator.measure(asked, lambda: False, share=False).metrics == pytest.approx(before)
+    assert sum(len(lap.batches) for lap in evaluator.laps) == ROWS
+
+
 def test_laps_of_a_race_measure_what_one_lap_does(supernet: Supernet):
     made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import Sampling, TrainingSettings
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
@@ -213,6 +214,11 @@ def test_batches_grouped_by_length_have_every_row_once_an_epoch_and_less_padding
     longest = [max(lengths[row] for row in batch) for batch in found[0]]
     assert longest != sorted(longest)
     assert padding(found[0]) < padding(epoch(SETTINGS, 0)) / 3
+
+
+def test_a_head_is_not_trained_in_bfloat16(base: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"precision.*bfloat16"):
+        fine_tune(base, tmp_path / "out", replace(SETTINGS, precision=Precision.BFLOAT16))
 
 
 def test_a_regression_is_trained_on_one_output(base: Path, tmp_path: Path):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import LossOn, ShearsSettings, TrainingSettings
 from elasticnas.supernet.checkpoint.reader import read_supernet
@@ -27,6 +28,7 @@ from elasticnas.tasks.rows import Rows
 from tests.supernet.languages import CAUSAL, END, questions, write_language_model
 from tests.supernet.test_wanda import plain_wanda, smallest
 
+ADAPTER = "adapter/adapter_model.safetensors"
 SETTINGS = ShearsSettings(steps=3, batch_size=8, lora_rank=4, max_length=32)
 
 
@@ -92,6 +94,23 @@ def test_the_loss_is_that_of_the_answers_tokens(tmp_path: Path, loss_on: LossOn)
             functional.cross_entropy(logits[0, answer - 1 :], tokens[0, answer:], reduction="none")
         )
     torch.testing.assert_close(found, torch.cat(losses).mean())
+
+
+def test_the_base_may_compute_in_bfloat16(tmp_path: Path):
+    base, data = write_language_model(tmp_path, FAMILIES["llama"]), questions()
+    settings = TrainingSettings(steps=3, batch_size=8, lora_rank=2, max_length=32)
+    found = []
+    for number, precision in enumerate((Precision.FLOAT32, Precision.BFLOAT16)):
+        chosen = settings.model_copy(update={"precision": precision})
+        output = run_recipe("lonas", base, data, tmp_path / str(number), chosen)
+        a, b = (load_file(output / part) for part in (ADAPTER, "base/model.safetensors"))
+        assert {tensor.dtype for tensor in a.values()} == {torch.float32}
+        assert {tensor.dtype for tensor in b.values()} == {torch.float32}  # as it was
+        found.append(a)
+    trained = [name for name in found[0] if "lora_B" in name]
+    moved = torch.cat([found[0][name].flatten() for name in trained])
+    other = torch.cat([found[1][name].flatten() for name in trained])
+    assert 0 < (moved - other).norm() < 0.5 * moved.norm()
 
 
 def test_a_text_without_an_answer_is_learnt_whole(tmp_path: Path):

@@ -16,6 +16,7 @@ from elasticnas.tasks.answers import Expression, LastNumber, WholeText
 from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.contracts import TaskContract
 from elasticnas.tasks.generation import GenerationSettings
+from elasticnas.tasks.kinds import KINDS
 from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.stored_rows import read_rows, write_rows
 from elasticnas.tasks.task import ColumnsAsked, LabelsOfDataset, RowsOfDataset
@@ -133,3 +134,15 @@ def test_rows_with_texts_for_labels_are_stored_and_read_again(tmp_path: Path):
     read = read_rows(tmp_path / "rows.parquet")
     assert read.texts == ROWS.texts
     assert read.labels.tolist() == ROWS.labels.tolist()
+
+
+def test_gsm8k_is_read_as_the_hub_has_it():
+    kind = KINDS["gsm8k"]
+    values = {"question": ["1 + 1?"], "answer": ["1 + 1 = <<1+1=2>>2\n#### 2"]}
+    rows, _ = GENERATION.read(kind.derived(Columns(values, "line", [1])), kind.asked)
+    known = RowsOfDataset(rows.columns, LabelsOfDataset(0, None, names_given=False))
+    settings = GENERATION.settle(kind.settings, known)
+    assert isinstance(settings, GenerationSettings)
+    assert GENERATION.prompts(rows, settings, Characters(), 1000)
+    raw = np.array(["It is 2."], dtype=object)
+    assert GENERATION.outcomes(raw, rows.labels, settings)["is_right"].tolist() == [True]

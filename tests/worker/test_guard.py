@@ -120,6 +120,7 @@ def test_one_front_member_that_fails_does_not_take_the_others_with_it(bench: Ben
     assert good is not None
 
 
+@pytest.mark.slow
 def test_the_third_attempt_at_a_verification_is_made_in_a_process_of_its_own(bench: Bench):
     message = verification(bench, SMALL)
     expected = verified(bench.ask(message))
@@ -169,9 +170,9 @@ def test_what_takes_longer_than_its_time_limit_fails_and_says_so(
 
 
 def test_the_time_limit_grows_with_the_data_unless_it_is_set():
-    assert time_limit(None, rows=0, max_length=64) == 600
-    assert time_limit(None, rows=872, max_length=64) == pytest.approx(600 + 0.02 * 872 * 64)
-    assert time_limit(5.0, rows=10**6, max_length=64) == 5.0
+    assert time_limit(None, tokens=0) == 600
+    assert time_limit(None, tokens=872 * 64) == pytest.approx(600 + 0.02 * 872 * 64)
+    assert time_limit(5.0, tokens=10**9) == 5.0
 
 
 def test_a_worker_that_hangs_says_that_it_lives_no_more(

@@ -219,6 +219,8 @@ def test_jobs_are_listed_newest_first_by_state_and_kind(light_hand: Hand):
         ({"recipe": "nothing"}, "/recipe"),
         ({"settings": {"steps": 0}}, "/settings/steps"),
         ({"settings": {"stepz": 1}}, "/settings/stepz"),
+        ({"settings": {"task_settings": {"prompt": "{x}"}}}, "/settings/task_settings/prompt"),
+        ({"recipe": "shears", "settings": {"ranks": [8, 4]}}, "/settings"),
         ({"dataset_id": "dataset-x"}, "/dataset_id"),
         ({"colour": "red"}, "/colour"),
     ],
@@ -230,6 +232,26 @@ def test_a_training_that_cannot_be_is_refused_by_field(light_hand: Hand, request
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_the_prompt_is_the_requests_else_that_of_the_dataset(light_hand: Hand):
+    form = {
+        **{"task": "multiple-choice", "text_columns": "q", "choices_column": "c"},
+        **{"label_column": "a", "task_settings": '{"prompt": "Q: {q}"}'},
+    }
+    row = json.dumps({"q": "x", "c": ["a", "b"], "a": 1})
+    posted = light_hand.running.client.post("/v1/datasets", data=form, files={"file": ("d", row)})
+    dataset = posted.json()["id"]
+    job = light_hand.start(dataset_id=dataset)
+    assert job["settings"]["task_settings"] == {"prompt": "Q: {q}"}
+    settings = {"task_settings": {"prompt": "{q}?", "add_bos": False}}
+    job = light_hand.start(dataset_id=dataset, settings=settings)
+    assert job["settings"]["task_settings"] == settings["task_settings"]
+    asked = {"dataset_id": dataset, "settings": {"task_settings": {"prompt": "{title}"}}}
+    answer = light_hand.running.client.post(
+        "/v1/trainings", files=MODEL, data={"request": json.dumps(asked)}
+    )
+    assert answer.json()["errors"][0]["pointer"] == "/settings/task_settings/prompt"
 
 
 def test_the_same_training_with_the_same_key_is_one_job(light_hand: Hand):

@@ -64,6 +64,13 @@ class Site:
         return make_blobs(running.settings)
 
 
+@pytest.fixture(params=["seaweedfs_server", pytest.param("moto_server", marks=pytest.mark.slow)])
+def s3(request: pytest.FixtureRequest, credentials: None) -> S3Server:  # noqa: ARG001
+    """Either kind, as elsewhere, of which every run has one: each test starts services on it."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
+
+
 @pytest.fixture
 def site(s3: S3Server, postgres_url: str, tmp_path: Path) -> Site:
     bucket = s3.bucket()
