@@ -19,7 +19,7 @@ from elasticnas.supernet.families.family import Family
 Masks = dict[str, torch.Tensor]
 """Which weights of a linear module are kept, by its name: `packed`, a bit for each."""
 
-_SHARD = 2**31
+_SHARD = 2**30
 """A file holds at most so many bytes: only these of a model are in memory as they are written."""
 
 
