@@ -36,15 +36,14 @@ class MatrixScores:
         Rows and columns of a layer are multiplied into its mask, so that a bias alone keeps none.
         """
         weights = self.weight > threshold
-        rows: Flags = weights.any(axis=1)
+        rows = np.asarray(weights.any(axis=1))
         if self.bias is not None and weights.any():
             rows |= self.bias > threshold
         return rows
 
     def columns_above(self, threshold: float) -> Flags:
         """The column blocks in which a weight lives."""
-        columns: Flags = (self.weight > threshold).any(axis=0)
-        return columns
+        return np.asarray((self.weight > threshold).any(axis=0))
 
 
 @dataclass(frozen=True)

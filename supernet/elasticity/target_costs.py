@@ -130,7 +130,8 @@ def ranked_widths(scores: Scores) -> Callable[[float], Widths]:
     ranks[torch.argsort(everything, stable=True)] = (
         torch.arange(len(everything), dtype=torch.float64) + 0.5
     ) / len(everything)
-    parts = dict(zip(scores, ranks.split([s.numel() for s in scores.values()]), strict=True))
+    sizes = [score.numel() for score in scores.values()]
+    parts = dict(zip(scores, torch.split(ranks, sizes), strict=True))
     return lambda threshold: {a: int((rank > threshold).sum()) for a, rank in parts.items()}
 
 
