@@ -114,11 +114,16 @@ class Supernet:
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
-        computed = _computed_buffers(self.model)
-        model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
-        for owner, name, buffer in computed:
-            setattr(owner, name, buffer.to(device))
-        return replace(self, model=model, adapters=adapters)
+        return replace(self, model=moved(self.model, device, dtype), adapters=adapters)
+
+
+def moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """A model, itself, on ``device`` and in ``dtype``; see `Supernet.to`."""
+    computed = _computed_buffers(model)
+    there: PreTrainedModel = nn.Module.to(model, device=device, dtype=dtype)
+    for owner, name, buffer in computed:
+        setattr(owner, name, buffer.to(device))
+    return there
 
 
 def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:
