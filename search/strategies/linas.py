@@ -17,6 +17,9 @@ from elasticnas.search.surrogates.features import Encoding
 
 FEWEST_MEASURED = 4
 """With fewer measurements there is nothing to fit."""
+DECIMALS = 9
+"""To which predictions are rounded, in standard deviations of the metric. Subnets that a linear
+model holds for equal differ in the last bits, and otherwise on every kind of processor."""
 
 
 class LinasStrategy:
@@ -83,7 +86,7 @@ class LinasStrategy:
 
         def predicted(asked: Indices) -> Losses:
             features = self._encoding.own(asked)
-            metrics = [predictor.predict(features) for predictor in predictors]
+            metrics = [each.predict(features).round(DECIMALS) for each in predictors]
             return np.column_stack([*metrics, self._problem.cost_losses(asked)])
 
         best = evolution.survivors(losses, size)

@@ -23,7 +23,7 @@ from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.methods.pretrained import pretrained, training_rows
 from elasticnas.supernet.methods.step import TrainingData
-from elasticnas.tasks import PERPLEXITY_TASK, TEXT_CLASSIFICATION
+from elasticnas.tasks import PERPLEXITY_TASK, TASKS, TEXT_CLASSIFICATION
 from elasticnas.tasks.rows import Rows
 from tests.supernet.languages import CAUSAL, END, questions, write_language_model
 from tests.supernet.test_wanda import plain_wanda, smallest
@@ -122,6 +122,17 @@ def test_a_text_without_an_answer_is_learnt_whole(tmp_path: Path):
     rows = training_rows(base, data, settings, pretrained(base, data))
     assert sorted(rows.lengths) == [3] * 16  # windows of three tokens behind the first
     read_supernet(run_recipe("lonas", base, data, tmp_path / "out", settings))
+
+
+def test_an_answer_to_generate_is_learnt_behind_its_prompt(tmp_path: Path):
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    rows = Rows({"text": ["w5 w6", "w7"]}, np.array(["w8", "w9 w10"], dtype=object))
+    data = TrainingData(rows, TASKS["generation"], 1)
+    settings = SETTINGS.model_copy(update={"task_settings": {"prompt": "w11 {text} w12"}})
+    trees = training_rows(base, data, settings, pretrained(base, data)).examples.trees
+    run = [tree.tokens.tolist() for (tree,) in trees]
+    assert run == [[2, 11, 5, 6, 12, 8], [2, 11, 7, 12, 9, 10]]
+    assert [tree.foretold.tolist() for (tree,) in trees] == [[8, END], [9, 10, END]]
 
 
 @pytest.mark.parametrize(
