@@ -26,7 +26,9 @@ SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-n
 def add(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="An archive, or a folder with base/, adapter/ and the search space."),
+        typer.Argument(
+            help="An archive, or a folder with base/ (or a model), adapter/ and the search space."
+        ),
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="Hugging Face folder of the base model.")

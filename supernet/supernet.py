@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.checkpoint.layout import base_folder
 from elasticnas.supernet.families.family import Family, TaskHead
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join, ModelShape, SlicingPlan
 
@@ -59,6 +60,11 @@ class Supernet:
     def config(self) -> PretrainedConfig:
         """The Transformers config of the full model."""
         return self.model.config
+
+    @property
+    def base_folder(self) -> Path:
+        """The folder of the full model's files."""
+        return base_folder(self.folder)
 
     @property
     def task_head(self) -> TaskHead:
