@@ -1,7 +1,7 @@
 """From a checkpoint folder to a super-network.
 
-The folder holds ``base/`` (a Hugging Face model), optionally ``adapter/`` (a PEFT LoRA folder), and
-the search space in one of the formats of `supernet.formats`.
+The folder holds ``base/`` (a Hugging Face model, which may also lie at the top), optionally
+``adapter/`` (a PEFT LoRA folder), and the search space in one of the formats of `supernet.formats`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.checkpoint.end_tokens import read_end_tokens
-from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
+from elasticnas.supernet.checkpoint.layout import base_folder, refuse_stray_adapters
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
 from elasticnas.supernet.formats import format_of
@@ -38,7 +38,8 @@ def read_supernet(folder: Path) -> Supernet:
         InputError: anything that is missing, unsupported or contradictory, naming the file, tensor
             or key at fault.
     """
-    if not (folder / "base").is_dir():
+    base_at = base_folder(folder)
+    if not base_at.is_dir():
         raise InputError(
             "the checkpoint has no base model",
             field="base/",
@@ -51,7 +52,7 @@ def read_supernet(folder: Path) -> Supernet:
         if (folder / "adapter").is_dir()
         else AdapterFolder(adapters={}, head={})
     )
-    base = read_base_model(folder / "base", found.head)
+    base = read_base_model(base_at, found.head)
     _check_task_type(found.task_type, base)
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
@@ -72,11 +73,11 @@ def read_supernet(folder: Path) -> Supernet:
         label_names=base.label_names,
         head_tensors=tuple(found.head),
         base_name=found.base_name,
-        end_tokens=read_end_tokens(folder / "base", base.model.config),
+        end_tokens=read_end_tokens(base_at, base.model.config),
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
     elastic.plan.validate(elastic.space, shapes)
-    read_tokenizer(folder / "base")
+    read_tokenizer(base_at)
     return supernet
 
 
@@ -132,4 +133,4 @@ def _check_saved_modules(found: AdapterFolder, model: PreTrainedModel) -> None:
 
 def load_tokenizer(supernet: Supernet) -> PreTrainedTokenizerBase:
     """The tokenizer that the super-network was trained with."""
-    return read_tokenizer(supernet.folder / "base")
+    return read_tokenizer(supernet.base_folder)
