@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.checkpoint.layout import refuse_adapter_in, refuse_stray_adapters
+from elasticnas.supernet.checkpoint.layout import (
+    base_folder,
+    refuse_adapter_in,
+    refuse_stray_adapters,
+)
 
 BASE_PATTERNS = (
     "config.json",
@@ -118,7 +122,7 @@ def _members_of_folder(folder: Path, space: Path | None) -> dict[str, Path]:
         raise InputError("there is no such file or folder", field="checkpoint", value=folder)
     refuse_stray_adapters(folder)
     adapter = folder / "adapter"
-    members = _members_of_model(folder / "base", adapter if adapter.is_dir() else None)
+    members = _members_of_model(base_folder(folder), adapter if adapter.is_dir() else None)
     members |= {name: folder / name for name in SPACE_FILES if (folder / name).is_file()}
     return _with_a_space(members, space)
 

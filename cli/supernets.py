@@ -11,10 +11,13 @@ import typer
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead
 from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.deriving import derive
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.cli.packing import packed
 
 app = typer.Typer(no_args_is_help=True, help="Super-networks on a server.")
+
+app.command("derive")(derive)
 
 SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-network's id.")]
 
@@ -23,7 +26,9 @@ SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-n
 def add(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="An archive, or a folder with base/, adapter/ and the search space."),
+        typer.Argument(
+            help="An archive, or a folder with base/ (or a model), adapter/ and the search space."
+        ),
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="Hugging Face folder of the base model.")

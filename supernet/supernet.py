@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.checkpoint.layout import base_folder
 from elasticnas.supernet.families.family import Family, TaskHead
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join, ModelShape, SlicingPlan
 
@@ -59,6 +60,11 @@ class Supernet:
     def config(self) -> PretrainedConfig:
         """The Transformers config of the full model."""
         return self.model.config
+
+    @property
+    def base_folder(self) -> Path:
+        """The folder of the full model's files."""
+        return base_folder(self.folder)
 
     @property
     def task_head(self) -> TaskHead:
@@ -114,11 +120,16 @@ class Supernet:
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
-        computed = _computed_buffers(self.model)
-        model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
-        for owner, name, buffer in computed:
-            setattr(owner, name, buffer.to(device))
-        return replace(self, model=model, adapters=adapters)
+        return replace(self, model=moved(self.model, device, dtype), adapters=adapters)
+
+
+def moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """A model, itself, on ``device`` and in ``dtype``; see `Supernet.to`."""
+    computed = _computed_buffers(model)
+    there: PreTrainedModel = nn.Module.to(model, device=device, dtype=dtype)
+    for owner, name, buffer in computed:
+        setattr(owner, name, buffer.to(device))
+    return there
 
 
 def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:

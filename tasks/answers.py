@@ -13,10 +13,13 @@ from elasticnas.api_schemas.registry import Registry
 TOLERANCE = 0.001
 """How far a number may be off: LoNAS's and Shears's ``miss``."""
 LONGEST_EXPRESSION = 1000
+MOST_REPETITIONS = 10_000
+"""The counts of an expression, multiplied: ``regex`` writes ``(?:a{99}){99}`` out, however long."""
 EXPRESSION_SECONDS = 0.25
 """How long a user's expression may search one text."""
 
 _NUMBER = re.compile(r"-?\d+\.?\d*")
+_COUNT = re.compile(r"\{(\d*),?(\d*)\}", re.ASCII)
 _MARK = "####"
 """Before the final number of a worked solution in GSM8K (Cobbe et al. 2021)."""
 
@@ -112,7 +115,7 @@ class Expression(AnswerRule):
         """The match.
 
         Raises:
-            InputError: the expression takes too long.
+            InputError: the expression takes too long, or is none to ``regex``.
         """
         import regex  # only where texts are generated; unlike `re` it can be given a time limit
 
@@ -125,6 +128,8 @@ class Expression(AnswerRule):
                 value=self.pattern,
                 remedy="take out what repeats a repetition, such as (a+)+",
             ) from error
+        except (regex.error, RecursionError) as error:
+            raise _no_expression(self.pattern, str(error)) from error
         if found is None:
             return None
         group = found[1] if found.re.groups else found[0]
@@ -164,21 +169,29 @@ def expression(pattern: str) -> Expression:
     Raises:
         InputError: it is none, or too long.
     """
-    fault = None
     if len(pattern) > LONGEST_EXPRESSION:
-        fault = f"it has more than {LONGEST_EXPRESSION} characters"
-    else:
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            fault = str(error)
-    if fault is not None:
-        raise InputError(
-            f"this is no regular expression that is read: {fault}",
-            field=EXPRESSION_FIELD,
-            value=pattern[:200],
-        )
+        raise _no_expression(pattern, f"it has more than {LONGEST_EXPRESSION} characters")
+    if _repetitions(pattern) > MOST_REPETITIONS:
+        raise _no_expression(pattern, f"its counts multiply to more than {MOST_REPETITIONS}")
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise _no_expression(pattern, str(error)) from error
     return Expression(pattern)
+
+
+def _repetitions(pattern: str) -> int:
+    """How often a part can be written out at most, if all counts stood within each other."""
+    counts = [max(int(each or 1) for each in found.groups()) for found in _COUNT.finditer(pattern)]
+    return math.prod(max(count, 1) for count in counts)
+
+
+def _no_expression(pattern: str, why: str) -> InputError:
+    return InputError(
+        f"this is no regular expression that is read: {why}",
+        field=EXPRESSION_FIELD,
+        value=pattern[:200],
+    )
 
 
 def _number(text: str) -> float:

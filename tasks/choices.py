@@ -15,7 +15,8 @@ from elasticnas.tasks.names import HALVED
 
 Choices = list[list[str]]
 
-_WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.0+)?", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9]\d{0,99})(\.0+)?", re.ASCII)
+"""Of a hundred digits at most: a number of more is no place, and no float."""
 _LIST = (
     'write a list of texts: ["one", "two"] in JSON Lines and CSV, list<string> in Parquet; or name '
     "a column of texts for each choice"
@@ -111,7 +112,7 @@ def _number(label: Any, first_label: int) -> int | None:
         if len(label) == 1 and label in string.ascii_uppercase:
             return ord(label) - ord("A")
         return int(float(label)) - first_label if _WHOLE_NUMBER.fullmatch(label) else None
-    if isinstance(label, int | float) and float(label).is_integer():
+    if isinstance(label, int) or (isinstance(label, float) and label.is_integer()):
         return int(label) - first_label
     return None
 

@@ -77,6 +77,13 @@ class MultipleChoice(PromptedTask):
 
     def read(self, columns: Columns, asked: ColumnsAsked) -> tuple[Rows, tuple[str, ...] | None]:
         """With the choices of each row; without, labels are classes or names of them."""
+        if CHOICE in asked.texts:
+            raise InputError(
+                "in prompts {choice} stands for a choice, and so can be no column of texts",
+                field="text_columns",
+                value=CHOICE,
+                remedy="give the column another name",
+            )
         texts = read_texts(columns, asked.texts)
         assert asked.label is not None  # the task has labels
         if not asked.choices:

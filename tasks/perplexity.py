@@ -44,6 +44,11 @@ class Perplexity(PromptedTask):
     has_labels = False
     settings_type = PerplexitySettings
 
+    def require_length(self, settings: PerplexitySettings, max_length: int) -> None:
+        """A window fits, without a first token before it at least."""
+        if settings.window is not None and settings.window > max_length + 1:
+            raise self._too_long(settings.window, max_length)
+
     def items(
         self, rows: Rows, settings: PerplexitySettings, encoder: TextEncoder, max_length: int
     ) -> list[Item]:
@@ -54,12 +59,17 @@ class Perplexity(PromptedTask):
         window = settings.window or max_length - len(begin)
         # The last token of a window is foretold and not run.
         if len(begin) + window > max_length + 1:
-            raise InputError(
-                f"windows of so many tokens are longer than max_length, {max_length}",
-                field=f"{FIELD}/window",
-                value=window,
-            )
+            raise self._too_long(window, max_length)
         return [windows(tokens, begin, window) for tokens in plain]
+
+    @staticmethod
+    def _too_long(window: int, max_length: int) -> InputError:
+        return InputError(
+            f"windows of so many tokens are longer than max_length, {max_length}",
+            field=f"{FIELD}/window",
+            value=window,
+            remedy="raise max_length, or leave window out",
+        )
 
     def taught(
         self,

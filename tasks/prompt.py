@@ -11,6 +11,8 @@ from elasticnas.api_schemas.problems import InputError
 
 CHOICE = "choice"
 """The placeholder that is no column: the choice itself."""
+MOST_PLACEHOLDERS = 100
+"""In one prompt: a long text in thousands of them would fill a worker's memory."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Prompt:
                     "nothing else; a brace of the text is written twice"
                 )
             parts.append((literal, column))
+        if len(parts) > MOST_PLACEHOLDERS:
+            raise ValueError(f"a prompt has at most {MOST_PLACEHOLDERS} placeholders and braces")
         return tuple(parts)
 
     @property

@@ -20,6 +20,8 @@ FIELD = "task_settings"
 """What a search calls them, and where problems of them point to."""
 LONGEST_TEXT = 100_000
 """Characters of a prompt, or of an example."""
+LONGEST_SETTINGS = 500_000
+"""Characters of all settings as JSON: they go with every message, and examples before every row."""
 
 
 def _storable(text: str) -> str:
@@ -129,7 +131,7 @@ def validated(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
         InputError: about ``task_settings/...``: the first mistake, and what is valid.
     """
     try:
-        return kind.model_validate(dict(given))
+        settings = kind.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         where = "/".join(str(part) for part in (FIELD, *first["loc"]))
@@ -140,4 +142,16 @@ def validated(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
             raise InputError(f"there is no such setting; {valid}", field=where) from error
         if first["type"] == "missing":
             raise InputError("this setting is required", field=where) from error
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise InputError(
+                cause.detail, field=where, value=cause.value, remedy=cause.remedy
+            ) from error
         raise InputError(detail, field=where, value=value) from error
+    if (length := len(settings.model_dump_json())) > LONGEST_SETTINGS:
+        raise InputError(
+            f"all settings together have {length} characters, and may have {LONGEST_SETTINGS}",
+            field=FIELD,
+            remedy="give fewer or shorter examples",
+        )
+    return settings

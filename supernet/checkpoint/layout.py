@@ -9,6 +9,15 @@ from elasticnas.api_schemas.problems import InputError
 ADAPTER_CONFIG = "adapter_config.json"
 
 
+def base_folder(folder: Path) -> Path:
+    """Where a checkpoint's model lies: in ``base/``, or at the top, where EFTNAS writes it.
+
+    Errors call its files ``base/...`` in either case.
+    """
+    base = folder / "base"
+    return folder if not base.is_dir() and (folder / "config.json").is_file() else base
+
+
 def refuse_stray_adapters(folder: Path) -> None:
     """Refuse an adapter that would be left out in silence, because it is not in ``adapter/``.
 

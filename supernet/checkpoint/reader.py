@@ -1,7 +1,7 @@
 """From a checkpoint folder to a super-network.
 
-The folder holds ``base/`` (a Hugging Face model), optionally ``adapter/`` (a PEFT LoRA folder), and
-the search space in one of the formats of `supernet.formats`.
+The folder holds ``base/`` (a Hugging Face model, which may also lie at the top), optionally
+``adapter/`` (a PEFT LoRA folder), and the search space in one of the formats of `supernet.formats`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
-from elasticnas.supernet.checkpoint.layout import refuse_stray_adapters
+from elasticnas.supernet.checkpoint.layout import base_folder, refuse_stray_adapters
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
 from elasticnas.supernet.formats import format_of
@@ -37,7 +37,8 @@ def read_supernet(folder: Path) -> Supernet:
         InputError: anything that is missing, unsupported or contradictory, naming the file, tensor
             or key at fault.
     """
-    if not (folder / "base").is_dir():
+    base_at = base_folder(folder)
+    if not base_at.is_dir():
         raise InputError(
             "the checkpoint has no base model",
             field="base/",
@@ -50,7 +51,7 @@ def read_supernet(folder: Path) -> Supernet:
         if (folder / "adapter").is_dir()
         else AdapterFolder(adapters={}, head={})
     )
-    base = read_base_model(folder / "base", found.head)
+    base = read_base_model(base_at, found.head)
     _check_task_type(found.task_type, base)
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
@@ -74,7 +75,7 @@ def read_supernet(folder: Path) -> Supernet:
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
     elastic.plan.validate(elastic.space, shapes)
-    read_tokenizer(folder / "base")
+    read_tokenizer(base_at)
     return supernet
 
 
@@ -135,4 +136,4 @@ def _check_saved_modules(found: AdapterFolder, model: PreTrainedModel) -> None:
 
 def load_tokenizer(supernet: Supernet) -> PreTrainedTokenizerBase:
     """The tokenizer that the super-network was trained with."""
-    return read_tokenizer(supernet.folder / "base")
+    return read_tokenizer(supernet.base_folder)

@@ -61,6 +61,14 @@ def _stock_name(family: Family, name: str) -> str:
             remedy="save the adapter with PeftModel.save_pretrained into adapter/, and the base "
             "model without it",
         )
+    if ".pre_ops." in name:
+        raise InputError(
+            "the file holds scores of importance, as NNCF's movement sparsity learns them: EFTNAS "
+            "orders channels by them, and this is not the super-network",
+            field=f"base/{name}",
+            remedy="register the folder that holds movement_sparsity_*/ beside the trained "
+            "super-network's pytorch_model.bin and nncf_config.json",
+        )
     for old, new in family.old_names.items():
         name = name.replace(old, new)
     for own, stored in family.stored_names.items():

@@ -85,7 +85,7 @@ def write_peft_adapter(
     nonzero_params = write_safetensors(tensors, folder / "adapter_model.safetensors")
     config = _config(supernet, ranks, scaling)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    copy_tokenizer(supernet.folder / "base", folder)
+    copy_tokenizer(supernet.base_folder, folder)
     base = {
         name: p
         for name, p in supernet.model.named_parameters()

@@ -65,9 +65,9 @@ def write_transformers_folder(
     if supernet.family.older_options is not None:
         _add_to(folder / "config.json", supernet.family.older_options(config))
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
-    copy_tokenizer(supernet.folder / "base", folder)
+    copy_tokenizer(supernet.base_folder, folder)
     if task_head.kind is HeadKind.CAUSAL_LM:
-        _copy_generation(supernet.folder / "base", folder)
+        _copy_generation(supernet.base_folder, folder)
     write_model_card(
         folder,
         supernet,
@@ -110,7 +110,7 @@ def _nearest_config(
 ) -> PretrainedConfig:
     """The config that says as much of the subnet as a stock one can: what all layers share."""
     family, config = supernet.family, copy.deepcopy(supernet.config)
-    _name_tokens(config, supernet.folder / "base")
+    _name_tokens(config, supernet.base_folder)
     config.dtype = _commonest_dtype(tensors)
     kept = active_blocks(supernet, subnet)
     setattr(config, family.depth, len(kept))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import Registry
+from elasticnas.supernet.formats.eftnas import EFTNAS
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS
 from elasticnas.supernet.formats.format import Format
 from elasticnas.supernet.formats.lonas import LONAS
@@ -12,7 +13,7 @@ from elasticnas.supernet.formats.space_file import SPACE_FILE
 from elasticnas.supernet.formats.sqft import SQFT
 
 FORMATS = Registry[Format]("format")
-for each in (ELASTICNAS, LONAS, SHEARS, SQFT):
+for each in (ELASTICNAS, LONAS, SHEARS, SQFT, EFTNAS):
     FORMATS.register(each.name, each)
 
 

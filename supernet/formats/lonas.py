@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from elasticnas.supernet.formats.eftnas import is_of_eftnas
 from elasticnas.supernet.formats.format import Format
 from elasticnas.supernet.formats.nncf import NNCF_FILES, SQFT_SECTION, nncf_config, read_nncf
 
 
 def _is_meant(folder: Path, file: str) -> bool:
-    """Whether an NNCF config cuts more than ranks, and is not SQFT's."""
+    """Whether an NNCF config cuts more than ranks, and is neither SQFT's nor EFTNAS's."""
     config = nncf_config(folder, file)
-    return config.section != SQFT_SECTION and not config.cuts_ranks_alone
+    if config.section == SQFT_SECTION or config.cuts_ranks_alone:
+        return False
+    return not is_of_eftnas(folder, config)
 
 
 LONAS = Format("lonas", NNCF_FILES, read_nncf, _is_meant)

@@ -2,9 +2,9 @@
 
 ``training.elasticity.width.overwrite_groups`` lists groups of graph node names; the layers of a
 group share one width, one of ``overwrite_groups_widths`` at the same index. Dimension i of the
-space is group i. LoNAS, Shears and the first versions of SQFT write such files. NNCF itself is not
-needed (it removed this feature in December 2025): what a group cuts follows from the modules it
-names. ``docs/formats.md`` has the rules.
+space is group i. LoNAS, EFTNAS, Shears and the first versions of SQFT write such files. NNCF itself
+is not needed (it removed this feature in December 2025): what a group cuts follows from the modules
+it names. ``docs/formats.md`` has the rules.
 """
 
 from __future__ import annotations
@@ -63,12 +63,55 @@ class NncfConfig:
     @property
     def cuts_ranks_alone(self) -> bool:
         """Whether every group holds nothing but LoRA's first halves."""
+        names = self._names()
+        return bool(names) and all(isinstance(n, str) and f"[{LORA_A}]" in n for n in names)
+
+    @property
+    def names_adapters(self) -> bool:
+        """Whether a group holds a half of a LoRA adapter."""
+        halves = (f"[{LORA_A}]", f"[{LORA_B}]")
+        return any(isinstance(n, str) and any(h in n for h in halves) for n in self._names())
+
+    def _names(self) -> list[Any]:
+        """What all groups hold: names of nodes, in a file that is as it should be."""
         try:
             groups = self.width_section()["overwrite_groups"]
         except (InputError, KeyError):
-            return False
-        names = [name for group in _lists(groups) for name in group]
-        return bool(names) and all(isinstance(n, str) and f"[{LORA_A}]" in n for n in names)
+            return []
+        return [name for group in _lists(groups) for name in group]
+
+    def indicator(self, dimension: str) -> int | None:
+        """The largest ``<dimension>_indicator`` of the stages that train ``dimension``.
+
+        Of widths it says how many of the largest of each group training ever ran. None where no
+        stage says a number above 0, which limits nothing.
+
+        Raises:
+            InputError: a stage says something else.
+        """
+        key = f"{dimension}_indicator"
+        found = []
+        for index, stage in enumerate(self._stages()):
+            if isinstance(dims := stage.get("train_dims"), list) and dimension not in dims:
+                continue
+            said = stage.get(key, -1)
+            if type(said) is not int:
+                raise InputError(
+                    "this must be a whole number",
+                    field=f"{self.field}/list_stage_descriptions/{index}/{key}",
+                    value=said,
+                )
+            found.append(said)
+        return max(found) if found and min(found) > 0 else None
+
+    def _stages(self) -> list[dict[str, Any]]:
+        """The stages of training, none where the file has no schedule."""
+        try:
+            path = (self.section, "training", "schedule", "list_stage_descriptions")
+            stages = self.member(*path)
+        except InputError:
+            return []
+        return [each for each in _entries(stages) if isinstance(each, dict)]
 
     def width_section(self) -> dict[str, Any]:
         """The part that says which widths are elastic.
@@ -129,7 +172,8 @@ def nncf_config(folder: Path, file: str) -> NncfConfig:
 def read_nncf(folder: Path, shape: ModelShape) -> ElasticPart:
     """Read the search space of an NNCF config for a model of this shape.
 
-    Widths are sorted descending, as NNCF does. A template, as Shears writes it, stands for a group
+    Widths are sorted descending, as NNCF does, and those that training never ran are left out: see
+    `NncfConfig.indicator`. A template, as Shears writes it, stands for a group
     in each layer: see `_groups`.
 
     Raises:
@@ -147,7 +191,7 @@ def read_nncf(folder: Path, shape: ModelShape) -> ElasticPart:
             value=available,
             remedy="describe the space in search_space.json instead",
         )
-    model = _Model(shape, file)
+    model = _Model(shape, file, config.indicator("width"))
     dynamic = _list(width, "add_dynamic_inputs", file) if width.get("add_dynamic_inputs") else []
     for index, name in enumerate(dynamic):
         model.node(name, field=f"{file}/add_dynamic_inputs/{index}")
@@ -203,10 +247,14 @@ def _expanded(name: object, layer: int, *, field: str) -> str:
 
 @dataclass(frozen=True)
 class _Model:
-    """The model that node names refer to; ``file`` is how errors call the config."""
+    """The model that node names refer to; ``file`` is how errors call the config.
+
+    Of the widths of a group, the ``trained`` largest are choices.
+    """
 
     shape: ModelShape
     file: str
+    trained: int | None
 
     def node(self, name: object, *, field: str) -> Node:
         """The module and part that a node name means."""
@@ -234,7 +282,7 @@ class _Model:
         field = f"{self.file}/overwrite_groups/{group.place}"
         widths_field = f"{self.file}/overwrite_groups_widths/{group.place}"
         nodes = dict.fromkeys(self.node(name, field=field) for name in group.names)
-        choices = descending(group.widths, field=widths_field)
+        choices = descending(group.widths, field=widths_field)[: self.trained]
         modules = tuple(dict.fromkeys(node.module for node in nodes))
         if set(nodes) == {Node(module, LORA_A) for module in modules}:
             return rank_group(self.shape, index, modules, choices, field=widths_field)
@@ -314,7 +362,11 @@ def _lenient(text: str) -> Any:
 
 
 def _lists(value: object) -> list[list[Any]]:
-    return [each for each in value if isinstance(each, list)] if isinstance(value, list) else []
+    return [each for each in _entries(value) if isinstance(each, list)]
+
+
+def _entries(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _list(section: dict[str, Any], key: str, file: str) -> list[Any]:

@@ -187,7 +187,7 @@ def end_tokens(supernet: Supernet, tokenizer: PreTrainedTokenizerBase) -> tuple[
     Those of ``generation_config.json``, else of ``config.json``, as Transformers has it; else the
     tokenizer's.
     """
-    path = supernet.folder / "base" / "generation_config.json"
+    path = supernet.base_folder / "generation_config.json"
     said = _ends(read_object(path, field=f"base/{path.name}")) if path.is_file() else ()
     if said:
         return said

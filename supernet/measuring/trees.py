@@ -177,7 +177,12 @@ class TreeExamples(Examples):
         ]
         owners = [row for row, _ in pieces]
         apart = replace(
-            self, trees=tuple(part for _, part in pieces), labels=self.labels[owners], summed=False
+            self,
+            trees=tuple(part for _, part in pieces),
+            labels=self.labels[owners],
+            # Of all its row a piece would have place for, memory would grow by length squared.
+            sequences=max(len(part) for _, part in pieces),
+            summed=False,
         )
         places = torch.tensor(owners)
         return [
@@ -283,7 +288,9 @@ def _items(
     for row, item in enumerate(items):
         if not item:
             raise InputError(
-                "the row has no token that could be scored", field=f"row {row + 1} of the part"
+                "the row has no token that could be scored",
+                field=f"row {row + 1} of the part",
+                remedy="register the data without rows whose text is empty or a single token",
             )
     return items
 

@@ -9,7 +9,7 @@ import pytest
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.packing import packed
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from tests.supernet import causal
+from tests.supernet import causal, eftnas
 from tests.supernet.test_reader import nncf_config
 from tests.supernet.tiny import write_checkpoint
 
@@ -24,6 +24,18 @@ def test_a_folder_is_packed_so_that_it_reads_back(tmp_path: Path):
     with packed(checkpoint, None, None, None) as archive, tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "unpacked", filter="data")
     assert read_supernet(tmp_path / "unpacked").space == read_supernet(checkpoint).space
+
+
+def test_a_folder_of_eftnas_is_packed_as_it_is(tmp_path: Path):
+    """Its importance, its checkpoints and NNCF's pickle stay behind."""
+    folder = eftnas.write_folder(tmp_path / "folder")
+    with packed(folder, None, None, None) as archive, tarfile.open(archive) as tar:
+        assert {name.partition("/")[0] for name in tar.getnames()} == {"base", "nncf_config.json"}
+        assert "base/pytorch_model.bin" in tar.getnames()
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = read_supernet(tmp_path / "unpacked")
+    assert unpacked.method == "eftnas"
+    assert unpacked.space == read_supernet(folder).space
 
 
 def test_logs_and_optimiser_states_stay_behind(tmp_path: Path):

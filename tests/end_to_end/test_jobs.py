@@ -71,6 +71,7 @@ class Trainer:
             return (
                 bool(step["saved_at"])
                 and step["attempt"] == attempt
+                and step["state"] != "queued"  # the progress may be that of the attempt before
                 and step["progress"]["done"] > 0
             )
 

@@ -15,13 +15,14 @@ from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_
 from elasticnas.supernet.contracts.formats import FormatContract
 from elasticnas.supernet.families.distilbert import DISTILBERT
 from elasticnas.supernet.formats import FORMATS
+from elasticnas.supernet.formats.eftnas import EFTNAS
 from elasticnas.supernet.formats.elasticnas import ELASTICNAS
 from elasticnas.supernet.formats.lonas import LONAS
 from elasticnas.supernet.formats.shears import SHEARS
 from elasticnas.supernet.formats.space_file import read_space
 from elasticnas.supernet.formats.sqft import SQFT
 from elasticnas.supernet.forward.activation import active_blocks
-from tests.supernet import causal
+from tests.supernet import causal, eftnas
 from tests.supernet.test_prefixes import nncf_with_tied_ranks
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import write_checkpoint
@@ -60,6 +61,13 @@ class TestLoNasOnBloom(FormatContract):
 
     def write(self, folder: Path) -> None:
         causal.lonas(folder, "bloom")
+
+
+class TestEftNas(FormatContract):
+    format = EFTNAS
+
+    def write(self, folder: Path) -> None:
+        eftnas.write_folder(folder)
 
 
 class TestShears(FormatContract):

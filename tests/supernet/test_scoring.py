@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
 from elasticnas.supernet.measuring.measure import Lap, laps_of, measure
 from elasticnas.supernet.measuring.probes import PROBES
-from elasticnas.supernet.measuring.trees import TokenTree, TreeExamples
+from elasticnas.supernet.measuring.trees import TokenTree, TreeBatch, TreeExamples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK, Task
 from elasticnas.tasks.items import Item, Scored
@@ -255,6 +255,8 @@ def test_a_text_longer_than_a_batch_is_taken_apart_and_summed(supernet: Supernet
     batches = [batch for lap in evaluator.laps for batch in lap.batches]
     assert len(batches) == made.most_batches > ROWS
     assert all(len(batch.inputs["input_ids"]) == 1 for batch in batches)
+    # Not windows * windows: of a book in one row that would be gigabytes.
+    assert all(cast(TreeBatch, batch).counts.numel() == 1 for batch in batches)
     for share in (True, True, False):
         after = evaluator.measure(asked, lambda: False, share=share).metrics
         assert after == pytest.approx(before, rel=1e-5)

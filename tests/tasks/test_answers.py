@@ -54,7 +54,9 @@ def test_an_expression_gives_its_first_group() -> None:
     assert not expression("(a)|b").is_right("b", "b")
 
 
-@pytest.mark.parametrize("pattern", ["(", "a" * 1001, "(?P<x>a)(?P<x>b)"])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a" * 1001, "(?P<x>a)(?P<x>b)", "(?:(?:ab|c){1000}){,1000}"]
+)
 def test_what_is_no_expression_is_refused(pattern: str) -> None:
     with pytest.raises(InputError, match="no regular expression") as refused:
         expression(pattern)
@@ -64,3 +66,11 @@ def test_what_is_no_expression_is_refused(pattern: str) -> None:
 def test_an_expression_that_would_never_end_is_stopped() -> None:
     with pytest.raises(InputError, match="searched one text"):
         expression(r"^(a|aa)+$").read("a" * 200 + "b")
+
+
+@pytest.mark.parametrize("pattern", ["[[:foo:]]", "(" * 400 + ")" * 400])
+def test_an_expression_that_only_re_takes_is_named(pattern: str) -> None:
+    """Requests are checked where there is no ``regex``."""
+    with pytest.raises(InputError, match="no regular expression") as refused:
+        expression(pattern).read("a")
+    assert refused.value.field == "answer_expression"

@@ -48,7 +48,8 @@ def test_an_answer_is_what_the_row_calls_its_choices():
 
 
 @pytest.mark.parametrize(
-    "label", [3, -1, "D", "sideways", "", None, True, 0.5, [0], "a", 10**30, float("nan")]
+    "label",
+    [3, -1, "D", "sideways", "", None, True, 0.5, [0], "a", 10**400, "9" * 400, float("nan")],
 )
 def test_an_answer_that_is_no_choice_is_named_with_its_line(label: Any):
     with pytest.raises(InputError, match="line 7") as caught:
@@ -73,6 +74,13 @@ def test_choices_are_two_texts_at_least(choices: Any):
     with pytest.raises(InputError, match="line 3") as caught:
         MULTIPLE_CHOICE.read(Columns(values, "line", [3]), asked)
     assert caught.value.field == "c"
+
+
+def test_a_column_is_not_called_as_the_placeholder_of_choices():
+    values = {"choice": ["which"], "c": [TEXTS], "a": [0]}
+    with pytest.raises(InputError, match="another name") as caught:
+        MULTIPLE_CHOICE.read(Columns(values, "row"), ColumnsAsked(("choice",), "a", choices=("c",)))
+    assert caught.value.field == "text_columns"
 
 
 def test_a_file_without_types_has_a_json_array():

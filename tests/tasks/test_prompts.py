@@ -8,6 +8,7 @@ import pytest
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK, TEXT_CLASSIFICATION, Task
+from elasticnas.tasks.perplexity import PerplexitySettings
 from elasticnas.tasks.prompt import Prompt
 from elasticnas.tasks.settings import PromptSettings
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
@@ -59,6 +60,13 @@ def test_what_is_no_column_is_named(text: str):
         (PERPLEXITY_TASK, {"window": 1}, rows(), "task_settings/window"),
         (MULTIPLE_CHOICE, {"prompt": "nul \0"}, rows(), "task_settings/prompt"),
         (MULTIPLE_CHOICE, {"prompt": 3}, rows(), "task_settings/prompt"),
+        (MULTIPLE_CHOICE, {"prompt": "{question}" * 101}, rows(), "task_settings/prompt"),
+        (
+            MULTIPLE_CHOICE,
+            {"examples": [{"row": {"question": "a" * 100_000}, "answer": "b"}] * 5},
+            rows(),
+            "task_settings",
+        ),
         (MULTIPLE_CHOICE, {}, rows("a", "b"), "task_settings/prompt"),
         (MULTIPLE_CHOICE, {"template": "none such"}, rows(), "task_settings/template"),
         (MULTIPLE_CHOICE, {"add_bos": "perhaps"}, rows(), "task_settings/add_bos"),
@@ -92,6 +100,19 @@ def test_what_is_wrong_with_settings_is_pointed_to(
     with pytest.raises(InputError) as caught:
         task.settle(given, of)
     assert caught.value.field == pointer
+
+
+def test_a_problem_within_a_setting_is_told_once():
+    with pytest.raises(InputError) as caught:
+        MULTIPLE_CHOICE.settle({"template": "none such"}, rows())
+    assert str(caught.value).count("none such") == 1
+    assert caught.value.remedy is not None
+
+
+def test_a_window_longer_than_a_row_may_be_is_refused():
+    with pytest.raises(InputError, match="raise max_length") as caught:
+        PERPLEXITY_TASK.require_length(PerplexitySettings(window=66), 64)
+    assert caught.value.field == "task_settings/window"
 
 
 def test_the_only_column_is_the_prompt_where_none_is_given():
