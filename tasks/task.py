@@ -95,7 +95,8 @@ class Task(ABC):
 
     Rows have up to ``most_texts`` columns of texts, None: any number, which then keep their names,
     so that prompts can name them. ``has_labels`` and ``has_choices`` say what else a dataset must
-    and may have.
+    and may have, ``nests_labels`` that labels may be lists and objects. A task that is not
+    ``is_learnt`` is measured alone: no recipe trains on its rows.
     """
 
     name: ClassVar[str]
@@ -108,6 +109,8 @@ class Task(ABC):
     most_texts: ClassVar[int | None] = 2
     has_labels: ClassVar[bool] = True
     has_choices: ClassVar[bool] = False
+    nests_labels: ClassVar[bool] = False
+    is_learnt: ClassVar[bool] = True
 
     @property
     def keeps_columns(self) -> bool:
@@ -204,6 +207,7 @@ class Task(ABC):
             gives = {
                 HeadKind.CLASSIFIER: "classes or a value for each row",
                 HeadKind.CAUSAL_LM: "the next token of a text",
+                HeadKind.SPANS: "where in a text an answer starts and ends",
             }
             raise InputError(
                 f"the super-network predicts {gives[head.kind]}, and {self.name} is measured on "

@@ -82,10 +82,15 @@ def read_supernet(folder: Path) -> Supernet:
 
 
 def _check_task_type(task_type: str | None, base: BaseModel) -> None:
-    """An adapter of a language model is for a language model, any other for a classifier."""
-    is_of_lm = task_type == TASK_TYPES[HeadKind.CAUSAL_LM]
+    """An adapter is for a model with the head that it was trained under.
+
+    One that was trained for features is for any model but a language model.
+    """
     kind = base.task_head.kind
-    if task_type is not None and is_of_lm is not (kind is HeadKind.CAUSAL_LM):
+    fits = task_type in (None, TASK_TYPES[kind])
+    if task_type not in TASK_TYPES.values():
+        fits = fits or kind is not HeadKind.CAUSAL_LM
+    if not fits:
         raise ADAPTER_OPTIONS["task_type"].refusal(
             task_type, field="adapter/adapter_config.json/task_type"
         )
