@@ -74,7 +74,7 @@ def read_supernet(folder: Path) -> Supernet:
         base_name=found.base_name,
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
-    elastic.plan.validate(elastic.space, shapes)
+    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
     read_tokenizer(base_at)
     return supernet
 
