@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -61,6 +61,23 @@ class TrainingFromHub(TrainingCreate):
 
     hub_id: HubId
     revision: Revision
+
+
+class DeriveCreate(TrainingCreate):
+    """``POST /v1/supernets/derive``: make a super-network of a fine-tuned model without training.
+
+    The same job as a training of the recipe ``derive``; the dataset's rows are for calibration.
+    """
+
+    recipe: Literal["derive"] = "derive"
+
+
+class DeriveFromPath(DeriveCreate, TrainingFromPath):
+    """The JSON body that names a folder or archive on the server, where allowed."""
+
+
+class DeriveFromHub(DeriveCreate, TrainingFromHub):
+    """The JSON body that names a repository of the Hugging Face hub, where allowed."""
 
 
 class StepProgress(BaseModel):

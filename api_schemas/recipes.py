@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from elasticnas.api_schemas.registry import Registry
-from elasticnas.api_schemas.training import ShearsSettings, TrainingSettings
+from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,7 @@ RECIPES.register(
             "train": "elasticnas.supernet.methods.shears:train",
         },
     ),
+)
+RECIPES.register(
+    "derive", Recipe(DeriveSettings, {"derive": "elasticnas.supernet.methods.derive:derive"})
 )

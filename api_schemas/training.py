@@ -1,4 +1,4 @@
-"""What one may set of a training: of LoNAS, and of Shears, which makes the base sparse before."""
+"""What one may set of a recipe: LoNAS, Shears, and the one that trains nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,33 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class TrainingSettings(BaseModel):
+def require_gradients(precision: Precision) -> Precision:
+    """A precision in which gradients can be computed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if precision is Precision.FLOAT16:
+        raise ValueError("gradients overflow in float16: compute in bfloat16 or float32")
+    return precision
+
+
+class RowSettings(BaseModel):
+    """How rows of a dataset become what a model learns from, or is calibrated on.
+
+    Of a language model, ``loss_on`` says which tokens count, and ``task_settings`` are the
+    dataset's task's, of which the prompt is one. ``seed`` draws the rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_length: Annotated[int, Field(ge=4, le=MAX_INT32)] = 128
+    seed: Seed = 0
+    loss_on: LossOn = LossOn.ANSWER
+    task_settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class TrainingSettings(RowSettings):
     """How to fine-tune. ``steps`` are optimiser steps; ``warmup`` is their share with rising rate.
 
     Without ``steps`` there are as many as ``epochs`` over the rows take. Without ``dropout`` a step
@@ -66,12 +92,7 @@ class TrainingSettings(BaseModel):
     ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
     that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
     largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
-
-    Of a language model, ``loss_on`` says what is learnt, and ``task_settings`` are the dataset's
-    task's, of which the prompt is one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: Count | None = None
     epochs: Annotated[float, Field(gt=0, le=10_000)] = 3.0
@@ -81,27 +102,21 @@ class TrainingSettings(BaseModel):
     warmup: Share = 0.06
     schedule: Schedule = Schedule.LINEAR
     max_gradient_norm: PositiveFloat | None = None
-    max_length: Annotated[int, Field(ge=4, le=MAX_INT32)] = 128
     sampling: Sampling = Sampling.RANDOM
     dropout: bool = True
     group_by_length: bool = False
     precision: Precision = Precision.FLOAT32
-    seed: Seed = 0
     lora_rank: Count = 8
     lora_alpha: PositiveFloat = 16.0
     adapted: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     ranks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     space: dict[str, JsonValue] | None = None
-    loss_on: LossOn = LossOn.ANSWER
-    task_settings: dict[str, JsonValue] = Field(default_factory=dict)
     save_every: Count = 200
 
     @field_validator("precision")
     @classmethod
     def _check_precision(cls, precision: Precision) -> Precision:
-        if precision is Precision.FLOAT16:
-            raise ValueError("gradients overflow in float16: train in bfloat16 or float32")
-        return precision
+        return require_gradients(precision)
 
     @model_validator(mode="after")
     def _check_ranks(self) -> Self:
@@ -155,3 +170,47 @@ class ShearsSettings(TrainingSettings):
     lora_alpha: PositiveFloat = 64.0
     sparsity: Sparsity | Annotated[tuple[Sparsity, ...], Field(min_length=1)] = 0.5
     calibration_rows: Count = 128
+
+
+class Importance(StrEnum):
+    """What says how much a head or a neuron matters."""
+
+    FISHER = "fisher"
+    """The mean square of the gradient of its mask, for what the model itself would say (Kwon et al.
+    2022)."""
+    EMPIRICAL = "empirical"
+    """The same for the rows' labels or answers."""
+    TAYLOR = "taylor"
+    """The mean magnitude of that gradient (Michel et al. 2019)."""
+    MAGNITUDE = "magnitude"
+    """The norm of its weights."""
+
+
+CutShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DeriveSettings(RowSettings):
+    """How a fine-tuned model becomes a super-network without training.
+
+    Heads and neurons are put into the order of their ``importance`` on ``calibration_rows`` of the
+    dataset, in batches of at most ``batch_size`` rows; the model computes in ``precision``.
+
+    The widths of a layer are the ``shares`` of its full width, and those that it has where one
+    threshold for the whole model, on the importance per multiply-accumulate, leaves the shares
+    ``targets`` of the full cost. ``dropped_blocks`` may be left out, those first that change the
+    hidden states least; None is a quarter of the blocks.
+    """
+
+    calibration_rows: Count = 512
+    batch_size: Count = 32
+    importance: Importance = Importance.FISHER
+    targets: tuple[CutShare, ...] = (0.7, 0.55, 0.4)
+    shares: tuple[CutShare, ...] = (0.75, 0.5, 0.25)
+    dropped_blocks: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
+    precision: Precision = Precision.FLOAT32
+    save_every: Count = 200
+
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(cls, precision: Precision) -> Precision:
+        return require_gradients(precision)

@@ -11,10 +11,13 @@ import typer
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead
 from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.deriving import derive
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.cli.packing import packed
 
 app = typer.Typer(no_args_is_help=True, help="Super-networks on a server.")
+
+app.command("derive")(derive)
 
 SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-network's id.")]
 
@@ -156,4 +159,6 @@ def _gives(supernet: SupernetRead) -> str:
     """What a head gives, e.g. ``2 labels``."""
     if supernet.head is HeadKind.CAUSAL_LM:
         return f"{supernet.num_labels} tokens"
+    if supernet.head is HeadKind.SPANS:
+        return "starts and ends"
     return "a number" if supernet.num_labels == 1 else f"{supernet.num_labels} labels"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,6 +40,7 @@ from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.json_file import read_json
 from elasticnas.cli.output import AsJson, err, out
 from elasticnas.cli.remote_training import train_remotely
+from elasticnas.client import Client
 
 if TYPE_CHECKING:
     import torch
@@ -91,16 +93,22 @@ def train(
     ] = None,
     lora_alpha: Annotated[float | None, typer.Option(show_default=OF_RECIPE)] = None,
     sampling: Annotated[
-        Literal["random", "alternate"],
+        Literal["random", "alternate"] | None,
         typer.Option(
             help="What a step trains: a random subnet, or by turns that and the maximal one.",
+            show_default=OF_RECIPE,
         ),
-    ] = "random",
-    dropout: Annotated[bool, typer.Option(help="Without it, a step is cheaper.")] = True,
+    ] = None,
+    dropout: Annotated[
+        bool | None,
+        typer.Option(
+            "--dropout/--no-dropout", help="Without it, a step is cheaper.", show_default=OF_RECIPE
+        ),
+    ] = None,
     group_by_length: Annotated[
-        bool,
+        bool | None,
         typer.Option("--group-by-length", help="Batches of rows of like length: less padding."),
-    ] = False,
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     setting: Annotated[
         list[str] | None,
@@ -149,40 +157,89 @@ def train(
         "group_by_length": group_by_length,
         "seed": seed,
         "space": None if space is None else read_json(space, field="--space"),
-        "task_settings": None if task_settings is None else _object(task_settings),
-        **dict(map(_setting, setting or ())),
+        "task_settings": None if task_settings is None else object_of(task_settings),
+        **dict(map(setting_of, setting or ())),
     }
     given = {name: value for name, value in given.items() if value is not None}
     rows = RowsOptions(
         text_columns, label_column, task, kind, choices_column, first_label, label_names
     )
-    if recipe in RECIPES:  # one that only a server or a plugin knows is checked there
-        _settings(recipe, given)
-    if server is not None:
-        _refuse(
-            "with --server", "its worker decides that", {"--output": output, "--resume": resume}
-        )
+    run_or_send(
+        Asked(recipe, base, data, given, rows),
+        Here(output, device, resume),
+        There(server, dataset, name, detach, as_json),
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A recipe, the model and the rows it begins with, and its settings that were ``given``."""
+
+    recipe: str
+    base: Path
+    data: Path | None
+    given: dict[str, Any]
+    rows: RowsOptions
+
+
+@dataclass(frozen=True)
+class Here:
+    """What is about a recipe on this machine."""
+
+    output: Path | None
+    device: str
+    resume: bool
+
+
+@dataclass(frozen=True)
+class There:
+    """What is about a recipe as a server's job."""
+
+    server: Client | None
+    dataset: str | None
+    name: str | None
+    detach: bool
+    as_json: bool
+
+
+def run_or_send(asked: Asked, here: Here, there: There) -> None:
+    """Run a recipe on this machine, or have a server's worker do it.
+
+    Raises:
+        InputError: an option has no meaning there, or something cannot be used.
+    """
+    if asked.recipe in RECIPES:  # one that only a server or a plugin knows is checked there
+        _settings(asked.recipe, asked.given)
+    if there.server is not None:
+        only_here = {"--output": here.output, "--resume": here.resume}
+        _refuse("with --server", "its worker decides that", only_here)
+        name = there.name or asked.base.resolve().name
         train_remotely(
-            server,
-            base,
-            data,
-            dataset,
-            request={
-                "recipe": recipe,
-                "settings": given,
-                "name": name or base.resolve().name,
-            },
-            columns=rows.fields(),
-            detach=detach,
-            as_json=as_json,
+            there.server,
+            asked.base,
+            asked.data,
+            there.dataset,
+            request={"recipe": asked.recipe, "settings": asked.given, "name": name},
+            columns=asked.rows.fields(),
+            detach=there.detach,
+            as_json=there.as_json,
         )
         return
-    of_server = {"--dataset": dataset, "--name": name, "--detach": detach, "--json": as_json}
+    of_server = {
+        "--dataset": there.dataset,
+        "--name": there.name,
+        "--detach": there.detach,
+        "--json": there.as_json,
+    }
     _refuse("without --server", "it is about a job", of_server)
-    if data is None or output is None:
+    _run_here(asked, here)
+
+
+def _run_here(asked: Asked, here: Here) -> None:
+    if asked.data is None or here.output is None:
         raise InputError(
-            "a training on this machine needs this",
-            field="--data" if data is None else "--output",
+            "on this machine this is needed",
+            field="--data" if asked.data is None else "--output",
             remedy="name it, or a server with --server",
         )
     demand_extras("worker")
@@ -193,25 +250,28 @@ def train(
 
     configuration = Configuration.find()
     load_plugins(configuration.read(ProcessSettings).plugins)
-    if rows.settings:
-        given["task_settings"] = {**rows.settings, **given.get("task_settings", {})}
-    settings = _settings(recipe, given)
-    found = rows.read(data)
+    given = asked.given
+    if asked.rows.settings:
+        of_kind = {**asked.rows.settings, **given.get("task_settings", {})}
+        given = {**given, "task_settings": of_kind}
+    settings = _settings(asked.recipe, given)
+    found = asked.rows.read(asked.data)
     labels = found.num_labels if found.label_names is None else len(found.label_names)
     train_with_progress(
-        recipe,
-        base,
+        asked.recipe,
+        asked.base,
         TrainingData(found.rows, found.task, labels, found.label_names),
-        output,
+        here.output,
         settings,
-        resume=resume,
-        device=configuration.read(WorkerSettings, {"device": device}).torch_device(),
+        resume=here.resume,
+        device=configuration.read(WorkerSettings, {"device": here.device}).torch_device(),
         console=err,
     )
-    out.print(f"super-network in {output}; 'elasticnas supernet add {output}' registers it")
+    made = here.output
+    out.print(f"super-network in {made}; 'elasticnas supernet add {made}' registers it")
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting_of(text: str) -> tuple[str, Any]:
     """The name and the value of ``--set``, which is JSON, or else a text."""
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -222,7 +282,12 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _object(text: str) -> Any:
+def object_of(text: str) -> Any:
+    """The value of an option that is JSON.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
         return json.loads(text)
     except ValueError as error:

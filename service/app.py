@@ -107,6 +107,7 @@ def create_app(
         streaming.router,
         exports.router,
         trainings.router,
+        trainings.derivations,
         jobs.router,
         workers.router,
         operations.router,

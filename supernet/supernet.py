@@ -39,8 +39,9 @@ class Supernet:
     ``model`` is the stock model of Transformers that holds the base weights and the head in full;
     ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
-    ``folder`` is the checkpoint; ``dtypes`` are those of its tensors, which stay what they are when
-    the super-network moves to another dtype.
+    ``folder`` is the checkpoint, which need not be there any more once it is read; ``end_tokens``
+    are those that a language model's files say its texts end with; ``dtypes`` are those of its
+    tensors, which stay what they are when the super-network moves to another dtype.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Supernet:
     label_names: tuple[str, ...] | None = None
     head_tensors: tuple[str, ...] = ()
     base_name: str | None = None
+    end_tokens: tuple[int, ...] = ()
     dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     @property
@@ -120,11 +122,16 @@ class Supernet:
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
-        computed = _computed_buffers(self.model)
-        model: PreTrainedModel = nn.Module.to(self.model, device=device, dtype=dtype)
-        for owner, name, buffer in computed:
-            setattr(owner, name, buffer.to(device))
-        return replace(self, model=model, adapters=adapters)
+        return replace(self, model=moved(self.model, device, dtype), adapters=adapters)
+
+
+def moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """A model, itself, on ``device`` and in ``dtype``; see `Supernet.to`."""
+    computed = _computed_buffers(model)
+    there: PreTrainedModel = nn.Module.to(model, device=device, dtype=dtype)
+    for owner, name, buffer in computed:
+        setattr(owner, name, buffer.to(device))
+    return there
 
 
 def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:

@@ -1,8 +1,9 @@
-"""``/v1/trainings``."""
+"""``/v1/trainings``, and ``/v1/supernets/derive``, which is one of its recipes by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from elasticnas.api_schemas.jobs import (
+    DeriveCreate,
+    DeriveFromHub,
+    DeriveFromPath,
     JobRead,
     TrainingCreate,
     TrainingFromHub,
@@ -30,49 +34,54 @@ from elasticnas.service.supernets.endpoints import ARCHIVE
 
 router = APIRouter(prefix="/v1/trainings", tags=["jobs"], route_class=StrictRoute)
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["archive", "request"],
-                    "properties": {
-                        "archive": ARCHIVE,
-                        "request": {
-                            "type": "string",
-                            "description": "JSON of the recipe, its settings and the dataset_id",
-                        },
-                    },
-                }
+derivations = APIRouter(prefix="/v1/supernets", tags=["jobs"], route_class=StrictRoute)
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a request may be: beside an uploaded archive, or of a path or a repository."""
+
+    uploaded: type[TrainingCreate]
+    path: type[TrainingFromPath]
+    hub: type[TrainingFromHub]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """How OpenAPI describes it."""
+        form = {
+            "type": "object",
+            "required": ["archive", "request"],
+            "properties": {
+                "archive": ARCHIVE,
+                "request": {
+                    "type": "string",
+                    "description": "JSON of the recipe, its settings and the dataset_id",
+                },
             },
-            "application/json": {
-                "schema": {
-                    "oneOf": [
-                        TrainingFromPath.model_json_schema(),
-                        TrainingFromHub.model_json_schema(),
-                    ]
-                }
-            },
-        },
-    }
-}
+        }
+        read = [kind.model_json_schema() for kind in (self.path, self.hub)]
+        content = {FORM: {"schema": form}, JSON: {"schema": {"oneOf": read}}}
+        return {"requestBody": {"required": True, "content": content}}
+
+
+TRAINING = Door(TrainingCreate, TrainingFromPath, TrainingFromHub)
+DERIVATION = Door(DeriveCreate, DeriveFromPath, DeriveFromHub)
+PROBLEMS = documented(
+    "source-not-allowed",
+    "too-large",
+    "unsupported-media-type",
+    "invalid-input",
+    "idempotency-conflict",
+    "storage-full",
+)
 
 
 @router.post(
     "",
     status_code=202,
     summary="Train a super-network",
-    openapi_extra=BODY,
-    responses=documented(
-        "source-not-allowed",
-        "too-large",
-        "unsupported-media-type",
-        "invalid-input",
-        "idempotency-conflict",
-        "storage-full",
-    ),
+    openapi_extra=TRAINING.body,
+    responses=PROBLEMS,
 )
 async def create_training(
     request: Request,
@@ -87,26 +96,57 @@ async def create_training(
     operator allows that. Answers with the job once the model is stored; the job ends with a
     super-network that is registered.
     """
-    start = partial(_start, service, principal, idempotency_key)
-    job = await _taken(request, start, service.settings)
+    taken = partial(_start, service, principal, idempotency_key)
+    return await _answer(request, response, taken, TRAINING, service.settings)
+
+
+@derivations.post(
+    "/derive",
+    status_code=202,
+    summary="Derive a super-network",
+    openapi_extra=DERIVATION.body,
+    responses=PROBLEMS,
+)
+async def create_derivation(
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    idempotency_key: KeyHeader = None,
+) -> JobRead:
+    """Make a super-network of a fine-tuned model without training it.
+
+    A few hundred rows of the dataset say which heads and neurons matter. The model comes as that of
+    a training does, and the job is one of the recipe `derive`.
+    """
+    taken = partial(_start, service, principal, idempotency_key)
+    return await _answer(request, response, taken, DERIVATION, service.settings)
+
+
+async def _answer(
+    request: Request,
+    response: Response,
+    start: Callable[..., JobRead],
+    door: Door,
+    settings: ServiceSettings,
+) -> JobRead:
+    job = await _taken(request, start, door, settings)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
 
 
 async def _taken(
-    request: Request, start: Callable[..., JobRead], settings: ServiceSettings
+    request: Request, start: Callable[..., JobRead], door: Door, settings: ServiceSettings
 ) -> JobRead:
     """What ``start`` makes of the request that a form or a JSON body is, and of its model."""
     if (found := media_type(request)) == FORM:
         async with upload_form(request, "archive", "request") as form:
             content = parse_json(form.texts.get("request", "{}").encode())
-            asked = sources.validated(TrainingCreate, content)
+            asked = sources.validated(door.uploaded, content)
             upload = partial(sources.from_upload, form.file, settings=settings)
             return await run_in_threadpool(start, asked, upload)
     if found == JSON:
-        body, source = sources.of_json(
-            await request.body(), TrainingFromPath, TrainingFromHub, settings
-        )
+        body, source = sources.of_json(await request.body(), door.path, door.hub, settings)
         return await run_in_threadpool(start, body, source)
     raise refuse("unsupported-media-type", f"a training comes as {FORM} or {JSON}, found {found!r}")
 

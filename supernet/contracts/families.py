@@ -35,6 +35,7 @@ from elasticnas.supernet.forward.activation import (
     ActiveSubnet,
     activate,
     active_halves,
+    output_logits,
 )
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.forward.stand_in import StandIn
@@ -336,8 +337,7 @@ def stock_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """What a model of Transformers gives for a batch, called as its users call it."""
     mask = batch.inputs["attention_mask"].flatten(1).long()
     with torch.inference_mode():
-        found: torch.Tensor = model(input_ids=batch.inputs["input_ids"], attention_mask=mask).logits
-    return found
+        return output_logits(model(input_ids=batch.inputs["input_ids"], attention_mask=mask))
 
 
 def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.elasticity.axes import Axis, Scores, Widths
 
 DISCARDED = 0.02
@@ -136,19 +135,7 @@ def ranked_widths(scores: Scores) -> Callable[[float], Widths]:
 
 
 def choices_of(targets: Collection[TargetWidths], units: Widths) -> dict[Axis, tuple[int, ...]]:
-    """The widths of every axis at all targets, and its full one, the largest first.
-
-    Raises:
-        InputError: an axis is left out at every target.
-    """
-    for axis in units:
-        if all(axis in each.skipped for each in targets):
-            raise InputError(
-                "at every target cost too little of this is left to be kept",
-                field="targets",
-                value=axis.dimension,
-                remedy="add a target nearer to the full cost",
-            )
+    """The widths of every axis at all targets, and its full one, the largest first."""
     return {
         axis: tuple(
             sorted({full} | {t.widths[axis] for t in targets if axis in t.widths}, reverse=True)

@@ -81,8 +81,13 @@ class TaskHead:
 _AUTO_CLASSES = {
     HeadKind.CLASSIFIER: "AutoModelForSequenceClassification",
     HeadKind.CAUSAL_LM: "AutoModelForCausalLM",
+    HeadKind.SPANS: "AutoModelForQuestionAnswering",
 }
-TASK_TYPES = {HeadKind.CLASSIFIER: "SEQ_CLS", HeadKind.CAUSAL_LM: "CAUSAL_LM"}
+TASK_TYPES = {
+    HeadKind.CLASSIFIER: "SEQ_CLS",
+    HeadKind.CAUSAL_LM: "CAUSAL_LM",
+    HeadKind.SPANS: "QUESTION_ANS",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a training begins with: a pretrained model, and the rows that it learns."""
+"""What a recipe begins with: a pretrained or fine-tuned model, and rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.training import LossOn, TrainingSettings
+from elasticnas.api_schemas.training import LossOn, RowSettings
 from elasticnas.supernet.checkpoint.base_model import (
     BaseModel,
     classifier_for_training,
@@ -44,8 +44,35 @@ def pretrained(base: Path, data: TrainingData) -> BaseModel:
     return model
 
 
+def fine_tuned(base: Path, data: TrainingData) -> BaseModel:
+    """The model of ``base`` with its own head, which must be one for the data's task.
+
+    Raises:
+        InputError: the model cannot be read, or gives something else than the rows are labelled by.
+    """
+    if data.task.head is not HeadKind.CLASSIFIER:
+        return pretrained(base, data)
+    model = read_base_model(base, {})
+    if model.task_head.kind is not HeadKind.CLASSIFIER:
+        raise InputError(
+            f"{data.task.name} is a task of classifiers, and this is a language model",
+            field="base/config.json/model_type",
+            value=model.family.model_type,
+            remedy="give rows of a task of language models",
+        )
+    outputs = len(model.model.get_parameter(f"{model.task_head.logits}.weight"))
+    if (outputs == 1) is not (data.labels == 1) or data.labels > outputs:
+        raise InputError(
+            f"the model gives {outputs} numbers, the rows are labelled by {data.labels}",
+            field="base/config.json/num_labels",
+            value=outputs,
+            remedy="give rows of the task that the model was fine-tuned for",
+        )
+    return model
+
+
 def training_rows(
-    base: Path, data: TrainingData, settings: TrainingSettings, model: BaseModel
+    base: Path, data: TrainingData, settings: RowSettings, model: BaseModel
 ) -> TrainingRows:
     """The data's rows as the model is to see them.
 
@@ -79,7 +106,7 @@ def training_rows(
 
 
 def _answered(
-    data: TrainingData, settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase
+    data: TrainingData, settings: RowSettings, tokenizer: PreTrainedTokenizerBase
 ) -> AnsweredRows:
     """Prompts with their answers, as evaluations of the task have them."""
     task_settings = data.task.settle(settings.task_settings, _described(data))

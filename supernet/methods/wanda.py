@@ -26,7 +26,7 @@ from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.measuring.examples import Inputs
 from elasticnas.supernet.methods.pretrained import pretrained, training_rows
 from elasticnas.supernet.methods.step import StepRun
-from elasticnas.supernet.training.rows import TrainingRows
+from elasticnas.supernet.training.calibration import calibration_groups
 from elasticnas.supernet.training.streaming import BlockStream
 from elasticnas.supernet.training.wanda import kept
 
@@ -47,7 +47,10 @@ def sparsify(run: StepRun) -> None:
     stream = BlockStream(base.model, base.family, run.device)
     sparsities = _of_blocks(settings, len(stream))
     rows = training_rows(run.source, run.data, settings, base)
-    batches = calibration_batches(rows, settings)
+    groups = calibration_groups(
+        rows.lengths, settings.calibration_rows, settings.seed, tokens=TOKENS
+    )
+    batches = [rows.inputs(group) for group in groups]
     pruning = _Pruning(stream, base.family, batches, [stream.embedded(each) for each in batches])
     masks: Masks = {} if run.saved is None else load_file(run.saved / MASKS_FILE)
     for layer, sparsity in enumerate(sparsities):
@@ -63,22 +66,6 @@ def sparsify(run: StepRun) -> None:
                 save_every=1,
             )
     write_sparse_copy(run.source, base.family, masks, run.output)
-
-
-def calibration_batches(rows: TrainingRows, settings: ShearsSettings) -> list[Inputs]:
-    """The inputs of the calibration rows, in batches of rows of one length: without padding."""
-    generator = torch.Generator().manual_seed(settings.seed)
-    order = torch.randperm(len(rows.lengths), generator=generator).tolist()
-    by_length: dict[int, list[int]] = {}
-    for row in order[: settings.calibration_rows]:
-        by_length.setdefault(rows.lengths[row], []).append(row)
-    groups = [
-        alike[start : start + size]
-        for length, alike in sorted(by_length.items())
-        for size in (max(1, TOKENS // length),)
-        for start in range(0, len(alike), size)
-    ]
-    return [rows.inputs(group) for group in groups]
 
 
 def _save(masks: Masks, folder: Path) -> None:

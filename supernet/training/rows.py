@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
+from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Inputs, TokenizedExamples
 from elasticnas.supernet.measuring.trees import TreeExamples
@@ -30,6 +31,16 @@ class TrainingRows(Protocol):
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """The mean loss of a subnet on these rows, through which gradients flow."""
+        ...
+
+    def own_losses(
+        self,
+        active: ActiveSubnet,
+        rows: Sequence[int],
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> list[torch.Tensor]:
+        """Sums over rows of losses for what the subnet itself would say (`own_labels`)."""
         ...
 
 
@@ -58,6 +69,17 @@ class LabelledRows:
             return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         return functional.cross_entropy(logits, labels)
 
+    def own_losses(
+        self,
+        active: ActiveSubnet,
+        rows: Sequence[int],
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> list[torch.Tensor]:
+        """See `TrainingRows.own_losses`."""
+        batch = self.examples.batch(rows).to(device)
+        return class_losses(active.logits(batch.inputs), generator)
+
 
 @dataclass(frozen=True)
 class AnsweredRows:
@@ -79,3 +101,14 @@ class AnsweredRows:
         batch = self.examples.batch(rows).to(device)
         logits = active.logits(batch.inputs, batch.at)
         return functional.cross_entropy(logits.float(), batch.foretold)
+
+    def own_losses(
+        self,
+        active: ActiveSubnet,
+        rows: Sequence[int],
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> list[torch.Tensor]:
+        """See `TrainingRows.own_losses`. A row's loss is the mean over the tokens of the batch."""
+        batch = self.examples.batch(rows).to(device)
+        return [token_loss(active.logits(batch.inputs, batch.at), generator) * len(rows)]

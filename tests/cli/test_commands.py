@@ -427,6 +427,29 @@ def test_train_writes_what_supernet_add_takes(server, tmp_path: Path):
     assert "resume" in again.stderr
 
 
+def test_a_fine_tuned_model_becomes_a_super_network(tmp_path: Path):
+    from tests.supernet.tiny import tiny_model
+
+    tiny_model("distilbert").save_pretrained(tmp_path / "model")
+    write_tokenizer(tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl")
+    derived = elasticnas(
+        *("supernet", "derive", "--base", tmp_path / "model", "--data", rows),
+        *("--output", tmp_path / "out", "--text-columns", "sentence", "--max-length", 16),
+        *("--device", "cpu", "--set", "dropped_blocks=1", "--set", "importance=taylor"),
+    )
+    assert derived.returncode == 0, derived.stderr
+    supernet = read_supernet(tmp_path / "out")
+    assert supernet.reference_length == 16
+    assert supernet.space.dimensions[-1].choices[0] == ()
+    odd = elasticnas(
+        *("supernet", "derive", "--base", tmp_path / "model", "--data", rows),
+        *("--output", tmp_path / "other", "--set", "lora_rank=4"),
+    )
+    assert odd.returncode == 2
+    assert "lora-rank" in odd.stderr
+
+
 def test_train_makes_a_language_model_sparse_and_trains_ranks(tmp_path: Path):
     base = write_language_model(tmp_path, FAMILIES["llama"])
     rows = tmp_path / "rows.jsonl"

@@ -18,7 +18,10 @@ from tests.supernet.languages import questions, write_language_model
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SMALL = {"steps": 4, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 2}
+UNTRAINED = {"batch_size": 8, "max_length": 16, "calibration_rows": 20, "save_every": 2}
+"""Settings of a recipe that has no steps of an optimiser."""
 RECIPES_TRIED = {
+    "derive": {"dropped_blocks": 1, "targets": (0.7,)},
     "lonas": {},
     "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
     "shaken-lonas": {"times": 3},
@@ -43,16 +46,18 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recipe_keeps_the_contract(recipe: str, check, encoder: Path, tmp_path: Path):
     texts = sentences(32, seed=5)
     rows = Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
-    settings = RECIPES[recipe].settings.model_validate(SMALL | RECIPES_TRIED[recipe])
+    small = UNTRAINED if recipe == "derive" else SMALL
+    settings = RECIPES[recipe].settings.model_validate(small | RECIPES_TRIED[recipe])
     check(Trial(recipe, settings, encoder, TrainingData(rows, TEXT_CLASSIFICATION, 2)), tmp_path)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("recipe", ["lonas", "shears"])
+@pytest.mark.parametrize("recipe", ["derive", "lonas", "shears"])
 def test_a_recipe_keeps_the_contract_on_a_language_model(
     recipe: str, check, language_model: Path, tmp_path: Path
 ):
-    settings = RECIPES[recipe].settings.model_validate(SMALL | {"loss_on": "text"})
+    small = UNTRAINED if recipe == "derive" else SMALL
+    settings = RECIPES[recipe].settings.model_validate(small | {"loss_on": "text"})
     check(Trial(recipe, settings, language_model, questions()), tmp_path)
 
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.training import ShearsSettings, Sparsity
-from elasticnas.supernet.checkpoint import sparse_copy
+from elasticnas.supernet.checkpoint import changed_copy
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.methods.wanda import sparsify
@@ -148,7 +148,7 @@ def test_a_sparsity_that_does_not_fit_the_model_is_refused(
 
 def test_a_large_model_is_written_in_several_files(encoder: Path, tmp_path: Path, monkeypatch):
     whole = load_file(run_sparsify(encoder, tmp_path / "whole") / "model.safetensors")
-    monkeypatch.setattr(sparse_copy, "_SHARD", 8_000)
+    monkeypatch.setattr(changed_copy, "_SHARD", 8_000)
     folder = run_sparsify(encoder, tmp_path / "parts")
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) > 2

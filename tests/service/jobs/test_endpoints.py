@@ -280,3 +280,23 @@ def test_a_dataset_that_a_job_refers_to_stays(light_hand: Hand):
     answer = light_hand.running.client.delete(f"/v1/datasets/{job['dataset_id']}")
     assert answer.status_code == 409
     assert job["id"] in answer.json()["detail"]
+
+
+def test_a_derivation_is_the_job_of_its_recipe(light_hand: Hand):
+    post = light_hand.running.client.post
+    asked = {"dataset_id": light_hand.running.dataset(), "settings": {"dropped_blocks": 2}}
+    answer = post(
+        "/v1/supernets/derive", files=MODEL, data={"request": json.dumps(asked | {"name": "x"})}
+    )
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["kind"], job["recipe"], job["name"]) == ("training", "derive", "x")
+    assert [step["name"] for step in job["steps"]] == ["derive"]
+    assert job["settings"]["dropped_blocks"] == 2
+    assert job["settings"]["importance"] == "fisher"
+    for odd in ({"recipe": "lonas"}, {"settings": {"lora_rank": 8}}):
+        refused = post(
+            "/v1/supernets/derive", files=MODEL, data={"request": json.dumps(asked | odd)}
+        )
+        assert refused.status_code == 422, refused.text

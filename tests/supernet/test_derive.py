@@ -1,0 +1,240 @@
+"""Scores of heads, neurons and blocks, and the super-network that is made of a fine-tuned model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import FFN, HEADS
+from elasticnas.api_schemas.training import DeriveSettings, Importance
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.contracts.checkpoints import tiny_model as contract_model
+from elasticnas.supernet.elasticity.axes import Axis, axes_of, unit_macs
+from elasticnas.supernet.elasticity.derived_space import widths_for
+from elasticnas.supernet.elasticity.first_order import FirstOrderScores
+from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
+from elasticnas.supernet.families import FAMILIES
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
+from elasticnas.supernet.methods.local import run_recipe
+from elasticnas.supernet.methods.step import TrainingData
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import named_tensors
+from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.tasks.rows import Rows
+from tests.supernet.languages import questions, write_language_model
+from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
+
+SMALL = {"batch_size": 8, "max_length": 16, "calibration_rows": 20}
+
+
+def shape_of(family, model) -> ModelShape:
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(model, {}).items()}
+    return ModelShape(family, model.config, shapes)
+
+
+@pytest.mark.parametrize("name", ["bert", "distilbert", "llama", "bloom"])
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_masks_gradient_is_that_of_the_weights_that_read_its_unit(name: str, power: int):
+    """``dL/dm = sum(W * dL/dW)`` over the columns W that the mask m multiplies."""
+    family = FAMILIES[name]
+    model = contract_model(family).requires_grad_(False)
+    shape = shape_of(family, model)
+    tokens = torch.randint(5, 24, (3, 7), generator=torch.Generator().manual_seed(1))
+    scores = FirstOrderScores(model, shape, power)
+    active = ActiveSubnet(model, {}, family)
+    for rows in (tokens[:2], tokens[2:]):
+        with scores.watching():
+            active.logits({"input_ids": rows}).square().sum().backward()
+
+    model.requires_grad_(True)
+    for axis, count in axes_of(shape).items():
+        weight = model.get_parameter(f"{family.module(axis.layer, axis.reader)}.weight")
+        expected = torch.zeros(count, dtype=torch.float64)
+        for row in tokens:
+            model.zero_grad()
+            active.logits({"input_ids": row[None]}).square().sum().backward()
+            products = (weight * weight.grad).detach().view(len(weight), count, -1)
+            expected += products.sum((0, 2)).double().abs() ** power
+        torch.testing.assert_close(scores.units[axis], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_influence_is_what_a_block_turns_the_hidden_states_by():
+    family = FAMILIES["llama"]
+    model = contract_model(family).requires_grad_(False)
+    scores = FirstOrderScores(model, shape_of(family, model), 2)
+    tokens = torch.randint(5, 24, (3, 7), generator=torch.Generator().manual_seed(1))
+    for rows in (tokens[:2], tokens[2:]):
+        with scores.watching():
+            model(rows, use_cache=False)
+    states: list[torch.Tensor] = []
+    layers = model.get_submodule(family.layers).children()
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+    after: list[torch.Tensor] = []
+    list(model.get_submodule(family.layers).children())[-1].register_forward_hook(
+        lambda _, __, output: after.append(output[0] if isinstance(output, tuple) else output)
+    )
+    model(tokens, use_cache=False)
+    states += after
+    for layer in range(len(states) - 1):
+        cosine = torch.cosine_similarity(states[layer], states[layer + 1], dim=-1)
+        assert float(scores.influence[layer]) == pytest.approx(float(1 - cosine.mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_squared_gradients_of_own_labels_add_up_to_the_fisher_matrix(labels: int):
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(labels, 5, generator=generator)
+    x = torch.randn(5, generator=generator, requires_grad=True)
+    found = torch.zeros(5)
+    for loss in class_losses((weights @ x)[None], generator):
+        (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
+        found += gradient.square()
+    expected = torch.zeros(5)
+    for label in range(labels):
+        log_shares = (weights @ x).log_softmax(0)
+        (gradient,) = torch.autograd.grad(log_shares[label], x)
+        expected += log_shares[label].exp().detach() * gradient.square()
+    torch.testing.assert_close(found, expected)
+
+
+def test_with_many_classes_they_do_in_the_mean():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 6, generator=generator, requires_grad=True)
+    found = torch.zeros(6)
+    for _ in range(2000):
+        (loss,) = class_losses(logits, generator)
+        found += torch.autograd.grad(loss, logits)[0][0].square() / 2000
+    shares = logits.detach().softmax(-1)[0]
+    torch.testing.assert_close(found, shares * (1 - shares), rtol=0.1, atol=0.01)
+
+
+def test_tokens_are_drawn_as_the_model_foretells_them():
+    shares = torch.tensor([0.7, 0.2, 0.1])
+    logits = shares.log().expand(20_000, 3).clone().requires_grad_(True)
+    loss = token_loss(logits, torch.Generator().manual_seed(0))
+    entropy = float(-(shares * shares.log()).sum())
+    assert float(loss.detach()) == pytest.approx(entropy, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("derive") / "encoder"
+    tiny_model("bert").save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def some_rows(labels: int = 2) -> TrainingData:
+    texts = sentences(32, seed=5)
+    values = np.array([index % labels for index in range(32)])
+    return TrainingData(Rows({"text": texts}, values), TEXT_CLASSIFICATION, labels)
+
+
+@pytest.mark.parametrize("importance", Importance)
+def test_an_encoders_full_subnet_is_the_model_itself(
+    importance: Importance, encoder: Path, tmp_path: Path
+):
+    settings = DeriveSettings(importance=importance, dropped_blocks=2, **SMALL)
+    run_recipe("derive", encoder, some_rows(), tmp_path / "made", settings)
+    supernet = read_supernet(tmp_path / "made")
+    assert supernet.method == "elasticnas"
+    assert not supernet.adapters
+    tokens = {"input_ids": torch.randint(5, 24, (3, 7), generator=torch.Generator().manual_seed(1))}
+    with torch.inference_mode():
+        expected = tiny_model("bert")(**tokens).logits
+        full = activate(supernet, supernet.space.maximal).logits(tokens)
+        least = activate(supernet, supernet.space.minimal).logits(tokens)
+    torch.testing.assert_close(full, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(least, expected, atol=1e-3)
+    assert len(active_blocks(supernet, supernet.space.minimal)) == 1
+    widths = {d.name: d.choices for d in supernet.space.dimensions}
+    assert set(widths["layer.0.attention.heads"]) >= {4, 3, 2, 1}
+    assert set(widths["layer.2.ffn.width"]) >= {40, 30, 20, 10}
+
+
+def test_a_language_model_keeps_whole_groups_of_heads(tmp_path: Path):
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    settings = DeriveSettings(loss_on="text", shares=(0.5,), targets=(), dropped_blocks=1, **SMALL)
+    run_recipe("derive", base, questions(), tmp_path / "made", settings)
+    supernet = read_supernet(tmp_path / "made")
+    widths = {d.name: d.choices for d in supernet.space.dimensions}
+    assert widths["layer.0.attention.heads"] == (2, 1)
+    assert widths["layer.0.ffn.width"] == (40, 20)
+    (blocks,) = (d for d in supernet.space.dimensions if d.name == "blocks")
+    (left_out,) = blocks.choices[1]
+    with torch.inference_mode():
+        tokens = {"input_ids": torch.randint(5, 24, (2, 6))}
+        stock = contract_model(FAMILIES["llama"])
+        full = activate(supernet, supernet.space.maximal).logits(tokens)
+        torch.testing.assert_close(full, stock(**tokens).logits, rtol=1e-4, atol=1e-4)
+    # What a block that is left out would be cut to makes no difference.
+    chosen = {"blocks": (left_out,), f"layer.{left_out}.ffn.width": 20}
+    assert supernet.space.subnet(chosen)[f"layer.{left_out}.ffn.width"] == 40
+
+
+def test_what_matters_is_kept_by_the_prefix(tmp_path: Path):
+    """A model of which half the neurons do nothing loses nothing by being cut to the others."""
+    model = tiny_model("bert")
+    dead = torch.randperm(40, generator=torch.Generator().manual_seed(3))[:20]
+    for layer in range(3):
+        weight = model.get_parameter(f"bert.encoder.layer.{layer}.output.dense.weight")
+        with torch.no_grad():
+            weight[:, dead] = 0
+    model.save_pretrained(tmp_path / "model")
+    write_tokenizer(tmp_path / "model")
+    settings = DeriveSettings(shares=(0.5,), targets=(), dropped_blocks=0, **SMALL)
+    run_recipe("derive", tmp_path / "model", some_rows(), tmp_path / "made", settings)
+    supernet = read_supernet(tmp_path / "made")
+    halved = supernet.space.subnet({f"layer.{layer}.ffn.width": 20 for layer in range(3)})
+    tokens = {"input_ids": torch.randint(5, 24, (3, 7))}
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            activate(supernet, halved).logits(tokens),
+            model(**tokens).logits,
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+def test_widths_for_targets_are_near_them():
+    family = FAMILIES["bert"]
+    model = contract_model(family)
+    shape = shape_of(family, model)
+    generator = torch.Generator().manual_seed(0)
+    scores = {axis: torch.rand(n, generator=generator) for axis, n in axes_of(shape).items()}
+    (found,) = widths_for(shape, family.classifier(), scores, [0.6], 16)
+    assert found.cost == pytest.approx(0.6, abs=0.05)
+    assert {axis.part for axis in found.widths} == {HEADS, FFN}
+    assert unit_macs(shape, 16)[Axis(0, FFN)] == 2 * 24 * 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "labels", "field"),
+    [({"dropped_blocks": 3}, 2, "dropped_blocks"), ({}, 3, "base/config.json/num_labels")],
+)
+def test_what_cannot_be_done_is_refused(
+    settings: dict[str, int], labels: int, field: str, encoder: Path, tmp_path: Path
+):
+    with pytest.raises(InputError) as refused:
+        run_recipe(
+            "derive",
+            encoder,
+            some_rows(labels),
+            tmp_path / "made",
+            DeriveSettings(**SMALL, **settings),
+        )
+    assert refused.value.field == field
+
+
+def test_a_model_without_a_head_is_refused(tmp_path: Path):
+    tiny_model("bert").bert.save_pretrained(tmp_path / "bare")
+    write_tokenizer(tmp_path / "bare")
+    with pytest.raises(InputError, match="task head"):
+        run_recipe(
+            "derive", tmp_path / "bare", some_rows(), tmp_path / "made", DeriveSettings(**SMALL)
+        )
