@@ -23,6 +23,9 @@ class HeadKind(StrEnum):
     CAUSAL_LM = "causal_lm"
     """Logits over the vocabulary for each token, from the tokens before it."""
 
+    SPANS = "spans"
+    """Two logits for each token: that an answer starts there, and that it ends there."""
+
 
 class SupernetReport(BaseModel):
     """What a worker finds when it reads a checkpoint: all that the service needs to know of it.
@@ -81,7 +84,9 @@ class SupernetRead(BaseModel):
     method: str
     model_type: str
     head: HeadKind = HeadKind.CLASSIFIER
-    num_labels: int = Field(description="of a language model: the tokens of its vocabulary")
+    num_labels: int = Field(
+        description="of a language model: the tokens of its vocabulary; of spans 2: start and end"
+    )
     reference_length: int
     max_positions: int
     space: SpaceSummary

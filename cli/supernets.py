@@ -159,4 +159,6 @@ def _gives(supernet: SupernetRead) -> str:
     """What a head gives, e.g. ``2 labels``."""
     if supernet.head is HeadKind.CAUSAL_LM:
         return f"{supernet.num_labels} tokens"
+    if supernet.head is HeadKind.SPANS:
+        return "starts and ends"
     return "a number" if supernet.num_labels == 1 else f"{supernet.num_labels} labels"

@@ -1,4 +1,4 @@
-"""Public data of language models as its files really come, and how lm-eval prompts it.
+"""Public data as its files really come, and how lm-eval prompts language models with it.
 
 A kind says which columns a file has, how they become texts, choices and answers, and the settings
 that a search measures them by unless it says others. Columns and prompts are those of lm-eval 0.4's
@@ -16,6 +16,7 @@ from elasticnas.api_schemas.registry import Registry
 from elasticnas.tasks.columns import Columns
 from elasticnas.tasks.generation import GENERATION
 from elasticnas.tasks.multiple_choice import MULTIPLE_CHOICE
+from elasticnas.tasks.question_answering import QUESTION_ANSWERING
 from elasticnas.tasks.task import ColumnsAsked, read_texts
 
 Derive = Callable[[Columns], dict[str, list[Any]]]
@@ -130,3 +131,6 @@ _kind(
     settings={**_QUESTION, "answer": "number", "stop": ["Question:"]},
     task=GENERATION.name,
 )
+_SQUAD = ColumnsAsked(("question", "context"), "answers")
+_kind("squad", _SQUAD, task=QUESTION_ANSWERING.name)
+_kind("squad_v2", _SQUAD, settings={"null_threshold": 0.0}, task=QUESTION_ANSWERING.name)

@@ -61,7 +61,9 @@ ACC = _share("acc")
 ACC_NORM = _share("acc_norm")
 """lm-eval 0.4's: the same of log-likelihoods divided by the characters of their choice."""
 EXACT_MATCH = _share("exact_match")
-"""The share of rows whose generated text holds the right answer."""
+"""The share of rows whose text, generated or a span of a context, is a right answer."""
+ANSWER_F1 = _share("answer_f1")
+"""SQuAD's F1: of the words that an answer has in common with a right one, the mean over rows."""
 MEAN_LOG_LIKELIHOOD = METRICS.register(
     "mean_log_likelihood",
     Metric(

@@ -12,6 +12,7 @@ From a user's file to metrics, in the order in which things happen:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Task(ABC):
 
     Rows have up to ``most_texts`` columns of texts, None: any number, which then keep their names,
     so that prompts can name them. ``has_labels`` and ``has_choices`` say what else a dataset must
-    and may have.
+    and may have, ``nests_labels`` that labels may be lists and objects. A task that is not
+    ``is_learnt`` is measured alone: no recipe trains on its rows.
     """
 
     name: ClassVar[str]
@@ -107,6 +109,8 @@ class Task(ABC):
     most_texts: ClassVar[int | None] = 2
     has_labels: ClassVar[bool] = True
     has_choices: ClassVar[bool] = False
+    nests_labels: ClassVar[bool] = False
+    is_learnt: ClassVar[bool] = True
 
     @property
     def keeps_columns(self) -> bool:
@@ -203,6 +207,7 @@ class Task(ABC):
             gives = {
                 HeadKind.CLASSIFIER: "classes or a value for each row",
                 HeadKind.CAUSAL_LM: "the next token of a text",
+                HeadKind.SPANS: "where in a text an answer starts and ends",
             }
             raise InputError(
                 f"the super-network predicts {gives[head.kind]}, and {self.name} is measured on "
@@ -243,8 +248,16 @@ class Task(ABC):
         """Every metric by name, shape (n,), of n samples of rows, shape (n, rows)."""
 
     def measure(self, outcomes: Outcomes) -> dict[str, float]:
-        """Every metric by name, of all rows, shape (rows,)."""
-        return {name: float(value[0]) for name, value in self.values(outcomes[None]).items()}
+        """Every metric by name, of all rows, shape (rows,).
+
+        Raises:
+            ArithmeticError: one is not a finite number, which could be neither sent nor compared.
+        """
+        measured = {name: float(value[0]) for name, value in self.values(outcomes[None]).items()}
+        for name, value in measured.items():
+            if not math.isfinite(value):
+                raise ArithmeticError(f"the subnet's {name} is not a finite number")
+        return measured
 
     def hits(self, outcomes: Outcomes) -> NDArray[np.bool_] | None:  # noqa: ARG002
         """Which rows are right, shape (rows,); None where rows are not right or wrong.

@@ -32,7 +32,8 @@ def read_rows(
     """
     require_columns_of(task, asked)
     wanted = asked.names if kind is None else kind.columns
-    columns = read_columns(path, wanted, nested=asked.choices, most_rows=most_rows)
+    nested = (*asked.choices, *((asked.label,) if task.nests_labels and asked.label else ()))
+    columns = read_columns(path, wanted, nested=nested, most_rows=most_rows)
     if kind is not None:
         columns = kind.derived(columns)
     if not columns.values[asked.texts[0]]:

@@ -48,6 +48,7 @@ def start_training(
     settings = _checked(recipe, asked)
     with service.database.read() as session:
         dataset = datasets.found(session, principal, asked.dataset_id, field="dataset_id")
+        _require_learnt(dataset)
         settings |= _of_task(settings, dataset)
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
@@ -94,6 +95,23 @@ def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, Any]:
     except ValidationError as error:
         found = [{**each, "loc": ("body", "settings", *each["loc"])} for each in error.errors()]
         raise ProblemError(validation_problem(found)) from error
+
+
+def _require_learnt(dataset: DatasetRow) -> None:
+    """Recipes train on the dataset's task.
+
+    Raises:
+        InputError: they only measure by it.
+    """
+    if not TASKS[dataset.task].is_learnt:
+        listed = ", ".join(each.name for each in TASKS.values() if each.is_learnt)
+        raise InputError(
+            f"no recipe trains on {dataset.task}",
+            field="dataset_id",
+            value=dataset.task,
+            remedy=f"train elsewhere and register the super-network, or choose a dataset of "
+            f"{listed}",
+        )
 
 
 def _of_task(settings: Mapping[str, Any], dataset: DatasetRow) -> dict[str, Any]:

@@ -18,8 +18,9 @@ ADAPTER_OPTIONS: dict[str, Option] = {
     "peft_type": refused("only LoRA adapters are read", "use a LoRA adapter", accepted=("LORA",)),
     "task_type": refused(
         "the adapter belongs to another task than the base model's head",
-        "train it on a sequence classifier, or on a causal language model",
-        accepted=("SEQ_CLS", "FEATURE_EXTRACTION", "CAUSAL_LM"),
+        "train it on a sequence classifier, on a causal language model, or on a model of "
+        "extractive question answering",
+        accepted=("SEQ_CLS", "FEATURE_EXTRACTION", "CAUSAL_LM", "QUESTION_ANS"),
     ),
     "r": honoured("rank"),
     "lora_alpha": honoured("scaling is lora_alpha / r"),

@@ -22,6 +22,9 @@ from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
 _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-Z]\w*$")
 """Classes whose head has names and shapes that a sequence classifier's could be taken for."""
 
+_NO_SPANS = re.compile(r"For(?!QuestionAnswering|MaskedLM|PreTraining)[A-Z]\w*$")
+"""Classes whose head is none of starts and ends, though it may be called so."""
+
 _NO_LANGUAGE_MODEL = re.compile(r"For(?!CausalLM)[A-Z]\w*$")
 """Classes whose head is none over the vocabulary, so that a tied one would be taken for theirs."""
 
@@ -44,8 +47,8 @@ class BaseModel:
 def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel:
     """The model of ``folder``, with the ``head`` tensors that an adapter file brought.
 
-    ``head`` wins over the same tensors in the base. The number of a classifier's labels is the
-    number of rows of the head's last layer.
+    ``head`` wins over the same tensors in the base, and over another head there. The number of a
+    classifier's labels is the number of rows of the head's last layer.
 
     Raises:
         InputError: a tensor that the model needs is missing, has the wrong shape or is not finite,
@@ -54,7 +57,7 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
     family, config, label_names = read_config(folder)
     stored = _encoder_state(folder, family, config)
     state = stored | dict(head)
-    task_head = family.head_of(state, config)
+    task_head = family.head_of(head, config) or family.head_of(state, config)
     if task_head is None:
         raise InputError(
             "neither the adapter nor the base model holds this tensor of the task head",
@@ -69,6 +72,9 @@ def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel
         if label_names is not None and len(label_names) != labels:
             label_names = None
         _describe_classes(config, labels, label_names)
+    elif task_head.kind is HeadKind.SPANS:
+        label_names = None
+        _describe_spans(config, own_head=f"{task_head.logits}.weight" not in head)
     else:
         _refuse_other_task(config, _NO_LANGUAGE_MODEL, "register a causal language model")
     with EmptyOnMeta():  # the parameters will be the files' own tensors
@@ -223,6 +229,17 @@ def _describe_classes(
     if label_names is not None:
         config.id2label = dict(enumerate(label_names))
         config.label2id = {name: index for index, name in enumerate(label_names)}
+
+
+def _describe_spans(config: PretrainedConfig, *, own_head: bool) -> None:
+    """Say in ``config`` that each token has two outputs.
+
+    ``own_head`` says that the base model itself holds the head.
+    """
+    if own_head:
+        _refuse_other_task(config, _NO_SPANS, "register a model of extractive question answering")
+    config.num_labels = 2
+    config.problem_type = None
 
 
 class EmptyOnMeta(TorchFunctionMode):

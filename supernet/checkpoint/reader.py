@@ -16,6 +16,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
+from elasticnas.supernet.checkpoint.end_tokens import read_end_tokens
 from elasticnas.supernet.checkpoint.layout import base_folder, refuse_stray_adapters
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
@@ -72,6 +73,7 @@ def read_supernet(folder: Path) -> Supernet:
         label_names=base.label_names,
         head_tensors=tuple(found.head),
         base_name=found.base_name,
+        end_tokens=read_end_tokens(base_at, base.model.config),
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
     elastic.plan.validate(elastic.space, shapes)
@@ -80,10 +82,15 @@ def read_supernet(folder: Path) -> Supernet:
 
 
 def _check_task_type(task_type: str | None, base: BaseModel) -> None:
-    """An adapter of a language model is for a language model, any other for a classifier."""
-    is_of_lm = task_type == TASK_TYPES[HeadKind.CAUSAL_LM]
+    """An adapter is for a model with the head that it was trained under.
+
+    One that was trained for features is for any model but a language model.
+    """
     kind = base.task_head.kind
-    if task_type is not None and is_of_lm is not (kind is HeadKind.CAUSAL_LM):
+    fits = task_type in (None, TASK_TYPES[kind])
+    if task_type not in TASK_TYPES.values():
+        fits = fits or kind is not HeadKind.CAUSAL_LM
+    if not fits:
         raise ADAPTER_OPTIONS["task_type"].refusal(
             task_type, field="adapter/adapter_config.json/task_type"
         )

@@ -31,7 +31,12 @@ from elasticnas.supernet.export.transformers_folder import write_transformers_fo
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.families.family import Family, Role
 from elasticnas.supernet.formats.elasticnas import elastic_part
-from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
+from elasticnas.supernet.forward.activation import (
+    ActiveSubnet,
+    activate,
+    active_blocks,
+    output_logits,
+)
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Batch, Inputs
@@ -313,8 +318,7 @@ def stock_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """What a model of Transformers gives for a batch, called as its users call it."""
     mask = batch.inputs["attention_mask"].flatten(1).long()
     with torch.inference_mode():
-        found: torch.Tensor = model(input_ids=batch.inputs["input_ids"], attention_mask=mask).logits
-    return found
+        return output_logits(model(input_ids=batch.inputs["input_ids"], attention_mask=mask))
 
 
 def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:

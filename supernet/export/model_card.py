@@ -28,6 +28,13 @@ model = PeftModel.from_pretrained(base, "{folder}")
 """,
 }
 
+_PIPELINES = {
+    HeadKind.CLASSIFIER: "text-classification",
+    HeadKind.CAUSAL_LM: "text-generation",
+    HeadKind.SPANS: "question-answering",
+}
+"""What the Hugging Face hub calls what a model does."""
+
 _COUNTED = {
     WeightsFormat.TRANSFORMERS: "the weight file of this folder, adapters merged",
     WeightsFormat.PEFT: "the base model and this adapter together, unmerged",
@@ -100,7 +107,7 @@ def _markdown(
         how += f", in {card.precision}"
     return f"""---
 library_name: {library}
-pipeline_tag: {"text-classification" if is_classifier else "text-generation"}
+pipeline_tag: {_PIPELINES[supernet.task_head.kind]}
 tags: [elasticnas, neural-architecture-search, {supernet.method}]
 ---
 

@@ -20,6 +20,7 @@ from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.checkpoint.end_tokens import GENERATION_FILE
 from elasticnas.supernet.checkpoint.json_file import json_text, read_object
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
@@ -30,8 +31,6 @@ from elasticnas.supernet.export.safetensors_file import write_safetensors
 from elasticnas.supernet.families.family import Family, HeadKind, Role
 from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.supernet import Supernet
-
-_GENERATION = "generation_config.json"
 
 
 def write_transformers_folder(
@@ -91,9 +90,9 @@ def _copy_generation(base: Path, folder: Path) -> None:
     Raises:
         InputError: the file is no JSON object.
     """
-    if (base / _GENERATION).is_file():
-        read_object(base / _GENERATION, field=f"base/{_GENERATION}")
-        (folder / _GENERATION).write_text(json_text(base / _GENERATION), encoding="utf-8")
+    if (base / GENERATION_FILE).is_file():
+        read_object(base / GENERATION_FILE, field=f"base/{GENERATION_FILE}")
+        (folder / GENERATION_FILE).write_text(json_text(base / GENERATION_FILE), encoding="utf-8")
 
 
 def _name_tokens(config: PretrainedConfig, base: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification
 
 from elasticnas.supernet.checkpoint.options import honoured, refused
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
@@ -64,6 +64,12 @@ BERT = Family(
             one_token=("bert.pooler.dense", "classifier"),
             trained=("classifier",),
             reads_first_token=True,
+        ),
+        TaskHead(
+            HeadKind.SPANS,
+            BertForQuestionAnswering,
+            logits="qa_outputs",
+            trained=("qa_outputs",),
         ),
     ),
     model="bert",

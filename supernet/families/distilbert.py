@@ -7,7 +7,11 @@ from dataclasses import replace
 import torch
 from pydantic import Field
 from torch import nn
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+)
 
 from elasticnas.supernet.checkpoint.options import honoured, without_effect
 from elasticnas.supernet.families.bert import BERT
@@ -56,7 +60,7 @@ DISTILBERT = replace(
         "dropout": honoured("used while training"),
         "attention_dropout": honoured("used while training"),
         "seq_classif_dropout": honoured("used while training"),
-        "qa_dropout": without_effect("dropout of question answering"),
+        "qa_dropout": honoured("used while training"),
         "sinusoidal_pos_embds": without_effect("the stored position embeddings are used"),
     },
     task_heads=(
@@ -67,6 +71,12 @@ DISTILBERT = replace(
             one_token=("pre_classifier", "classifier"),
             trained=("pre_classifier", "classifier"),
             reads_first_token=True,
+        ),
+        TaskHead(
+            HeadKind.SPANS,
+            DistilBertForQuestionAnswering,
+            logits="qa_outputs",
+            trained=("qa_outputs",),
         ),
     ),
     model="distilbert",

@@ -80,8 +80,13 @@ class TaskHead:
 _AUTO_CLASSES = {
     HeadKind.CLASSIFIER: "AutoModelForSequenceClassification",
     HeadKind.CAUSAL_LM: "AutoModelForCausalLM",
+    HeadKind.SPANS: "AutoModelForQuestionAnswering",
 }
-TASK_TYPES = {HeadKind.CLASSIFIER: "SEQ_CLS", HeadKind.CAUSAL_LM: "CAUSAL_LM"}
+TASK_TYPES = {
+    HeadKind.CLASSIFIER: "SEQ_CLS",
+    HeadKind.CAUSAL_LM: "CAUSAL_LM",
+    HeadKind.SPANS: "QUESTION_ANS",
+}
 
 AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """A block's output from the block, what attention gave (..., heads * head size) before its output

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from transformers import RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+)
 
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.family import HeadKind, TaskHead
@@ -21,6 +25,12 @@ ROBERTA = replace(
             one_token=("classifier.dense", "classifier.out_proj"),
             trained=("classifier",),
             reads_first_token=True,
+        ),
+        TaskHead(
+            HeadKind.SPANS,
+            RobertaForQuestionAnswering,
+            logits="qa_outputs",
+            trained=("qa_outputs",),
         ),
     ),
     model="roberta",

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.func import functional_call
+from transformers.utils.generic import ModelOutput
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.families.family import Family
@@ -46,16 +47,26 @@ class ActiveSubnet:
     def logits(self, inputs: Inputs, at: torch.Tensor | None = None) -> torch.Tensor:
         """The logits of a batch's inputs. Packs are not for training.
 
-        A classifier's have shape (rows, labels), a language model's (rows, tokens, vocabulary). Of
-        a vocabulary of thousands they are larger than all else: with ``at`` (places,), a language
-        model's are computed at these places of all rows' tokens end to end, (places, vocabulary).
+        A classifier's have shape (rows, labels), a language model's (rows, tokens, vocabulary),
+        those of starts and ends (rows, tokens, 2). Of a vocabulary of thousands they are larger
+        than all else: with ``at`` (places,), a language model's are computed at these places of all
+        rows' tokens end to end, (places, vocabulary).
         """
         model = self.model if at is None else _headed_at(self.model, self.family, at)
         # No linear layer shares its weight with another module: to look for such takes half
         # a millisecond for every batch.
         called = self.family.called_with(inputs)
         output: Any = functional_call(model, self.tensors, (), called, tie_weights=False)
-        return output.logits  # type: ignore[no-any-return]
+        return output_logits(output)
+
+
+def output_logits(output: ModelOutput) -> torch.Tensor:
+    """The logits in what a model gives; of starts and ends (rows, tokens, 2), both in one."""
+    found = output.get("logits")
+    if found is None:
+        found = torch.stack((output["start_logits"], output["end_logits"]), dim=-1)
+    assert isinstance(found, torch.Tensor)
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.supernet.forward.activation import ActiveSubnet
-from elasticnas.supernet.measuring import generation, trees
+from elasticnas.supernet.measuring import generation, spans, trees
 from elasticnas.supernet.measuring.examples import Batch, Examples, LabelledTexts, tokenize
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
@@ -58,4 +58,5 @@ PROBES: Registry[Probe] = Registry("probe")
 PROBES.register("logits", Probe(labelled, logits))
 PROBES.register("choices", Probe(trees.shared, trees.choices))
 PROBES.register("texts", Probe(trees.summed, trees.texts))
+PROBES.register("spans", Probe(spans.prepare, spans.answers))
 PROBES.register("generation", Probe(generation.prepare, generation.write_texts))

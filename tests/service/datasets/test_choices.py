@@ -78,7 +78,7 @@ def test_the_same_rows_have_one_digest_whatever_their_format(light_service: Runn
         ({"task_settings": "[]"}, "/task_settings"),
         ({"task_settings": '{"prompt": "{x}"}'}, "/task_settings/prompt"),
         ({"kind": "piqa"}, "/text_columns"),
-        ({"kind": "squad"}, "/kind"),
+        ({"kind": "nothing"}, "/kind"),
         ({"task": None}, "/task"),
         ({"text_columns": None}, "/text_columns"),
     ],
