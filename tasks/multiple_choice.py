@@ -143,6 +143,15 @@ class MultipleChoice(PromptedTask):
                 f"there are {len(choices)}",
                 field=field,
             )
+        for place, name in enumerate(rows.labels.names or ()):
+            if name in choices and choices[place] != name:
+                raise InputError(
+                    f"the label {name} is class {place} of the dataset, where these have another",
+                    field=field,
+                    value=", ".join(choices),
+                    remedy=f"say them in the dataset's order, {', '.join(rows.labels.names or ())}"
+                    ", or register it with label_names in the order of these",
+                )
 
     def items(
         self, rows: Rows, settings: MultipleChoiceSettings, encoder: TextEncoder, max_length: int

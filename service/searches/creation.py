@@ -108,7 +108,7 @@ def _resolve(
     _require_raceable(request, task)
     verifying = _verifying(session, principal, request, dataset)
     if verifying is not None:
-        task.settle(request.task_settings or {}, verifying.known())
+        _require_settings(task, request, verifying)
     problem = problem_of(request, reported, length)
     require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
     objectives = problem.objectives
@@ -275,6 +275,23 @@ def _settled(
     settings = task.settle(given, dataset.known())
     task.require_length(settings, max_length)
     return settings.said()
+
+
+def _require_settings(task: Task, request: SearchCreate, verifying: DatasetRow) -> None:
+    """The search's settings fit the dataset that verifies its front.
+
+    Raises:
+        InputError: about ``verify_dataset_id``: they do not.
+    """
+    try:
+        task.settle(request.task_settings or {}, verifying.known())
+    except InputError as error:
+        raise InputError(
+            f"the search's {error.field} does not fit this dataset: {error.detail}",
+            field="verify_dataset_id",
+            value=error.value,
+            remedy=error.remedy,
+        ) from error
 
 
 def _require_fit(

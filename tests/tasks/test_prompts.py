@@ -124,6 +124,16 @@ def test_names_of_labels_are_the_choices_where_rows_have_none():
     assert settled.choices == ("no", "yes", "maybe")
 
 
+def test_choices_in_another_order_than_the_labels_are_refused():
+    """The right answers would be the wrong ones, and nobody would see it."""
+    of = rows(has_choices=False, names=("maybe", "no", "yes"))
+    renamed = {"choices": ["perhaps", "never", "always"]}
+    assert MULTIPLE_CHOICE.settle(renamed, of).choices == ("perhaps", "never", "always")
+    with pytest.raises(InputError, match="no is class 1") as caught:
+        MULTIPLE_CHOICE.settle({"choices": ["maybe", "yes", "no"]}, of)
+    assert caught.value.field == "task_settings/choices"
+
+
 def test_examples_stand_before_the_prompt_with_their_answers():
     settings = PromptSettings.model_validate(
         {

@@ -65,7 +65,8 @@ def test_the_other_dataset_must_have_the_columns_of_the_prompt(causal: Running):
         verify_dataset_id=choices(causal, column="premise"),
         task_settings={"prompt": "Q: {question}"},
     )
-    assert (error["pointer"], error["value"]) == ("/task_settings/prompt", "{question}")
+    assert (error["pointer"], error["value"]) == ("/verify_dataset_id", "{question}")
+    assert "task_settings/prompt" in error["detail"]
 
 
 def test_settings_of_a_dataset_are_replaced_one_by_one(causal: Running):
