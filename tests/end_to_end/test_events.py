@@ -33,6 +33,7 @@ def go_away(server: Server, ids: tuple[str, str]) -> None:
     assert server.finish(search)["progress"]["completed"] == 5
 
 
+@pytest.mark.slow
 def test_a_stopping_server_ends_its_streams_and_the_next_one_carries_them_on(
     serve: Callable[..., Server], tmp_path: Path
 ):
