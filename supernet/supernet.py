@@ -39,8 +39,9 @@ class Supernet:
     ``model`` is the stock model of Transformers that holds the base weights and the head in full;
     ``adapters`` map a linear module's name to its LoRA branch; ``head_tensors`` are the parameters
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
-    ``folder`` is the checkpoint; ``dtypes`` are those of its tensors, which stay what they are when
-    the super-network moves to another dtype.
+    ``folder`` is the checkpoint, which need not be there any more once it is read; ``end_tokens``
+    are those that a language model's files say its texts end with; ``dtypes`` are those of its
+    tensors, which stay what they are when the super-network moves to another dtype.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Supernet:
     label_names: tuple[str, ...] | None = None
     head_tensors: tuple[str, ...] = ()
     base_name: str | None = None
+    end_tokens: tuple[int, ...] = ()
     dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     @property

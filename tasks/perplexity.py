@@ -18,6 +18,8 @@ from elasticnas.tasks.task import TASKS, Outcomes, Raw
 
 OUTCOME = np.dtype([("log_likelihood", np.float64), ("tokens", np.int64)])
 """The sum of a row's log-probabilities, in nats, and of how many tokens."""
+LARGEST_LOSS = 300.0
+"""Nats a token. Of a broken subnet's higher loss exp, or its square, is no finite number."""
 
 
 class PerplexitySettings(PromptSettings):
@@ -102,7 +104,8 @@ class Perplexity(PromptedTask):
     def values(self, outcomes: Outcomes) -> dict[str, Values]:
         """Of each sample all tokens together."""
         mean = outcomes["log_likelihood"].sum(axis=-1) / outcomes["tokens"].sum(axis=-1)
-        return {PERPLEXITY.name: np.exp(-mean), TOKEN_LOG_LIKELIHOOD.name: mean}
+        perplexity = np.exp(np.minimum(-mean, LARGEST_LOSS))
+        return {PERPLEXITY.name: perplexity, TOKEN_LOG_LIKELIHOOD.name: mean}
 
 
 PERPLEXITY_TASK = TASKS.register(Perplexity.name, Perplexity())

@@ -12,6 +12,7 @@ From a user's file to metrics, in the order in which things happen:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -247,8 +248,16 @@ class Task(ABC):
         """Every metric by name, shape (n,), of n samples of rows, shape (n, rows)."""
 
     def measure(self, outcomes: Outcomes) -> dict[str, float]:
-        """Every metric by name, of all rows, shape (rows,)."""
-        return {name: float(value[0]) for name, value in self.values(outcomes[None]).items()}
+        """Every metric by name, of all rows, shape (rows,).
+
+        Raises:
+            ArithmeticError: one is not a finite number, which could be neither sent nor compared.
+        """
+        measured = {name: float(value[0]) for name, value in self.values(outcomes[None]).items()}
+        for name, value in measured.items():
+            if not math.isfinite(value):
+                raise ArithmeticError(f"the subnet's {name} is not a finite number")
+        return measured
 
     def hits(self, outcomes: Outcomes) -> NDArray[np.bool_] | None:  # noqa: ARG002
         """Which rows are right, shape (rows,); None where rows are not right or wrong.

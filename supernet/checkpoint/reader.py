@@ -16,6 +16,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.adapter import AdapterFolder, read_adapter
 from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
+from elasticnas.supernet.checkpoint.end_tokens import read_end_tokens
 from elasticnas.supernet.checkpoint.layout import base_folder, refuse_stray_adapters
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
@@ -72,9 +73,10 @@ def read_supernet(folder: Path) -> Supernet:
         label_names=base.label_names,
         head_tensors=tuple(found.head),
         base_name=found.base_name,
+        end_tokens=read_end_tokens(base_at, base.model.config),
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
-    elastic.plan.validate(elastic.space, shapes)
+    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
     read_tokenizer(base_at)
     return supernet
 

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.beams import beam_search
 from elasticnas.supernet.measuring.decoding import Decode, Decoding, cut
@@ -182,19 +181,7 @@ def generated_tokens(
 
 
 def end_tokens(supernet: Supernet, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that a text ends with.
-
-    Those of ``generation_config.json``, else of ``config.json``, as Transformers has it; else the
-    tokenizer's.
-    """
-    path = supernet.base_folder / "generation_config.json"
-    said = _ends(read_object(path, field=f"base/{path.name}")) if path.is_file() else ()
-    if said:
-        return said
-    return _ends(supernet.config.to_dict()) or _ends({"eos_token_id": tokenizer.eos_token_id})
-
-
-def _ends(config: dict[str, object]) -> tuple[int, ...]:
-    found = config.get("eos_token_id")
-    listed = found if isinstance(found, list) else [found]
-    return tuple(token for token in listed if isinstance(token, int))
+    """The tokens that a text ends with: those of the model's files, else the tokenizer's."""
+    if supernet.end_tokens or tokenizer.eos_token_id is None:
+        return supernet.end_tokens
+    return (int(tokenizer.eos_token_id),)

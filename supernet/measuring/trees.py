@@ -31,6 +31,8 @@ from elasticnas.tasks.settings import TaskSettings
 
 LOGITS = 2**24
 """Logits that are turned into float32 at once: 64 MB."""
+LONGEST_TREE = 2**14
+"""Tokens of a tree whose mask, the square of them, still fits into memory: 256 MB."""
 
 Ints = NDArray[np.int64]
 
@@ -143,11 +145,11 @@ class TreeExamples(Examples):
     def of(
         cls, items: Sequence[Item], labels: Labels, *, pad_id: int, shares: bool
     ) -> TreeExamples:
-        """The trees of rows; where sequences must not share one, each has its own."""
-        trees = tuple(
-            (TokenTree.of(item),) if shares else tuple(TokenTree.of((each,)) for each in item)
-            for item in items
-        )
+        """The trees of rows; where sequences must not share one, each has its own.
+
+        So have those of a row that would be a tree of more than `LONGEST_TREE` tokens.
+        """
+        trees = tuple(_trees(item) if shares else _apart(item) for item in items)
         return cls(trees, labels, pad_id, max(len(item) for item in items))
 
     def length(self, row: int) -> int:
@@ -253,7 +255,7 @@ def shared(
     items = _items(rows, task, settings, tokenizer, max_length)
     labels, pad_id = task.labels(rows, settings), int(tokenizer.pad_token_id or 0)
     examples = TreeExamples.of(items, labels, pad_id=pad_id, shares=True)
-    longest = max(examples.length(row) for row in range(len(examples)))
+    longest = max(len(tree.tokens) for trees in examples.trees for tree in trees)
     if supernet.family.can_share_a_sequence(supernet.config, longest):
         return examples
     return TreeExamples.of(items, labels, pad_id=pad_id, shares=False)
@@ -325,6 +327,15 @@ def log_probabilities(active: ActiveSubnet, batch: TreeBatch) -> torch.Tensor:
 def _log_probability(logits: torch.Tensor, foretold: torch.Tensor) -> torch.Tensor:
     logits = logits.float()
     return logits.gather(1, foretold[:, None]).squeeze(1) - logits.logsumexp(dim=1)
+
+
+def _trees(item: Item) -> tuple[TokenTree, ...]:
+    tree = TokenTree.of(item)
+    return (tree,) if len(tree.tokens) <= LONGEST_TREE else _apart(item)
+
+
+def _apart(item: Item) -> tuple[TokenTree, ...]:
+    return tuple(TokenTree.of((each,)) for each in item)
 
 
 def _padded(rows: Sequence[Ints], width: int, fill: int) -> torch.Tensor:

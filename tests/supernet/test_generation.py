@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from elasticnas.search.races.course import Course, pack
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.checkpoint.reader import load_tokenizer
+from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.contracts.checkpoints import write_checkpoint
 from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
@@ -176,18 +179,28 @@ def test_rows_are_judged_by_their_own_texts_however_they_are_batched(supernet: S
         assert outcomes(supernet, subnet, made, laid, budget) == expected
 
 
-def test_the_end_is_the_models_own_before_the_tokenizers(supernet: Supernet) -> None:
-    tokenizer = load_tokenizer(supernet)
-    tokenizer.eos_token = "w9"
-    path = supernet.folder / "base" / "generation_config.json"
-    before = path.read_text(encoding="utf-8") if path.is_file() else None
-    try:
-        path.write_text(json.dumps({"eos_token_id": [3, 4]}), encoding="utf-8")
-        assert end_tokens(supernet, tokenizer) == (3, 4)
-        path.write_text("{}", encoding="utf-8")
-        supernet.config.eos_token_id = 7
-        assert end_tokens(supernet, tokenizer) == (7,)
-        supernet.config.eos_token_id = None
-        assert end_tokens(supernet, tokenizer) == (tokenizer.eos_token_id,)
-    finally:
-        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
+def test_the_end_is_the_models_own_before_the_tokenizers(tmp_path: Path) -> None:
+    """Also once the folder is gone, as it is in a worker."""
+    source = write_checkpoint(tmp_path / "source", LLAMA)
+    (source / "base" / "generation_config.json").unlink()
+    config_file = source / "base" / "config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    for place, (generation, of_config, ends) in enumerate(
+        [
+            ({"eos_token_id": [3, 4]}, 7, (3, 4)),
+            ({}, 7, (7,)),
+            (None, [5, 6], (5, 6)),
+            (None, None, None),
+        ]
+    ):
+        folder = shutil.copytree(source, tmp_path / str(place))
+        if generation is not None:
+            path = folder / "base" / "generation_config.json"
+            path.write_text(json.dumps(generation), encoding="utf-8")
+        said = json.dumps({**config, "eos_token_id": of_config})
+        (folder / "base" / "config.json").write_text(said, encoding="utf-8")
+        supernet = read_supernet(folder)
+        tokenizer = load_tokenizer(supernet)
+        shutil.rmtree(folder)
+        tokenizer.eos_token = "w9"
+        assert end_tokens(supernet, tokenizer) == (ends or (tokenizer.eos_token_id,))

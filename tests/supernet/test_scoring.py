@@ -17,6 +17,7 @@ from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import active_tensors
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.measuring import trees
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
 from elasticnas.supernet.measuring.measure import Lap, laps_of, measure
 from elasticnas.supernet.measuring.probes import PROBES
@@ -146,6 +147,21 @@ def test_a_family_that_takes_no_masks_scores_alike(supernet: Supernet):
         for each in (made, apart)
     )
     assert together == pytest.approx(alone, abs=1e-3)
+
+
+def test_a_row_whose_mask_would_fill_memory_is_no_tree(
+    supernet: Supernet, monkeypatch: pytest.MonkeyPatch
+):
+    made = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    lengths = sorted(len(tree.tokens) for (tree,) in made.trees)
+    monkeypatch.setattr(trees, "LONGEST_TREE", lengths[len(lengths) // 2])
+    some = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    assert {len(each) == 1 for each in some.trees} == {True, False}
+    tree, mixed = (
+        raw_numbers(supernet, supernet.space.minimal, MULTIPLE_CHOICE, each)
+        for each in (made, some)
+    )
+    assert mixed == pytest.approx(tree, abs=1e-3)
 
 
 def test_a_subnet_that_starts_from_anothers_prefix_gives_the_same_bits(supernet: Supernet):
