@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.server import Server, write_rows
 from tests.event_stream import Event, kept, parse
 from tests.supernet.test_reader import write_lonas
