@@ -111,16 +111,29 @@ def skipping(dimension: Dimension, skipped: Sequence[Collection[int]]) -> tuple[
 
     At its first choice, the maximal subnet's, none is.
     """
-    runs_at = {
-        layer: tuple(
-            c for c, out in zip(dimension.choices, skipped, strict=True) if layer not in out
-        )
-        for layer in sorted({layer for out in skipped for layer in out})
-    }
+    whole = [[(layer, half) for layer in out for half in HALVES] for out in skipped]
+    return skipping_halves(dimension, whole)
+
+
+def skipping_halves(
+    dimension: Dimension, skipped: Sequence[Collection[tuple[int, Half]]]
+) -> tuple[Presence, ...]:
+    """As `skipping`, of halves of layers."""
+    found = sorted({each for out in skipped for each in out})  # attention comes before ffn
     return tuple(
-        Presence(layer=layer, half=half, when=Condition(dimension=dimension.name, choices=choices))
-        for layer, choices in runs_at.items()
-        for half in HALVES
+        Presence(
+            layer=layer,
+            half=half,
+            when=Condition(
+                dimension=dimension.name,
+                choices=tuple(
+                    choice
+                    for choice, out in zip(dimension.choices, skipped, strict=True)
+                    if (layer, half) not in out
+                ),
+            ),
+        )
+        for layer, half in found
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION
@@ -153,13 +154,21 @@ def add(
         print_json(dataset)
         return
     out.print(f"[bold]{dataset.id}[/]  {dataset.name}")
-    out.print(f"  {dataset.rows:,} rows, {dataset.num_labels} labels, measured by {dataset.metric}")
+    out.print(f"  {dataset.rows:,} rows{_labels(dataset)}, measured by {dataset.metric}")
     if dataset.label_names is not None and not dataset.label_names_given:
         names = ", ".join(dataset.label_names)
         out.print(
             f"  labels {names[:200]}: a search takes the super-network's classes of these names",
             markup=False,
         )
+
+
+def _labels(dataset: DatasetRead) -> str:
+    """How many labels or choices, where the answers are some of a few."""
+    if dataset.num_labels == 1:
+        return ""
+    what = "choices" if dataset.task == "multiple-choice" else "labels"
+    return f", {dataset.num_labels} {what}"
 
 
 @app.command("list")

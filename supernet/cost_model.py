@@ -31,7 +31,7 @@ def cost_model(supernet: Supernet) -> CostModel:
 
 def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     """What one block costs, or with None all that belongs to none."""
-    family, when = supernet.family, _when(supernet, layer)
+    family = supernet.family
     linears = _linear_modules(supernet, layer)
     names = (f"{module}.{part}" for module in linears for part in ("weight", "bias"))
     counted = {id(supernet.tensors.get(name)) for name in names}
@@ -41,15 +41,17 @@ def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     for name, parameter in supernet.model.named_parameters():
         # A counted one may have another name: a head may share its weight with the embeddings.
         if id(parameter) not in counted and family.layer_of(name) == layer:
+            when = _when(supernet, name)
             terms.append(cost_terms.parameters(parameter.numel(), when=when))
-            terms.append(_bytes(supernet, name, layer))
+            terms.append(_bytes(supernet, name))
     return terms
 
 
 def _attention(supernet: Supernet, layer: int) -> list[Term]:
     """A block's products, and the keys and values that a language model keeps to go on."""
-    family, when = supernet.family, _when(supernet, layer)
+    family = supernet.family
     output = f"{family.module(layer, Role.ATTENTION_OUTPUT)}.weight"
+    when = _when(supernet, output)
     width = _extent(supernet, output, 1)
     terms = [cost_terms.attention(width, when=when)]
     if supernet.task_head.kind is HeadKind.CAUSAL_LM:
@@ -62,9 +64,11 @@ def _attention(supernet: Supernet, layer: int) -> list[Term]:
     return terms
 
 
-def _when(supernet: Supernet, layer: int | None) -> Sequence[Condition]:
-    """Under which conditions a layer runs; what belongs to none always does."""
-    return tuple({each.when: None for each in supernet.plan.presences if each.layer == layer})
+def _when(supernet: Supernet, name: str) -> Sequence[Condition]:
+    """Under which conditions a module or tensor is there; what belongs to no block always is."""
+    layer, half = supernet.family.layer_of(name), supernet.family.half_of(name)
+    presences = (each for each in supernet.plan.presences if each.layer == layer)
+    return tuple({each.when: None for each in presences if half in (None, each.half)})
 
 
 def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
@@ -77,7 +81,7 @@ def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
 
 
 def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
-    head, when = supernet.task_head, _when(supernet, layer)
+    head, when = supernet.task_head, _when(supernet, module)
     has_bias, is_adapted = f"{module}.bias" in supernet.tensors, module in supernet.adapters
     terms = cost_terms.linear(
         _extent(supernet, f"{module}.weight", 0),
@@ -93,14 +97,14 @@ def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
         if (zeros := _zeros(supernet, f"{module}.{part}")) is not None:
             terms.append(cost_terms.absent(zeros, when=when))
     held = ("weight", "bias") if has_bias else ("weight",)
-    return terms + [_bytes(supernet, f"{module}.{part}", layer) for part in held]
+    return terms + [_bytes(supernet, f"{module}.{part}") for part in held]
 
 
-def _bytes(supernet: Supernet, tensor: str, layer: int | None) -> Term:
+def _bytes(supernet: Supernet, tensor: str) -> Term:
     """What a tensor of the exported subnet takes, adapters merged."""
     shape = [_extent(supernet, tensor, axis) for axis in range(supernet.tensors[tensor].ndim)]
     bytes_each = supernet.stored_dtype(tensor).itemsize
-    return cost_terms.weight_bytes(*shape, bytes_each=bytes_each, when=_when(supernet, layer))
+    return cost_terms.weight_bytes(*shape, bytes_each=bytes_each, when=_when(supernet, tensor))
 
 
 def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:

@@ -96,13 +96,22 @@ class SlicingPlan:
             tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet.amount(cut.dimension))
         return tensor
 
-    def validate(self, space: SearchSpace, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def validate(
+        self,
+        space: SearchSpace,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        has_halves: bool = False,
+    ) -> None:
         """Hold the plan against the space and the shapes of the tensors it cuts.
+
+        ``has_halves`` says that blocks run without their attention or their FFN (`Family.halves`).
 
         Raises:
             InputError: a cut tensor is missing, two dimensions cut one axis, a dimension cuts
                 nothing, a choice is larger than its layer, the largest choice is not the full
-                length, or the first leaves out a block; or half a block can be left out.
+                length, or the first leaves out a block; or half a block can be left out that runs
+                whole only.
         """
         used = {cut.dimension for cut in self.cuts}
         largest = {name: space.maximal.amount(name) for name in used}
@@ -144,9 +153,9 @@ class SlicingPlan:
             keeps_all = dimension.part == BLOCKS and len(dimension.choices) == 1
             if dimension.name not in used and not keeps_all:
                 raise InputError("the dimension cuts nothing", field=dimension.name)
-        self._validate_presences(space)
+        self._validate_presences(space, has_halves=has_halves)
 
-    def _validate_presences(self, space: SearchSpace) -> None:
+    def _validate_presences(self, space: SearchSpace, *, has_halves: bool) -> None:
         for each in self.presences:
             if not space.maximal.meets((each.when,)):
                 raise InputError(
@@ -155,9 +164,11 @@ class SlicingPlan:
                     field=each.when.dimension,
                     value=space.maximal[each.when.dimension],
                 )
-            if any(each.model_copy(update={"half": half}) not in self.presences for half in HALVES):
+            others = [each.model_copy(update={"half": half}) for half in HALVES]
+            if not has_halves and any(other not in self.presences for other in others):
                 raise InputError(
-                    f"block {each.layer} would run without its attention or without its FFN",
+                    f"block {each.layer} would run without its attention or without its FFN, and "
+                    "blocks of this family are run whole only",
                     field=each.when.dimension,
                     value=each.half,
                     remedy="leave out whole blocks",

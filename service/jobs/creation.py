@@ -52,7 +52,9 @@ def start_training(
         settings |= _of_task(settings, dataset)
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
-        digest, _ = store_folder(service.blobs, source(Path(workspace)))
+        model = source(Path(workspace))
+        _require_model(model)
+        digest, _ = store_folder(service.blobs, model)
     key = KeyOfRequest.of(idempotency_key, asked, digest)
     with service.database.read() as session:
         if (before := earlier(session, principal, JobRow, key)) is not None:
@@ -95,6 +97,22 @@ def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, Any]:
     except ValidationError as error:
         found = [{**each, "loc": ("body", "settings", *each["loc"])} for each in error.errors()]
         raise ProblemError(validation_problem(found)) from error
+
+
+def _require_model(folder: Path) -> None:
+    """What is to be trained is the folder of a model.
+
+    Raises:
+        InputError: it is something else, such as the checkpoint of a super-network.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            "there is no config.json at the top: this is no Hugging Face folder of a model",
+            field="config.json",
+            value=", ".join(sorted(path.name for path in folder.iterdir())[:10]),
+            remedy="send the files of the model themselves, or one folder that holds them and is "
+            "not called base",
+        )
 
 
 def _require_learnt(dataset: DatasetRow) -> None:

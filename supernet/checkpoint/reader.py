@@ -76,7 +76,7 @@ def read_supernet(folder: Path) -> Supernet:
         end_tokens=read_end_tokens(base_at, base.model.config),
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
-    elastic.plan.validate(elastic.space, shapes)
+    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
     read_tokenizer(base_at)
     return supernet
 

@@ -78,6 +78,9 @@ def _dimensions(
         "ffn": [family.ffn_size(config), 24, 7],
         **({"rank": [RANK, 2, 1]} if adapted else {}),
     }
+    # A layer of each kind, and two halves that are a layer where both have the same weights.
+    halves: list[list[object]] = [["1.attention"], ["0.ffn", "1.attention"], [1, "0.ffn"]]
+    left_out = [[], [1], [0], *(halves if family.halves else [])]
     return [
         *(
             {"name": f"{part} of layer {layer}", "part": part, "layer": layer, "choices": choices}
@@ -85,7 +88,7 @@ def _dimensions(
             for part, choices in elastic.items()
         ),
         {"name": "depth", "part": "blocks", "choices": [LAYERS, 2]},
-        {"name": "left out", "part": "blocks", "ordered": False, "choices": [[], [1], [0]]},
+        {"name": "left out", "part": "blocks", "ordered": False, "choices": left_out},
     ]
 
 

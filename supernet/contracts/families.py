@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache, PreTrainedModel
 
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
+from elasticnas.api_schemas.spaces import FFN, HALVES, HEADS, RANK
 from elasticnas.api_schemas.weights import SubnetCard
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
@@ -34,10 +34,11 @@ from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.forward.activation import (
     ActiveSubnet,
     activate,
-    active_blocks,
+    active_halves,
     output_logits,
 )
 from elasticnas.supernet.forward.prefixes import PrefixCache
+from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Batch, Inputs
 from elasticnas.supernet.measuring.generation import generated_tokens
@@ -81,7 +82,7 @@ class FamilyContract:
         with self.supernet() as supernet:
             found = elastic_part(default_space(supernet.shape, rank=4), supernet.shape)
             shapes = supernet.shape.shapes
-            found.plan.validate(found.space, shapes)
+            found.plan.validate(found.space, shapes, has_halves=bool(self.family.halves))
             assert found.space.size > 1
 
     def test_what_transformers_writes_by_default_is_read(self) -> None:
@@ -110,6 +111,24 @@ class FamilyContract:
             for subnet in some_subnets(supernet.space):
                 expected = stock_logits(masked_model(supernet, subnet), padded())
                 close(logits(supernet, subnet, padded()), expected)
+
+    def test_the_halves_of_a_layer_one_after_the_other_are_the_layer(self) -> None:
+        """To the bit: of two equal layers, one's attention and then the other's FFN."""
+        if not self.family.halves:
+            return
+        with self.supernet(adapted=False) as supernet:
+            state = supernet.model.state_dict()
+            for name, tensor in state.items():
+                if self.family.layer_of(name) == 1:
+                    tensor.copy_(state[self.family.renumbered(name, {1: 0})])
+                half = self.family.half_of(name)
+                assert (half is None) is (self.family.layer_of(name) is None), name
+            halves, whole, none = (
+                logits(supernet, supernet.space.subnet({"left out": choice}), padded())
+                for choice in (("0.ffn", "1.attention"), (1,), ())
+            )
+            assert torch.equal(halves, whole)
+            assert not torch.allclose(halves, none, atol=1e-4)
 
     def test_a_prefix_gives_the_very_bits(self) -> None:
         """A subnet that starts from another's first blocks computes what it would alone."""
@@ -340,7 +359,12 @@ def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
             ):
                 model.get_parameter(f"{family.module(layer, role)}.weight")[:, width:] = 0
     blocks = model.get_submodule(family.layers)
-    kept = active_blocks(supernet, subnet)
+    halves = active_halves(supernet, subnet)
+    kept = tuple(halves)
+    for block in kept:
+        for half in {*HALVES} - {*halves[block]}:
+            for part, gives in family.halves[half].parts.items():
+                blocks.get_submodule(str(block))._modules[part] = StandIn(gives)
     model.config.use_cache = False  # its places are those of the full model's blocks
     for dropped in {*range(supernet.num_layers)} - {*kept}:
         del blocks._modules[str(dropped)]

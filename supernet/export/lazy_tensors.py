@@ -9,7 +9,7 @@ import torch
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tensor_names import stored_tensors
-from elasticnas.supernet.forward.activation import active_adapter, active_blocks, merged
+from elasticnas.supernet.forward.activation import active_adapter, active_halves, is_active, merged
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -29,12 +29,12 @@ def lazy(tensor: torch.Tensor) -> LazyTensor:
 
 def subnet_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, LazyTensor]:
     """What a file holds of a subnet: adapters merged, blocks counted from 0, dtypes as stored."""
-    family, kept = supernet.family, active_blocks(supernet, subnet)
-    places = {block: place for place, block in enumerate(kept)}
+    family, halves = supernet.family, active_halves(supernet, subnet)
+    places = {block: place for place, block in enumerate(halves)}
     return {
         family.renumbered(name, places): _sliced(supernet, subnet, name, tensor)
         for name, tensor in stored_tensors(supernet.model).items()
-        if family.layer_of(name) in (None, *kept)
+        if is_active(family, name, halves)
     }
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK
+from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Half
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.families.family import HeadKind
-from elasticnas.supernet.forward.activation import active_blocks
+from elasticnas.supernet.forward.activation import active_halves
 from elasticnas.supernet.supernet import Supernet
 
 _LOAD = {
@@ -146,15 +146,22 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 """
 
 
+_HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}
+"""The half of a layer that a part is in."""
+
+
 def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
     """One table row per layer, as the super-network counts them, with its dimensions' choices.
 
-    A dash stands where nothing is cut.
+    A dash stands where nothing is cut. Layers that are left out have no row.
     """
     rows = []
-    for layer in active_blocks(supernet, subnet):
+    for layer, halves in active_halves(supernet, subnet).items():
         cells = []
         for part in (HEADS, FFN, RANK):
+            if _HALVES.get(part, halves[0]) not in halves:
+                cells.append("left out")
+                continue
             choices = [
                 f"{subnet[d.name]} of {d.choices[0]}"
                 for d in supernet.space.dimensions

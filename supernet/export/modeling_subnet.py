@@ -8,19 +8,26 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from elasticnas.supernet.families.family import Family, Role, TaskHead
+from elasticnas.supernet.forward.stand_in import StandIn
 
 _FILE = '''"""A stock model of Transformers whose linear layers have widths of their own.
 
 Written by ElasticNAS into the folder of an exported subnet, beside its weights. `config.json` lists
 in `linear_shapes` each layer that differs from what the rest of the config implies, as
-`{{"module name": [outputs, inputs]}}`. Needs torch and transformers, nothing else.
+`{{"module name": [outputs, inputs]}}`, and in `left_out` the parts of blocks that are not there, as
+`{{"module name": what stands in for it}}`. Needs torch and transformers, nothing else.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from transformers import {config_class}, {model_class}, PreTrainedModel
 
+
+{stand_in}
+
+{leave_out}
 
 {resize}
 
@@ -29,6 +36,7 @@ class Subnet{model_class}({model_class}):
 
     def __init__(self, config: {config_class}) -> None:
         super().__init__(config)
+        leave_out(self)
         resize_linear_layers(self, {query!r}, {head_count!r}, {head_width!r})
 '''
 
@@ -38,6 +46,8 @@ def subnet_code(family: Family, task_head: TaskHead) -> str:
     return _FILE.format(
         config_class=family.config_class.__name__,
         model_class=task_head.model_class.__name__,
+        stand_in=inspect.getsource(StandIn),
+        leave_out=inspect.getsource(leave_out),
         resize=inspect.getsource(resize_linear_layers),
         query=_query(family).rpartition(".")[2],
         head_count=family.head_count,
@@ -49,6 +59,13 @@ def _query(family: Family) -> str:
     """The linear layer of a block that gives the queries, by itself or with keys and values."""
     roles = (role for role in (Role.QUERY, Role.QKV) if role in family.linears)
     return next((family.linears[role] for role in roles), "")
+
+
+def leave_out(model: PreTrainedModel) -> None:
+    """Put stand-ins in the places of the modules named in `left_out`."""
+    for name, gives in model.config.left_out.items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, StandIn(gives))
 
 
 def resize_linear_layers(

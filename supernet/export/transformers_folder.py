@@ -1,6 +1,6 @@
 """The ``transformers`` format: a self-contained folder with the subnet's merged weights.
 
-Where the subnet's widths fit a stock config (equal FFN widths, all heads, any blocks) the folder
+Where the subnet fits a stock config (equal FFN widths, all heads, any whole blocks) the folder
 holds no code. Otherwise it carries ``modeling_subnet.py``, which gives each layer its own width,
 and loads with ``trust_remote_code=True`` on a machine that has never heard of ElasticNAS.
 """
@@ -18,6 +18,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PretrainedConfig
 
+from elasticnas.api_schemas.spaces import HALVES
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.end_tokens import GENERATION_FILE
@@ -29,7 +30,7 @@ from elasticnas.supernet.export.model_card import write_model_card
 from elasticnas.supernet.export.modeling_subnet import subnet_code
 from elasticnas.supernet.export.safetensors_file import write_safetensors
 from elasticnas.supernet.families.family import Family, HeadKind, Role
-from elasticnas.supernet.forward.activation import active_blocks
+from elasticnas.supernet.forward.activation import active_blocks, active_halves
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -49,9 +50,11 @@ def write_transformers_folder(
         for name, tensor in tensors.items()
         if name.endswith(".weight") and tensor.shape != stock[name].shape
     }
-    if shapes:
+    left_out = _left_out(supernet, subnet)
+    needs_code = bool(shapes or left_out)
+    if needs_code:
         class_name = f"Subnet{task_head.model_class.__name__}"
-        config.linear_shapes = shapes
+        config.linear_shapes, config.left_out = shapes, left_out
         config.auto_map = {task_head.auto_class: f"modeling_subnet.{class_name}"}
         code = subnet_code(supernet.family, task_head)
         (folder / "modeling_subnet.py").write_text(code, encoding="utf-8")
@@ -74,7 +77,7 @@ def write_transformers_folder(
         card,
         WeightsFormat.TRANSFORMERS,
         nonzero_params,
-        needs_code=bool(shapes),
+        needs_code=needs_code,
     )
 
 
@@ -104,6 +107,18 @@ def _name_tokens(config: PretrainedConfig, base: Path) -> None:
             setattr(config, name, found)
 
 
+def _left_out(supernet: Supernet, subnet: SubnetConfig) -> dict[str, str]:
+    """The parts of the exported blocks that are not there, and what stands in for each."""
+    family = supernet.family
+    return {
+        f"{family.layers}.{place}.{part}": gives
+        for place, halves in enumerate(active_halves(supernet, subnet).values())
+        for half in HALVES
+        if half not in halves
+        for part, gives in family.halves[half].parts.items()
+    }
+
+
 def _nearest_config(
     supernet: Supernet, subnet: SubnetConfig, tensors: Mapping[str, LazyTensor]
 ) -> PretrainedConfig:
@@ -115,11 +130,12 @@ def _nearest_config(
     setattr(config, family.depth, len(kept))
     for name in family.per_layer:
         setattr(config, name, [getattr(config, name)[block] for block in kept])
-    widths = {tensors[f"{family.module(i, Role.FFN_IN)}.weight"].shape[0] for i in range(len(kept))}
+    inner = [f"{family.module(i, Role.FFN_IN)}.weight" for i in range(len(kept))]
+    widths = {tensors[name].shape[0] for name in inner if name in tensors}
     if len(widths) == 1 and family.ffn_width is not None:
         setattr(config, family.ffn_width, widths.pop())
     outputs = [f"{family.module(i, Role.ATTENTION_OUTPUT)}.weight" for i in range(len(kept))]
-    channels = {tensors[name].shape[1] for name in outputs}
+    channels = {tensors[name].shape[1] for name in outputs if name in tensors}
     return _with_heads(config, family, channels.pop()) if len(channels) == 1 else config
 
 

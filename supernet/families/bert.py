@@ -10,7 +10,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceCl
 from elasticnas.supernet.checkpoint.options import honoured, refused
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
 from elasticnas.supernet.families.config_options import ENCODER_OPTIONS, SAME
-from elasticnas.supernet.families.family import Family, HeadKind, Role, TaskHead
+from elasticnas.supernet.families.family import BlockHalf, Family, HeadKind, Role, TaskHead
 
 
 class BertFields(ConfigFields):
@@ -86,6 +86,11 @@ BERT = Family(
     },
     head_count="num_attention_heads",
     head_width="all_head_size",
+    halves={
+        "attention": BlockHalf({"attention": "same, none"}, output="attention.output.LayerNorm"),
+        "ffn": BlockHalf({"intermediate": "same", "output": "same"}, output="output.LayerNorm"),
+    },
+    dropped_out="bert.embeddings.dropout",
     after_attention=_after_attention,
     type_ids=True,
     # Two buffers of counted numbers, and a pooler where the head has none to read.

@@ -82,6 +82,9 @@ COMMON_OPTIONS: dict[str, Option] = {
     "linear_shapes": refused(
         "a subnet that was exported is no super-network", "register the super-network itself"
     ),
+    "left_out": refused(
+        "a subnet that was exported is no super-network", "register the super-network itself"
+    ),
     "adapters": refused(
         "adapters of the adapters library are not read",
         "merge them into the base, or train the adapter with PEFT and put it into adapter/",

@@ -17,7 +17,7 @@ from elasticnas.supernet.checkpoint.options import honoured, without_effect
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
 from elasticnas.supernet.families.config_options import ENCODER_OPTIONS
-from elasticnas.supernet.families.family import HeadKind, Role, TaskHead
+from elasticnas.supernet.families.family import BlockHalf, HeadKind, Role, TaskHead
 
 
 class DistilBertFields(ConfigFields):
@@ -96,6 +96,13 @@ DISTILBERT = replace(
     depth="n_layers",
     head_count="n_heads",
     head_width="dim",
+    halves={
+        "attention": BlockHalf(
+            {"attention": "zero, none", "sa_layer_norm": "same"}, output="sa_layer_norm"
+        ),
+        "ffn": BlockHalf({"ffn": "zero", "output_layer_norm": "same"}, output="output_layer_norm"),
+    },
+    dropped_out="distilbert.embeddings.dropout",
     after_attention=_after_attention,
     type_ids=False,
 )

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Half
 from elasticnas.api_schemas.supernets import HeadKind as HeadKind
 from elasticnas.supernet.checkpoint.options import Option
 from elasticnas.supernet.families.config_fields import ConfigFields
@@ -88,6 +89,21 @@ TASK_TYPES = {
     HeadKind.SPANS: "QUESTION_ANS",
 }
 
+
+@dataclass(frozen=True)
+class BlockHalf:
+    """Attention or the feed-forward network of a block, with its residual and its norm.
+
+    ``parts`` are the modules of a block that this half alone has, each with what a `StandIn` gives
+    in its place where the half is left out: ``same`` what it is given, or ``zero``. Then the
+    stock block passes on the other half's outcome to the bit. ``output`` is the module whose
+    output is the half's.
+    """
+
+    parts: Mapping[str, str]
+    output: str
+
+
 AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 """A block's output from the block, what attention gave (..., heads * head size) before its output
 projection, and the block's input (..., hidden size) for the same tokens."""
@@ -119,6 +135,10 @@ class Family:
     config's lists with an entry for each block. ``head_count`` and ``head_width`` are the
     attributes, if any, in which the parent of the query's layer holds its heads and their channels
     together. ``has_elastic_heads``: blocks run with fewer heads as Transformers runs them.
+
+    ``halves`` lets a block run without its attention, or without its feed-forward network; a family
+    without runs whole blocks only. ``dropped_out`` is the module that the first block's input comes
+    from, as a traced graph names it.
 
     ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
     blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
@@ -156,6 +176,8 @@ class Family:
     has_elastic_heads: bool = True
     head_count: str | None = None
     head_width: str | None = None
+    halves: Mapping[Half, BlockHalf] = field(default_factory=dict)
+    dropped_out: str | None = None
     after_attention: AfterAttention | None = None
     block_returns_tuple: bool = False
     is_causal: bool = False
@@ -181,6 +203,19 @@ class Family:
         """The block that a module or tensor belongs to, None outside the blocks."""
         prefix = f"{self.layers}."
         return int(name.removeprefix(prefix).partition(".")[0]) if name.startswith(prefix) else None
+
+    def half_of(self, name: str) -> Half | None:
+        """The half of a block that a module or tensor belongs to; None where there are no halves.
+
+        None as well outside the blocks.
+        """
+        if (block := self.layer_of(name)) is None:
+            return None
+        within = name.removeprefix(f"{self.layers}.{block}.")
+        for half, told in self.halves.items():
+            if any(within == part or within.startswith(f"{part}.") for part in told.parts):
+                return half
+        return None
 
     def renumbered(self, name: str, places: Mapping[int, int]) -> str:
         """The name of a module or tensor once each block is at the place that ``places`` gives."""

@@ -36,5 +36,6 @@ ROBERTA = replace(
     model="roberta",
     layers="roberta.encoder.layer",
     embeddings="roberta.embeddings",
+    dropped_out="roberta.embeddings.dropout",
     positions_after_padding=True,
 )

@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Presence, leading, skipping
+from elasticnas.api_schemas.spaces import (
+    BLOCKS,
+    FFN,
+    HEADS,
+    RANK,
+    Presence,
+    leading,
+    skipping_halves,
+)
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.families.family import Role
 from elasticnas.supernet.formats.format import Format
+from elasticnas.supernet.formats.halves import halves_named
 from elasticnas.supernet.formats.space_file import (
     DIMENSIONS_FIELD,
     SPACE_FILE,
@@ -46,24 +55,25 @@ ELASTICNAS = Format("elasticnas", (SPACE_FILE,), _read)
 
 
 def _presences(dimension: ElasticDimension, layers: int) -> tuple[Presence, ...]:
-    """Numbers keep the first so many layers; lists name the layers that are left out."""
+    """Numbers keep the first so many layers; lists name what is left out."""
     if dimension.choices[0] == layers and dimension.amounts is not None:
         return leading(dimension, layers)
     skipped = [
-        tuple(layer for layer in choice if isinstance(layer, int) and 0 <= layer < layers)
+        halves_named(choice, layers) if isinstance(choice, tuple) else None
         for choice in dimension.choices
-        if isinstance(choice, tuple)
     ]
-    if skipped != list(dimension.choices) or skipped[0]:
+    told = [halves for halves in skipped if halves is not None]
+    if len(told) < len(skipped) or told[0]:
         raise InputError(
             "choices are how many of the first layers are kept, of which the largest depth must be "
-            f"the model's {layers} layers, and the others descend; or lists of the whole layers to "
-            f"leave out, by numbers from 0 to {layers - 1}, of which the first must be empty",
+            f"the model's {layers} layers, and the others descend; or lists of the layers to leave "
+            f"out, by numbers from 0 to {layers - 1}, of which the first must be empty",
             field=dimension.name,
             value=list(dimension.choices),
-            remedy=f"choices such as {[layers, layers - 1]}, or {[[], [layers - 1], [0]]}",
+            remedy=f"choices such as {[layers, layers - 1]}, or {[[], [layers - 1], [0]]}; half a "
+            'layer is called "0.attention" or "0.ffn"',
         )
-    return skipping(dimension, skipped)
+    return skipping_halves(dimension, told)
 
 
 def _cuts(dimension: ElasticDimension, shape: ModelShape) -> list[Cut]:

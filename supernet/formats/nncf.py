@@ -20,10 +20,12 @@ from typing import Any
 import json5
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import FFN, HEADS, Dimension
+from elasticnas.api_schemas.spaces import FFN, HEADS, Dimension, Presence
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.checkpoint.json_file import read_object
 from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Role
+from elasticnas.supernet.formats.nncf_depth import skipped_blocks
+from elasticnas.supernet.formats.nncf_nodes import module_of
 from elasticnas.supernet.formats.rank_groups import descending, rank_group
 from elasticnas.supernet.plan import (
     LORA_A,
@@ -42,8 +44,6 @@ BOOTSTRAP_NAS = "bootstrapNAS"
 SQFT_SECTION = "SQFT"
 """The sections that hold a space: NNCF's own, and that of SQFT's patch of it."""
 
-_NODE = re.compile(r"^\w+(?:/\w+\[\w+\])*/\w+?_\d+$")
-_SCOPE = re.compile(r"\[(\w+)\]")
 _ADAPTER_NODE = re.compile(r"^(?P<module>.+)\.(?P<part>lora_A|lora_B)\.\w+$")
 _TEMPLATE, _ANY_LAYER = "{re}", "{*}"
 
@@ -80,11 +80,11 @@ class NncfConfig:
             return []
         return [name for group in _lists(groups) for name in group]
 
-    def indicator(self, dimension: str) -> int | None:
+    def indicator(self, dimension: str, unsaid: int = -1) -> int | None:
         """The largest ``<dimension>_indicator`` of the stages that train ``dimension``.
 
-        Of widths it says how many of the largest of each group training ever ran. None where no
-        stage says a number above 0, which limits nothing.
+        Of widths it says how many of the largest of each group training ever ran. A stage that has
+        none counts as ``unsaid``. None where a stage says -1 or 0, which limits nothing.
 
         Raises:
             InputError: a stage says something else.
@@ -94,7 +94,7 @@ class NncfConfig:
         for index, stage in enumerate(self._stages()):
             if isinstance(dims := stage.get("train_dims"), list) and dimension not in dims:
                 continue
-            said = stage.get(key, -1)
+            said = stage.get(key, unsaid)
             if type(said) is not int:
                 raise InputError(
                     "this must be a whole number",
@@ -184,9 +184,9 @@ def read_nncf(folder: Path, shape: ModelShape) -> ElasticPart:
     config = nncf_config(folder, file)
     width = config.width_section()
     available = config.member(config.section, "training", "elasticity", "available_elasticity_dims")
-    if available != ["width"]:
+    if available not in (["width"], ["width", "depth"]):
         raise InputError(
-            "only elastic width is read from an NNCF config",
+            "only elastic width, or width and depth, is read from an NNCF config",
             field=f"{file}/available_elasticity_dims",
             value=available,
             remedy="describe the space in search_space.json instead",
@@ -201,8 +201,15 @@ def read_nncf(folder: Path, shape: ModelShape) -> ElasticPart:
         dimension, group_cuts = model.group(index, group)
         dimensions.append(dimension)
         cuts += group_cuts
+    presences: tuple[Presence, ...] = ()
+    if "depth" in available:
+        told = config.member(config.section, "training", "elasticity", "depth")
+        indicator = config.indicator("depth", unsaid=1)
+        depth, presences = skipped_blocks(told, indicator, shape, field=file)
+        dimensions.append(depth)
     space = SearchSpace(tuple(dimensions))
-    return ElasticPart(space, SlicingPlan(tuple(cuts)), _reference_length(config.content))
+    plan = SlicingPlan(tuple(cuts), presences)
+    return ElasticPart(space, plan, _reference_length(config.content))
 
 
 def _groups(width: dict[str, Any], layers: int, file: str) -> Iterator[_Group]:
@@ -258,9 +265,7 @@ class _Model:
 
     def node(self, name: object, *, field: str) -> Node:
         """The module and part that a node name means."""
-        if not isinstance(name, str) or not _NODE.match(name):
-            raise InputError("this is not an NNCF node name", field=field, value=name)
-        path = ".".join(_SCOPE.findall(name)).removeprefix("base_model.model.")
+        path = module_of(name, field=field)
         if (match := _ADAPTER_NODE.match(path)) is not None:
             node = Node(match["module"], match["part"])
             known = node.module in self.shape.adapted

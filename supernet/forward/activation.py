@@ -16,8 +16,9 @@ from torch import nn
 from torch.func import functional_call
 from transformers.utils.generic import ModelOutput
 
+from elasticnas.api_schemas.spaces import HALVES, Half
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.families.family import Family
+from elasticnas.supernet.families.family import BlockHalf, Family
 from elasticnas.supernet.forward.blocks import (
     BlockParts,
     at_places,
@@ -26,8 +27,10 @@ from elasticnas.supernet.forward.blocks import (
     merging_in_turn,
     skipped,
     tapped,
+    tokenwise_for_first_token,
     with_branch,
 )
+from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.measuring.examples import Inputs
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join
 from elasticnas.supernet.supernet import LoraAdapter, Supernet
@@ -86,10 +89,31 @@ class Splice:
 WHOLE = Splice()
 
 
+def active_halves(supernet: Supernet, subnet: SubnetConfig) -> dict[int, tuple[Half, ...]]:
+    """The halves that the subnet runs of each block, by its place in the full model, in order.
+
+    A block of which it runs neither is not there.
+    """
+    presences = supernet.plan.presences
+    left_out = {(each.layer, each.half) for each in presences if not subnet.meets((each.when,))}
+    run = {
+        block: tuple(half for half in HALVES if (block, half) not in left_out)
+        for block in range(supernet.num_layers)
+    }
+    return {block: halves for block, halves in run.items() if halves}
+
+
 def active_blocks(supernet: Supernet, subnet: SubnetConfig) -> tuple[int, ...]:
-    """The places in the full model of the blocks that the subnet runs, in order."""
-    left_out = {each.layer for each in supernet.plan.presences if not subnet.meets((each.when,))}
-    return tuple(block for block in range(supernet.num_layers) if block not in left_out)
+    """The places in the full model of the blocks that the subnet runs, wholly or in part."""
+    return tuple(active_halves(supernet, subnet))
+
+
+def is_active(family: Family, name: str, active: Mapping[int, Collection[Half]]) -> bool:
+    """Whether a module or tensor is part of a subnet with these ``active`` halves."""
+    if (block := family.layer_of(name)) is None:
+        return True
+    half = family.half_of(name)
+    return block in active and (half is None or half in active[block])
 
 
 def active_tensors(
@@ -104,10 +128,10 @@ def active_tensors(
     and B. ``merges_all`` merges unmerged ones too, as a file without adapters needs it.
     """
     plan, full = supernet.plan, supernet.tensors
-    wanted = (None, *active_blocks(supernet, subnet)[first:])
+    halves = dict([*active_halves(supernet, subnet).items()][first:])
     active = {}
     for module in supernet.elastic_modules:
-        if supernet.family.layer_of(module) not in wanted:
+        if not is_active(supernet.family, module, halves):
             continue
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
@@ -152,8 +176,10 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
     a block by its place: one that is left out before the last passes on what it is given. Only the
     modules on the way to what is changed are copied, and those shallowly.
     """
-    kept = active_blocks(supernet, subnet)
-    if supernet.model.training and len(kept) == supernet.num_layers and not supernet.unmerged:
+    halves = active_halves(supernet, subnet)
+    kept = tuple(halves)
+    is_whole = sum(map(len, halves.values())) == len(HALVES) * supernet.num_layers
+    if supernet.model.training and is_whole and not supernet.unmerged:
         return supernet.model
     family = supernet.family
     root = _shallow_copy(supernet.model)
@@ -166,7 +192,8 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
         if depth <= splice.first:
             spliced[str(place)] = skipped(block, family)
         else:
-            running = _adapted(block, supernet, is_last=depth == len(kept))
+            is_last = depth == len(kept)
+            running = _adapted(block, supernet, halves[place], is_last=is_last)
             tap = splice.taps.get(depth)
             spliced[str(place)] = running if tap is None else tapped(running, tap)
     layers.__dict__["_modules"] = spliced
@@ -200,18 +227,32 @@ def _with_adapter(linear: nn.Module, adapter: LoraAdapter | None) -> nn.Module:
     return with_branch(linear, adapter.a, adapter.b, adapter.scaling)
 
 
-def _adapted(layer: nn.Module, supernet: Supernet, *, is_last: bool) -> nn.Module:
-    """A layer that also takes packs, and as the last computes only what the head sees.
+def _adapted(
+    layer: nn.Module, supernet: Supernet, halves: Collection[Half], *, is_last: bool
+) -> nn.Module:
+    """A layer, or these halves of it, that also takes packs.
 
-    In training, or where its family does not say how, the layer as it is.
+    As the last it computes only what the head sees. In training, or where its family does not say
+    how, it does neither.
     """
     family = supernet.family
+    for half in set(HALVES) - set(halves):
+        layer = _without(layer, family.halves[half])
     if supernet.model.training or family.after_attention is None:
         return layer
+    sees_first_only = is_last and supernet.task_head.reads_first_token
+    if "attention" not in halves:
+        return tokenwise_for_first_token(layer) if sees_first_only else layer
     head_size = family.head_size(supernet.config)
     parts = BlockParts(layer, family, head_size, family.after_attention)
-    sees_first_only = is_last and supernet.task_head.reads_first_token
     return for_first_token(parts) if sees_first_only else for_packs(parts)
+
+
+def _without(layer: nn.Module, half: BlockHalf) -> nn.Module:
+    """A layer that leaves out one half: the other's outcome passes it as it is."""
+    twin = _shallow_copy(layer)
+    twin._modules.update({name: StandIn(gives) for name, gives in half.parts.items()})
+    return twin
 
 
 def _headed_at(model: nn.Module, family: Family, at: torch.Tensor) -> nn.Module:

@@ -61,6 +61,11 @@ def for_first_token(parts: BlockParts) -> nn.Module:
     return _running(parts.block, partial(_on_first_token, parts))
 
 
+def tokenwise_for_first_token(block: nn.Module) -> nn.Module:
+    """As `for_first_token`, of a block without attention, in which no token sees another."""
+    return _running(block, partial(_first_token_alone, block))
+
+
 def skipped(block: nn.Module, family: Family) -> nn.Module:
     """A block that passes on what it is given. Hooks on the block do not see it."""
     twin = _running(block, partial(_pass_on, family.block_returns_tuple))
@@ -153,6 +158,19 @@ def _on_packed_first_tokens(
         keys=packing,
     )
     return parts.after_attention(context, first).unsqueeze(1)
+
+
+def _first_token_alone(
+    block: nn.Module,
+    hidden: torch.Tensor,
+    *_: object,
+    packing: Packing | None = None,
+    **__: object,
+) -> torch.Tensor:
+    """``hidden`` as in `_on_first_token`."""
+    first = hidden[:, :1] if packing is None else hidden[0, packing.firsts].unsqueeze(1)
+    output: torch.Tensor = block.forward(first)
+    return output
 
 
 def _pass_on(returns_tuple: bool, hidden: torch.Tensor, *_: object, **__: object) -> object:

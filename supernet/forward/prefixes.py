@@ -20,7 +20,7 @@ from torch import nn
 from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.spaces import BLOCKS, SubnetChoices
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.forward.activation import WHOLE, Splice, active_blocks
+from elasticnas.supernet.forward.activation import WHOLE, Splice, active_halves
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.supernet import Supernet
 
@@ -241,8 +241,8 @@ class Prefixes:
         if now - self._swept_at >= FORGOTTEN:
             self._forget(now)
         branches = tuple(
-            (block, *(subnet[name] for name in self._dimensions[block]))
-            for block in active_blocks(self._supernet, subnet)
+            (block, *halves, *(subnet[name] for name in self._dimensions[block]))
+            for block, halves in active_halves(self._supernet, subnet).items()
         )
         way: tuple[Prefix, ...] = ()
         for depth in range(1, len(branches)):

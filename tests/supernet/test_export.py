@@ -17,14 +17,17 @@ from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.export import export_subnet
+from elasticnas.supernet.export.lazy_tensors import subnet_tensors
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES
-from tests.supernet.tiny import LAYERS, sentences, write_checkpoint
+from tests.supernet.tiny import LAYERS, sentences, with_halves, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,24 @@ def test_uneven_widths_load_with_the_code_that_the_folder_carries(
     torch.testing.assert_close(
         torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("model_type", FAMILY_NAMES)
+def test_halves_of_layers_that_are_left_out_are_not_in_the_folder(
+    tmp_path: Path, model_type, stranger
+):
+    supernet = read_supernet(with_halves(tmp_path / "c", model_type))
+    subnet = supernet.space.subnet({"out": (0, "1.ffn"), "heads": 2})
+    folder = export(supernet, subnet, "transformers", tmp_path)
+    found = stranger.load(folder, "transformers-with-code", supernet)
+    torch.testing.assert_close(
+        torch.tensor(found["logits"]), evaluated_logits(supernet, subnet), rtol=1e-4, atol=1e-5
+    )
+    cost = cost_report(cost_model(supernet), subnet, 16)
+    assert sum(torch.Size(t.shape).numel() for t in subnet_tensors(supernet, subnet).values()) == (
+        cost.params
+    )
+    assert "| 1 | 2 of 4 | left out |" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("model_type", FAMILY_NAMES)
@@ -211,6 +232,7 @@ write_transformers_folder(supernet, supernet.space.maximal, named, Path(sys.argv
 """
 
 
+@pytest.mark.slow
 def test_files_are_utf_8_whatever_the_locale(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path / "c")
     config = checkpoint / "base" / "tokenizer_config.json"

@@ -70,6 +70,14 @@ class TestEftNas(FormatContract):
         eftnas.write_folder(folder)
 
 
+class TestEftNasWithDepth(FormatContract):
+    format = EFTNAS
+
+    def write(self, folder: Path) -> None:
+        blocks = [[eftnas.half_end(0, "ffn"), eftnas.half_end(1, "attention")]]
+        eftnas.write_folder(folder, eftnas.config(blocks=blocks))
+
+
 class TestShears(FormatContract):
     format = SHEARS
 
@@ -153,7 +161,7 @@ def test_a_rank_may_be_that_of_some_layers_of_a_block(tmp_path: Path):
         ({"choices": ["all", "few"], "ordered": False}, "whole numbers that descend"),
         ({"choices": [3, 1, 2], "ordered": False, "part": "blocks"}, "largest depth.*descend"),
         ({"cuts": [], "part": "blocks", "choices": [[], [3]]}, "0 to 2"),
-        ({"cuts": [], "part": "blocks", "choices": [[], ["1.attention"]]}, "whole layers"),
+        ({"cuts": [], "part": "blocks", "choices": [[], ["1.nose"]]}, "leave out, by numbers"),
         ({"cuts": [], "part": "blocks", "choices": [[1], []]}, "first must be empty"),
         ({"cuts": [], "part": "blocks", "choices": [3, [1]]}, "or lists"),
         ({"cuts": [], "part": "blocks", "choices": [[], [-1]]}, "0 to 2"),

@@ -137,6 +137,20 @@ def write_checkpoint(
     return folder
 
 
+OUT: list[list[object]] = [[], ["1.attention"], ["2.ffn"], ["2.attention"], [0, "1.ffn"]]
+"""The layers and halves of layers that `with_halves` may leave out."""
+
+
+def with_halves(folder: Path, model_type: str = "bert") -> Path:
+    """A checkpoint whose layers may lose a half, and layer 1 some of its heads."""
+    write_checkpoint(folder, model_type, adapted=())
+    out = {"name": "out", "part": "blocks", "ordered": False, "choices": OUT}
+    heads = {"name": "heads", "part": "heads", "layer": 1, "choices": [4, 2]}
+    space = {"version": 2, "dimensions": [out, heads]}
+    (folder / "search_space.json").write_text(json.dumps(space))
+    return folder
+
+
 def write_adapter(
     folder: Path, model_type: str, model: PreTrainedModel, adapted: tuple[str, ...]
 ) -> None:

@@ -234,6 +234,18 @@ def test_a_training_that_cannot_be_is_refused_by_field(light_hand: Hand, request
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
+def test_an_archive_that_is_no_model_is_refused_at_once(light_hand: Hand):
+    """Not by a worker, once the job is queued and the archive stored."""
+    asked = {"dataset_id": light_hand.running.dataset(), "recipe": TWO}
+    model = {"archive": ("model.tar", tar_of({"base/config.json": "{}"}))}
+    answer = light_hand.running.client.post(
+        "/v1/trainings", files=model, data={"request": json.dumps(asked)}
+    )
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["value"]) == ("/config.json", "base")
+
+
 def test_the_prompt_is_the_requests_else_that_of_the_dataset(light_hand: Hand):
     form = {
         **{"task": "multiple-choice", "text_columns": "q", "choices_column": "c"},
