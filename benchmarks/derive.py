@@ -39,6 +39,7 @@ from elasticnas.supernet.elasticity.axes import (
 from elasticnas.supernet.elasticity.derived_space import derived_space, widths_for
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
 from elasticnas.supernet.elasticity.magnitude import magnitudes
+from elasticnas.supernet.elasticity.refit import Covariances, refitted
 from elasticnas.supernet.elasticity.reorder import Reordering
 from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
@@ -50,7 +51,7 @@ from elasticnas.supernet.supernet import Supernet, moved, named_tensors
 from elasticnas.supernet.training.calibration import calibration_groups
 from elasticnas.supernet.training.rows import LabelledRows, TrainingRows
 
-RANDOM = 5
+RANDOM = 3
 """So many random orders are tried."""
 
 
@@ -89,8 +90,13 @@ class Subject:
         is_classifier = isinstance(self.validation, LabelledRows)
         return 100 * hits / counted if is_classifier else math.exp(losses / counted)
 
-    def cut(self, order: Orders, widths: Widths) -> float:
-        """The measure of the model whose units are in order and cut to widths."""
+    def cut(
+        self, order: Orders, widths: Widths, fit: Mapping[str, torch.Tensor] | None = None
+    ) -> float:
+        """The measure of the model whose units are in order and cut to widths.
+
+        With covariances the layers that read them are ``fit`` to what is left.
+        """
         reordering = Reordering(self.shape, order)
         cut: dict[str, torch.Tensor] = {}
         for axis in axes_of(self.shape):
@@ -98,8 +104,28 @@ class Subject:
                 whole = cut.get(each.tensor)
                 if whole is None:
                     whole = reordering(each.tensor, self.tensors[each.tensor])
-                cut[each.tensor] = whole.narrow(each.axis, 0, each.unit * widths[axis])
+                length = each.unit * widths[axis]
+                cut[each.tensor] = whole.narrow(each.axis, 0, length)
+                module = each.tensor.removesuffix(".weight")
+                if fit is not None and each.axis == 1 and module in fit:
+                    # Its rows and its columns move as the columns of the weight do.
+                    columns = reordering(each.tensor, fit[module])
+                    covariance = reordering(each.tensor, columns.T.contiguous()).T
+                    cut[each.tensor] = refitted(whole, covariance, length)
         return self.measured(ActiveSubnet(self.base.model, cut, self.base.family))
+
+    def covariances(self) -> dict[str, torch.Tensor]:
+        """Those of the calibration rows."""
+        rows = training_rows(self.folder, self.calibration, self.settings, self.base)
+        groups = calibration_groups(
+            rows.lengths, self.settings.calibration_rows, self.settings.seed, tokens=4096
+        )
+        found = Covariances(self.base.model, self.shape)
+        active = ActiveSubnet(self.base.model, {}, self.base.family)
+        with found.watching(), torch.inference_mode():
+            for group in groups:
+                rows.loss(active, group, torch.device("cpu"))
+        return found.sums
 
     def without(self, blocks: Sequence[int]) -> float:
         """The measure of the model without some blocks."""
@@ -239,9 +265,15 @@ def main() -> None:
             for share in options.shares
         ]
         print(f"  {name:10}" + "".join(f"{each:10.2f}" for each in row), flush=True)
+    fit = subject.covariances()
+    order = descending(fisher.units)
+    row = [subject.cut(order, kept(subject, fisher.units, share), fit) for share in options.shares]
+    print("  and refitted by least squares: " + " ".join(f"{each:.2f}" for each in row), flush=True)
+    row = [subject.cut(order, each, fit) for each in widths.values()]
+    print("  the widths above, refitted:    " + " ".join(f"{each:.2f}" for each in row), flush=True)
     by_influence = torch.argsort(fisher.influence, stable=True).tolist()
     last = list(range(len(by_influence)))[::-1]
-    for count in range(1, 1 + len(last) // 2):
+    for count in range(1, 1 + max(1, len(last) // 3)):
         print(
             f"without {count} blocks: least influential {by_influence[:count]} "
             f"{subject.without(by_influence[:count]):.2f}, "

@@ -113,13 +113,13 @@ def blobs_is_file(folder: Path) -> tuple[list[object], str]:
 @pytest.mark.parametrize(
     "prepare",
     [
-        file_for_folder,
         folder_below_file,
-        no_name_of_a_folder,
         no_database,
         newer_database,
-        database_away,
-        blobs_is_file,
+        *(
+            pytest.param(prepare, marks=pytest.mark.slow)
+            for prepare in (file_for_folder, no_name_of_a_folder, database_away, blobs_is_file)
+        ),
     ],
 )
 def test_a_server_that_cannot_begin_says_why(prepare, tmp_path: Path):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.server import Server, write_rows
 from tests.event_stream import Event, kept, parse
 from tests.supernet.test_reader import write_lonas
@@ -33,6 +35,7 @@ def go_away(server: Server, ids: tuple[str, str]) -> None:
     assert server.finish(search)["progress"]["completed"] == 5
 
 
+@pytest.mark.slow
 def test_a_stopping_server_ends_its_streams_and_the_next_one_carries_them_on(
     serve: Callable[..., Server], tmp_path: Path
 ):

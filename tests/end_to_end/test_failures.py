@@ -250,6 +250,7 @@ class Clients:
                 break
 
 
+@pytest.mark.slow
 def test_cancelling_frees_the_worker_within_two_seconds(team: Team):
     assert team.worker.stop() == 0
     in_small_batches = team.cluster.worker(ELASTICNAS_WORKER_TOKEN_BUDGET="64")

@@ -23,9 +23,8 @@ def settings_for(s3: S3Server, bucket: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    "s3", ["seaweedfs_server", pytest.param("moto_server", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("s3", ["seaweedfs_server", "moto_server"], indirect=True)
 def test_a_worker_elsewhere_needs_the_queue_and_s3_alone(
     serve: Callable[..., Server], s3: S3Server, redis_url: str, tmp_path: Path
 ):

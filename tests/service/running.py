@@ -80,7 +80,7 @@ class Running:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def wait(self, search_id: str, *states: str, timeout: float = 20) -> dict[str, Any]:
+    def wait(self, search_id: str, *states: str, timeout: float = 180) -> dict[str, Any]:
         """Poll until the search is in one of the states (by default: completed)."""
         wanted = states or ("completed",)
         deadline = time.monotonic() + timeout
@@ -92,7 +92,7 @@ class Running:
             assert search["state"] not in ("failed", "completed", "cancelled"), search
             time.sleep(0.02)
 
-    def until(self, condition: Callable[[], object], timeout: float = 10) -> None:
+    def until(self, condition: Callable[[], object], timeout: float = 120) -> None:
         """Wait until the condition holds."""
         deadline = time.monotonic() + timeout
         while not condition():

@@ -8,21 +8,25 @@ import numpy as np
 import pytest
 import torch
 
+from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import FFN, HEADS
 from elasticnas.api_schemas.training import DeriveSettings, Importance
+from elasticnas.search.cost import whole_costs
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import tiny_model as contract_model
-from elasticnas.supernet.elasticity.axes import Axis, axes_of, unit_macs
-from elasticnas.supernet.elasticity.derived_space import widths_for
+from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.elasticity.axes import Axis, axes_of, fixed_macs, unit_macs
+from elasticnas.supernet.elasticity.derived_space import derived_space, widths_for
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
 from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
 from elasticnas.supernet.families import FAMILIES
+from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.plan import ModelShape
-from elasticnas.supernet.supernet import named_tensors
+from elasticnas.supernet.supernet import Supernet, named_tensors
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.tasks.rows import Rows
 from tests.supernet.languages import questions, write_language_model
@@ -211,6 +215,23 @@ def test_widths_for_targets_are_near_them():
     assert found.cost == pytest.approx(0.6, abs=0.05)
     assert {axis.part for axis in found.widths} == {HEADS, FFN}
     assert unit_macs(shape, 16)[Axis(0, FFN)] == 2 * 24 * 16
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_units_cost_what_the_cost_model_of_the_space_says(name: str):
+    family = FAMILIES[name]
+    model = contract_model(family)
+    shape = shape_of(family, model)
+    elastic = elastic_part(derived_space(shape, shares=(0.5,), left_out=(1,), tokens=16), shape)
+    supernet = Supernet(
+        "elasticnas", family, model, {}, elastic.space, elastic.plan, 16, Path("nowhere")
+    )
+    each, units = unit_macs(shape, 16), axes_of(shape)
+    fixed = fixed_macs(shape, supernet.task_head, 16)
+    halved = {axis.dimension: count // 2 for axis, count in units.items()}
+    for subnet in (elastic.space.maximal, elastic.space.subnet(halved)):
+        macs = fixed + sum(each[axis] * subnet.amount(axis.dimension) for axis in units)
+        assert macs == whole_costs(cost_model(supernet), subnet, 16)[Cost.GFLOPS]
 
 
 @pytest.mark.parametrize(

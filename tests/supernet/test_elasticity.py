@@ -16,6 +16,7 @@ from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.contracts.checkpoints import tiny_model
 from elasticnas.supernet.elasticity.axes import Axis, axes_of, descending, fixed_macs, unit_macs
 from elasticnas.supernet.elasticity.movement import MatrixScores, MovementScores
+from elasticnas.supernet.elasticity.refit import Covariances, refitted
 from elasticnas.supernet.elasticity.reorder import reorder
 from elasticnas.supernet.elasticity.target_costs import (
     STEPS,
@@ -174,3 +175,36 @@ def test_ranks_cut_as_their_scores_do():
     assert widths_at(0.0) == {Axis(0, HEADS): 3, Axis(0, FFN): 2}
     assert widths_at(0.4) == {Axis(0, HEADS): 2, Axis(0, FFN): 1}
     assert widths_at(0.8) == {Axis(0, HEADS): 1, Axis(0, FFN): 0}
+
+
+def test_a_refitted_layer_is_the_least_squares_solution():
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(200, 6, generator=generator, dtype=torch.float64) @ mixed
+    weight = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    found = refitted(weight, inputs.T @ inputs, kept=4, damping=0.0)
+    expected = torch.linalg.lstsq(inputs[:, :4], inputs @ weight.T).solution.T
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(refitted(weight, inputs.T @ inputs, kept=6), weight)
+
+
+def test_covariances_are_of_what_the_reading_layers_are_given():
+    family = FAMILIES["llama"]
+    model = tiny_model(family)
+    covariances = Covariances(model, shape_of(family, model))
+    tokens = torch.randint(5, 24, (3, 7), generator=torch.Generator().manual_seed(1))
+    seen: list[torch.Tensor] = []
+    name = family.module(1, Role.FFN_OUT)
+    with torch.inference_mode():
+        for rows in (tokens[:2], tokens[2:]):
+            with covariances.watching():
+                model(rows)
+        model.get_submodule(name).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        model(tokens)
+    inputs = seen[0].flatten(0, 1).double()
+    torch.testing.assert_close(covariances.sums[name], inputs.T @ inputs, rtol=1e-5, atol=1e-5)
+    assert set(covariances.sums) == {
+        family.module(layer, role)
+        for layer in range(3)
+        for role in (Role.ATTENTION_OUTPUT, Role.FFN_OUT)
+    }

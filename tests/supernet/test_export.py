@@ -232,6 +232,7 @@ write_transformers_folder(supernet, supernet.space.maximal, named, Path(sys.argv
 """
 
 
+@pytest.mark.slow
 def test_files_are_utf_8_whatever_the_locale(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path / "c")
     config = checkpoint / "base" / "tokenizer_config.json"
