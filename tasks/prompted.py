@@ -44,14 +44,14 @@ class PromptedTask(Task):
             settings = validated(self.settings_type, {**given, "prompt": f"{{{name}}}"})
         known = (*rows.columns, *self.placeholders)
         settings.asked.require_columns(known, f"{FIELD}/prompt")
-        wanted = [name for name in settings.asked.columns if name not in self.placeholders]
         for number, example in enumerate(settings.examples):
-            for name in wanted:
+            for name in settings.asked.columns:
                 if name not in example.row:
                     raise InputError(
                         "the example's row lacks a column that the prompt names",
                         field=f"{FIELD}/examples/{number}/row",
                         value=name,
+                        remedy=f"say what stands for {{{name}}} in it",
                     )
         return settings
 

@@ -88,6 +88,12 @@ def test_what_is_no_column_is_named(text: str):
         ),
         (
             MULTIPLE_CHOICE,
+            {"prompt": "{choice}", "examples": [{"row": {"question": "a"}, "answer": "b"}]},
+            rows(),
+            "task_settings/examples/0/row",
+        ),
+        (
+            MULTIPLE_CHOICE,
             {"examples": [{"row": {"question": "a"}}]},
             rows(),
             "task_settings/examples/0/answer",
@@ -132,6 +138,14 @@ def test_choices_in_another_order_than_the_labels_are_refused():
     with pytest.raises(InputError, match="no is class 1") as caught:
         MULTIPLE_CHOICE.settle({"choices": ["maybe", "yes", "no"]}, of)
     assert caught.value.field == "task_settings/choices"
+
+
+def test_an_example_says_its_own_choice_where_the_prompt_names_it():
+    example = {"row": {"choice": "a dog"}, "answer": "barks"}
+    settings = MULTIPLE_CHOICE.settle(
+        {"prompt": "{choice}", "continuation": "{question}", "examples": [example]}, rows()
+    )
+    assert settings.context({"choice": "a cat"}) == "a dog barks\n\na cat"
 
 
 def test_examples_stand_before_the_prompt_with_their_answers():
