@@ -3,6 +3,7 @@ other's."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ BODIES: dict[str, dict[str, Any]] = {
 REFERENCES = {
     "/v1/searches": {"supernet_id", "dataset_id", "verify_dataset_id"},
     "/v1/trainings": {"dataset_id"},
+    "/v1/supernets/derive": {"dataset_id"},
 }
 """The fields of a body that refer to something stored."""
+MODEL = {"archive": ("model.tar", tar_of({"config.json": "{}"}))}
 NO_REFERENCES = {"hub_id"}
 SHARED = {"/v1/workers"}
 """Lists of what serves all owners."""
@@ -148,6 +151,18 @@ def test_a_search_cannot_refer_to_what_is_anothers(shared: Shared, field: str):
     assert theirs.status_code == unknown.status_code == 422
     assert theirs.text == unknown.text.replace("unknown", shared.alices[field])
     assert shared.ask("bob", "post", "/v1/searches", json=own).status_code == 201
+
+
+@pytest.mark.parametrize("door", ["/v1/trainings", "/v1/supernets/derive"])
+def test_a_training_cannot_refer_to_what_is_anothers(shared: Shared, door: str):
+    def ask(dataset: str) -> httpx2.Response:
+        request = {"request": json.dumps({"dataset_id": dataset})}
+        return shared.ask("bob", "post", door, files=MODEL, data=request)
+
+    theirs, unknown = ask(shared.alices["dataset_id"]), ask("unknown")
+    assert theirs.status_code == unknown.status_code == 422
+    assert theirs.text == unknown.text.replace("unknown", shared.alices["dataset_id"])
+    assert ask(dataset_of(shared, "bob")).status_code == 202
 
 
 def test_an_idempotency_key_is_of_one_owner(shared: Shared):

@@ -282,9 +282,9 @@ def replace_node(config: dict[str, Any]) -> None:
         (lambda c: width_section(c).update(add_dynamic_inputs=5), "add_dynamic_inputs.*a list"),
         (
             lambda c: c["bootstrapNAS"]["training"]["elasticity"].update(
-                available_elasticity_dims=["width", "depth"]
+                available_elasticity_dims=["width", "kernel"]
             ),
-            "only elastic width",
+            "only elastic width, or width and depth",
         ),
     ],
 )
