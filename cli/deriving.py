@@ -19,8 +19,19 @@ from elasticnas.cli.datasets import (
     RowsOptions,
 )
 from elasticnas.cli.output import AsJson
-from elasticnas.cli.training import (
+from elasticnas.cli.recipe_options import (
     OF_RECIPE,
+    DatasetId,
+    Detach,
+    Device,
+    MaxLength,
+    Output,
+    Resume,
+    Seed,
+    SupernetName,
+    TaskSettingsJson,
+)
+from elasticnas.cli.training import (
     Asked,
     Here,
     There,
@@ -41,9 +52,7 @@ def derive(
             exists=True, dir_okay=False, help="Calibration rows: JSONL, CSV, TSV, Parquet."
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder to write the super-network to.")
-    ] = None,
+    output: Output = None,
     text_columns: OptionalTextColumns = None,
     label_column: OptionalLabelColumn = None,
     task: OptionalTask = None,
@@ -51,18 +60,12 @@ def derive(
     choices_column: ChoicesColumn = None,
     first_label: FirstLabel = 0,
     label_names: LabelNames = None,
-    task_settings: Annotated[
-        str | None,
-        typer.Option(metavar="JSON", help="Of the rows' task, such as its prompt."),
-    ] = None,
+    task_settings: TaskSettingsJson = None,
     calibration_rows: Annotated[
         int | None, typer.Option(min=1, help="So many of them.", show_default=OF_RECIPE)
     ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option(min=4, help="Tokens a row is truncated to.", show_default=OF_RECIPE),
-    ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    max_length: MaxLength = None,
+    seed: Seed = 0,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,17 +74,11 @@ def derive(
             help="Any other setting, as JSON or text: 'dropped_blocks=2', 'targets=[0.7,0.5]'.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on with what was begun in --output.")] = False,
-    dataset: Annotated[
-        str | None, typer.Option(help="With --server: a dataset's id, in place of --data.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="With --server: what to call the super-network.")
-    ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="With --server: start it, and do not wait.")
-    ] = False,
+    device: Device = "auto",
+    resume: Resume = False,
+    dataset: DatasetId = None,
+    name: SupernetName = None,
+    detach: Detach = False,
     as_json: AsJson = False,
     server: OtherServer = None,
 ) -> None:

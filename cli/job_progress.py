@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 
 from elasticnas.api_schemas.jobs import (
     JobEventKind,
@@ -21,6 +14,7 @@ from elasticnas.api_schemas.jobs import (
     JobScalarsEvent,
     JobStateEvent,
 )
+from elasticnas.cli.step_bars import step_bars
 from elasticnas.client import Client, JobEvent
 
 
@@ -74,16 +68,9 @@ def _print_lines(client: Client, job: JobRead, console: Console) -> None:
 
 
 def _show_bars(client: Client, job: JobRead, console: Console) -> None:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[scalars]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    bar = step_bars(console)
     tasks: dict[str, TaskID] = {
-        step.name: bar.add_task(step.name, start=False, total=None, scalars=step.state.value)
+        step.name: bar.add_task(step.name, start=False, total=None, watched=step.state.value)
         for step in job.steps
     }
     with bar:
@@ -95,8 +82,8 @@ def _show_bars(client: Client, job: JobRead, console: Console) -> None:
                     tasks[at.step],
                     completed=at.progress.done,
                     total=at.progress.total or None,
-                    scalars=shown(at.progress.scalars) or at.state.value,
+                    watched=shown(at.progress.scalars) or at.state.value,
                 )
             elif event.event is JobEventKind.STATE:
                 told = JobStateEvent.model_validate(event.data)
-                bar.update(tasks[told.step], scalars=told.step_state.value)
+                bar.update(tasks[told.step], watched=told.step_state.value)

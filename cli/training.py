@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.problems import InputError
@@ -39,15 +32,26 @@ from elasticnas.cli.datasets import (
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.json_file import read_json
 from elasticnas.cli.output import AsJson, err, out
+from elasticnas.cli.recipe_options import (
+    OF_RECIPE,
+    DatasetId,
+    Detach,
+    Device,
+    MaxLength,
+    Output,
+    Resume,
+    Seed,
+    SupernetName,
+    TaskSettingsJson,
+)
 from elasticnas.cli.remote_training import train_remotely
+from elasticnas.cli.step_bars import step_bars
 from elasticnas.client import Client
 
 if TYPE_CHECKING:
     import torch
 
     from elasticnas.supernet.methods.step import TrainingData
-
-OF_RECIPE = "the recipe's"
 
 
 def train(
@@ -57,9 +61,7 @@ def train(
     data: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder to write the super-network to.")
-    ] = None,
+    output: Output = None,
     recipe: Annotated[str, typer.Option(help=f"How it is made: {', '.join(RECIPES)}.")] = "lonas",
     text_columns: OptionalTextColumns = None,
     label_column: OptionalLabelColumn = None,
@@ -68,10 +70,7 @@ def train(
     choices_column: ChoicesColumn = None,
     first_label: FirstLabel = 0,
     label_names: LabelNames = None,
-    task_settings: Annotated[
-        str | None,
-        typer.Option(metavar="JSON", help="Of the rows' task, such as its prompt."),
-    ] = None,
+    task_settings: TaskSettingsJson = None,
     space: Annotated[
         Path | None,
         typer.Option(exists=True, help="search_space.json.", show_default="the recipe's"),
@@ -84,10 +83,7 @@ def train(
         float | None,
         typer.Option(min=0, max=1, help="Share of the steps.", show_default=OF_RECIPE),
     ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option(min=4, help="Tokens a row is truncated to.", show_default=OF_RECIPE),
-    ] = None,
+    max_length: MaxLength = None,
     lora_rank: Annotated[
         int | None, typer.Option(min=1, help="The largest.", show_default=OF_RECIPE)
     ] = None,
@@ -109,7 +105,7 @@ def train(
         bool | None,
         typer.Option("--group-by-length", help="Batches of rows of like length: less padding."),
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Seed = 0,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,17 +115,11 @@ def train(
             "'ranks=[16,12,8]'.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on with what was begun in --output.")] = False,
-    dataset: Annotated[
-        str | None, typer.Option(help="With --server: a dataset's id, in place of --data.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="With --server: what to call the super-network.")
-    ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="With --server: start it, and do not wait.")
-    ] = False,
+    device: Device = "auto",
+    resume: Resume = False,
+    dataset: DatasetId = None,
+    name: SupernetName = None,
+    detach: Detach = False,
     as_json: AsJson = False,
     server: OtherServer = None,
 ) -> None:
@@ -335,14 +325,7 @@ def train_with_progress(
     """A recipe, with a bar for each step that shows its units, its loss and the time left."""
     from elasticnas.supernet.methods.local import run_recipe
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[watched]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    bar = step_bars(console)
     with bar:
         shown = _Bars(bar)
         return run_recipe(

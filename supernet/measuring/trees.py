@@ -9,8 +9,9 @@ tokens so.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -252,13 +253,12 @@ def shared(
     Raises:
         InputError: a row cannot be scored within ``max_length`` tokens, or has no token to score.
     """
-    items = _items(rows, task, settings, tokenizer, max_length)
-    labels, pad_id = task.labels(rows, settings), int(tokenizer.pad_token_id or 0)
-    examples = TreeExamples.of(items, labels, pad_id=pad_id, shares=True)
+    examples_of = _examples_of(rows, task, settings, tokenizer, max_length)
+    examples = examples_of(shares=True)
     longest = max(len(tree.tokens) for trees in examples.trees for tree in trees)
     if supernet.family.can_share_a_sequence(supernet.config, longest):
         return examples
-    return TreeExamples.of(items, labels, pad_id=pad_id, shares=False)
+    return examples_of(shares=False)
 
 
 def summed(
@@ -274,18 +274,18 @@ def summed(
     Raises:
         InputError: a row cannot be scored within ``max_length`` tokens, or has no token to score.
     """
-    items = _items(rows, task, settings, tokenizer, max_length)
-    labels, pad_id = task.labels(rows, settings), int(tokenizer.pad_token_id or 0)
-    return replace(TreeExamples.of(items, labels, pad_id=pad_id, shares=False), summed=True)
+    examples_of = _examples_of(rows, task, settings, tokenizer, max_length)
+    return replace(examples_of(shares=False), summed=True)
 
 
-def _items(
+def _examples_of(
     rows: Rows,
     task: Task,
     settings: TaskSettings,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-) -> list[Item]:
+) -> Callable[..., TreeExamples]:
+    """`TreeExamples.of` what the task scores of the rows; whether a row ``shares`` is left open."""
     items = task.items(rows, settings, TokenizerEncoder(tokenizer), max_length)
     for row, item in enumerate(items):
         if not item:
@@ -294,7 +294,8 @@ def _items(
                 field=f"row {row + 1} of the part",
                 remedy="register the data without rows whose text is empty or a single token",
             )
-    return items
+    pad_id = int(tokenizer.pad_token_id or 0)
+    return partial(TreeExamples.of, items, task.labels(rows, settings), pad_id=pad_id)
 
 
 def choices(active: ActiveSubnet, batch: Batch) -> torch.Tensor:

@@ -79,8 +79,8 @@ class Server:
 
     # -- the main job ------------------------------------------------------------------------
 
-    def register(self, checkpoint: Path, rows: Path) -> tuple[str, str]:
-        """Upload a checkpoint folder and a JSONL file; the ids of super-network and dataset."""
+    def upload(self, checkpoint: Path) -> dict[str, Any]:
+        """Upload a checkpoint folder, and wait until it is read; the super-network."""
         archive = checkpoint.parent / "checkpoint.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
             tar.add(checkpoint, arcname="tiny")
@@ -92,6 +92,11 @@ class Server:
             time.sleep(0.2)  # its worker may still be starting
             supernet = self.client.get(f"/v1/supernets/{supernet.json()['id']}")
         assert supernet.json().get("state") == "ready", supernet.text
+        return dict(supernet.json())
+
+    def register(self, checkpoint: Path, rows: Path) -> tuple[str, str]:
+        """Upload a checkpoint folder and a JSONL file; the ids of super-network and dataset."""
+        supernet = self.upload(checkpoint)
         with rows.open("rb") as file:
             dataset = self.client.post(
                 "/v1/datasets",
@@ -105,7 +110,7 @@ class Server:
                 },
             )
         assert dataset.status_code == 201, dataset.text
-        return supernet.json()["id"], dataset.json()["id"]
+        return supernet["id"], dataset.json()["id"]
 
     def search(self, supernet: str, dataset: str, **request: Any) -> str:
         """Submit a search; its id."""

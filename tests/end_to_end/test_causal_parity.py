@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from tests.supernet.published import BASES, references
 SETTINGS = {"prompt": "Text: {sentence1}\nKind:", "add_bos": None}
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.stop()
 
 
 def archive(data: Path, name: str) -> bytes:

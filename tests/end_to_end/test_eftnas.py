@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from tests.supernet.stranger import Stranger
 from tests.supernet.tiny import sentences
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.stop()
 
 
 def check_export(server: Server, search: str, number: int, checkpoint: Path, into: Path) -> None:

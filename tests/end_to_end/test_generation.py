@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,24 +20,9 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def supernet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_checkpoint(tmp_path_factory.mktemp("llama") / "llama", LLAMA)
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(folder, arcname="llama")
-    answer = server.client.post("/v1/supernets", files={"archive": ("a.tar", content.getvalue())})
-    while answer.status_code == 202 or answer.json().get("state") == "reading":
-        time.sleep(0.2)
-        answer = server.client.get(f"/v1/supernets/{answer.json()['id']}")
-    assert answer.json().get("state") == "ready", answer.text
-    return str(answer.json()["id"])
+    return str(server.upload(folder)["id"])
 
 
 @pytest.fixture(scope="module")

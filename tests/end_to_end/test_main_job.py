@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,6 @@ from tests.end_to_end.server import Server, write_rows
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_reader import write_lonas
 from tests.supernet.tiny import sentences
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
-import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +21,9 @@ SETTINGS = {"stride": 8, "null_threshold": 0.0}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def supernet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_asked(tmp_path_factory.mktemp("bert") / "bert", BERT)
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(folder, arcname="bert")
-    answer = server.client.post("/v1/supernets", files={"archive": ("a.tar", content.getvalue())})
-    while answer.status_code == 202 or answer.json().get("state") == "reading":
-        time.sleep(0.2)
-        answer = server.client.get(f"/v1/supernets/{answer.json()['id']}")
-    body = answer.json()
-    assert body.get("state") == "ready", answer.text
+    body = server.upload(folder)
     assert (body["head"], body["num_labels"]) == ("spans", 2)
     return str(body["id"])
 
