@@ -60,7 +60,10 @@ def test_a_server_answers_while_its_worker_loads_and_says_so(tmp_path: Path):
         pytest.param(
             "mps",
             "device: this machine has no such device (found mps)",
-            marks=pytest.mark.skipif(sys.platform == "darwin", reason="which has one"),
+            marks=[
+                pytest.mark.skipif(sys.platform == "darwin", reason="which has one"),
+                pytest.mark.slow,
+            ],
         ),
     ],
 )

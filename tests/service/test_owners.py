@@ -182,6 +182,7 @@ def test_an_idempotency_key_is_of_one_owner(shared: Shared):
     assert len(set(ids)) == 2
 
 
+@pytest.mark.slow
 def test_answers_from_the_database_are_of_ones_own_searches(shared: Shared):
     """The same checkpoint, rows and seed: only Alice, who measured them, is spared the work."""
 

@@ -70,7 +70,7 @@ def until_it_answers(database: Database) -> None:
     raise AssertionError("the database never answered again")
 
 
-@pytest.mark.parametrize("comes_back", ["resume", "move"])
+@pytest.mark.parametrize("comes_back", ["resume", pytest.param("move", marks=pytest.mark.slow)])
 def test_a_silent_server_is_given_up_and_found_again(
     database: Database, proxy: Proxy, comes_back: str, caplog: pytest.LogCaptureFixture
 ):

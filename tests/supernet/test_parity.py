@@ -61,6 +61,7 @@ def test_macs_equal_the_originals_exactly(lonas, references):
         assert 2 * (cost.linear + cost.adapters + cost.head) == entry["flops"]
 
 
+@pytest.mark.slow
 def test_accuracies_equal_the_originals_within_one_row(
     lonas, references, shared_data: Path, pytestconfig: pytest.Config
 ):

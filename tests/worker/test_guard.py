@@ -225,9 +225,8 @@ def apart(tmp_path: Path, bench: Bench):
     return run
 
 
-@pytest.mark.parametrize(
-    "how", ["hangs", pytest.param("hangs and ignores signals", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["hangs", "hangs and ignores signals"])
 def test_a_process_of_its_own_that_hangs_is_killed_with_all_that_it_started(apart, how: str):
     if how == "hangs and ignores signals" and sys.platform == "darwin":
         pytest.skip("the fault handler cannot be told to be silent there")

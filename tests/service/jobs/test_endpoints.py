@@ -144,6 +144,7 @@ def test_a_step_over_which_three_workers_die_fails_and_can_be_retried(light_hand
     assert light_hand.take().attempt == 4
 
 
+@pytest.mark.slow
 def test_a_save_point_between_deaths_counts_them_anew(light_hand: Hand):
     job = light_hand.start()
     for number in range(5):

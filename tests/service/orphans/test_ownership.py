@@ -147,7 +147,9 @@ def test_an_installation_alone_in_its_bucket_collects(site: Site, databases):
         assert stored(site.blobs(running)) == kept
 
 
-@pytest.mark.parametrize("later", [False, True], ids=["together", "one-later"])
+@pytest.mark.parametrize(
+    "later", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["together", "one-later"]
+)
 def test_two_installations_on_one_bucket_delete_nothing_of_each_other(
     site: Site, databases, later: bool
 ):
@@ -170,6 +172,7 @@ def test_two_installations_on_one_bucket_delete_nothing_of_each_other(
             assert missing(other) == ()
 
 
+@pytest.mark.slow
 def test_a_server_on_an_empty_database_deletes_nothing(site: Site, databases):
     url = site.database(databases("real"))
     with site.installation(url) as running:
@@ -208,6 +211,7 @@ def test_an_empty_database_on_a_bucket_that_an_earlier_version_wrote_deletes_not
         assert stored(store) == before
 
 
+@pytest.mark.slow
 def test_an_older_database_restored_beside_a_newer_bucket_deletes_nothing(site: Site, databases):
     url = site.database(databases("live"))
     with site.installation(url) as running:
@@ -284,6 +288,7 @@ def test_a_newer_database_beside_an_older_bucket_deletes_nothing(
         assert missing(running) == (lost,)
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_database_in_use_beside_the_original_is_noticed_by_both(
     site: Site, databases
 ):

@@ -204,12 +204,12 @@ def test_messages_grow_to_about_two_seconds_of_work(light_service):
     "strategy",
     [
         {"name": "nsga2", "population_size": 8},
-        {"name": "nsga3", "population_size": 8},
-        {"name": "tpe", "n_startup_trials": 6},
+        pytest.param({"name": "nsga3", "population_size": 8}, marks=pytest.mark.slow),
+        pytest.param({"name": "tpe", "n_startup_trials": 6}, marks=pytest.mark.slow),
         {"name": "random"},
         {"name": "pareto"},
-        {"name": "linas", "population_size": 8},
-        {"name": "hill-climbing"},
+        pytest.param({"name": "linas", "population_size": 8}, marks=pytest.mark.slow),
+        pytest.param({"name": "hill-climbing"}, marks=pytest.mark.slow),
     ],
     ids=lambda strategy: strategy["name"],
 )

@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from dramatiq.brokers.stub import StubBroker
 from sqlalchemy import delete, select
 
@@ -38,6 +39,7 @@ def ages(database: Database, search_id: str) -> list[tuple[int, float]]:
     return [(row.attempt, (moment - row.sent_at).total_seconds()) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_hundred_takeovers_delay_a_lost_evaluation_by_no_more_than_its_lease(
     database: Database, database_url: str, tmp_path
 ):
