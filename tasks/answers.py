@@ -9,17 +9,12 @@ from dataclasses import dataclass
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import Registry
+from elasticnas.tasks.expressions import require_expression, searched
 
 TOLERANCE = 0.001
 """How far a number may be off: LoNAS's and Shears's ``miss``."""
-LONGEST_EXPRESSION = 1000
-MOST_REPETITIONS = 10_000
-"""The counts of an expression, multiplied: ``regex`` writes ``(?:a{99}){99}`` out, however long."""
-EXPRESSION_SECONDS = 0.25
-"""How long a user's expression may search one text."""
 
 _NUMBER = re.compile(r"-?\d+\.?\d*")
-_COUNT = re.compile(r"\{(\d*),?(\d*)\}", re.ASCII)
 _MARK = "####"
 """Before the final number of a worked solution in GSM8K (Cobbe et al. 2021)."""
 
@@ -117,19 +112,9 @@ class Expression(AnswerRule):
         Raises:
             InputError: the expression takes too long, or is none to ``regex``.
         """
-        import regex  # only where texts are generated; unlike `re` it can be given a time limit
-
-        try:
-            found = regex.search(self.pattern, text, timeout=EXPRESSION_SECONDS)
-        except TimeoutError as error:
-            raise InputError(
-                f"the expression searched one text for more than {EXPRESSION_SECONDS} s",
-                field=EXPRESSION_FIELD,
-                value=self.pattern,
-                remedy="take out what repeats a repetition, such as (a+)+",
-            ) from error
-        except (regex.error, RecursionError) as error:
-            raise _no_expression(self.pattern, str(error)) from error
+        found = searched(
+            self.pattern, EXPRESSION_FIELD, lambda regex, limit: regex.search(text, timeout=limit)
+        )
         if found is None:
             return None
         group = found[1] if found.re.groups else found[0]
@@ -169,29 +154,8 @@ def expression(pattern: str) -> Expression:
     Raises:
         InputError: it is none, or too long.
     """
-    if len(pattern) > LONGEST_EXPRESSION:
-        raise _no_expression(pattern, f"it has more than {LONGEST_EXPRESSION} characters")
-    if _repetitions(pattern) > MOST_REPETITIONS:
-        raise _no_expression(pattern, f"its counts multiply to more than {MOST_REPETITIONS}")
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise _no_expression(pattern, str(error)) from error
+    require_expression(pattern, EXPRESSION_FIELD)
     return Expression(pattern)
-
-
-def _repetitions(pattern: str) -> int:
-    """How often a part can be written out at most, if all counts stood within each other."""
-    counts = [max(int(each or 1) for each in found.groups()) for found in _COUNT.finditer(pattern)]
-    return math.prod(max(count, 1) for count in counts)
-
-
-def _no_expression(pattern: str, why: str) -> InputError:
-    return InputError(
-        f"this is no regular expression that is read: {why}",
-        field=EXPRESSION_FIELD,
-        value=pattern[:200],
-    )
 
 
 def _number(text: str) -> float:

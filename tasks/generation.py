@@ -11,16 +11,23 @@ from pydantic import AfterValidator, Field, model_validator
 
 from elasticnas.api_schemas.fields import MAX_NAME
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.tasks.answer_filters import (
+    FILTERS_FIELD,
+    NOTHING_IGNORED,
+    AnswerFilter,
+    Filtered,
+    Ignored,
+)
 from elasticnas.tasks.answers import (
     ANSWER_RULES,
     EXPRESSION_FIELD,
-    LONGEST_EXPRESSION,
     AnswerRule,
     Expression,
     expression,
 )
 from elasticnas.tasks.beam_length import BeamLength
 from elasticnas.tasks.columns import Columns
+from elasticnas.tasks.expressions import LONGEST_EXPRESSION
 from elasticnas.tasks.items import TextEncoder
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import EXACT_MATCH
@@ -79,15 +86,36 @@ class GenerationSettings(PromptSettings):
         description="a regular expression instead: its first match, or the first group of that",
     )
 
+    answer_filters: Annotated[tuple[AnswerFilter, ...], Field(max_length=20)] | None = Field(
+        default=None,
+        description="lm-eval's filters instead, one after the other: {'regex_pattern': ..., "
+        "'group_select': 0, 'fallback': '[invalid]'}, 'remove_whitespace', 'lowercase', "
+        "'uppercase'; what they leave is compared to the last space",
+    )
+    ignored: Ignored | None = Field(
+        default=None,
+        description="with answer_filters: what of answers and labels does not count, as lm-eval's "
+        "exact_match has it",
+    )
+    any_of: bool = Field(
+        default=False,
+        description="with answer_filters: a label is a JSON array of texts, each of them right",
+    )
+
     @model_validator(mode="after")
     def _one_rule(self) -> GenerationSettings:
-        if self.answer is not None and self.answer_expression is not None:
-            raise ValueError(f"say answer or {EXPRESSION_FIELD}, not both")
+        rules = (self.answer, self.answer_expression, self.answer_filters)
+        if sum(rule is not None for rule in rules) > 1:
+            raise ValueError(f"say one of answer, {EXPRESSION_FIELD} and {FILTERS_FIELD}")
+        if self.answer_filters is None and (self.any_of or self.ignored is not None):
+            raise ValueError(f"ignored and any_of go with {FILTERS_FIELD}, which may be []")
         return self
 
     @property
     def rule(self) -> AnswerRule:
         """How an answer is read and compared."""
+        if self.answer_filters is not None:
+            return Filtered(self.answer_filters, self.ignored or NOTHING_IGNORED, self.any_of)
         if self.answer_expression is not None:
             return Expression(self.answer_expression)
         return ANSWER_RULES[self.answer or "text"]

@@ -94,6 +94,21 @@ def windows(tokens: Sequence[int], begin: Sequence[int], window: int) -> Item:
     )
 
 
+def rolling_windows(tokens: Sequence[int], encoder: TextEncoder, window: int) -> Item:
+    """A long text, cut into pieces of ``window`` tokens, each behind the token before it.
+
+    lm-eval's ``get_rolling_token_windows`` with a context of one token, and
+    ``make_disjoint_window``: the first piece stands behind ``encoder.begins_with``, the last one
+    behind as much of the text as fills the window, and all tokens are scored once.
+    """
+    text, pieces = (encoder.begins_with, *tokens), []
+    for start in range(0, len(tokens), window):
+        last = min(start + window, len(tokens))
+        begin = max(last - window, 0)
+        pieces.append(Scored(text[begin : last + 1], start - begin + 1))
+    return tuple(pieces)
+
+
 def _spaces_moved(context: str, continuation: str) -> tuple[str, str]:
     kept = context.rstrip()
     return kept, context[len(kept) :] + continuation

@@ -88,6 +88,28 @@ PERPLEXITY = METRICS.register(
     ),
 )
 """exp of the mean negative log-likelihood of a token; less is better."""
+WORD_PERPLEXITY = METRICS.register(
+    "word_perplexity",
+    Metric(
+        "word_perplexity",
+        ideal=1.0,
+        worst=math.exp(2 * LARGEST_LOSS),
+        standard_error=spread_error,
+        is_logarithmic=True,
+    ),
+)
+"""lm-eval's: the same of a word, whose tokens are two for a start; white space parts words."""
+BYTE_PERPLEXITY = METRICS.register(
+    "byte_perplexity",
+    Metric(
+        "byte_perplexity",
+        ideal=1.0,
+        worst=256.0,
+        standard_error=spread_error,
+        is_logarithmic=True,
+    ),
+)
+"""lm-eval's: the same of a byte in UTF-8; counted from guessing one of 256."""
 TOKEN_LOG_LIKELIHOOD = METRICS.register(
     "token_log_likelihood",
     Metric("token_log_likelihood", ideal=0.0, worst=-LARGEST_LOSS, standard_error=constant_error),

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.tasks.items import Item, Scored, TextEncoder, windows
+from elasticnas.tasks.items import Item, Scored, TextEncoder, rolling_windows, windows
 from elasticnas.tasks.metric import Values
-from elasticnas.tasks.metrics import PERPLEXITY, TOKEN_LOG_LIKELIHOOD
+from elasticnas.tasks.metrics import (
+    BYTE_PERPLEXITY,
+    PERPLEXITY,
+    TOKEN_LOG_LIKELIHOOD,
+    WORD_PERPLEXITY,
+)
+from elasticnas.tasks.prompt import Prompt
 from elasticnas.tasks.prompted import PromptedTask
 from elasticnas.tasks.rows import Labels, Rows
-from elasticnas.tasks.settings import FIELD, PromptSettings
-from elasticnas.tasks.task import TASKS, Outcomes, Raw
+from elasticnas.tasks.settings import FIELD, PromptSettings, PromptText
+from elasticnas.tasks.task import TASKS, Outcomes, Raw, RowsOfDataset
 
-OUTCOME = np.dtype([("log_likelihood", np.float64), ("tokens", np.int64)])
-"""The sum of a row's log-probabilities, in nats, and of how many tokens."""
+LABEL = np.dtype([("words", np.int64), ("bytes", np.int64)])
+"""How long a row's text is, besides its tokens."""
+OUTCOME = np.dtype([("log_likelihood", np.float64), ("tokens", np.int64), *LABEL.descr])
+"""The sum of a row's log-probabilities, in nats, and of how many tokens, words and bytes."""
 LARGEST_LOSS = 300.0
 """Nats a token. Of a broken subnet's higher loss exp, or its square, is no finite number."""
 
@@ -34,17 +44,39 @@ class PerplexitySettings(PromptSettings):
         description="tokens of a window, the first token not counted; default: as many as "
         "max_length allows",
     )
+    windows: Literal["separate", "rolling"] = Field(
+        default="separate",
+        description="rolling: as lm-eval's loglikelihood_rolling has it, each window after the "
+        "first has at least the last token before it in front, and a tokenizer's first token is "
+        "scored like any other",
+    )
+    counted: PromptText | None = Field(
+        default=None,
+        description="the text whose words and bytes word_perplexity and byte_perplexity count, "
+        "where it is another than the one that is scored",
+    )
 
 
 class Perplexity(PromptedTask):
-    """exp of the mean loss of all tokens of all rows, and its logarithm."""
+    """exp of the mean loss of all tokens of all rows, its logarithm; the same of words, of bytes.
+
+    Words are what white space parts, as lm-eval counts them.
+    """
 
     name = "perplexity"
-    metrics = (PERPLEXITY, TOKEN_LOG_LIKELIHOOD)
+    metrics = (PERPLEXITY, TOKEN_LOG_LIKELIHOOD, WORD_PERPLEXITY, BYTE_PERPLEXITY)
     probe = "texts"
     label_type = "int64"
     has_labels = False
     settings_type = PerplexitySettings
+
+    def settle(self, given: Mapping[str, Any], rows: RowsOfDataset) -> PromptSettings:
+        """Also what is counted is made of columns."""
+        settings = super().settle(given, rows)
+        assert isinstance(settings, PerplexitySettings)
+        if settings.counted is not None:
+            Prompt(settings.counted).require_columns(rows.columns, f"{FIELD}/counted")
+        return settings
 
     def require_length(self, settings: PerplexitySettings, max_length: int) -> None:
         """A window fits, without a first token before it at least."""
@@ -56,6 +88,14 @@ class Perplexity(PromptedTask):
     ) -> list[Item]:
         """The windows of each row."""
         texts = [settings.context(rows.row(index)) for index in range(len(rows))]
+        if settings.windows == "rolling":
+            window = settings.window or max_length
+            if window > max_length:
+                raise self._too_long(window, max_length)
+            return [
+                rolling_windows(tokens, encoder, window)
+                for tokens in encoder(texts, add_bos=settings.add_bos)
+            ]
         plain = encoder(texts, add_bos=False)
         (begin,) = encoder([""], add_bos=settings.add_bos)
         window = settings.window or max_length - len(begin)
@@ -85,9 +125,15 @@ class Perplexity(PromptedTask):
         items = self.items(rows, settings, encoder, max_length)
         return [window for item in items for window in item]
 
-    def labels(self, rows: Rows, _: PerplexitySettings) -> Labels:
-        """The next token is the label."""
-        return np.zeros(len(rows), np.int64)
+    def labels(self, rows: Rows, settings: PerplexitySettings) -> Labels:
+        """The words and bytes of each row, of which `items` says the tokens."""
+        labels = np.empty(len(rows), LABEL)
+        for index in range(len(rows)):
+            row = rows.row(index)
+            counted = settings.counted
+            text = settings.context(row) if counted is None else Prompt(counted).fill(row)
+            labels[index] = (len(re.split(r"\s+", text)), len(text.encode()))
+        return labels
 
     def outcomes(self, raw: Raw, labels: Labels, _: PerplexitySettings) -> Outcomes:
         """Of sums and numbers of tokens (rows, 2).
@@ -99,13 +145,23 @@ class Perplexity(PromptedTask):
             raise ArithmeticError("the subnet's log-likelihoods are not finite numbers")
         outcomes = np.empty(len(labels), OUTCOME)
         outcomes["log_likelihood"], outcomes["tokens"] = raw.T
+        outcomes["words"], outcomes["bytes"] = labels["words"], labels["bytes"]
         return outcomes
 
     def values(self, outcomes: Outcomes) -> dict[str, Values]:
-        """Of each sample all tokens together."""
-        mean = outcomes["log_likelihood"].sum(axis=-1) / outcomes["tokens"].sum(axis=-1)
-        perplexity = np.exp(np.minimum(-mean, LARGEST_LOSS))
-        return {PERPLEXITY.name: perplexity, TOKEN_LOG_LIKELIHOOD.name: mean}
+        """Of each sample all tokens, words and bytes together."""
+        whole = outcomes["log_likelihood"].sum(axis=-1)
+        mean = whole / outcomes["tokens"].sum(axis=-1)
+        return {
+            PERPLEXITY.name: _exp(-mean),
+            TOKEN_LOG_LIKELIHOOD.name: mean,
+            WORD_PERPLEXITY.name: _exp(-whole / outcomes["words"].sum(axis=-1)),
+            BYTE_PERPLEXITY.name: _exp(-whole / outcomes["bytes"].sum(axis=-1)),
+        }
+
+
+def _exp(loss: Values) -> Values:
+    return np.asarray(np.exp(np.minimum(loss, LARGEST_LOSS)))
 
 
 PERPLEXITY_TASK = TASKS.register(Perplexity.name, Perplexity())

@@ -58,4 +58,9 @@ class TestPerplexity(TaskContract):
     task = PERPLEXITY_TASK
     settings = PerplexitySettings(prompt="{text}", window=20)
     raw = np.stack([-RNG.gamma(20.0, size=30), RNG.integers(3, 20, size=30)], axis=1)
-    labels = np.zeros(30, np.int64)
+    labels = PERPLEXITY_TASK.labels(
+        Rows(
+            {"text": [f"a text of {'many ' * (row % 5)}words" for row in range(30)]}, np.zeros(30)
+        ),
+        settings,
+    )

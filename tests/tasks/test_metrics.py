@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elasticnas.tasks import METRICS, MULTIPLE_CHOICE, PERPLEXITY_TASK, multiple_choice
-from elasticnas.tasks.perplexity import PerplexitySettings
+from elasticnas.tasks.perplexity import LABEL, PerplexitySettings
 
 
 def test_the_error_of_an_accuracy_is_binomial():
@@ -32,7 +32,7 @@ def test_what_a_broken_subnet_scores_can_be_sent():
     """JSON has no infinity: a search would wait for the outcome for ever."""
     settings = PerplexitySettings(prompt="{text}")
     raw = np.array([[-1e6, 10.0], [-3.0, 2.0]])
-    outcomes = PERPLEXITY_TASK.outcomes(raw, np.zeros(2, np.int64), settings)
+    outcomes = PERPLEXITY_TASK.outcomes(raw, np.ones(2, LABEL), settings)
     measured = PERPLEXITY_TASK.measure(outcomes)
     assert measured["perplexity"] > 1e100
     assert np.isfinite(measured["perplexity"] ** 2)
