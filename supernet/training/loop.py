@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -60,8 +60,14 @@ def optimise(
     rows: int,
     trainable: dict[str, torch.Tensor],
     learn: Learn,
+    *,
+    horizon: int | None = None,
+    kept: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Make the steps that ``settings`` ask for on so many ``rows``, from where the run was saved.
+
+    The learning rate falls to zero at the step ``horizon``, by default the last. ``kept`` are
+    tensors that ``learn`` changes in place and that are no parameters: they are saved too.
 
     torch's random state is set before each step, so what ``learn`` draws follows from the step.
 
@@ -72,10 +78,11 @@ def optimise(
     optimizer = torch.optim.AdamW(
         trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    first = 0 if run.saved is None else state.restore(run.saved, trainable, optimizer)
+    named = {**trainable, **(kept or {})}
+    first = 0 if run.saved is None else state.restore(run.saved, named, optimizer)
     for step in range(first, steps):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, steps, settings)
+            group["lr"] = settings.learning_rate * _schedule(step, horizon or steps, settings)
         torch.manual_seed(_seed(settings.seed, step))
         loss = learn(step)
         if settings.max_gradient_norm is not None:
@@ -87,7 +94,7 @@ def optimise(
             steps,
             {"loss": loss},
             save=lambda folder, done=step + 1: state.save(  # type: ignore[misc]
-                folder, done, trainable, optimizer
+                folder, done, named, optimizer
             ),
             save_every=settings.save_every,
         )
