@@ -26,6 +26,7 @@ from elasticnas.supernet.formats.space_file import (
     SpaceFile,
     read_space,
 )
+from elasticnas.supernet.operations.layout import heterogeneous_plan
 from elasticnas.supernet.plan import Cut, ElasticPart, ModelShape, Side, SlicingPlan
 
 
@@ -36,6 +37,9 @@ def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
         InputError: a dimension that does not fit the model.
     """
     space = SearchSpace(tuple(each.dimension for each in content.dimensions))
+    if shape.family.operations:
+        _refuse_cuts(content)
+        return ElasticPart(space, heterogeneous_plan(space, shape), content.reference_length)
     cuts: list[Cut] = []
     presences: list[Presence] = []
     for dimension in content.dimensions:
@@ -45,6 +49,16 @@ def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
             cuts += _cuts(dimension, shape)
     plan = SlicingPlan(tuple(cuts), tuple(presences))
     return ElasticPart(space, plan, content.reference_length)
+
+
+def _refuse_cuts(content: SpaceFile) -> None:
+    for each in content.dimensions:
+        if each.cuts or each.roles:
+            raise InputError(
+                "of a model whose layers differ, part and layer say what a dimension cuts",
+                field=f"{DIMENSIONS_FIELD}/{each.name}/{'cuts' if each.cuts else 'roles'}",
+                remedy="take it out",
+            )
 
 
 def _read(folder: Path, shape: ModelShape) -> ElasticPart:
