@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
 
@@ -40,4 +41,14 @@ RECIPES.register(
 )
 RECIPES.register(
     "derive", Recipe(DeriveSettings, {"derive": "elasticnas.supernet.methods.derive:derive"})
+)
+RECIPES.register(
+    "flexibert",
+    Recipe(
+        FlexiBertSettings,
+        {
+            "widen": "elasticnas.supernet.methods.flexibert:widen",
+            "train": "elasticnas.supernet.methods.flexibert:train",
+        },
+    ),
 )

@@ -6,7 +6,7 @@ alone therefore is. A layer's input passes ``join`` where the layer before it ha
 
 Every module takes its sizes from its weights, and a layer runs what it has: a subnet is this model
 with weights cut and modules taken out. A super-network's layers have several operations, of which
-a subnet keeps one; the model itself, called as it is, runs the first of them.
+a subnet keeps one, and it is never run but through its subnets.
 """
 
 from __future__ import annotations

@@ -60,22 +60,29 @@ def optimise(
     rows: int,
     trainable: dict[str, torch.Tensor],
     learn: Learn,
+    *,
+    rates: Callable[[str], float] = lambda _: 1.0,
 ) -> None:
     """Make the steps that ``settings`` ask for on so many ``rows``, from where the run was saved.
 
-    torch's random state is set before each step, so what ``learn`` draws follows from the step.
+    ``rates`` say, by its name, how many times the learning rate a tensor learns at. torch's random state is set before each step, so what ``learn`` draws follows from the step.
 
     Raises:
         StepStoppedError: the run must stop.
     """
     steps = settings.steps_on(rows)
+    groups: dict[float, list[torch.Tensor]] = {}
+    for name, tensor in trainable.items():
+        groups.setdefault(rates(name), []).append(tensor)
     optimizer = torch.optim.AdamW(
-        trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        [{"params": tensors} for tensors in groups.values()],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     first = 0 if run.saved is None else state.restore(run.saved, trainable, optimizer)
     for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, steps, settings)
+        for rate, group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] = rate * settings.learning_rate * _schedule(step, steps, settings)
         torch.manual_seed(_seed(settings.seed, step))
         loss = learn(step)
         if settings.max_gradient_norm is not None:
