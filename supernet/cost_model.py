@@ -155,9 +155,7 @@ def _shape(supernet: Supernet, tensor: str, when: Sequence[Condition]) -> list[E
     return [_extent(supernet, tensor, axis, when) for axis in axes]
 
 
-def _extent(
-    supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition] = ()
-) -> Extent:
+def _extent(supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition] = ()) -> Extent:
     full = supernet.tensors[tensor].shape[axis]
     cut = supernet.plan.cut_under(tensor, axis, when)
     if cut is None:
@@ -203,9 +201,7 @@ def zeros_in_prefixes(
     return tuple(int(sums[places[0][r], places[1][c]]) for r in rows for c in columns)
 
 
-def _lengths(
-    supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition]
-) -> list[int]:
+def _lengths(supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition]) -> list[int]:
     """Every length that an axis can have."""
     cut = supernet.plan.cut_under(tensor, axis, when)
     if cut is None:

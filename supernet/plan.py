@@ -125,9 +125,7 @@ class SlicingPlan:
             found = [(*before, *way) for before in found for way in ways]
         return tuple(tuple(dict.fromkeys(each)) for each in found)
 
-    def cut_under(
-        self, tensor: str, axis: int, when: Collection[Condition]
-    ) -> Cut | None:
+    def cut_under(self, tensor: str, axis: int, when: Collection[Condition]) -> Cut | None:
         """The cut of one axis of a tensor where these conditions hold."""
         return next(
             (

@@ -19,13 +19,14 @@ from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import OPERATION
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.families.bert import BERT
-from elasticnas.supernet.families.flexibert import FLEXIBERT
 from elasticnas.supernet.families.family import HeadKind
+from elasticnas.supernet.families.flexibert import FLEXIBERT
 from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.formats.space_file import SPACE_FILE, SpaceFile, parse_space
 from elasticnas.supernet.forward.activation import activate
@@ -37,7 +38,7 @@ from elasticnas.supernet.operations.energies import input_energies, reordered
 from elasticnas.supernet.operations.model import FlexiBertForSequenceClassification
 from elasticnas.supernet.operations.warming import maximal, warm
 from elasticnas.supernet.plan import ModelShape
-from elasticnas.supernet.supernet import Supernet, named_tensors
+from elasticnas.supernet.supernet import Supernet, moved, named_tensors
 from elasticnas.supernet.training.calibration import calibration_groups
 from elasticnas.supernet.training.distillation import Distillation
 from elasticnas.supernet.training.loop import batch_rows, optimise
@@ -66,15 +67,17 @@ def widen(run: StepRun) -> None:
         rows.lengths, settings.calibration_rows, settings.seed, tokens=TOKENS, most=64
     )
     batches = [_inputs(rows, group, run.device) for group in groups]
-    base.model.to(run.device)
+    moved(base.model, run.device, torch.float32)
     energies = input_energies(base.model, base.family, batches)
-    base.model.to("cpu")
+    moved(base.model, torch.device("cpu"), torch.float32)
     model = widened(base, energies, settings)
     space = _space(settings, model)
     shape = _shape(model)
     elastic_part(space, shape).plan.validate(elastic_part(space, shape).space, shape.shapes)
-    _warm_layers(run, model.to(run.device), batches)
-    _write(run, model.to("cpu"), space)
+    moved(model, run.device, torch.float32)
+    _warm_layers(run, model, batches)
+    moved(model, torch.device("cpu"), torch.float32)
+    _write(run, model, space)
 
 
 def _base(run: StepRun) -> BaseModel:
@@ -93,7 +96,7 @@ def _base(run: StepRun) -> BaseModel:
             value=base.family.model_type,
             remedy=f"begin with a model of type {BERT.model_type}",
         )
-    base.model.float()
+    moved(base.model, torch.device("cpu"), torch.float32)
     return base
 
 
@@ -130,7 +133,7 @@ def widened(
 def _space(settings: FlexiBertSettings, model: FlexiBertForSequenceClassification) -> SpaceFile:
     if settings.space is not None:
         return parse_space(settings.space, field="space")
-    return heterogeneous_space(model.config, one_hidden=settings.one_hidden).model_copy(
+    return heterogeneous_space(model.config.layers, one_hidden=settings.one_hidden).model_copy(
         update={"reference_length": settings.max_length}
     )
 
@@ -140,9 +143,7 @@ def _shape(model: FlexiBertForSequenceClassification) -> ModelShape:
     return ModelShape(FLEXIBERT, model.config, shapes)
 
 
-def _inputs(
-    rows: TrainingRows, group: list[int], device: torch.device
-) -> dict[str, torch.Tensor]:
+def _inputs(rows: TrainingRows, group: list[int], device: torch.device) -> dict[str, torch.Tensor]:
     inputs = rows.inputs(group)
     ids = inputs["input_ids"]
     mask = inputs.get("attention_mask")
@@ -187,9 +188,7 @@ def _save(model: FlexiBertForSequenceClassification, layers: int, folder: Path) 
     save_file({**warmed, "layers": torch.tensor(layers)}, folder / WARMED_FILE)
 
 
-def _write(
-    run: StepRun, model: FlexiBertForSequenceClassification, space: SpaceFile
-) -> None:
+def _write(run: StepRun, model: FlexiBertForSequenceClassification, space: SpaceFile) -> None:
     base = run.output / "base"
     base.mkdir()
     model.config.architectures = [type(model).__name__]
@@ -246,12 +245,13 @@ def sandwiched(
 ) -> Iterator[SubnetConfig]:
     """The students of a step: random subnets, and the minimal one.
 
-    Every other one is drawn choice by choice. The rest are alike in all layers, and keep about
-    half of their parts whole: drawn by choices, hardly any subnet has one operation throughout.
+    Every third is drawn choice by choice, which hardly ever gives one operation throughout. So the
+    others are alike in all layers: of an operation drawn for all, with about half of the other
+    parts whole.
     """
     for number in range(settings.random_subnets):
         rng = random.Random(f"{settings.seed}/{step}/{number}")
-        if rng.random() < 0.5:
+        if rng.random() < 1 / 3:
             yield space.decode([rng.randrange(count) for count in space.cardinalities])
         else:
             yield _alike(space, rng)
@@ -260,7 +260,9 @@ def sandwiched(
 
 def _alike(space: SearchSpace, rng: random.Random) -> SubnetConfig:
     parts = dict.fromkeys(dimension.part for dimension in space.dimensions)
-    drawn = {part: rng.random() if rng.random() < 0.5 else 0.0 for part in parts}
+    drawn = {
+        part: rng.random() if part == OPERATION or rng.random() < 0.5 else 0.0 for part in parts
+    }
     return space.decode([int(drawn[d.part] * len(d.choices)) for d in space.dimensions])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import BertConfig
 
 
-class FlexiBertConfig(BertConfig):
+class FlexiBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     """BERT's config, and ``layers``: one object for each layer.
 
     ``operations`` are those that the layer has weights of, ``hidden`` its channels, ``reads`` those

@@ -6,6 +6,8 @@ a pretrained model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -26,10 +28,11 @@ class CosineTransform(nn.Module):
         self.dense = nn.Linear(hidden, hidden)
 
     def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, attention: nn.Module
+        self, hidden: torch.Tensor, is_token: torch.Tensor, _attention: Any
     ) -> torch.Tensor:
         """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
-        return self.dense(self.transform(hidden, is_token))
+        output: torch.Tensor = self.dense(self.transform(hidden, is_token))
+        return output
 
     def transform(self, hidden: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
         """The transform alone."""
@@ -41,7 +44,7 @@ class CosineTransform(nn.Module):
 COSINE = Operation(
     name="dct",
     kind="l",
-    make=lambda hidden, heads, head_size, kernel: CosineTransform(hidden),
+    make=lambda layer: CosineTransform(layer["hidden"]),
     projects=False,
     mixing=(Product(1, ("hidden",), 2), Product(1, ("hidden", "hidden"), 1)),
 )

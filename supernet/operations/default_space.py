@@ -21,26 +21,26 @@ from elasticnas.api_schemas.spaces import (
 )
 from elasticnas.supernet.formats.space_file import ElasticDimension, SpaceFile
 from elasticnas.supernet.operations import OPERATIONS
-from elasticnas.supernet.operations.config import FlexiBertConfig
 
 
 def heterogeneous_space(
-    config: FlexiBertConfig, *, one_hidden: bool, depths: Sequence[int] | None = None
+    specs: Sequence[dict[str, Any]], *, one_hidden: bool, depths: Sequence[int] | None = None
 ) -> SpaceFile:
     """Heads and hidden size at 1, 3/4 and 1/2, FFN widths at 1, 1/2 and 1/4, kernels of 9 and 5.
 
+    ``specs`` say what the model's layers are made of (`config.FlexiBertConfig`).
     With ``one_hidden`` all layers have one hidden size: every change of it costs a projection.
     ``depths`` are how many of the first layers may be kept: by default all, and all but the last
     third and half.
     """
-    layers = len(config.layers)
+    layers = len(specs)
     depths = depths or sorted({layers, layers - layers // 3, layers - layers // 2}, reverse=True)
     depth = ElasticDimension(name="depth", part=BLOCKS, choices=tuple(depths))
     dimensions = [depth] if len(depths) > 1 else []
     if one_hidden:
-        choices = _shares(config.layers[0]["hidden"], (4, 3, 2))
+        choices = _shares(specs[0]["hidden"], (4, 3, 2))
         dimensions.append(ElasticDimension(name="hidden", part=HIDDEN, choices=choices))
-    for place, layer in enumerate(config.layers):
+    for place, layer in enumerate(specs):
         kept = tuple(count for count in depths if count > place)
         there: tuple[Condition, ...] = ()
         if len(kept) < len(depths):
@@ -83,7 +83,8 @@ def _of_layer(
     )
     widths = _shares(layer["ffn"], (4, 2, 1))
     yield named("ffn.width", FFN, widths)
-    if narrow := {width for width in widths if width <= layer["middle"]}:
+    # The narrowest is left a single layer, so that the minimal subnet is the cheapest.
+    if narrow := {width for width in widths[:-1] if width <= layer["middle"]}:
         narrowed = _where(f"layer.{place}.ffn.width", widths, narrow)
         yield named("ffn.layers", FFN_LAYERS, (1, 2), *narrowed, ordered=False)
 

@@ -7,6 +7,8 @@ with a generator of kernels for each head, so that heads can be left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -51,9 +53,7 @@ class DynamicConvolution(nn.Module):
         self.depthwise = DepthwiseTaps(hidden, kernel)
         self.generator = KernelGenerator(heads, kernel, head_size)
 
-    def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, attention: nn.Module
-    ) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, is_token: torch.Tensor, attention: Any) -> torch.Tensor:
         """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
         projections, size = attention.self, attention.head_size
         there = is_token[..., None].to(hidden.dtype)  # beyond a row's end there are zeros
@@ -72,13 +72,16 @@ class DynamicConvolution(nn.Module):
         value = split_heads(projections.value(hidden) * there, size)
         windows = functional.pad(value, (0, 0, reach, reach)).unfold(2, taps.shape[1], 1)
         context = (windows @ kernels.unsqueeze(-1)).squeeze(-1)
-        return attention.output.dense(join_heads(context))
+        output: torch.Tensor = attention.output.dense(join_heads(context))
+        return output
 
 
 DYNAMIC_CONVOLUTION = Operation(
     name="conv",
     kind="c",
-    make=DynamicConvolution,
+    make=lambda layer: DynamicConvolution(
+        layer["hidden"], layer["heads"], layer["head_size"], layer["kernel"]
+    ),
     projects=True,
     has_kernel=True,
     mixing=(Product(1, ("hidden", "kernel"), 1), Product(2, ("channels", "kernel"), 1)),

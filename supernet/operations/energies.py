@@ -27,7 +27,8 @@ def input_energies(
     """For each linear layer of a block, what its inputs carry: (inputs,)."""
     blocks = range(family.num_layers(model.config))
     modules = [module for block in blocks for module in family.modules(block, tuple(Role))]
-    sums = {module: torch.zeros(model.get_submodule(module).in_features) for module in modules}
+    weights = {module: model.get_parameter(f"{module}.weight") for module in modules}
+    sums = {module: torch.zeros(weights[module].shape[1]) for module in modules}
     mask = torch.empty(0)
 
     def see(module: str, _: nn.Module, given: tuple[Any, ...]) -> None:
@@ -46,7 +47,6 @@ def input_energies(
     finally:
         for hook in hooks:
             hook.remove()
-    weights = {module: model.get_parameter(f"{module}.weight") for module in modules}
     return {m: sums[m] * weights[m].detach().float().cpu().square().sum(0) for m in modules}
 
 
@@ -59,7 +59,7 @@ def reordered(
     hidden = torch.zeros(int(model.config.hidden_size))
     for block in range(family.num_layers(model.config)):
         output = family.module(block, Role.ATTENTION_OUTPUT)
-        heads = energies[output].unflatten(0, (-1, size)).sum(1)
+        heads = energies[output].view(-1, size).sum(1)
         order = torch.argsort(heads, descending=True, stable=True)
         channels = (order[:, None] * size + torch.arange(size)).flatten()
         neurons = torch.argsort(
@@ -83,9 +83,8 @@ def _order_hidden(state: dict[str, torch.Tensor], family: Family, order: torch.T
         f"{path}.weight" for role, path in family.linears.items() if role not in ROWS_OF_HIDDEN
     )
     for name, tensor in state.items():
-        if "LayerNorm" in name or name.endswith(biases):
-            state[name] = tensor[order]
-        elif name.endswith(writers) and family.layer_of(name) is not None:
+        is_written = name.endswith((*writers, *biases))
+        if "LayerNorm" in name or is_written:
             state[name] = tensor[order]
         elif name.endswith((*readers, "_embeddings.weight")):
             state[name] = tensor[:, order]

@@ -1,10 +1,12 @@
-"""The real part of a two-dimensional Fourier transform (Lee-Thorp et al. 2022, "FNet", section 3.2).
+"""The real part of a Fourier transform over tokens and channels.
 
-FlexiBERT's ``l``, ``dft``, but unitary times sqrt(2), so that its outcome is as large as what it is
-given, and over a row's own tokens alone.
+Lee-Thorp et al. 2022, "FNet", section 3.2. FlexiBERT's ``l dft``, but unitary times sqrt(2), so
+that its outcome is as large as what it is given, and over a row's own tokens alone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,10 +31,11 @@ class FourierTransform(nn.Module):
         self.dense = nn.Linear(hidden, hidden)
 
     def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, attention: nn.Module
+        self, hidden: torch.Tensor, is_token: torch.Tensor, _attention: Any
     ) -> torch.Tensor:
         """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
-        return self.dense(self.transform(hidden, is_token))
+        output: torch.Tensor = self.dense(self.transform(hidden, is_token))
+        return output
 
     def transform(self, hidden: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
         """The transform alone."""
@@ -45,7 +48,7 @@ class FourierTransform(nn.Module):
 FOURIER = Operation(
     name="dft",
     kind="l",
-    make=lambda hidden, heads, head_size, kernel: FourierTransform(hidden),
+    make=lambda layer: FourierTransform(layer["hidden"]),
     projects=False,
     mixing=(Product(2, ("hidden",), 2), Product(2, ("hidden", "hidden"), 1)),
 )

@@ -8,7 +8,7 @@ neighbours have different hidden sizes, a projection joins them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import (
@@ -139,12 +139,16 @@ class _Layout:
         return f"{self._shape.family.layers}.{layer}.{module}"
 
     def _cuts(
-        self, dimension: Dimension | None, modules: dict[str, tuple[int, ...]], layer: int, **how: int
+        self,
+        dimension: Dimension | None,
+        modules: Mapping[str, tuple[int, ...]],
+        layer: int,
+        unit: int = 1,
     ) -> Iterator[Cut]:
         """Cuts of the ``axis`` of each module's weight, and of its bias with the rows."""
         for module, axes in modules.items():
             for axis in axes:
-                yield from self._cut(dimension, self._name(layer, module), axis, **how)
+                yield from self._cut(dimension, self._name(layer, module), axis, unit=unit)
 
     def _cut(
         self,
@@ -246,9 +250,7 @@ class _Layout:
         before, own = self._hidden(layer - 1), self._hidden(layer)
         if before is None or own is None or before == own:
             widths = [
-                self._layers[place]["hidden"]
-                if dimension is None
-                else dimension.choices[0]
+                self._layers[place]["hidden"] if dimension is None else dimension.choices[0]
                 for place, dimension in ((layer - 1, before), (layer, own))
             ]
             if before == own:

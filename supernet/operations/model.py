@@ -82,12 +82,7 @@ class FlexiBertLayer(nn.Module):
         if layer["reads"] is not None:
             self.join = nn.Linear(layer["reads"], hidden)
         self.operations = nn.ModuleDict(
-            {
-                name: OPERATIONS[name].make(
-                    hidden, layer["heads"], layer["head_size"], layer["kernel"]
-                )
-                for name in layer["operations"]
-            }
+            {name: OPERATIONS[name].make(layer) for name in layer["operations"]}
         )
         self.attention = Attention(layer, config.layer_norm_eps)
         self.intermediate = Dense(hidden, ffn)
@@ -107,7 +102,10 @@ class FlexiBertLayer(nn.Module):
         neurons = self.activation(self.intermediate.dense(hidden))
         if "middle" in self._modules:
             neurons = self.activation(self.middle.dense(neurons))
-        return self.output.LayerNorm(self.dropout(self.output.dense(neurons)) + hidden)
+        output: torch.Tensor = self.output.LayerNorm(
+            self.dropout(self.output.dense(neurons)) + hidden
+        )
+        return output
 
 
 class FlexiBertEncoder(nn.Module):
@@ -137,13 +135,13 @@ class FlexiBertModel(nn.Module):
     def __init__(self, config: FlexiBertConfig) -> None:
         super().__init__()
         first, last = (resized(config, config.layers[place]) for place in (0, -1))
-        self.embeddings = BertEmbeddings(first)
+        self.embeddings = BertEmbeddings(first)  # type: ignore[no-untyped-call]
         self.embeddings.LayerNorm = ChannelNorm(first.hidden_size, eps=config.layer_norm_eps)
         self.encoder = FlexiBertEncoder(config)
-        self.pooler = BertPooler(last)
+        self.pooler = BertPooler(last)  # type: ignore[no-untyped-call]
 
 
-class FlexiBertForSequenceClassification(PreTrainedModel):
+class FlexiBertForSequenceClassification(PreTrainedModel):  # type: ignore[no-untyped-call]
     """A classifier, or a regression where it has one label."""
 
     config_class = FlexiBertConfig
@@ -154,14 +152,14 @@ class FlexiBertForSequenceClassification(PreTrainedModel):
         self.bert = FlexiBertModel(config)
         dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.classifier = nn.Linear(config.layers[-1]["hidden"], config.num_labels)
-        self.post_init()
+        self.classifier = nn.Linear(config.layers[-1]["hidden"], config.num_labels or 1)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # Operations have initialised what is theirs.
         if isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm):
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
         elif isinstance(module, BertEmbeddings) and not module.position_ids.is_meta:
             module.position_ids.copy_(torch.arange(module.position_ids.shape[-1])[None])
             module.token_type_ids.zero_()

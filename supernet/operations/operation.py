@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -26,14 +26,15 @@ class Operation:
     """One operation of a layer.
 
     ``kind`` is FlexiBERT's name for operations of this type (``sa``, ``l``, ``c``), ``name`` what
-    it calls this one. ``make`` builds the module of its own weights for (hidden size, heads, head
-    size, kernel). ``projects`` says that it reads the layer's query, key, value and output, which
-    such operations share. ``mixing`` is what it costs beside linear layers, as it is executed.
+    it calls this one. ``make`` builds the module of its own weights for a layer, of which the
+    config says what it is made of (`config.FlexiBertConfig`). ``projects`` says that it reads the
+    layer's query, key, value and output, which such operations share. ``mixing`` is what it costs
+    beside linear layers, as it is executed.
     """
 
     name: str
     kind: str
-    make: Callable[[int, int, int, int], nn.Module]
+    make: Callable[[Mapping[str, Any]], nn.Module]
     projects: bool
     mixing: tuple[Product, ...]
     has_kernel: bool = False

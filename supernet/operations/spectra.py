@@ -55,8 +55,6 @@ def over_channels(
         places = torch.arange(channels, device=device)[None]
         lengths = torch.full((1, 1, 1), channels, device=device)
         found = (
-            fourier_parts(places, lengths)
-            if kind == "dft"
-            else (cosine_matrix(places, lengths),)
+            fourier_parts(places, lengths) if kind == "dft" else (cosine_matrix(places, lengths),)
         )
         return tuple(matrix[0].to(dtype) for matrix in found)

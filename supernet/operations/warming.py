@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from elasticnas.supernet.operations.dynamic_convolution import DynamicConvolution
-from elasticnas.supernet.operations.model import FlexiBertLayer
 
 Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]
 """Hidden states (rows, tokens, hidden size) and which of them are tokens (rows, tokens)."""
@@ -25,7 +25,7 @@ RIDGE = 1e-3
 RATE = 1e-2
 
 
-def warm(layer: FlexiBertLayer, batches: Batches, *, steps: int, seed: int) -> None:
+def warm(layer: Any, batches: Batches, *, steps: int, seed: int) -> None:
     """Fit all operations of a layer but its first, which is what they are fitted to."""
     model = next(iter(layer.operations.values()))
     with torch.no_grad():
@@ -37,7 +37,7 @@ def warm(layer: FlexiBertLayer, batches: Batches, *, steps: int, seed: int) -> N
             _regress(operation, batches, targets)
 
 
-def maximal(layer: FlexiBertLayer) -> FlexiBertLayer:
+def maximal(layer: nn.Module) -> nn.Module:
     """A layer as the maximal subnet runs it: its first operation, one feed-forward layer."""
     twin = copy.copy(layer)
     left = {name: each for name, each in layer._modules.items() if name not in ("join", "middle")}
@@ -45,7 +45,7 @@ def maximal(layer: FlexiBertLayer) -> FlexiBertLayer:
     return twin
 
 
-def _regress(operation: nn.Module, batches: Batches, targets: Sequence[torch.Tensor]) -> None:
+def _regress(operation: Any, batches: Batches, targets: Sequence[torch.Tensor]) -> None:
     """Solve for the linear layer behind a transform, its bias included."""
     size = operation.dense.in_features
     square = torch.zeros(size + 1, size + 1, dtype=torch.float64)
@@ -65,7 +65,7 @@ def _regress(operation: nn.Module, batches: Batches, targets: Sequence[torch.Ten
 
 def _descend(
     operation: nn.Module,
-    attention: nn.Module,
+    attention: Any,
     batches: Batches,
     targets: Sequence[torch.Tensor],
     *,

@@ -1,6 +1,8 @@
-"""Weighted multiplicative attention (Luong et al. 2015, "general"): FlexiBERT's ``sa``, ``wma``."""
+"""Weighted multiplicative attention (Luong et al. 2015, "general"): FlexiBERT's ``sa wma``."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,9 +22,7 @@ class WeightedMultiplicative(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.eye(head_size))
 
-    def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, attention: nn.Module
-    ) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, is_token: torch.Tensor, attention: Any) -> torch.Tensor:
         """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
         projections = attention.self
         query, key, value = (
@@ -32,13 +32,14 @@ class WeightedMultiplicative(nn.Module):
         context = functional.scaled_dot_product_attention(
             query @ self.weight, key, value, attn_mask=is_token[:, None, None]
         )
-        return attention.output.dense(join_heads(context))
+        output: torch.Tensor = attention.output.dense(join_heads(context))
+        return output
 
 
 WEIGHTED_MULTIPLICATIVE = Operation(
     name="wma",
     kind="sa",
-    make=lambda hidden, heads, head_size, kernel: WeightedMultiplicative(head_size),
+    make=lambda layer: WeightedMultiplicative(layer["head_size"]),
     projects=True,
     mixing=(Product(2, ("channels",), 2), Product(1, ("channels", "head"), 1)),
 )

@@ -65,7 +65,8 @@ def optimise(
 ) -> None:
     """Make the steps that ``settings`` ask for on so many ``rows``, from where the run was saved.
 
-    ``rates`` say, by its name, how many times the learning rate a tensor learns at. torch's random state is set before each step, so what ``learn`` draws follows from the step.
+    ``rates`` say, by its name, how many times the learning rate a tensor learns at. torch's random
+    state is set before each step, so what ``learn`` draws follows from the step.
 
     Raises:
         StepStoppedError: the run must stop.
