@@ -72,7 +72,7 @@ def layers_of(told: Mapping[str, Any], *, field: str = "modelDict") -> list[dict
             )
     found: list[dict[str, Any]] = []
     for place in range(count):
-        entries = {key: lists[key][place] for key in LISTS}  # type: ignore[index]
+        entries: dict[str, Any] = {key: lists[key][place] for key in LISTS}
         layer = _read(entries, field=field, place=place)
         before = found[-1]["hidden"] if found else layer["hidden"]
         layer["reads"] = None if before == layer["hidden"] else before
@@ -99,7 +99,8 @@ def _read(entries: Mapping[str, Any], *, field: str, place: int) -> dict[str, An
             "layers have one feed-forward layer before the last, or two of one width",
             "take stacks of one or two",
         )
-    name, kernel = entries["p"], 9
+    name: Any = entries["p"]
+    kernel: int = 9
     if entries["o"] == "c":
         if type(name) is not int or name < 1 or name % 2 == 0:
             raise refuse("p", "a convolution's parameter is its kernel, an odd number")
