@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
@@ -37,17 +38,16 @@ def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
         InputError: a dimension that does not fit the model.
     """
     space = SearchSpace(tuple(each.dimension for each in content.dimensions))
-    if shape.family.operations:
-        _refuse_cuts(content)
-        return ElasticPart(space, heterogeneous_plan(space, shape), content.reference_length)
-    cuts: list[Cut] = []
     presences: list[Presence] = []
     for dimension in content.dimensions:
         if dimension.part == BLOCKS:
             presences += _presences(dimension, shape.num_layers)
-        else:
-            cuts += _cuts(dimension, shape)
-    plan = SlicingPlan(tuple(cuts), tuple(presences))
+    if shape.family.operations:
+        _refuse_cuts(content)
+        plan = replace(heterogeneous_plan(space, shape), presences=tuple(presences))
+    else:
+        cuts = (_cuts(each, shape) for each in content.dimensions if each.part != BLOCKS)
+        plan = SlicingPlan(tuple(cut for each in cuts for cut in each), tuple(presences))
     return ElasticPart(space, plan, content.reference_length)
 
 

@@ -21,8 +21,6 @@ from elasticnas.api_schemas.spaces import (
     OPERATION,
     Condition,
     Dimension,
-    Presence,
-    leading,
 )
 from elasticnas.search.space import SearchSpace
 from elasticnas.supernet.plan import Cut, ModelShape, ModulePresence, SlicingPlan
@@ -34,7 +32,7 @@ ALWAYS: Ways = ((),)
 
 
 def heterogeneous_plan(space: SearchSpace, shape: ModelShape) -> SlicingPlan:
-    """The plan of a space over a model whose layers have several operations.
+    """The plan of a space over a model whose layers have several operations, without presences.
 
     Raises:
         InputError: a dimension that such a model does not have, or whose choices do not fit it.
@@ -49,6 +47,7 @@ class _Layout:
         self._shape = shape
         self._layers = shape.config.layers
         self._found: dict[tuple[str, int | None], Dimension] = {}
+        self._blocks: list[Dimension] = []
         for dimension in space.dimensions:
             self._place(dimension)
 
@@ -57,11 +56,7 @@ class _Layout:
         layers = range(len(self._layers))
         cuts = [cut for layer in layers for cut in self._cuts_of(layer)]
         modules = [each for layer in layers for each in self._modules_of(layer)]
-        depth = self._found.get((BLOCKS, None))
-        presences: tuple[Presence, ...] = ()
-        if depth is not None:
-            presences = leading(depth, len(self._layers))
-        return SlicingPlan((*cuts, *self._ends()), presences, tuple(modules))
+        return SlicingPlan((*cuts, *self._ends()), modules=tuple(modules))
 
     def _place(self, dimension: Dimension) -> None:
         part, layer = dimension.part, dimension.layer
@@ -75,12 +70,12 @@ class _Layout:
                 remedy=f"choose {OPERATION}, {KERNEL}, {HEADS}, {HIDDEN}, {FFN}, {FFN_LAYERS} or "
                 f"{BLOCKS}",
             )
-        needs_layer = of_layer and part != HIDDEN
-        if (layer is None and needs_layer) or (layer is not None and part == BLOCKS):
+        if part == BLOCKS:
+            self._blocks.append(dimension)
+            return
+        if layer is None and part != HIDDEN:
             raise InputError(
-                f"the part {part} belongs to {'a layer' if needs_layer else 'no one layer'}",
-                field=f"{field}/layer",
-                value=layer,
+                f"a dimension of part {part} belongs to a layer", field=f"{field}/layer"
             )
         if layer is not None and layer >= len(self._layers):
             raise InputError(f"the model has {len(self._layers)} layers", field=field, value=layer)
@@ -125,12 +120,6 @@ class _Layout:
             )
         elif part == KERNEL and any(choice % 2 == 0 for choice in dimension.amounts):
             raise InputError("kernels are odd", field=f"{field}/choices", value=list(choices))
-        elif part == BLOCKS and choices[0] != len(self._layers):
-            raise InputError(
-                f"the first choice must be the model's {len(self._layers)} layers",
-                field=f"{field}/choices",
-                value=list(choices),
-            )
 
     def _hidden(self, layer: int) -> Dimension | None:
         return self._found.get((HIDDEN, layer)) or self._found.get((HIDDEN, None))
@@ -204,11 +193,19 @@ class _Layout:
 
     def _lasts(self) -> Iterator[tuple[int, tuple[Condition, ...]]]:
         """Which layer is the last, and under which condition."""
-        depth = self._found.get((BLOCKS, None))
-        if depth is None or (HIDDEN, None) in self._found:
+        of_layers = any(part == HIDDEN and layer is not None for part, layer in self._found)
+        if not self._blocks or not of_layers:
             yield len(self._layers) - 1, ()
             return
-        for kept in depth.amounts or ():
+        depth, *others = self._blocks
+        if others or depth.amounts is None:
+            raise InputError(
+                "layers with hidden sizes of their own are left out from the end only",
+                field=f"{_FIELD}/{(others or [depth])[0].name}",
+                remedy="have one dimension of blocks that says how many of the first are kept, or "
+                "one hidden size for the model",
+            )
+        for kept in depth.amounts:
             yield kept - 1, (Condition(dimension=depth.name, choices=(kept,)),)
 
     def _modules_of(self, layer: int) -> Iterator[ModulePresence]:
