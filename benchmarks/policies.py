@@ -55,8 +55,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},
 }
 FIXED_SUM = "fixed sum"
-"""The accuracy's and the cost's losses in one sum of equal weights, each over its range, solved
-without an error: what any policy over one weighting can find at best."""
+"""The networks with the best sum of both losses of equal weights, as if all were known: what a
+policy over that weighting finds at best."""
 
 DEFAULT = {
     "macro": ("boshnas", "tpe", "nsga2", "random"),
