@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from elasticnas.api_schemas.eftnas_training import EftnasSettings
+from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
 
@@ -49,6 +50,16 @@ RECIPES.register(
         {
             step: f"elasticnas.supernet.methods.eftnas:{step}"
             for step in ("teacher", "importance", "space", "reorder", "train")
+        },
+    ),
+)
+RECIPES.register(
+    "flexibert",
+    Recipe(
+        FlexiBertSettings,
+        {
+            "widen": "elasticnas.supernet.methods.flexibert:widen",
+            "train": "elasticnas.supernet.methods.flexibert:train",
         },
     ),
 )

@@ -63,11 +63,13 @@ def optimise(
     *,
     horizon: int | None = None,
     kept: Mapping[str, torch.Tensor] | None = None,
+    rates: Callable[[str], float] = lambda _: 1.0,
 ) -> None:
     """Make the steps that ``settings`` ask for on so many ``rows``, from where the run was saved.
 
-    The learning rate falls to zero at the step ``horizon``, by default the last. ``kept`` are
-    tensors that ``learn`` changes in place and that are no parameters: they are saved too.
+    The learning rate falls to zero at the step ``horizon``, by default the last; ``rates`` say, by
+    its name, how many times that rate a tensor learns at. ``kept`` are tensors that ``learn``
+    changes in place and that are no parameters: they are saved too.
 
     torch's random state is set before each step, so what ``learn`` draws follows from the step.
 
@@ -75,14 +77,20 @@ def optimise(
         StepStoppedError: the run must stop.
     """
     steps = settings.steps_on(rows)
+    groups: dict[float, list[torch.Tensor]] = {}
+    for name, tensor in trainable.items():
+        groups.setdefault(rates(name), []).append(tensor)
     optimizer = torch.optim.AdamW(
-        trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        [{"params": tensors} for tensors in groups.values()],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     named = {**trainable, **(kept or {})}
     first = 0 if run.saved is None else state.restore(run.saved, named, optimizer)
     for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, horizon or steps, settings)
+        for rate, group in zip(groups, optimizer.param_groups, strict=True):
+            fallen = _schedule(step, horizon or steps, settings)
+            group["lr"] = rate * settings.learning_rate * fallen
         torch.manual_seed(_seed(settings.seed, step))
         loss = learn(step)
         if settings.max_gradient_norm is not None:
