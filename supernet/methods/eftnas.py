@@ -276,10 +276,12 @@ def _first_order(run: StepRun, base: BaseModel, kind: Importance) -> Scores:
         save_every=settings.save_every,
         **{name: getattr(settings, name) for name in _ROWS},
     )
-    rows = training_rows(run.source / TEACHER, run.data, settings, base)
     shape = _shape(base)
     if kind is Importance.MAGNITUDE:
-        return magnitudes(named_tensors(base.model, {}), shape)
+        found = magnitudes(named_tensors(base.model, {}), shape)
+        run.advance(1, 1, {}, save=_save_nothing, save_every=1)
+        return found
+    rows = training_rows(run.source / TEACHER, run.data, settings, base)
     return first_order(replace(run, settings=how), base, shape, rows).units
 
 
@@ -343,6 +345,10 @@ _SEEN = "seen.safetensors"
 _ROWS = ("max_length", "seed", "loss_on", "task_settings")
 _LEARNING = ("batch_size", "warmup", "weight_decay", "max_gradient_norm", "dropout")
 _PACE = ("group_by_length", "save_every")
+
+
+def _save_nothing(folder: Path) -> None:
+    """A step of one unit has nothing to go on from."""
 
 
 def _save_seen(batches: int, difference: float, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from elasticnas.api_schemas.eftnas_training import EftnasSettings
 from elasticnas.supernet.contracts.recipes import (
     Trial,
     a_step_that_must_stop_saves_and_goes_on_to_the_same_result,
+    every_step_tells_how_far_it_is,
     the_result_is_a_super_network,
 )
 from elasticnas.supernet.methods.step import TrainingData
@@ -65,3 +67,18 @@ def test_each_mode_goes_on_to_the_same_result(
 def test_other_tasks_end_with_a_super_network(data, encoder: Path, tmp_path: Path):
     settings = EftnasSettings.model_validate(SMALL | {"max_length": 48})
     the_result_is_a_super_network(Trial("eftnas", settings, encoder, data()), tmp_path)
+
+
+def test_norms_of_weights_are_told_as_one_unit(encoder: Path, tmp_path: Path):
+    settings = EftnasSettings.model_validate(SMALL | {"importance": "magnitude"})
+    every_step_tells_how_far_it_is(Trial("eftnas", settings, encoder, _classes()), tmp_path)
+
+
+def test_a_target_that_leaves_hardly_anything_of_a_half_skips_it(encoder: Path, tmp_path: Path):
+    settings = EftnasSettings.model_validate(SMALL | {"targets": [0.8, 0.1]})
+    the_result_is_a_super_network(Trial("eftnas", settings, encoder, _classes()), tmp_path)
+    targets = json.loads(next(tmp_path.rglob("targets.json")).read_text())
+    assert any(each["skipped"] for each in targets)
+    spaces = [json.loads(file.read_text()) for file in tmp_path.rglob("search_space.json")]
+    parts = {dimension["part"] for space in spaces for dimension in space["dimensions"]}
+    assert "blocks" in parts
