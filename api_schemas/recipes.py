@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from elasticnas.api_schemas.eftnas_training import EftnasSettings
+from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
 
@@ -40,4 +42,24 @@ RECIPES.register(
 )
 RECIPES.register(
     "derive", Recipe(DeriveSettings, {"derive": "elasticnas.supernet.methods.derive:derive"})
+)
+RECIPES.register(
+    "eftnas",
+    Recipe(
+        EftnasSettings,
+        {
+            step: f"elasticnas.supernet.methods.eftnas:{step}"
+            for step in ("teacher", "importance", "space", "reorder", "train")
+        },
+    ),
+)
+RECIPES.register(
+    "flexibert",
+    Recipe(
+        FlexiBertSettings,
+        {
+            "widen": "elasticnas.supernet.methods.flexibert:widen",
+            "train": "elasticnas.supernet.methods.flexibert:train",
+        },
+    ),
 )

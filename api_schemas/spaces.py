@@ -21,6 +21,8 @@ RANK = "rank"
 BLOCKS = "blocks"
 OPERATION = "operation"
 HIDDEN = "hidden"
+KERNEL = "kernel"
+FFN_LAYERS = "ffn_layers"
 
 Half = Literal["attention", "ffn"]
 HALVES: tuple[Half, ...] = ("attention", "ffn")

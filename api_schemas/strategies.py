@@ -140,6 +140,31 @@ class ParetoSettings(StrategySettings):
     )
 
 
+class BoshnasSettings(StrategySettings):
+    """BOSHNAS (Tuli et al. 2023), a surrogate's input searched by gradient; ``docs/search.md``."""
+
+    name: Literal["boshnas"] = "boshnas"
+    proposal: Literal["repaired", "published"] = Field(
+        default="repaired",
+        description="published: ten descents from random subnets, each rounded to the nearest "
+        "subnet; repaired: descents also from the best, then the largest expected improvement "
+        "among where they end, mutations of the best, and one-dimension moves",
+    )
+    initial_design: Annotated[int, Field(ge=4, le=1000)] = Field(
+        default=10, description="evaluations before the first prediction"
+    )
+    second_order: bool = Field(
+        default=True, description="descend by AdaHessian; false: by the gradient alone, as Adam"
+    )
+    heteroscedastic: bool = Field(
+        default=True, description="learn the noise where it is; false: fit the means alone"
+    )
+    student: bool = Field(
+        default=True,
+        description="a net imitates the disagreement of the others; false: that is taken itself",
+    )
+
+
 STRATEGIES: Registry[type[StrategySettings]] = Registry("strategy")
 """The settings of every strategy; `search.strategies.FACTORIES` has what they make."""
 
@@ -152,6 +177,7 @@ for _settings in (
     TpeSettings,
     GpSettings,
     RandomSettings,
+    BoshnasSettings,
 ):
     STRATEGIES.register(_settings.model_fields["name"].default, _settings)
 

@@ -80,18 +80,13 @@ class RowSettings(BaseModel):
     task_settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class TrainingSettings(RowSettings):
-    """How to fine-tune. ``steps`` are optimiser steps; ``warmup`` is their share with rising rate.
+class OptimiserSettings(RowSettings):
+    """How weights are learnt. ``steps`` are the optimiser's; ``warmup`` their share of rising rate.
 
     Without ``steps`` there are as many as ``epochs`` over the rows take. Without ``dropout`` a step
     is cheaper, too: the last layer computes only what the head sees. With ``group_by_length`` a
     batch has rows of like length, so less padding; which rows share a batch is then less random.
-    A gradient longer than ``max_gradient_norm``, if any, is cut to it. The base computes in
-    ``precision``; what is trained stays in float32.
-
-    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
-    that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
-    largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
+    A gradient longer than ``max_gradient_norm``, if any, is cut to it.
     """
 
     steps: Count | None = None
@@ -102,16 +97,30 @@ class TrainingSettings(RowSettings):
     warmup: Share = 0.06
     schedule: Schedule = Schedule.LINEAR
     max_gradient_norm: PositiveFloat | None = None
-    sampling: Sampling = Sampling.RANDOM
     dropout: bool = True
     group_by_length: bool = False
+    save_every: Count = 200
+
+    def steps_on(self, rows: int) -> int:
+        """How many steps are made on a dataset of so many rows."""
+        return self.steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
+
+
+class TrainingSettings(OptimiserSettings):
+    """How to fine-tune adapters. The base computes in ``precision``; they stay in float32.
+
+    ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
+    that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
+    largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
+    """
+
+    sampling: Sampling = Sampling.RANDOM
     precision: Precision = Precision.FLOAT32
     lora_rank: Count = 8
     lora_alpha: PositiveFloat = 16.0
     adapted: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     ranks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     space: dict[str, JsonValue] | None = None
-    save_every: Count = 200
 
     @field_validator("precision")
     @classmethod
@@ -131,10 +140,6 @@ class TrainingSettings(RowSettings):
         if list(self.ranks) != sorted(set(self.ranks), reverse=True):
             raise ValueError("ranks must descend")
         return self
-
-    def steps_on(self, rows: int) -> int:
-        """How many steps are made on a dataset of so many rows."""
-        return self.steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
 
 
 def _keeps_some(pattern: str) -> str:

@@ -39,7 +39,9 @@ def search(
     seconds: Annotated[float | None, typer.Option(help="Stop after so long, too.")] = None,
     strategy: Annotated[
         str,
-        typer.Option(help="pareto, linas, hill-climbing, nsga2, nsga3, tpe, gp or random."),
+        typer.Option(
+            help="pareto, linas, hill-climbing, boshnas, nsga2, nsga3, tpe, gp or random."
+        ),
     ] = "pareto",
     settings: Annotated[
         list[str] | None,

@@ -107,6 +107,19 @@ def parameters(count: int, *, when: Conditions = ()) -> Term:
     return Term(coefficient=count, counts=counts, when=tuple(when))
 
 
+def parameter(*shape: Extent, when: Conditions = ()) -> Term:
+    """A tensor of this ``shape`` that costs no operations by itself."""
+    return _product(*shape, counts=(Count.PARAMS, Count.NONZERO_PARAMS), when=when)
+
+
+def mixing(
+    coefficient: int, *extents: Extent, tokens: Literal[1, 2], when: Conditions = ()
+) -> Term:
+    """What an operation between tokens spends beside linear layers, a product of lengths."""
+    factors = (Extent(full=coefficient), *extents)
+    return _product(*factors, counts=(Count.ATTENTION,), tokens=tokens, when=when)
+
+
 def _product(
     *extents: Extent,
     counts: tuple[Count, ...],

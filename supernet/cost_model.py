@@ -37,13 +37,44 @@ def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     counted = {id(supernet.tensors.get(name)) for name in names}
     terms = [term for module in linears for term in _linear(supernet, module, layer)]
     if layer is not None:
-        terms += _attention(supernet, layer)
+        terms += _operations(supernet, layer) if family.operations else _attention(supernet, layer)
     for name, parameter in supernet.model.named_parameters():
         # A counted one may have another name: a head may share its weight with the embeddings.
         if id(parameter) not in counted and family.layer_of(name) == layer:
-            when = _when(supernet, name)
-            terms.append(cost_terms.parameters(parameter.numel(), when=when))
-            terms.append(_bytes(supernet, name))
+            for when in _ways(supernet, name):
+                shape = _shape(supernet, name, when)
+                terms.append(cost_terms.parameter(*shape, when=when))
+            terms += _bytes(supernet, name)
+    return terms
+
+
+def _operations(supernet: Supernet, layer: int) -> list[Term]:
+    """What each operation that a layer may have spends beside linear layers."""
+    family, prefix = supernet.family, f"{supernet.family.layers}.{layer}"
+    terms = []
+    for name, operation in family.operations.items():
+        module = f"{prefix}.operations.{name}"
+        if not supernet.has_module(module):
+            continue
+        norm, kernel = f"{prefix}.output.LayerNorm.weight", f"{module}.depthwise.weight"
+        query = f"{family.module(layer, Role.QUERY)}.weight"
+        for when in _ways(supernet, module):
+            lengths = {"hidden": _extent(supernet, norm, 0, when)}
+            if operation.projects:
+                head_size = supernet.config.layers[layer]["head_size"]
+                lengths["channels"] = _extent(supernet, query, 0, when)
+                lengths["head"] = Extent(full=head_size)
+            if operation.has_kernel:
+                lengths["kernel"] = _extent(supernet, kernel, 1, when)
+            terms += [
+                cost_terms.mixing(
+                    each.coefficient,
+                    *(lengths[length] for length in each.lengths),
+                    tokens=each.power,
+                    when=when,
+                )
+                for each in operation.mixing
+            ]
     return terms
 
 
@@ -64,11 +95,17 @@ def _attention(supernet: Supernet, layer: int) -> list[Term]:
     return terms
 
 
-def _when(supernet: Supernet, name: str) -> Sequence[Condition]:
-    """Under which conditions a module or tensor is there; what belongs to no block always is."""
+def _when(supernet: Supernet, name: str) -> tuple[Condition, ...]:
+    """Under which conditions a tensor's block is there; what belongs to none always is."""
     layer, half = supernet.family.layer_of(name), supernet.family.half_of(name)
     presences = (each for each in supernet.plan.presences if each.layer == layer)
     return tuple({each.when: None for each in presences if half in (None, each.half)})
+
+
+def _ways(supernet: Supernet, name: str) -> list[tuple[Condition, ...]]:
+    """Under which conditions, one set at a time, a module or tensor is there, and cut as it is."""
+    block = _when(supernet, name)
+    return [tuple(dict.fromkeys((*block, *way))) for way in supernet.plan.ways(name)]
 
 
 def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
@@ -81,48 +118,60 @@ def _linear_modules(supernet: Supernet, layer: int | None) -> list[str]:
 
 
 def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
-    head, when = supernet.task_head, _when(supernet, module)
+    head = supernet.task_head
     has_bias, is_adapted = f"{module}.bias" in supernet.tensors, module in supernet.adapters
-    terms = cost_terms.linear(
-        _extent(supernet, f"{module}.weight", 0),
-        _extent(supernet, f"{module}.weight", 1),
-        bias=has_bias,
-        tokens="one" if module in head.one_token else "every",
-        counts_as=Count.HEAD if layer is None else Count.LINEAR,
-        rank=_extent(supernet, f"{module}.{LORA_A}", 0) if is_adapted else None,
-        is_trainable=any(module == name or module.startswith(f"{name}.") for name in head.trained),
-        when=when,
-    )
-    for part in ("weight", *((LORA_A, LORA_B) if is_adapted else ())):
-        if (zeros := _zeros(supernet, f"{module}.{part}")) is not None:
-            terms.append(cost_terms.absent(zeros, when=when))
+    terms = []
+    for when in _ways(supernet, f"{module}.weight"):
+        terms += cost_terms.linear(
+            _extent(supernet, f"{module}.weight", 0, when),
+            _extent(supernet, f"{module}.weight", 1, when),
+            bias=has_bias,
+            tokens="one" if module in head.one_token else "every",
+            counts_as=Count.HEAD if layer is None else Count.LINEAR,
+            rank=_extent(supernet, f"{module}.{LORA_A}", 0) if is_adapted else None,
+            is_trainable=any(
+                module == name or module.startswith(f"{name}.") for name in head.trained
+            ),
+            when=when,
+        )
+        for part in ("weight", *((LORA_A, LORA_B) if is_adapted else ())):
+            if (zeros := _zeros(supernet, f"{module}.{part}", when)) is not None:
+                terms.append(cost_terms.absent(zeros, when=when))
     held = ("weight", "bias") if has_bias else ("weight",)
-    return terms + [_bytes(supernet, f"{module}.{part}") for part in held]
+    return terms + [term for part in held for term in _bytes(supernet, f"{module}.{part}")]
 
 
-def _bytes(supernet: Supernet, tensor: str) -> Term:
+def _bytes(supernet: Supernet, tensor: str) -> list[Term]:
     """What a tensor of the exported subnet takes, adapters merged."""
-    shape = [_extent(supernet, tensor, axis) for axis in range(supernet.tensors[tensor].ndim)]
     bytes_each = supernet.stored_dtype(tensor).itemsize
-    return cost_terms.weight_bytes(*shape, bytes_each=bytes_each, when=_when(supernet, tensor))
+    return [
+        cost_terms.weight_bytes(*_shape(supernet, tensor, when), bytes_each=bytes_each, when=when)
+        for when in _ways(supernet, tensor)
+    ]
 
 
-def _extent(supernet: Supernet, tensor: str, axis: int) -> Extent:
+def _shape(supernet: Supernet, tensor: str, when: Sequence[Condition]) -> list[Extent]:
+    axes = range(supernet.tensors[tensor].ndim)
+    return [_extent(supernet, tensor, axis, when) for axis in axes]
+
+
+def _extent(supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition] = ()) -> Extent:
     full = supernet.tensors[tensor].shape[axis]
-    cut = supernet.plan.along(tensor, axis)
+    cut = supernet.plan.cut_under(tensor, axis, when)
     if cut is None:
         return Extent(full=full)
     return Extent(full=full, dimension=cut.dimension, unit=cut.unit)
 
 
-def _zeros(supernet: Supernet, tensor: str) -> Table | None:
+def _zeros(supernet: Supernet, tensor: str, when: Sequence[Condition]) -> Table | None:
     """Zeros in every prefix block of a matrix that a subnet can take; None for a dense one."""
-    rows, columns = (_lengths(supernet, tensor, axis) for axis in (0, 1))
+    rows, columns = (_lengths(supernet, tensor, axis, when) for axis in (0, 1))
     with looked_at(supernet.tensors[tensor]) as matrix:
         zeros = zeros_in_prefixes(matrix, rows, columns)
     if not any(zeros):
         return None
-    cuts = [cut for axis in (0, 1) if (cut := supernet.plan.along(tensor, axis)) is not None]
+    found = (supernet.plan.cut_under(tensor, axis, when) for axis in (0, 1))
+    cuts = [cut for cut in found if cut is not None]
     dimensions = {each.name: each.choices for each in supernet.space.dimensions}
     return Table(
         axes=tuple(
@@ -152,9 +201,9 @@ def zeros_in_prefixes(
     return tuple(int(sums[places[0][r], places[1][c]]) for r in rows for c in columns)
 
 
-def _lengths(supernet: Supernet, tensor: str, axis: int) -> list[int]:
+def _lengths(supernet: Supernet, tensor: str, axis: int, when: Sequence[Condition]) -> list[int]:
     """Every length that an axis can have."""
-    cut = supernet.plan.along(tensor, axis)
+    cut = supernet.plan.cut_under(tensor, axis, when)
     if cut is None:
         return [supernet.tensors[tensor].shape[axis]]
     dimension = next(d for d in supernet.space.dimensions if d.name == cut.dimension)

@@ -18,7 +18,7 @@ import torch
 from transformers import PretrainedConfig
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Presence
+from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Condition, Presence
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.families.family import ATTENTION_ROLES, FFN_ROLES, Family, Role
 
@@ -62,21 +62,47 @@ class Cut:
     """Along ``axis`` of ``tensor``, ``dimension`` keeps the first ``unit * choice`` entries.
 
     Tensors are named as in the Transformers state dict; an adapter's two as
-    ``<module>.lora_A`` (rank, inputs) and ``<module>.lora_B`` (outputs, rank).
+    ``<module>.lora_A`` (rank, inputs) and ``<module>.lora_B`` (outputs, rank). A cut with ``when``
+    is made only where these conditions hold: of two of one axis, one at a time.
     """
 
     tensor: str
     axis: int
     dimension: str
     unit: int = 1
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModulePresence:
+    """A module that a subnet has only where one of the ``ways`` holds, of which no two ever do.
+
+    A way is a number of conditions that hold together.
+    """
+
+    module: str
+    ways: tuple[tuple[Condition, ...], ...]
+
+    @property
+    def dimensions(self) -> frozenset[str]:
+        """All that it depends on."""
+        return frozenset(each.dimension for way in self.ways for each in way)
+
+    def holds(self, subnet: SubnetConfig) -> bool:
+        """Whether a subnet has the module."""
+        return any(subnet.meets(way) for way in self.ways)
 
 
 @dataclass(frozen=True)
 class SlicingPlan:
-    """All cuts of a super-network, and the ``presences`` of blocks that subnets may leave out."""
+    """All cuts of a super-network, and the ``presences`` of blocks that subnets may leave out.
+
+    ``modules`` are further modules that only some subnets have.
+    """
 
     cuts: tuple[Cut, ...]
     presences: tuple[Presence, ...] = ()
+    modules: tuple[ModulePresence, ...] = ()
 
     @cached_property
     def by_tensor(self) -> dict[str, tuple[Cut, ...]]:
@@ -90,9 +116,45 @@ class SlicingPlan:
         """The cut of one axis of a tensor, if it has one."""
         return next((cut for cut in self.by_tensor.get(tensor, ()) if cut.axis == axis), None)
 
+    def ways(self, name: str) -> tuple[tuple[Condition, ...], ...]:
+        """Under which conditions, of which one set at a time holds, a tensor is there and cut."""
+        there = [each.ways for each in self._around(name)]
+        cut = tuple({cut.when: None for cut in self.by_tensor.get(name, ()) if cut.when}) or ((),)
+        found: list[tuple[Condition, ...]] = [()]
+        for ways in (*there, cut):
+            found = [(*before, *way) for before in found for way in ways]
+        return tuple(tuple(dict.fromkeys(each)) for each in found)
+
+    def cut_under(self, tensor: str, axis: int, when: Collection[Condition]) -> Cut | None:
+        """The cut of one axis of a tensor where these conditions hold."""
+        return next(
+            (
+                cut
+                for cut in self.by_tensor.get(tensor, ())
+                if cut.axis == axis and set(cut.when) <= set(when)
+            ),
+            None,
+        )
+
+    def has(self, name: str, subnet: SubnetConfig) -> bool:
+        """Whether a subnet has a module or tensor, as far as ``modules`` say."""
+        return all(each.holds(subnet) for each in self._around(name))
+
+    @cached_property
+    def _by_module(self) -> dict[str, ModulePresence]:
+        return {each.module: each for each in self.modules}
+
+    def _around(self, name: str) -> list[ModulePresence]:
+        """What is said of a module or tensor, and of the modules that it lies in."""
+        parts = name.split(".")
+        places = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+        return [self._by_module[place] for place in places if place in self._by_module]
+
     def slice(self, name: str, tensor: torch.Tensor, subnet: SubnetConfig) -> torch.Tensor:
         """The active prefix of a tensor: a view, never a copy."""
         for cut in self.by_tensor.get(name, ()):
+            if not subnet.meets(cut.when):
+                continue
             tensor = tensor.narrow(cut.axis, 0, cut.unit * subnet.amount(cut.dimension))
         return tensor
 
@@ -114,16 +176,16 @@ class SlicingPlan:
                 whole only.
         """
         used = {cut.dimension for cut in self.cuts}
-        largest = {name: space.maximal.amount(name) for name in used}
-        taken: dict[tuple[str, int], str] = {}
+        taken: dict[tuple[str, int, tuple[Condition, ...]], str] = {}
         for cut in self.cuts:
+            largest = _largest(cut, space)
             if cut.tensor not in shapes:
                 raise InputError(
                     "the search space cuts a tensor that the checkpoint does not hold",
                     field=cut.dimension,
                     value=cut.tensor,
                 )
-            other = taken.setdefault((cut.tensor, cut.axis), cut.dimension)
+            other = taken.setdefault((cut.tensor, cut.axis, cut.when), cut.dimension)
             if other != cut.dimension:
                 raise InputError(
                     f"two dimensions cut the same axis of {cut.tensor}",
@@ -131,13 +193,13 @@ class SlicingPlan:
                     value=other,
                 )
             full = shapes[cut.tensor][cut.axis]
-            wanted = cut.unit * largest[cut.dimension]
+            wanted = cut.unit * largest
             if wanted > full:
                 raise InputError(
                     f"the largest choice needs {wanted} channels, more than the {full} of "
                     f"{cut.tensor}",
                     field=cut.dimension,
-                    value=largest[cut.dimension],
+                    value=largest,
                     remedy=f"the largest choice must be {full // cut.unit}",
                 )
             if wanted < full:
@@ -145,10 +207,12 @@ class SlicingPlan:
                     f"the largest choice keeps {wanted} of the {full} channels of {cut.tensor}, "
                     "so the full layer would be out of reach",
                     field=cut.dimension,
-                    value=largest[cut.dimension],
+                    value=largest,
                     remedy=f"the largest choice must be {full // cut.unit}",
                 )
         used |= {each.when.dimension for each in self.presences}
+        used |= {name for each in self.modules for name in each.dimensions}
+        used |= {each.dimension for cut in self.cuts for each in cut.when}
         for dimension in space.dimensions:
             keeps_all = dimension.part == BLOCKS and len(dimension.choices) == 1
             if dimension.name not in used and not keeps_all:
@@ -173,6 +237,14 @@ class SlicingPlan:
                     value=each.half,
                     remedy="leave out whole blocks",
                 )
+
+
+def _largest(cut: Cut, space: SearchSpace) -> int:
+    """The largest choice of a cut's dimension under which the cut is made."""
+    (dimension,) = (each for each in space.dimensions if each.name == cut.dimension)
+    allowed = [each.choices for each in cut.when if each.dimension == cut.dimension]
+    amounts = dimension.amounts or ()
+    return max(amount for amount in amounts if all(amount in choices for choices in allowed))
 
 
 @dataclass(frozen=True)

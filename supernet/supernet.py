@@ -98,6 +98,14 @@ class Supernet:
         """The dtype in which the checkpoint holds a tensor."""
         return self.dtypes.get(name, self.tensors[name].dtype)
 
+    def has_module(self, name: str) -> bool:
+        """Whether the model has a module of this name."""
+        return name in self._modules
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self.model.named_modules())
+
     @cached_property
     def unmerged(self) -> frozenset[str]:
         """The linear modules whose adapters stay beside their weights."""

@@ -75,7 +75,6 @@ class QuestionAnswering(Task):
     head = HeadKind.SPANS
     settings_type = QuestionAnsweringSettings
     nests_labels = True
-    is_learnt = False
 
     def read(self, columns: Columns, asked: ColumnsAsked) -> tuple[Rows, tuple[str, ...] | None]:
         """Questions, contexts and answers."""

@@ -10,6 +10,7 @@ from elasticnas.api_schemas.strategies import (
     StrategySettings,
 )
 from elasticnas.search.problem import SearchProblem
+from elasticnas.search.strategies.boshnas import BoshnasStrategy
 from elasticnas.search.strategies.feasible_random import FeasibleRandomStrategy
 from elasticnas.search.strategies.genetic import GeneticStrategy
 from elasticnas.search.strategies.hill_climbing import HillClimbingStrategy
@@ -39,6 +40,7 @@ def _random(settings: RandomSettings, problem: SearchProblem, *, seed: int) -> S
 
 
 FACTORIES.register("pareto", ParetoStrategy)
+FACTORIES.register("boshnas", BoshnasStrategy)
 FACTORIES.register("linas", LinasStrategy)
 FACTORIES.register("hill-climbing", HillClimbingStrategy)
 FACTORIES.register("nsga2", GeneticStrategy)

@@ -29,6 +29,7 @@ class Encoding:
     """
 
     def __init__(self, space: SearchSpace) -> None:
+        self._dimensions = len(space.dimensions)
         ranges: dict[str, list[int]] = defaultdict(list)
         self._shares: list[NDArray[np.float64]] = []
         self._own: list[tuple[int, NDArray[np.float64]]] = []
@@ -54,6 +55,16 @@ class Encoding:
         if not self._own:
             return np.zeros((len(indices), 1))
         return np.concatenate([table[indices[:, c]] for c, table in self._own], axis=1)
+
+    def nearest(self, points: Features) -> Indices:
+        """The subnets whose `own` columns are the nearest to points (n, columns)."""
+        found = np.zeros((len(points), self._dimensions), dtype=np.intp)
+        start = 0
+        for position, table in self._own:
+            there = points[:, None, start : start + table.shape[1]]
+            found[:, position] = np.argmin(((there - table) ** 2).sum(axis=2), axis=1)
+            start += table.shape[1]
+        return found
 
     def shared(self, indices: Indices) -> Features:
         """The mean share of each part's ordered choices, and its square: shape (n, 2 * parts)."""

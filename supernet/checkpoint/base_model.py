@@ -115,9 +115,37 @@ def classifier_for_training(
         InputError: as `read_base_model`.
     """
     family, config, _ = read_config(folder)
-    state = _encoder_state(folder, family, config)
-    task_head = family.classifier()
     _describe_classes(config, labels, label_names)
+    return _with_new_head(folder, family, config, family.classifier(), label_names)
+
+
+def spans_for_training(folder: Path) -> BaseModel:
+    """The encoder of ``folder`` with a new head of starts and ends, as `classifier_for_training`.
+
+    Raises:
+        InputError: as `read_base_model`, or the family has no such head.
+    """
+    family, config, _ = read_config(folder)
+    heads = [head for head in family.task_heads if head.kind is HeadKind.SPANS]
+    if not heads:
+        raise InputError(
+            "models of this family are read without a head of extractive question answering",
+            field="base/config.json/model_type",
+            value=family.model_type,
+            remedy="begin with an encoder such as BERT",
+        )
+    _describe_spans(config, own_head=False)
+    return _with_new_head(folder, family, config, heads[0], None)
+
+
+def _with_new_head(
+    folder: Path,
+    family: Family,
+    config: PretrainedConfig,
+    task_head: TaskHead,
+    label_names: tuple[str, ...] | None,
+) -> BaseModel:
+    state = _encoder_state(folder, family, config)
     model = _new_model(task_head, config)
     trained = tuple(f"{module}." for module in task_head.trained)
     heads = tuple(f"{module}." for module in task_head.one_token)

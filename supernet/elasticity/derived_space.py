@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import torch
@@ -11,6 +11,7 @@ from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import BLOCKS, Condition
 from elasticnas.supernet.elasticity.axes import (
     Scores,
+    Widths,
     axes_of,
     fixed_macs,
     unit_macs,
@@ -41,18 +42,27 @@ def widths_for(
     The threshold is on scores per multiply-accumulate at so many ``tokens``: of two units that
     matter alike the dearer one goes first.
     """
+    search = search_for(shape, head, scores, tokens)
+    return [search.find(target) for target in targets]
+
+
+def search_for(shape: ModelShape, head: TaskHead, scores: Scores, tokens: int) -> Bisection:
+    """The search of `widths_for`, for one target at a time."""
     each = unit_macs(shape, tokens)
-    units = axes_of(shape)
-    cost = linear_cost(each, fixed_macs(shape, head, tokens))
-    full = cost(units)
-    search = Bisection(
+    return Bisection(
         ranked_widths({axis: score / each[axis] for axis, score in scores.items()}),
-        lambda widths: cost(widths) / full,
-        units,
+        cost_shares(shape, head, tokens),
+        axes_of(shape),
         TOLERANCE,
         (0.0, 1.0),
     )
-    return [search.find(target) for target in targets]
+
+
+def cost_shares(shape: ModelShape, head: TaskHead, tokens: int) -> Callable[[Widths], float]:
+    """What widths cost at so many ``tokens``, as a share of the full cost."""
+    cost = linear_cost(unit_macs(shape, tokens), fixed_macs(shape, head, tokens))
+    full = cost(axes_of(shape))
+    return lambda widths: cost(widths) / full
 
 
 def derived_space(

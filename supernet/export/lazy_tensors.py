@@ -34,7 +34,7 @@ def subnet_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, LazyTe
     return {
         family.renumbered(name, places): _sliced(supernet, subnet, name, tensor)
         for name, tensor in stored_tensors(supernet.model).items()
-        if is_active(family, name, halves)
+        if is_active(family, name, halves) and supernet.plan.has(name, subnet)
     }
 
 

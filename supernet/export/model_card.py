@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Half
+from elasticnas.api_schemas.spaces import (
+    FFN,
+    FFN_LAYERS,
+    HEADS,
+    HIDDEN,
+    KERNEL,
+    OPERATION,
+    RANK,
+    Half,
+)
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.export.carried_code import FILE as CODE_FILE
 from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.forward.activation import active_halves
 from elasticnas.supernet.supernet import Supernet
@@ -91,8 +101,11 @@ def _markdown(
         labels=f", num_labels={supernet.num_labels}" if is_classifier else "",
         auto_class=supernet.task_head.auto_class,
     )
+    code_file, what = "modeling_subnet.py", "width"
+    if supernet.family.operations:
+        code_file, what = CODE_FILE, "operation and widths"
     code = (
-        "\n`modeling_subnet.py` in this folder gives every layer its own width; it needs torch and "
+        f"\n`{code_file}` in this folder gives every layer its own {what}; it needs torch and "
         "transformers, nothing else.\n"
         if needs_code
         else ""
@@ -140,14 +153,23 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 
 ## The subnet
 
-| layer of the super-network | attention heads | FFN width | LoRA rank |
-| --- | --- | --- | --- |
+| layer of the super-network | {" | ".join(_columns(supernet).values())} |
+| --- |{" --- |" * len(_columns(supernet))}
 {_layers(supernet, subnet)}
 """
 
 
 _HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}
 """The half of a layer that a part is in."""
+
+
+def _columns(supernet: Supernet) -> dict[str, str]:
+    """The parts of a layer that the table tells of."""
+    heads = {HEADS: "attention heads"}
+    if supernet.family.operations:
+        before = {OPERATION: "operation", KERNEL: "kernel", HIDDEN: "hidden size"}
+        return before | heads | {FFN: "FFN width", FFN_LAYERS: "FFN layers"}
+    return heads | {FFN: "FFN width", RANK: "LoRA rank"}
 
 
 def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
@@ -158,14 +180,14 @@ def _layers(supernet: Supernet, subnet: SubnetConfig) -> str:
     rows = []
     for layer, halves in active_halves(supernet, subnet).items():
         cells = []
-        for part in (HEADS, FFN, RANK):
+        for part in _columns(supernet):
             if _HALVES.get(part, halves[0]) not in halves:
                 cells.append("left out")
                 continue
             choices = [
-                f"{subnet[d.name]} of {d.choices[0]}"
+                f"{subnet[d.name]} of {d.choices[0]}" if d.ordered else f"{subnet[d.name]}"
                 for d in supernet.space.dimensions
-                if d.part == part and d.layer == layer
+                if d.part == part and d.layer in (layer, None) and subnet.meets(d.active_when)
             ]
             cells.append(", ".join(choices) or "-")
         rows.append(f"| {layer} | {' | '.join(cells)} |")

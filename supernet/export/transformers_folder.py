@@ -25,6 +25,8 @@ from elasticnas.supernet.checkpoint.end_tokens import GENERATION_FILE
 from elasticnas.supernet.checkpoint.json_file import json_text, read_object
 from elasticnas.supernet.checkpoint.model_config import CONFIG_FIELD
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.export.carried_code import FILE as CODE_FILE
+from elasticnas.supernet.export.heterogeneous import described
 from elasticnas.supernet.export.lazy_tensors import LazyTensor, subnet_tensors
 from elasticnas.supernet.export.model_card import write_model_card
 from elasticnas.supernet.export.modeling_subnet import subnet_code
@@ -41,6 +43,9 @@ def write_transformers_folder(
 
     Weights keep the dtypes of the checkpoint, and are made one by one while they are written.
     """
+    if supernet.family.operations:
+        _write_heterogeneous(supernet, subnet, card, folder)
+        return
     tensors = subnet_tensors(supernet, subnet)
     config, task_head = _nearest_config(supernet, subnet, tensors), supernet.task_head
     with torch.device("meta"):
@@ -78,6 +83,30 @@ def write_transformers_folder(
         WeightsFormat.TRANSFORMERS,
         nonzero_params,
         needs_code=needs_code,
+    )
+
+
+def _write_heterogeneous(
+    supernet: Supernet, subnet: SubnetConfig, card: SubnetCard, folder: Path
+) -> None:
+    """As `write_transformers_folder`, of a subnet whose layers differ in more than widths."""
+    tensors = subnet_tensors(supernet, subnet)
+    told = described(supernet, subnet, tensors)
+    told.config.architectures = [told.class_name]
+    told.config.dtype = _commonest_dtype(tensors)
+    told.config.save_pretrained(folder)
+    if told.code is not None:
+        (folder / CODE_FILE).write_text(told.code, encoding="utf-8")
+    nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
+    copy_tokenizer(supernet.base_folder, folder)
+    write_model_card(
+        folder,
+        supernet,
+        subnet,
+        card,
+        WeightsFormat.TRANSFORMERS,
+        nonzero_params,
+        needs_code=told.code is not None,
     )
 
 

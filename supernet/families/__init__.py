@@ -5,6 +5,7 @@ from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.families.bloom import BLOOM
 from elasticnas.supernet.families.distilbert import DISTILBERT
 from elasticnas.supernet.families.family import Family
+from elasticnas.supernet.families.flexibert import FLEXIBERT
 from elasticnas.supernet.families.gemma import GEMMA
 from elasticnas.supernet.families.gpt_neox import GPT_NEOX
 from elasticnas.supernet.families.llama import LLAMA
@@ -17,5 +18,5 @@ ENCODERS = (BERT, ROBERTA, DISTILBERT)
 DECODERS = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GPT_NEOX, BLOOM)
 
 FAMILIES = Registry[Family]("model family")
-for family in (*ENCODERS, *DECODERS):
+for family in (*ENCODERS, *DECODERS, FLEXIBERT):
     FAMILIES.register(family.model_type, family)

@@ -19,6 +19,7 @@ from elasticnas.api_schemas.spaces import Half
 from elasticnas.api_schemas.supernets import HeadKind as HeadKind
 from elasticnas.supernet.checkpoint.options import Option
 from elasticnas.supernet.families.config_fields import ConfigFields
+from elasticnas.supernet.operations.operation import Operation
 
 
 class Role(StrEnum):
@@ -153,6 +154,9 @@ class Family:
     ``stored_names`` beginnings of names that are others in every file than in Transformers 5.
     ``older_options`` are written into exported configs, for Transformers 4 and what reads as it
     does, which would take a default in silence where it finds none.
+
+    ``operations``, where there are any, are what each layer chooses among: the model is then a
+    heterogeneous one, whose modules take their sizes from their weights (`operations.model`).
     """
 
     model_type: str
@@ -190,6 +194,7 @@ class Family:
     old_names: Mapping[str, str] = field(default_factory=dict)
     stored_names: Mapping[str, str] = field(default_factory=dict)
     older_options: OlderOptions | None = None
+    operations: Mapping[str, Operation] = field(default_factory=dict)
 
     def module(self, layer: int, role: str) -> str:
         """The full name of a linear layer of a block, e.g. ``module(3, "query")``."""

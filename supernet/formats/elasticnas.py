@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from elasticnas.api_schemas.problems import InputError
@@ -26,6 +27,7 @@ from elasticnas.supernet.formats.space_file import (
     SpaceFile,
     read_space,
 )
+from elasticnas.supernet.operations.layout import heterogeneous_plan
 from elasticnas.supernet.plan import Cut, ElasticPart, ModelShape, Side, SlicingPlan
 
 
@@ -36,15 +38,27 @@ def elastic_part(content: SpaceFile, shape: ModelShape) -> ElasticPart:
         InputError: a dimension that does not fit the model.
     """
     space = SearchSpace(tuple(each.dimension for each in content.dimensions))
-    cuts: list[Cut] = []
     presences: list[Presence] = []
     for dimension in content.dimensions:
         if dimension.part == BLOCKS:
             presences += _presences(dimension, shape.num_layers)
-        else:
-            cuts += _cuts(dimension, shape)
-    plan = SlicingPlan(tuple(cuts), tuple(presences))
+    if shape.family.operations:
+        _refuse_cuts(content)
+        plan = replace(heterogeneous_plan(space, shape), presences=tuple(presences))
+    else:
+        cuts = (_cuts(each, shape) for each in content.dimensions if each.part != BLOCKS)
+        plan = SlicingPlan(tuple(cut for each in cuts for cut in each), tuple(presences))
     return ElasticPart(space, plan, content.reference_length)
+
+
+def _refuse_cuts(content: SpaceFile) -> None:
+    for each in content.dimensions:
+        if each.cuts or each.roles:
+            raise InputError(
+                "of a model whose layers differ, part and layer say what a dimension cuts",
+                field=f"{DIMENSIONS_FIELD}/{each.name}/{'cuts' if each.cuts else 'roles'}",
+                remedy="take it out",
+            )
 
 
 def _read(folder: Path, shape: ModelShape) -> ElasticPart:

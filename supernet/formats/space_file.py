@@ -86,9 +86,14 @@ def parse_space(content: dict[str, Any], *, field: str) -> SpaceFile:
 
 
 def space_file(space: SearchSpace, plan: SlicingPlan, reference_length: int | None) -> SpaceFile:
-    """What `read_space` reads to the same space and plan."""
+    """What `read_space` reads to the same space and plan.
+
+    A plan with modules that come and go follows from the dimensions' parts alone.
+    """
     dimensions = tuple(
-        ElasticDimension(**each.model_dump(), cuts=_cuts_of(each.name, plan))
+        ElasticDimension(
+            **each.model_dump(), cuts=() if plan.modules else _cuts_of(each.name, plan)
+        )
         for each in space.dimensions
     )
     return SpaceFile(version=2, dimensions=dimensions, reference_length=reference_length)

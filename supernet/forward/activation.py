@@ -131,7 +131,7 @@ def active_tensors(
     halves = dict([*active_halves(supernet, subnet).items()][first:])
     active = {}
     for module in supernet.elastic_modules:
-        if not is_active(supernet.family, module, halves):
+        if not is_active(supernet.family, module, halves) or not plan.has(module, subnet):
             continue
         name = f"{module}.weight"
         weight = plan.slice(name, full[name], subnet)
@@ -166,6 +166,9 @@ def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -
     """The subnet as something that runs. Costs a few small matrix products, no copy of a layer."""
     model = _with_layers(supernet, subnet, splice)
     tensors = active_tensors(supernet, subnet, first=splice.first)
+    if splice.source is not None:  # the embeddings are not there
+        prefix = f"{supernet.family.embeddings}."
+        tensors = {name: each for name, each in tensors.items() if not name.startswith(prefix)}
     return ActiveSubnet(model, tensors, supernet.family)
 
 
@@ -179,11 +182,13 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
     halves = active_halves(supernet, subnet)
     kept = tuple(halves)
     is_whole = sum(map(len, halves.values())) == len(HALVES) * supernet.num_layers
-    if supernet.model.training and is_whole and not supernet.unmerged:
+    is_simple = not supernet.unmerged and not supernet.plan.modules
+    if supernet.model.training and is_whole and is_simple:
         return supernet.model
     family = supernet.family
     root = _shallow_copy(supernet.model)
     _put_branches(root, supernet, subnet, kept[splice.first :])
+    _take_out(root, supernet, subnet, kept[splice.first :])
     layers = _own(root, family.layers)
     spliced: dict[str, nn.Module] = {}
     places = {place: depth for depth, place in enumerate(kept, 1)}
@@ -217,6 +222,17 @@ def _put_branches(
         for name in children:
             adapter = active_adapter(supernet, f"{parent}.{name}", subnet)
             owner._modules[name] = _with_adapter(owner.get_submodule(name), adapter)
+
+
+def _take_out(
+    root: nn.Module, supernet: Supernet, subnet: SubnetConfig, blocks: Collection[int]
+) -> None:
+    """Take the modules out of these blocks that the subnet does not have."""
+    absent = [each for each in supernet.plan.modules if not each.holds(subnet)]
+    for each in absent:
+        if supernet.family.layer_of(each.module) in blocks:
+            parent, _, name = each.module.rpartition(".")
+            del _own(root, parent)._modules[name]
 
 
 def _with_adapter(linear: nn.Module, adapter: LoraAdapter | None) -> nn.Module:

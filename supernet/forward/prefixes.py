@@ -272,10 +272,15 @@ def dimensions_of_blocks(supernet: Supernet) -> tuple[tuple[str, ...], ...]:
     found: dict[str, set[int]] = {}
     for cut in supernet.plan.cuts:
         block, module = family.layer_of(cut.tensor), cut.tensor.rpartition(".")[0]
-        if block is not None:
-            found.setdefault(cut.dimension, set()).add(block)
-        elif module not in heads:
-            found.setdefault(cut.dimension, set()).update(range(supernet.num_layers))
+        for name in (cut.dimension, *(each.dimension for each in cut.when)):
+            if block is not None:
+                found.setdefault(name, set()).add(block)
+            elif module not in heads:
+                found.setdefault(name, set()).update(range(supernet.num_layers))
+    for each in supernet.plan.modules:
+        if (block := family.layer_of(each.module)) is not None:
+            for name in each.dimensions:
+                found.setdefault(name, set()).add(block)
     return tuple(
         tuple(name for name, blocks in found.items() if block in blocks)
         for block in range(supernet.num_layers)

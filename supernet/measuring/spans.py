@@ -11,6 +11,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
+from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Batch, Examples, TokenizedExamples
 from elasticnas.supernet.supernet import Supernet
@@ -93,12 +94,24 @@ def prepare(
         InputError: a question leaves a window no room for more of the context than the stride, or
             the tokenizer does not say where in a text its tokens are.
     """
+    return in_windows(rows, task, settings, tokenizer, supernet.family, max_length)
+
+
+def in_windows(
+    rows: Rows,
+    task: Task,
+    settings: TaskSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    family: Family,
+    max_length: int,
+) -> SpanExamples:
+    """See `prepare`: of a model of this family."""
     assert isinstance(settings, QuestionAnsweringSettings)
     questions, contexts = (list(texts) for texts in rows.texts.values())
     questions = [question.lstrip() for question in questions]  # some of SQuAD's are mostly spaces
     stride = settings.shared_tokens(max_length)
     _require_room(questions, contexts, tokenizer, max_length, stride)
-    types = takes_type_ids(tokenizer, supernet.family)
+    types = takes_type_ids(tokenizer, family)
     encoded = tokenizer(
         questions,
         contexts,
@@ -118,8 +131,8 @@ def prepare(
         pad_id=int(tokenizer.pad_token_id or 0),
         max_length=max_length,
     )
-    in_windows = _in_windows(encoded, contexts)
-    return SpanExamples(windows, in_windows, task.labels(rows, settings), settings.rule)
+    found = _in_windows(encoded, contexts)
+    return SpanExamples(windows, found, task.labels(rows, settings), settings.rule)
 
 
 def answers(active: ActiveSubnet, batch: Batch) -> list[str]:

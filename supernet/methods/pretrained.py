@@ -13,26 +13,31 @@ from elasticnas.supernet.checkpoint.base_model import (
     BaseModel,
     classifier_for_training,
     read_base_model,
+    spans_for_training,
 )
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
+from elasticnas.supernet.measuring.spans import in_windows
 from elasticnas.supernet.measuring.trees import TreeExamples
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.training.rows import AnsweredRows, LabelledRows, TrainingRows
+from elasticnas.supernet.training.span_rows import SpanRows
 from elasticnas.tasks.items import Scored
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
 def pretrained(base: Path, data: TrainingData) -> BaseModel:
-    """The model of ``base`` with the head that the data's task needs, a classifier's a new one.
+    """The model of ``base`` with the head that the data's task needs, an encoder's a new one.
 
     Raises:
         InputError: the model cannot be read, or has no such head.
     """
     if data.task.head is HeadKind.CLASSIFIER:
         return classifier_for_training(base, data.labels, data.label_names)
+    if data.task.head is HeadKind.SPANS:
+        return spans_for_training(base)
     model = read_base_model(base, {})
     if model.task_head.kind is not data.task.head:
         raise InputError(
@@ -50,15 +55,17 @@ def fine_tuned(base: Path, data: TrainingData) -> BaseModel:
     Raises:
         InputError: the model cannot be read, or gives something else than the rows are labelled by.
     """
-    if data.task.head is not HeadKind.CLASSIFIER:
+    if data.task.head is HeadKind.CAUSAL_LM:
         return pretrained(base, data)
     model = read_base_model(base, {})
+    if data.task.head is HeadKind.SPANS:
+        return _of_spans(model, data)
     if model.task_head.kind is not HeadKind.CLASSIFIER:
         raise InputError(
-            f"{data.task.name} is a task of classifiers, and this is a language model",
-            field="base/config.json/model_type",
-            value=model.family.model_type,
-            remedy="give rows of a task of language models",
+            f"{data.task.name} is a task of classifiers, and this model is none",
+            field="base/config.json/architectures",
+            value=type(model.model).__name__,
+            remedy="give rows of the task that the model was fine-tuned for",
         )
     outputs = len(model.model.get_parameter(f"{model.task_head.logits}.weight"))
     if (outputs == 1) is not (data.labels == 1) or data.labels > outputs:
@@ -66,6 +73,17 @@ def fine_tuned(base: Path, data: TrainingData) -> BaseModel:
             f"the model gives {outputs} numbers, the rows are labelled by {data.labels}",
             field="base/config.json/num_labels",
             value=outputs,
+            remedy="give rows of the task that the model was fine-tuned for",
+        )
+    return model
+
+
+def _of_spans(model: BaseModel, data: TrainingData) -> BaseModel:
+    if model.task_head.kind is not HeadKind.SPANS:
+        raise InputError(
+            f"{data.task.name} is answered by a head of starts and ends, and this model has none",
+            field="base/config.json/architectures",
+            value=type(model.model).__name__,
             remedy="give rows of the task that the model was fine-tuned for",
         )
     return model
@@ -90,6 +108,15 @@ def training_rows(
                 texts, tokenizer, model.family, task=data.task, max_length=settings.max_length
             ),
             data.task,
+        )
+    elif data.task.head is HeadKind.SPANS:
+        task_settings = data.task.settle(settings.task_settings, _described(data))
+        data.task.require_length(task_settings, settings.max_length)
+        rows = SpanRows.of(
+            data.rows,
+            in_windows(
+                data.rows, data.task, task_settings, tokenizer, model.family, settings.max_length
+            ),
         )
     else:
         rows = _answered(data, settings, tokenizer)

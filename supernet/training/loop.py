@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from elasticnas.api_schemas.training import Sampling, Schedule, TrainingSettings
-from elasticnas.search.space import SubnetConfig
+from elasticnas.api_schemas.training import OptimiserSettings, Sampling, Schedule, TrainingSettings
+from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.supernet import Supernet
@@ -21,7 +21,11 @@ from elasticnas.supernet.training import state
 from elasticnas.supernet.training.rows import TrainingRows
 
 GROUP = 16
-"""Of how many batches' rows `TrainingSettings.group_by_length` makes batches of like length."""
+"""Of how many batches' rows `OptimiserSettings.group_by_length` makes batches of like length."""
+
+
+Learn = Callable[[int], float]
+"""Computes the gradients of a step, by its number; returns its loss."""
 
 
 def fit(
@@ -38,16 +42,57 @@ def fit(
         StepStoppedError: the run must stop.
     """
     settings: TrainingSettings = run.settings
-    steps = settings.steps_on(len(rows.lengths))
-    optimizer = torch.optim.AdamW(
-        trainable.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    first = 0 if run.saved is None else state.restore(run.saved, trainable, optimizer)
+
+    def learn(step: int) -> float:
+        active = activate(supernet, _subnet(supernet, settings, step))
+        loss = rows.loss(active, batch_rows(rows.lengths, settings, step), run.device)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
     supernet.model.train(settings.dropout)
+    optimise(run, settings, len(rows.lengths), trainable, learn)
+    supernet.model.train(False)
+
+
+def optimise(
+    run: StepRun,
+    settings: OptimiserSettings,
+    rows: int,
+    trainable: dict[str, torch.Tensor],
+    learn: Learn,
+    *,
+    horizon: int | None = None,
+    kept: Mapping[str, torch.Tensor] | None = None,
+    rates: Callable[[str], float] = lambda _: 1.0,
+) -> None:
+    """Make the steps that ``settings`` ask for on so many ``rows``, from where the run was saved.
+
+    The learning rate falls to zero at the step ``horizon``, by default the last; ``rates`` say, by
+    its name, how many times that rate a tensor learns at. ``kept`` are tensors that ``learn``
+    changes in place and that are no parameters: they are saved too.
+
+    torch's random state is set before each step, so what ``learn`` draws follows from the step.
+
+    Raises:
+        StepStoppedError: the run must stop.
+    """
+    steps = settings.steps_on(rows)
+    groups: dict[float, list[torch.Tensor]] = {}
+    for name, tensor in trainable.items():
+        groups.setdefault(rates(name), []).append(tensor)
+    optimizer = torch.optim.AdamW(
+        [{"params": tensors} for tensors in groups.values()],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    named = {**trainable, **(kept or {})}
+    first = 0 if run.saved is None else state.restore(run.saved, named, optimizer)
     for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, steps, settings)
-        loss = _step(run, supernet, rows, step)
+        for rate, group in zip(groups, optimizer.param_groups, strict=True):
+            fallen = _schedule(step, horizon or steps, settings)
+            group["lr"] = rate * settings.learning_rate * fallen
+        torch.manual_seed(_seed(settings.seed, step))
+        loss = learn(step)
         if settings.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(trainable.values(), settings.max_gradient_norm)
         optimizer.step()
@@ -57,21 +102,10 @@ def fit(
             steps,
             {"loss": loss},
             save=lambda folder, done=step + 1: state.save(  # type: ignore[misc]
-                folder, done, trainable, optimizer
+                folder, done, named, optimizer
             ),
             save_every=settings.save_every,
         )
-    supernet.model.train(False)
-
-
-def _step(run: StepRun, supernet: Supernet, rows: TrainingRows, step: int) -> float:
-    """Compute the gradients of one step; returns its mean loss."""
-    settings: TrainingSettings = run.settings
-    torch.manual_seed(_seed(settings.seed, step))
-    active = activate(supernet, _subnet(supernet, settings, step))
-    loss = rows.loss(active, batch_rows(rows.lengths, settings, step), run.device)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())
 
 
 def _subnet(supernet: Supernet, settings: TrainingSettings, step: int) -> SubnetConfig:
@@ -79,11 +113,16 @@ def _subnet(supernet: Supernet, settings: TrainingSettings, step: int) -> Subnet
     space = supernet.space
     if settings.sampling is Sampling.ALTERNATE and step % 2 == 0:
         return space.maximal
-    rng = random.Random(_seed(settings.seed, step))
+    return random_subnet(space, settings.seed, step)
+
+
+def random_subnet(space: SearchSpace, seed: int, step: int) -> SubnetConfig:
+    """A subnet for a step, every choice drawn uniformly and independently."""
+    rng = random.Random(_seed(seed, step))
     return space.decode([rng.randrange(count) for count in space.cardinalities])
 
 
-def batch_rows(lengths: Sequence[int], settings: TrainingSettings, step: int) -> list[int]:
+def batch_rows(lengths: Sequence[int], settings: OptimiserSettings, step: int) -> list[int]:
     """The rows of one step: consecutive pieces of a permutation that is new every epoch.
 
     ``lengths`` are the rows' tokens. Grouped by length, the rows of so many pieces are sorted, and
@@ -105,7 +144,7 @@ def batch_rows(lengths: Sequence[int], settings: TrainingSettings, step: int) ->
     return order[place * size : (place + 1) * size]
 
 
-def _schedule(step: int, steps: int, settings: TrainingSettings) -> float:
+def _schedule(step: int, steps: int, settings: OptimiserSettings) -> float:
     """The share of the full learning rate: linear warm-up, then a decay to zero.
 
     Without a warm-up the linear decay begins after the first step, as it always has.

@@ -14,6 +14,7 @@ from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Inputs, TokenizedExamples
 from elasticnas.supernet.measuring.trees import TreeExamples
+from elasticnas.supernet.training.distillation import soft_divergence
 from elasticnas.tasks import TEXT_REGRESSION, Task
 
 
@@ -31,6 +32,22 @@ class TrainingRows(Protocol):
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """The mean loss of a subnet on these rows, through which gradients flow."""
+        ...
+
+    def logits(
+        self, active: ActiveSubnet, rows: Sequence[int], device: torch.device
+    ) -> torch.Tensor:
+        """What a subnet gives for these rows; what is learnt and distilled depends on it alone."""
+        ...
+
+    def loss_of(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """The mean loss of what `logits` gave for these rows."""
+        ...
+
+    def distance(
+        self, student: torch.Tensor, teacher: torch.Tensor, rows: Sequence[int], temperature: float
+    ) -> torch.Tensor:
+        """How far the logits of two subnets for these rows are apart (`distillation`)."""
         ...
 
     def own_losses(
@@ -62,12 +79,29 @@ class LabelledRows:
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Cross-entropy, of a regression the squared error."""
-        batch = self.examples.batch(rows).to(device)
-        labels = torch.as_tensor(self.examples.labels[list(rows)]).to(device)
-        logits = active.logits(batch.inputs)
+        return self.loss_of(self.logits(active, rows, device), rows)
+
+    def logits(
+        self, active: ActiveSubnet, rows: Sequence[int], device: torch.device
+    ) -> torch.Tensor:
+        """See `TrainingRows.logits`: (rows, labels)."""
+        return active.logits(self.examples.batch(rows).to(device).inputs)
+
+    def loss_of(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """See `TrainingRows.loss_of`."""
+        labels = torch.as_tensor(self.examples.labels[list(rows)]).to(logits.device)
         if self.task is TEXT_REGRESSION:
             return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         return functional.cross_entropy(logits, labels)
+
+    def distance(
+        self, student: torch.Tensor, teacher: torch.Tensor, rows: Sequence[int], temperature: float
+    ) -> torch.Tensor:
+        """See `TrainingRows.distance`; of a regression the squared error."""
+        del rows
+        if self.task is TEXT_REGRESSION:
+            return functional.mse_loss(student, teacher)
+        return soft_divergence(student, teacher, temperature)
 
     def own_losses(
         self,
@@ -98,9 +132,26 @@ class AnsweredRows:
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """The mean cross-entropy of the scored tokens of all these rows."""
+        return self.loss_of(self.logits(active, rows, device), rows)
+
+    def logits(
+        self, active: ActiveSubnet, rows: Sequence[int], device: torch.device
+    ) -> torch.Tensor:
+        """See `TrainingRows.logits`: (scored tokens of all rows, vocabulary)."""
         batch = self.examples.batch(rows).to(device)
-        logits = active.logits(batch.inputs, batch.at)
-        return functional.cross_entropy(logits.float(), batch.foretold)
+        return active.logits(batch.inputs, batch.at)
+
+    def loss_of(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """See `TrainingRows.loss_of`."""
+        foretold = self.examples.batch(rows).foretold.to(logits.device)
+        return functional.cross_entropy(logits.float(), foretold)
+
+    def distance(
+        self, student: torch.Tensor, teacher: torch.Tensor, rows: Sequence[int], temperature: float
+    ) -> torch.Tensor:
+        """See `TrainingRows.distance`: the mean over the scored tokens."""
+        del rows
+        return soft_divergence(student, teacher, temperature)
 
     def own_losses(
         self,

@@ -18,10 +18,14 @@ from tests.supernet.languages import questions, write_language_model
 from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 SMALL = {"steps": 4, "batch_size": 8, "max_length": 16, "lora_rank": 4, "save_every": 2}
+WHOLE = {name: value for name, value in SMALL.items() if name != "lora_rank"}
+"""Settings of a recipe without adapters."""
 UNTRAINED = {"batch_size": 8, "max_length": 16, "calibration_rows": 20, "save_every": 2}
 """Settings of a recipe that has no steps of an optimiser."""
 RECIPES_TRIED = {
     "derive": {"dropped_blocks": 1, "targets": (0.7,)},
+    "eftnas": {"teacher_epochs": 1, "calibration_rows": 32},
+    "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False},
     "lonas": {},
     "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
     "shaken-lonas": {"times": 3},
@@ -46,7 +50,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recipe_keeps_the_contract(recipe: str, check, encoder: Path, tmp_path: Path):
     texts = sentences(32, seed=5)
     rows = Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
-    small = UNTRAINED if recipe == "derive" else SMALL
+    small = {"derive": UNTRAINED, "flexibert": WHOLE, "eftnas": WHOLE}.get(recipe, SMALL)
     settings = RECIPES[recipe].settings.model_validate(small | RECIPES_TRIED[recipe])
     check(Trial(recipe, settings, encoder, TrainingData(rows, TEXT_CLASSIFICATION, 2)), tmp_path)
 

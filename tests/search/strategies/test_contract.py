@@ -15,7 +15,7 @@ def contract_of(name: str) -> type[StrategyContract]:
 
 
 for _name in STRATEGIES:
-    if _name != "gp":
+    if _name not in ("gp", "boshnas"):
         globals()[f"Test_{_name}"] = contract_of(_name)
 
 
@@ -24,3 +24,10 @@ class TestGp(StrategyContract):
     """A proposal takes a second or more, so that the last few alone are of the process."""
 
     settings: ClassVar[dict[str, Any]] = {"name": "gp", "n_startup_trials": 36}
+
+
+@pytest.mark.slow
+class TestBoshnas(StrategyContract):
+    """A fit takes some tenths of a second, and the contract asks for a hundred of them."""
+
+    settings: ClassVar[dict[str, Any]] = {"name": "boshnas"}

@@ -1,0 +1,105 @@
+"""Natural-parameter networks: a Gaussian's mean and variance, layer by layer, and their gradients.
+
+Wang, Shi & Yeung 2016, "Natural-parameter networks", sections 2.3 and 2.4, and the supplement for
+the rectifier. All arrays carry a leading axis of networks that are trained side by side:
+activations are (networks, points, units). NumPy alone: five nets of 32 units take some milliseconds
+a step on 100 points, and a server need not have torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr
+
+Array = NDArray[np.float64]
+Moments = tuple[Array, Array]
+"""Means and variances of the same shape."""
+
+SMALLEST_VARIANCE = 1e-10
+
+
+@dataclass
+class Linear:
+    """A linear layer whose weights are Gaussians: means, and variances through a softplus.
+
+    Shapes (networks, inputs, outputs) of ``mean`` and ``raw``; (networks, 1, outputs) of biases.
+    """
+
+    mean: Array
+    raw: Array
+    bias: Array
+    raw_bias: Array
+
+    @classmethod
+    def random(cls, networks: int, inputs: int, outputs: int, rng: np.random.Generator) -> Linear:
+        """Glorot's means, variances of a hundredth of theirs, and biases that are nearly sure."""
+        bound = np.sqrt(6 / (inputs + outputs))
+        mean = rng.uniform(-bound, bound, (networks, inputs, outputs))
+        variance = np.full_like(mean, 0.01 * 2 / (inputs + outputs))
+        bias = np.zeros((networks, 1, outputs))
+        return cls(mean, np.log(np.expm1(variance)), bias, np.full_like(bias, -10.0))
+
+    @property
+    def parameters(self) -> list[Array]:
+        """What is trained, in order; changed in place."""
+        return [self.mean, self.raw, self.bias, self.raw_bias]
+
+    def forward(self, x: Moments) -> Moments:
+        """The moments of ``x W + b``, everything independent."""
+        mean, variance = x
+        spread = softplus(self.raw)
+        out = variance @ (spread + self.mean**2) + mean**2 @ spread + softplus(self.raw_bias)
+        return mean @ self.mean + self.bias, out
+
+    def backward(self, x: Moments, grad: Moments) -> tuple[Moments, list[Array]]:
+        """The gradients of a loss by the inputs' moments and by `parameters`.
+
+        ``grad`` holds those by the outputs' moments.
+        """
+        (mean, variance), (by_mean, by_variance) = x, grad
+        spread = softplus(self.raw)
+        both = spread + self.mean**2
+        back = by_variance @ spread.swapaxes(1, 2)
+        inputs = (
+            by_mean @ self.mean.swapaxes(1, 2) + 2 * mean * back,
+            by_variance @ both.swapaxes(1, 2),
+        )
+        by_both = variance.swapaxes(1, 2) @ by_variance
+        by_spread = by_both + (mean**2).swapaxes(1, 2) @ by_variance
+        return inputs, [
+            mean.swapaxes(1, 2) @ by_mean + 2 * self.mean * by_both,
+            by_spread * expit(self.raw),
+            by_mean.sum(axis=1, keepdims=True),
+            by_variance.sum(axis=1, keepdims=True) * expit(self.raw_bias),
+        ]
+
+
+def softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, without overflow."""
+    return np.logaddexp(0.0, x)
+
+
+def relu(x: Moments) -> tuple[Moments, Moments]:
+    """The exact moments of ``max(0, z)`` for z ~ N(mean, variance), and what `relu_back` needs."""
+    mean, variance = x
+    variance = np.maximum(variance, SMALLEST_VARIANCE)
+    deviation = np.sqrt(variance)
+    ratio = mean / deviation
+    share = ndtr(ratio)
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
+    out = mean * share + deviation * density
+    square = (mean**2 + variance) * share + mean * deviation * density
+    return (out, np.maximum(square - out**2, 0.0)), (share, density / deviation)
+
+
+def relu_back(out: Moments, kept: Moments, grad: Moments) -> Moments:
+    """The gradients by the inputs' moments of `relu`, which gave ``out`` and ``kept``."""
+    (share, density), (by_mean, by_variance) = kept, grad
+    mean = out[0]
+    return (
+        by_mean * share + by_variance * 2 * mean * (1 - share),
+        by_mean * 0.5 * density + by_variance * (share - mean * density),
+    )

@@ -1,0 +1,277 @@
+"""A heterogeneous super-network of a BERT: its layers choose their operation, width and depth.
+
+The space is FlexiBERT's (Tuli, Dedhia, Tuli, Jha 2022, "FlexiBERT: Are Current Transformer
+Architectures too Homogeneous and Rigid?", section 3); sharing one set of weights among its models
+is not: FlexiBERT trains each alone. `widen` adds the weights of the other operations to the model,
+which computes what it did; `train` trains by the sandwich rule (Yu & Huang 2019, section 3.1), the
+maximal subnet teaching the others (Hinton et al. 2015).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import OPERATION
+from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.supernet.checkpoint.base_model import BaseModel
+from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
+from elasticnas.supernet.families.bert import BERT
+from elasticnas.supernet.families.family import HeadKind
+from elasticnas.supernet.families.flexibert import FLEXIBERT
+from elasticnas.supernet.formats.elasticnas import elastic_part
+from elasticnas.supernet.formats.space_file import SPACE_FILE, SpaceFile, parse_space
+from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.methods.pretrained import fine_tuned, pretrained, training_rows
+from elasticnas.supernet.methods.step import StepRun
+from elasticnas.supernet.operations.config import FlexiBertConfig
+from elasticnas.supernet.operations.default_space import heterogeneous_space
+from elasticnas.supernet.operations.energies import input_energies, reordered
+from elasticnas.supernet.operations.model import FlexiBertForSequenceClassification
+from elasticnas.supernet.operations.warming import maximal, warm
+from elasticnas.supernet.plan import ModelShape
+from elasticnas.supernet.supernet import Supernet, moved, named_tensors
+from elasticnas.supernet.training.calibration import calibration_groups
+from elasticnas.supernet.training.distillation import Distillation
+from elasticnas.supernet.training.loop import batch_rows, optimise
+from elasticnas.supernet.training.rows import TrainingRows
+
+WARMED_FILE = "warmed.safetensors"
+TOKENS = 2048
+"""So many tokens at most are in a batch of the calibration."""
+
+_NEW = (".operations.", ".middle.", ".join.", "classifier.")
+"""Parts of the names of weights that the pretrained model did not bring."""
+
+
+def widen(run: StepRun) -> None:
+    """Leave the model with the weights of all operations, and a search space: a checkpoint.
+
+    Raises:
+        InputError: the model is no BERT, or a row or a setting cannot be used.
+        StepStoppedError: the run must stop.
+    """
+    settings: FlexiBertSettings = run.settings
+    torch.manual_seed(settings.seed)
+    base = _base(run)
+    rows = training_rows(run.source, run.data, settings, base)
+    groups = calibration_groups(
+        rows.lengths, settings.calibration_rows, settings.seed, tokens=TOKENS, most=64
+    )
+    batches = [_inputs(rows, group, run.device) for group in groups]
+    moved(base.model, run.device, torch.float32)
+    energies = input_energies(base.model, base.family, batches)
+    moved(base.model, torch.device("cpu"), torch.float32)
+    model = widened(base, energies, settings)
+    space = _space(settings, model)
+    shape = _shape(model)
+    elastic_part(space, shape).plan.validate(elastic_part(space, shape).space, shape.shapes)
+    moved(model, run.device, torch.float32)
+    _warm_layers(run, model, batches)
+    moved(model, torch.device("cpu"), torch.float32)
+    _write(run, model, space)
+
+
+def _base(run: StepRun) -> BaseModel:
+    settings: FlexiBertSettings = run.settings
+    if run.data.task.head is not HeadKind.CLASSIFIER:
+        raise InputError(
+            "a heterogeneous super-network is a classifier or a regression",
+            field="task",
+            value=run.data.task.name,
+        )
+    base = (fine_tuned if settings.keep_head else pretrained)(run.source, run.data)
+    if base.family is not BERT:
+        raise InputError(
+            "a heterogeneous super-network is made of a BERT",
+            field="base/config.json/model_type",
+            value=base.family.model_type,
+            remedy=f"begin with a model of type {BERT.model_type}",
+        )
+    moved(base.model, torch.device("cpu"), torch.float32)
+    return base
+
+
+def widened(
+    base: BaseModel, energies: dict[str, torch.Tensor], settings: FlexiBertSettings
+) -> FlexiBertForSequenceClassification:
+    """The same function with more weights: those of the other ``operations``, and of stacks.
+
+    Every layer may have a second feed-forward layer of half its neurons, which starts as the
+    identity, and a projection where the layer before it has another width, which does too.
+    """
+    told = base.model.config.to_dict()
+    options = {n: told[n] for n in told if n not in ("model_type", "architectures", "dtype")}
+    size = base.family.ffn_size(base.model.config)
+    layers = [
+        {
+            "operations": list(settings.operations),
+            "middle": size // 2,
+            "reads": base.model.config.hidden_size if place and not settings.one_hidden else None,
+        }
+        for place in range(base.family.num_layers(base.model.config))
+    ]
+    model = FlexiBertForSequenceClassification(FlexiBertConfig(**options, layers=layers))
+    model.load_state_dict(reordered(base.model, base.family, energies), strict=False)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if name.endswith((".join", ".middle.dense")):
+                torch.nn.init.eye_(module.weight)
+                torch.nn.init.zeros_(module.bias)
+    model.train(False).requires_grad_(False)
+    return model
+
+
+def _space(settings: FlexiBertSettings, model: FlexiBertForSequenceClassification) -> SpaceFile:
+    if settings.space is not None:
+        return parse_space(settings.space, field="space")
+    return heterogeneous_space(model.config.layers, one_hidden=settings.one_hidden).model_copy(
+        update={"reference_length": settings.max_length}
+    )
+
+
+def _shape(model: FlexiBertForSequenceClassification) -> ModelShape:
+    shapes = {name: tuple(each.shape) for name, each in named_tensors(model, {}).items()}
+    return ModelShape(FLEXIBERT, model.config, shapes)
+
+
+def _inputs(rows: TrainingRows, group: list[int], device: torch.device) -> dict[str, torch.Tensor]:
+    inputs = rows.inputs(group)
+    ids = inputs["input_ids"]
+    mask = inputs.get("attention_mask")
+    mask = torch.ones_like(ids) if mask is None else mask
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def _warm_layers(
+    run: StepRun,
+    model: FlexiBertForSequenceClassification,
+    inputs: list[dict[str, torch.Tensor]],
+) -> None:
+    settings: FlexiBertSettings = run.settings
+    done = {} if run.saved is None else load_file(run.saved / WARMED_FILE)
+    first = int(done.pop("layers", torch.tensor(0)))
+    model.load_state_dict(done, strict=False)
+    masks = [batch["attention_mask"].flatten(1).bool() for batch in inputs]
+    with torch.no_grad():
+        states = [model.bert.embeddings(input_ids=batch["input_ids"]) for batch in inputs]
+    layers = list(model.bert.encoder.layer)
+    for place, layer in enumerate(layers):
+        batches = list(zip(states, masks, strict=True))
+        if place >= first:
+            warm(layer, batches, steps=settings.warm_steps, seed=settings.seed + place)
+            run.advance(
+                place + 1,
+                len(layers),
+                {},
+                save=partial(_save, model, place + 1),
+                save_every=1,
+            )
+        with torch.no_grad():
+            states = [maximal(layer)(hidden, is_token) for hidden, is_token in batches]
+
+
+def _save(model: FlexiBertForSequenceClassification, layers: int, folder: Path) -> None:
+    warmed = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if ".operations." in name
+    }
+    save_file({**warmed, "layers": torch.tensor(layers)}, folder / WARMED_FILE)
+
+
+def _write(run: StepRun, model: FlexiBertForSequenceClassification, space: SpaceFile) -> None:
+    base = run.output / "base"
+    base.mkdir()
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(base)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
+    copy_tokenizer(run.source, base)
+    text = space.model_dump_json(indent=2, exclude_defaults=True)
+    (run.output / SPACE_FILE).write_text(text, encoding="utf-8")
+
+
+def train(run: StepRun) -> None:
+    """Train a heterogeneous super-network by the sandwich rule, with distillation.
+
+    Raises:
+        InputError: rows that are too long.
+        StepStoppedError: the run must stop.
+    """
+    settings: FlexiBertSettings = run.settings
+    supernet = read_supernet(run.source).to(run.device, torch.float32)
+    model, base = supernet.model, supernet.base_folder
+    for parameter in model.parameters():  # what was read is the file's own memory
+        parameter.data = parameter.data.clone()
+    trainable = {n: p.requires_grad_(True) for n, p in model.named_parameters()}
+    described = BaseModel(supernet.family, model, supernet.task_head, supernet.label_names)
+    rows = training_rows(base, run.data, settings, described)
+
+    def learn(step: int) -> float:
+        batch = batch_rows(rows.lengths, settings, step)
+        logits = rows.logits(activate(supernet, supernet.space.maximal), batch, run.device)
+        loss = rows.loss_of(logits, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        taught = logits.detach()
+        lesson = Distillation(rows, lambda _: taught, settings.distillation, run.device)
+        students = (activate(supernet, each) for each in sandwiched(supernet.space, settings, step))
+        lesson.learn(students, batch)
+        return float(loss.detach())
+
+    model.train(settings.dropout)
+    new = settings.new_learning_rate / settings.learning_rate
+    optimise(
+        run,
+        settings,
+        len(rows.lengths),
+        trainable,
+        learn,
+        rates=lambda name: new if any(part in name for part in _NEW) else 1.0,
+    )
+    _write_trained(run, supernet)
+
+
+def sandwiched(
+    space: SearchSpace, settings: FlexiBertSettings, step: int
+) -> Iterator[SubnetConfig]:
+    """The students of a step: random subnets, and the minimal one.
+
+    Every third is drawn choice by choice, which hardly ever gives one operation throughout. So the
+    others are alike in all layers: of an operation drawn for all, with about half of the other
+    parts whole.
+    """
+    for number in range(settings.random_subnets):
+        rng = random.Random(f"{settings.seed}/{step}/{number}")
+        if rng.random() < 1 / 3:
+            yield space.decode([rng.randrange(count) for count in space.cardinalities])
+        else:
+            yield _alike(space, rng)
+    yield space.minimal
+
+
+def _alike(space: SearchSpace, rng: random.Random) -> SubnetConfig:
+    parts = dict.fromkeys(dimension.part for dimension in space.dimensions)
+    drawn = {
+        part: rng.random() if part == OPERATION or rng.random() < 0.5 else 0.0 for part in parts
+    }
+    return space.decode([int(drawn[d.part] * len(d.choices)) for d in space.dimensions])
+
+
+def _write_trained(run: StepRun, supernet: Supernet) -> None:
+    base = run.output / "base"
+    base.mkdir()
+    for file in ("config.json",):
+        (base / file).write_bytes((supernet.base_folder / file).read_bytes())
+    copy_tokenizer(supernet.base_folder, base)
+    state = {n: t.detach().cpu().contiguous() for n, t in supernet.model.state_dict().items()}
+    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
+    (run.output / SPACE_FILE).write_bytes((run.source / SPACE_FILE).read_bytes())
