@@ -102,6 +102,24 @@ class StepRead(BaseModel):
     finished_at: datetime | None
 
 
+class ProductFile(BaseModel):
+    """One file that a step has left."""
+
+    path: str
+    """Relative, with slashes."""
+    size_bytes: int
+    sha256: str
+
+
+class StepProduct(BaseModel):
+    """What a completed step of a job has left: the next step's input, or the super-network."""
+
+    job_id: str
+    step: str
+    files: list[ProductFile]
+    size_bytes: int
+
+
 class JobRead(BaseModel):
     """A job; once completed, ``supernet_id`` is the super-network that it made.
 

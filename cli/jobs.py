@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.failures import CANCELLED, FAILED, INTERRUPTED
 from elasticnas.cli.job_progress import job_event_line, watch
@@ -85,6 +87,25 @@ def retry(job_id: JobId, as_json: AsJson = False, server: Server = LOCAL) -> Non
 def delete(job_id: JobId, server: Server = LOCAL) -> None:
     """Forget a job that has ended; the super-network that it made stays."""
     server.delete("jobs", job_id)
+
+
+@app.command("product")
+def product(
+    job_id: JobId,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder to download to.", show_default="JOB-STEP in this folder"),
+    ] = None,
+    server: Server = LOCAL,
+) -> None:
+    """Download what a completed step has left, such as scores, a space or a teacher."""
+    target = output or Path(f"{job_id}-{step}")
+    if target.exists():
+        raise InputError("the folder is there already", field="--output", value=target)
+    server.step_product(job_id, step)  # a problem leaves no folder behind
+    server.download_product(job_id, step, target)
+    out.print(str(target))
 
 
 def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:

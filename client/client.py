@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import httpx2
 from pydantic import RootModel
 
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.datasets import DatasetRead
-from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState
+from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
-from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.problems import InputError, Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from elasticnas.api_schemas.spaces import SpaceRead
 from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
@@ -293,7 +294,46 @@ class Client:
         answer = self._connection.send("POST", resource_path("jobs", job_id, transition))
         return self._connection.parsed(JobRead, answer)
 
+    def step_product(self, job_id: str, step: str) -> StepProduct:
+        """The files that a completed step of a job has left."""
+        return self._connection.read(
+            resource_path("jobs", job_id, "steps", step, "product"), StepProduct
+        )
+
+    def download_product(
+        self, job_id: str, step: str, folder: Path, on_bytes: OnBytes | None = None
+    ) -> StepProduct:
+        """Download what a step has left into a folder, which is made; files there are replaced.
+
+        ``on_bytes`` is told of each file. A download that breaks off goes on where it stopped.
+
+        Raises:
+            InputError: the server names a file outside of the folder.
+        """
+        product = self.step_product(job_id, step)
+        base = resource_path("jobs", job_id, "steps", step, "product")
+        for file in product.files:
+            target = folder / _relative(file.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path = f"{base}/{quote(file.path)}"
+            etag = f'"{file.sha256}"'
+            download(self._connection, path, {}, target, etag=etag, on_bytes=on_bytes)
+        return product
+
     def job_events(self, job_id: str, after: int | None = None) -> Iterator[JobEvent]:
         """What happens to a job until it is over, as `events` tells it of a search."""
         path = resource_path("jobs", job_id, "events")
         return followed(self._connection, path, EventReader(JobEvent, after))
+
+
+def _relative(path: str) -> PurePosixPath:
+    """A path that a server named, which must stay inside the folder that it is put under."""
+    found = PurePosixPath(path)
+    if found.is_absolute() or ".." in found.parts:
+        raise InputError(
+            "the server names a file outside of the folder",
+            field="path",
+            value=path,
+            remedy="do not trust this server",
+        )
+    return found

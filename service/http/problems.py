@@ -135,6 +135,12 @@ _ALL = (
         "Weights exist only for completed evaluations.",
     ),
     ProblemKind(
+        "step-not-completed",
+        409,
+        "The step is not completed",
+        "A step of a job leaves its files once it is completed.",
+    ),
+    ProblemKind(
         "nothing-to-draw",
         409,
         "There is nothing to draw yet",

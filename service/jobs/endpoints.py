@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
-from elasticnas.api_schemas.fields import Identity
-from elasticnas.api_schemas.jobs import JobEventKind, JobKind, JobRead, JobState
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import FileResponse
+
+from elasticnas.api_schemas.fields import Identity, LongText, Name
+from elasticnas.api_schemas.jobs import JobEventKind, JobKind, JobRead, JobState, StepProduct
 from elasticnas.api_schemas.paging import Page
+from elasticnas.service.exports.download import LeasedFile
+from elasticnas.service.http.etags import matches
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import documented
-from elasticnas.service.jobs import repository, transitions, views
+from elasticnas.service.jobs import products, repository, transitions, views
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
@@ -110,6 +115,54 @@ def job_events(
     """
     seen = last_event_id, last_event_id_in_query
     return event_stream(service.job_watcher, job_id, principal, *seen)
+
+
+@router.get(
+    "/{job_id}/steps/{step}/product",
+    summary="List what a step has left",
+    responses=documented("not-found", "step-not-completed", "storage-unavailable"),
+)
+def read_product(
+    job_id: Identity, step: Name, service: ServiceDep, principal: PrincipalDep
+) -> StepProduct:
+    """The files of a completed step, which stay until the job is deleted."""
+    return products.read_product(service, principal, job_id, step)
+
+
+@router.get(
+    "/{job_id}/steps/{step}/product/{path:path}",
+    summary="Download a file that a step has left",
+    response_class=FileResponse,
+    responses={
+        **documented("not-found", "step-not-completed", "storage-unavailable"),
+        200: {
+            "description": "The file; honours Range and If-None-Match",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+        },
+        304: {"description": "Unchanged since the given ETag"},
+    },
+)
+def read_product_file(
+    job_id: Identity,
+    step: Name,
+    path: LongText,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Its ETag is the SHA-256 of its content."""
+    digest = products.digest_of(service, principal, job_id, step, path)
+    etag = f'"{digest}"'
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    return LeasedFile(
+        service.blobs.lease(digest),
+        media_type="application/octet-stream",
+        filename=path.rpartition("/")[2],
+        headers={"ETag": etag},
+    )
 
 
 def read(service: Service, row: JobRow | SupernetRow) -> JobRead:

@@ -135,14 +135,17 @@ def mark_sent(session: Session, message: RunStep, generation: str) -> None:
 def manifests(session: Session) -> set[str]:
     """The manifest digests of what jobs begin with, have saved and have left.
 
-    What a completed job made is a super-network's; nothing else of it is needed any more.
+    What a step has left can be downloaded until its job is deleted; of a completed job nothing
+    else is needed any more.
     """
-    rows = session.execute(
-        select(JobRow.base_digest, StepRow.saved, StepRow.output)
+    left = session.scalars(select(StepRow.output).where(StepRow.output.is_not(None)))
+    needed = session.execute(
+        select(JobRow.base_digest, StepRow.saved)
         .join(StepRow, StepRow.job_id == JobRow.id)
         .where(JobRow.state != JobState.COMPLETED)
     )
-    return {digest for row in rows for digest in row if digest is not None}
+    used = {digest for row in needed for digest in row if digest is not None}
+    return used | {digest for digest in left if digest is not None}
 
 
 def add_event(session: Session, event: JobEventRow) -> None:

@@ -71,6 +71,21 @@ def test_jobs_are_asked_for_by_state_and_kind_and_changed_by_name():
     ]
 
 
+def test_what_a_step_has_left_is_put_under_a_folder_and_nowhere_else(tmp_path: Path):
+    def listed(path: str) -> Answer:
+        file = {"path": path, "size_bytes": 2, "sha256": "a" * 64}
+        return Answer(200, {"job_id": "job-1", "step": "space", "files": [file], "size_bytes": 2})
+
+    with StubServer(first(listed("base/a b.json"), Answer(200, {}), listed("../x"))) as stub:
+        client = Client(stub.url)
+        client.download_product("job-1", "space", tmp_path / "product")
+        with pytest.raises(InputError, match="outside of the folder"):
+            client.download_product("job-1", "space", tmp_path / "product")
+    assert (tmp_path / "product" / "base" / "a b.json").read_text() == "{}"
+    assert stub.requests[1].path == "/v1/jobs/job-1/steps/space/product/base/a%20b.json"
+    assert not (tmp_path / "x").exists()
+
+
 def test_what_could_be_done_twice_is_not_repeated_after_a_lost_answer(tmp_path: Path):
     (tmp_path / "rows.jsonl").write_text("{}")
     with StubServer(first(Answer(None))) as stub:

@@ -14,6 +14,7 @@ from elasticnas.api_schemas.messages import RunStep, StepReported
 from elasticnas.api_schemas.recipes import RECIPES, Recipe
 from elasticnas.api_schemas.training import TrainingSettings
 from elasticnas.service.http.problems import problem
+from elasticnas.service.jobs import repository
 from tests.event_stream import kept, parse
 from tests.service.running import Running, running_service, tar_of
 
@@ -112,6 +113,39 @@ def test_each_step_gets_what_the_one_before_left_and_the_last_is_registered(hand
     assert [data for kind, data in told if kind == "scalars"] == [
         {"step": "first", "done": 2, "scalars": {"loss": 0.5}}
     ]
+
+
+def test_what_a_step_has_left_is_downloaded_until_its_job_is_deleted(
+    light_hand: Hand,
+):
+    job = light_hand.start()
+    client = light_hand.running.client
+    address = f"/v1/jobs/{job['id']}/steps/first/product"
+    first = light_hand.take()
+    too_early = client.get(address)
+    assert (too_early.status_code, too_early.json()["type"]) == (
+        409,
+        "/problems/step-not-completed",
+    )
+    light_hand.report(first, state="completed", **light_hand.output("one"))
+    second = light_hand.take()
+    listed = light_hand.running.get(address)
+    assert [file["path"] for file in listed["files"]] == ["base/x"]
+    assert listed["size_bytes"] == 3
+    digest = listed["files"][0]["sha256"]
+    file = client.get(f"{address}/base/x", headers={"Range": "bytes=1-"})
+    assert (file.status_code, file.content, file.headers["etag"]) == (206, b"ne", f'"{digest}"')
+    unchanged = client.get(f"{address}/base/x", headers={"If-None-Match": f'"{digest}"'})
+    assert unchanged.status_code == 304
+    for path in (f"{address}/base/y", address.replace("first", "third")):
+        assert client.get(path).status_code == 404
+    light_hand.report(second, state="completed", **light_hand.output("two"))
+    light_hand.until(job, "completed")
+    database = light_hand.running.client.app.state.service.database
+    with database.read() as session:
+        assert first.source not in repository.manifests(session)
+        assert second.source in repository.manifests(session)
+    assert client.get(f"{address}/base/x").content == b"one"
 
 
 def test_a_step_that_is_given_back_goes_on_from_its_save_point(hand: Hand):
