@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,6 +17,7 @@ from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.api_schemas.points import PointsRead
 from elasticnas.api_schemas.problems import InputError, Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from elasticnas.api_schemas.spaces import SpaceRead
@@ -217,6 +218,26 @@ class Client:
         """All evaluations of a search, by number."""
         path = resource_path("searches", search_id, "evaluations")
         return self._connection.pages(path, EvaluationRead, limit=500)
+
+    def evaluation(self, search_id: str, number: int) -> EvaluationRead:
+        """One evaluation of a search."""
+        path = resource_path("searches", search_id, "evaluations", number)
+        return self._connection.read(path, EvaluationRead)
+
+    def points(
+        self, search_id: str, fields: Sequence[str] | None = None, after: int = 0
+    ) -> PointsRead:
+        """Results as columns, those recorded after the ``after``-th; read on while ``more``.
+
+        ``fields`` are metrics, costs and those of `PointField`; None: number, state, objectives.
+        """
+        params: dict[str, str | int] = {"after": after}
+        if fields is not None:
+            params["fields"] = ",".join(fields)
+        path = resource_path("searches", search_id, "points")
+        return self._connection.parsed(
+            PointsRead, self._connection.send("GET", path, params=params)
+        )
 
     def front(self, search_id: str, **bounds: float) -> FrontRead:
         """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""

@@ -30,7 +30,7 @@ from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import endpoints as searches
-from elasticnas.service.searches import front, streaming
+from elasticnas.service.searches import front, points, streaming
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
@@ -103,6 +103,7 @@ def create_app(
         datasets.router,
         searches.router,
         front.router,
+        points.router,
         plots.router,
         streaming.router,
         exports.router,

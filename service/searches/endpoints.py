@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from elasticnas.api_schemas.fields import Identity
+from elasticnas.api_schemas.fields import Identity, Number
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.searches import (
     BudgetExtension,
@@ -14,7 +14,7 @@ from elasticnas.api_schemas.searches import (
     SearchRead,
 )
 from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, number_of
-from elasticnas.service.http.problems import documented
+from elasticnas.service.http.problems import documented, not_found
 from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.idempotency import KeyHeader, KeyOfRequest
 from elasticnas.service.principal import PrincipalDep
@@ -154,6 +154,25 @@ def list_evaluations(
     items = [views.read_evaluation(row, space, front) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
+
+
+@router.get(
+    "/{search_id}/evaluations/{number}",
+    summary="Read an evaluation",
+    responses=documented("not-found"),
+)
+def read_evaluation(
+    search_id: Identity, number: Number, service: ServiceDep, principal: PrincipalDep
+) -> EvaluationRead:
+    """One evaluation of a search, also while it is in flight."""
+    with service.database.read() as session:
+        search = repository.found(session, principal, search_id)
+        row = evaluations.of_number(session, search_id, number)
+        if row is None:
+            raise not_found("evaluation", str(number))
+        front = evaluations.front_numbers(session, search_id)
+        space = service.reports.get(session, search.supernet_id).space
+        return views.read_evaluation(row, space, front)
 
 
 def _read(service: Service, row: SearchRow) -> SearchRead:

@@ -62,6 +62,22 @@ def page(
     return session.scalars(query.order_by(EvaluationRow.number).limit(limit)).all()
 
 
+def recorded(
+    session: Session, search_id: str, columns: Collection[str], *, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """At most ``limit`` results beyond the ``after``-th, in the order in which they were recorded.
+
+    Each has these columns and ``sequence``; no others are read, as there may be very many.
+    """
+    wanted = [getattr(EvaluationRow, name) for name in sorted({*columns, "sequence"})]
+    return session.execute(
+        select(*wanted)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.sequence > after)
+        .order_by(EvaluationRow.sequence)
+        .limit(limit)
+    ).all()
+
+
 def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any]]:
     """Every ``stride``-th measured evaluation and the reference subnets, by number.
 

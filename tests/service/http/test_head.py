@@ -21,6 +21,8 @@ def search_id(light_service) -> str:
         "/v1/searches/{}/front",
         "/v1/searches/{}/front?format=csv",
         "/v1/searches/{}/evaluations",
+        "/v1/searches/{}/evaluations/0",
+        "/v1/searches/{}/points",
         "/v1/searches/{}/subnets/0/weights",
         "/v1/searches/nope",
         "/nothing",

@@ -1,0 +1,124 @@
+"""``/v1/searches/{id}/points``: every evaluation that is over, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
+from pydantic_core import to_json
+
+from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.fields import Identity, LongText, Number
+from elasticnas.api_schemas.points import PointField, PointsRead
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.service.http.etags import etag_of, matches
+from elasticnas.service.http.problems import documented
+from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.principal import PrincipalDep
+from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository
+from elasticnas.service.searches.tables import SearchRow
+from elasticnas.tasks import TASKS
+
+MAX_POINTS = 100_000
+
+router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
+
+Fields = Annotated[
+    LongText | None,
+    Query(
+        description="names separated by commas: metrics of the task, costs, and "
+        f"{', '.join(PointField)}. Left out: number, state and the search's objectives"
+    ),
+]
+After = Annotated[Number, Query(description="only results recorded after so many: 0 for all")]
+PointsLimit = Annotated[int, Query(ge=1, le=MAX_POINTS, description="most points in one answer")]
+
+
+@router.get(
+    "/{search_id}/points",
+    summary="Every result, as columns",
+    response_model=PointsRead,
+    responses={
+        **documented("not-found", "invalid-input"),
+        304: {"description": "Unchanged since the given ETag"},
+    },
+)
+def read_points(
+    search_id: Identity,
+    service: ServiceDep,
+    principal: PrincipalDep,
+    fields: Fields = None,
+    after: After = 0,
+    limit: PointsLimit = MAX_POINTS,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Tens of thousands of evaluations in one answer, in the order of their results.
+
+    Read on from the answer's `after`: what has been recorded since comes, an evaluation that was
+    retried once more under its number, and the whole front.
+    """
+    with service.database.read() as session:
+        search = repository.found(session, principal, search_id)
+        names = _fields(search, fields)
+        state = search.revision, search.recorded, search.front_revision
+        etag = etag_of(search_id, state, names, after, limit)
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if matches(if_none_match, etag):
+            return Response(status_code=304, headers=headers)
+        # The front first: each of its members is then among the points read so far.
+        front = sorted(evaluations.front_numbers(session, search_id))
+        needed = [_stored_in(name) for name in names]
+        rows = evaluations.recorded(session, search_id, needed, after=after, limit=limit + 1)
+    more, rows = len(rows) > limit, rows[:limit]
+    body = {
+        "count": len(rows),
+        "columns": {name: _column(rows, name) for name in names},
+        "after": rows[-1].sequence if rows else after,
+        "more": more,
+        "front": front,
+    }
+    return Response(to_json(body), media_type="application/json", headers=headers)
+
+
+def _fields(search: SearchRow, asked: str | None) -> list[str]:
+    """The names of the columns to answer with.
+
+    Raises:
+        InputError: one of those asked for is no field of this search's points.
+    """
+    if asked is None:
+        objectives = SearchCreate.model_validate(search.request).objectives or []
+        return [PointField.NUMBER, PointField.STATE, *objectives]
+    metrics = [metric.name for metric in TASKS[search.task].metrics]
+    valid = [*map(str, PointField), *metrics, *map(str, Cost)]
+    names = list(dict.fromkeys(name.strip() for name in asked.split(",")))
+    for name in names:
+        if name not in valid:
+            raise InputError(
+                "there is no such field of this search's points",
+                field="fields",
+                value=name,
+                remedy=f"valid are {', '.join(valid)}",
+            )
+    return names
+
+
+def _stored_in(name: str) -> str:
+    """The column of the table that holds a field."""
+    if name in list(PointField):
+        return name
+    return "cost" if name in list(Cost) else "metrics"
+
+
+def _column(rows: Sequence[Any], name: str) -> list[Any]:
+    """The values of one field, of all points."""
+    stored = _stored_in(name)
+    values = [getattr(row, stored) for row in rows]
+    if stored == name:
+        return values
+    return [None if each is None else each.get(name) for each in values]
