@@ -27,7 +27,7 @@ _LOAD = {
 from transformers import {auto_class}, AutoTokenizer
 
 model = {auto_class}.from_pretrained("{folder}"{remote})
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
+tokenizer = AutoTokenizer.from_pretrained("{folder}"{remote})
 """,
     WeightsFormat.PEFT: """\
 from peft import PeftModel

@@ -19,7 +19,7 @@ from elasticnas.service.principal import Principal, principal
 from tests.service.running import Running, tar_of
 
 OWNER = "test-owner"
-VALUES = {"number": "0", "kind": "front"}
+VALUES = {"number": "0", "kind": "front", "step": "train"}
 """What a path needs beside ids."""
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
@@ -90,6 +90,7 @@ def shared(light_service: Running) -> Shared:
     weights = f"/v1/searches/{ids['search_id']}/subnets/{VALUES['number']}/weights"
     light_service.until(lambda: light_service.client.get(weights).status_code == 200)
     ids["job_id"] = job_of(light_service, ids["dataset_id"])
+    ids["path"] = file_left_by(light_service, ids["job_id"], ids["supernet_id"])
     return Shared(light_service, ids)
 
 
@@ -197,6 +198,15 @@ def test_answers_from_the_database_are_of_ones_own_searches(shared: Shared):
 
     assert cached("bob") == 0
     assert cached("alice") > 0
+
+
+def file_left_by(running: Running, job_id: str, supernet_id: str) -> str:
+    """A file of the job's first step, which has left what the super-network is made of."""
+    digest = running.get(f"/v1/supernets/{supernet_id}")["digest"]
+    with cast(FastAPI, running.client.app).state.service.database.write() as session:
+        session.get_one(StepRow, (job_id, 0)).output = digest
+    listed = running.get(f"/v1/jobs/{job_id}/steps/{VALUES['step']}/product")
+    return str(listed["files"][0]["path"])
 
 
 def job_of(running: Running, dataset_id: str) -> str:

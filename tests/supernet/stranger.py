@@ -39,7 +39,9 @@ def answer(folder, weights_format, auto_class, base, labels, texts, new_tokens):
         )
     if auto_class == "AutoModelForCausalLM":
         return {"class": type(model).__name__, **written(model.eval(), folder, texts, new_tokens)}
-    encoded = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    coded = weights_format == "transformers-with-code"  # a config of its own brings code, too
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=coded)
+    encoded = tokenizer(texts, padding=True, return_tensors="pt")
     if "type_vocab_size" not in model.config.to_dict() or model.config.model_type == "roberta":
         encoded.pop("token_type_ids", None)
     with torch.inference_mode():
