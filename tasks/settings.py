@@ -6,6 +6,7 @@ Every task has a model of its settings, `Task.settings_type`. A search gives the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -131,7 +132,9 @@ def validated(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
         InputError: about ``task_settings/...``: the first mistake, and what is valid.
     """
     try:
-        settings = kind.model_validate(dict(given))
+        kind.model_validate(dict(given))
+        # Strict, true is no number and "3" none either. As JSON, a list may still be a tuple.
+        settings = kind.model_validate_json(json.dumps(dict(given)), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = "/".join(str(part) for part in (FIELD, *first["loc"]))

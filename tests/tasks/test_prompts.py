@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.tasks import MULTIPLE_CHOICE, PERPLEXITY_TASK, TEXT_CLASSIFICATION, Task
+from elasticnas.tasks import (
+    GENERATION,
+    MULTIPLE_CHOICE,
+    PERPLEXITY_TASK,
+    QUESTION_ANSWERING,
+    TEXT_CLASSIFICATION,
+    Task,
+)
 from elasticnas.tasks.perplexity import PerplexitySettings
 from elasticnas.tasks.prompt import Prompt
-from elasticnas.tasks.settings import PromptSettings
+from elasticnas.tasks.settings import PromptSettings, validated
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 from elasticnas.tasks.templates import PROMPT_TEMPLATES
 
@@ -168,3 +175,27 @@ def test_a_published_template_stands_around_the_prompt_and_brings_its_own_delimi
     assert settings.between == ""
     assert PromptSettings(prompt="{question}").between == " "
     assert PromptSettings(prompt="{question}", delimiter="").between == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "field"),
+    [
+        (GENERATION, {"beams": True}, "beams"),
+        (GENERATION, {"max_new_tokens": "5"}, "max_new_tokens"),
+        (PERPLEXITY_TASK, {"add_bos": 1}, "add_bos"),
+        (PERPLEXITY_TASK, {"window": 8.0}, "window"),
+        (QUESTION_ANSWERING, {"null_threshold": "0"}, "null_threshold"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_and_not_made_to_fit(
+    task: Task, given: dict[str, Any], field: str
+):
+    with pytest.raises(InputError) as caught:
+        validated(task.settings_type, given)
+    assert caught.value.field == f"task_settings/{field}"
+
+
+def test_a_whole_number_is_a_number_and_a_list_is_a_tuple():
+    said = validated(QUESTION_ANSWERING.settings_type, {"null_threshold": 1}).said()
+    assert said == {"null_threshold": 1.0}
+    assert validated(GENERATION.settings_type, {"stop": ["."]}).said() == {"stop": ["."]}
