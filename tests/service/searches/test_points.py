@@ -86,7 +86,7 @@ def test_a_failed_evaluation_has_no_metrics_and_comes_again_once_it_was_retried(
     measure = light_service.worker.metrics
     light_service.worker.metrics = broken
     search_id = light_service.search(budget={"evaluations": 4})
-    light_service.wait(search_id)
+    light_service.wait(search_id, "failed")
     url = f"/v1/searches/{search_id}"
     failed = light_service.get(f"{url}/points")
     assert set(failed["columns"]["accuracy"]) == {None}
