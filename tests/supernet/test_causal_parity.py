@@ -32,6 +32,7 @@ from elasticnas.tasks.beam_length import BeamLength
 from elasticnas.tasks.generation import GenerationSettings
 from elasticnas.tasks.items import windows
 from elasticnas.tasks.multiple_choice import MultipleChoiceSettings
+from elasticnas.tasks.perplexity import LABEL
 from elasticnas.tasks.rows import Rows
 from elasticnas.tasks.settings import TaskSettings
 from tests.supernet import causal
@@ -240,7 +241,7 @@ def test_the_likelihood_of_a_long_text_is_the_originals(
         if len(tokens) >= length:
             break
     text = windows(tokens[:length], [BEGINNING], WINDOW)
-    made = TreeExamples.of([text], np.zeros(1, np.int64), pad_id=0, shares=False)
+    made = TreeExamples.of([text], np.ones(1, LABEL), pad_id=0, shares=False)
     supernet = trained.beside if is_beside else trained.supernet
     laps = laps_of(made, None, supernet, token_budget=TOKEN_BUDGET)
     for subnet, reference in trained.where("gsm8k_text", which):
