@@ -103,7 +103,6 @@ def product(
     target = output or Path(f"{job_id}-{step}")
     if target.exists():
         raise InputError("the folder is there already", field="--output", value=target)
-    server.step_product(job_id, step)  # a problem leaves no folder behind
     server.download_product(job_id, step, target)
     out.print(str(target))
 

@@ -146,6 +146,8 @@ class SlicingPlan:
 
     def _around(self, name: str) -> list[ModulePresence]:
         """What is said of a module or tensor, and of the modules that it lies in."""
+        if not self.modules:
+            return []
         parts = name.split(".")
         places = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
         return [self._by_module[place] for place in places if place in self._by_module]

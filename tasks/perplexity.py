@@ -127,11 +127,11 @@ class Perplexity(PromptedTask):
 
     def labels(self, rows: Rows, settings: PerplexitySettings) -> Labels:
         """The words and bytes of each row, of which `items` says the tokens."""
+        counted = settings.counted
+        text_of = settings.context if counted is None else Prompt(counted).fill
         labels = np.empty(len(rows), LABEL)
         for index in range(len(rows)):
-            row = rows.row(index)
-            counted = settings.counted
-            text = settings.context(row) if counted is None else Prompt(counted).fill(row)
+            text = text_of(rows.row(index))
             labels[index] = (len(re.split(r"\s+", text)), len(text.encode()))
         return labels
 

@@ -32,7 +32,7 @@ class TrainingRows(Protocol):
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """The mean loss of a subnet on these rows, through which gradients flow."""
-        ...
+        return self.loss_of(self.logits(active, rows, device), rows)
 
     def logits(
         self, active: ActiveSubnet, rows: Sequence[int], device: torch.device
@@ -62,7 +62,7 @@ class TrainingRows(Protocol):
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class LabelledRows(TrainingRows):
     """Rows with a class or a number each."""
 
     examples: TokenizedExamples
@@ -77,10 +77,6 @@ class LabelledRows:
         """See `TrainingRows.inputs`."""
         return self.examples.batch(rows).inputs
 
-    def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
-        """Cross-entropy, of a regression the squared error."""
-        return self.loss_of(self.logits(active, rows, device), rows)
-
     def logits(
         self, active: ActiveSubnet, rows: Sequence[int], device: torch.device
     ) -> torch.Tensor:
@@ -88,7 +84,7 @@ class LabelledRows:
         return active.logits(self.examples.batch(rows).to(device).inputs)
 
     def loss_of(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """See `TrainingRows.loss_of`."""
+        """Cross-entropy, of a regression the squared error."""
         labels = torch.as_tensor(self.examples.labels[list(rows)]).to(logits.device)
         if self.task is TEXT_REGRESSION:
             return functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
@@ -116,7 +112,7 @@ class LabelledRows:
 
 
 @dataclass(frozen=True)
-class AnsweredRows:
+class AnsweredRows(TrainingRows):
     """Texts whose scored tokens a language model learns to foretell."""
 
     examples: TreeExamples
@@ -131,8 +127,10 @@ class AnsweredRows:
         return self.examples.batch(rows).inputs
 
     def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
-        """The mean cross-entropy of the scored tokens of all these rows."""
-        return self.loss_of(self.logits(active, rows, device), rows)
+        """The mean cross-entropy of the scored tokens of all these rows, put together once."""
+        batch = self.examples.batch(rows).to(device)
+        logits = active.logits(batch.inputs, batch.at)
+        return functional.cross_entropy(logits.float(), batch.foretold)
 
     def logits(
         self, active: ActiveSubnet, rows: Sequence[int], device: torch.device

@@ -23,6 +23,7 @@ from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.measuring.examples import Inputs, TokenizedExamples
 from elasticnas.supernet.measuring.spans import SpanExamples
 from elasticnas.supernet.training.distillation import soft_divergence
+from elasticnas.supernet.training.rows import TrainingRows
 from elasticnas.tasks.question_answering_spans import Windows
 from elasticnas.tasks.rows import Rows
 
@@ -31,7 +32,7 @@ _NEVER = -1e4
 
 
 @dataclass(frozen=True)
-class SpanRows:
+class SpanRows(TrainingRows):
     """Windows with the ``spans`` (windows, 2) of their answers: the first token and the last."""
 
     examples: TokenizedExamples
@@ -69,12 +70,8 @@ class SpanRows:
         is_token = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]
         return logits.masked_fill(~is_token[..., None], _NEVER)
 
-    def loss(self, active: ActiveSubnet, rows: Sequence[int], device: torch.device) -> torch.Tensor:
-        """The mean of the cross-entropies of starts and of ends."""
-        return self.loss_of(self.logits(active, rows, device), rows)
-
     def loss_of(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """See `TrainingRows.loss_of`."""
+        """The mean of the cross-entropies of starts and of ends."""
         spans = torch.as_tensor(self.spans[list(rows)]).to(logits.device)
         return functional.cross_entropy(logits.float(), spans)
 
