@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import BaseModel, PositiveFloat
 
-from pydantic import BaseModel, Field, PositiveFloat
-
-Weight = Annotated[float, Field(ge=0, le=1)]
+from elasticnas.api_schemas.training import Share
 
 
 class DistillationSettings(BaseModel):
@@ -17,5 +15,5 @@ class DistillationSettings(BaseModel):
     """
 
     temperature: PositiveFloat = 2.0
-    task_weight: Weight = 0.1
-    distillation_weight: Weight = 0.9
+    task_weight: Share = 0.1
+    distillation_weight: Share = 0.9

@@ -14,6 +14,7 @@ from elasticnas.api_schemas.training import (
     Importance,
     OptimiserSettings,
     Schedule,
+    Share,
 )
 
 
@@ -54,7 +55,7 @@ class EftnasSettings(OptimiserSettings, DistillationSettings):
 
     epochs: Epochs = 3.0
     learning_rate: PositiveFloat = 1e-4
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup: Share = 0.0
     schedule: Schedule = Schedule.COSINE
     max_gradient_norm: PositiveFloat | None = 1.0
     group_by_length: bool = True

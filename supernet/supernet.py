@@ -142,6 +142,14 @@ def moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> P
     return there
 
 
+def with_own_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A model, itself, ready to be trained: what was read is the file's own memory, so no more."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+        parameter.requires_grad_(True)
+    return model
+
+
 def _computed_buffers(model: PreTrainedModel) -> list[tuple[nn.Module, str, torch.Tensor]]:
     """The buffers that no file holds, each with its module and its name there."""
     stored = model.state_dict()

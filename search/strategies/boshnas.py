@@ -15,7 +15,7 @@ from elasticnas.search.pareto import Losses
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.search.strategies.design import stratified
-from elasticnas.search.strategies.history import History, generator, key
+from elasticnas.search.strategies.history import History, generator
 from elasticnas.search.surrogates.descent import descend
 from elasticnas.search.surrogates.features import Encoding, Features
 from elasticnas.search.surrogates.heteroscedastic import Fit, Heteroscedastic
@@ -189,11 +189,8 @@ class BoshnasStrategy:
         self, start: int, fresh: Indices, known: set[bytes], rng: np.random.Generator
     ) -> Indices:
         """Repaired, distinct, unseen as of ``start``, and not in the pool yet."""
-        fresh = evolution.distinct(self._problem.repair(fresh, rng))
-        fresh = fresh[self._history.is_unseen(fresh, before=start)]
-        fresh = fresh[np.array([key(row) not in known for row in fresh], dtype=bool)]
-        known.update(key(row) for row in fresh)
-        return fresh
+        repaired = evolution.distinct(self._problem.repair(fresh, rng))
+        return self._history.admit(repaired, known, before=start)
 
 
 Marginals = list[tuple[NDArray[np.float64], NDArray[np.float64]]]

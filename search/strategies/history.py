@@ -78,6 +78,13 @@ class History:
         end = self.begun if before is None else before
         return np.array([self._first.get(key(row), end) >= end for row in indices], dtype=bool)
 
+    def admit(self, fresh: Indices, known: set[bytes], *, before: int) -> Indices:
+        """Those that had not begun before this number and are not ``known``, which they join."""
+        fresh = fresh[self.is_unseen(fresh, before=before)]
+        fresh = fresh[np.array([key(row) not in known for row in fresh], dtype=bool)]
+        known.update(key(row) for row in fresh)
+        return fresh
+
 
 def key(row: NDArray[np.intp]) -> bytes:
     """Equal for equal subnets (dimensions,)."""

@@ -16,7 +16,7 @@ from elasticnas.search.pareto import Losses, non_dominated
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.search.strategies.design import stratified
-from elasticnas.search.strategies.history import History, generator, key
+from elasticnas.search.strategies.history import History, generator
 from elasticnas.search.surrogates import Posterior, make_surrogate
 
 FEWEST_MEASURED = 4
@@ -211,11 +211,8 @@ class ParetoStrategy:
         self, start: int, fresh: Indices, known: set[bytes], rng: np.random.Generator
     ) -> Indices:
         """Repaired, distinct, unseen as of ``start``, and not in the pool yet."""
-        fresh = evolution.distinct(self._problem.repair(fresh, rng))
-        fresh = fresh[self._history.is_unseen(fresh, before=start)]
-        fresh = fresh[np.array([key(row) not in known for row in fresh], dtype=bool)]
-        known.update(key(row) for row in fresh)
-        return fresh
+        repaired = evolution.distinct(self._problem.repair(fresh, rng))
+        return self._history.admit(repaired, known, before=start)
 
 
 @dataclass(frozen=True)

@@ -71,19 +71,9 @@ def write_transformers_folder(
     config.save_pretrained(folder)
     if supernet.family.older_options is not None:
         _add_to(folder / "config.json", supernet.family.older_options(config))
-    nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
-    copy_tokenizer(supernet.base_folder, folder)
     if task_head.kind is HeadKind.CAUSAL_LM:
         _copy_generation(supernet.base_folder, folder)
-    write_model_card(
-        folder,
-        supernet,
-        subnet,
-        card,
-        WeightsFormat.TRANSFORMERS,
-        nonzero_params,
-        needs_code=needs_code,
-    )
+    _write_rest(supernet, subnet, card, folder, tensors, needs_code=needs_code)
 
 
 def _write_heterogeneous(
@@ -97,6 +87,19 @@ def _write_heterogeneous(
     told.config.save_pretrained(folder)
     if told.code is not None:
         (folder / CODE_FILE).write_text(told.code, encoding="utf-8")
+    _write_rest(supernet, subnet, card, folder, tensors, needs_code=told.code is not None)
+
+
+def _write_rest(
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    card: SubnetCard,
+    folder: Path,
+    tensors: Mapping[str, LazyTensor],
+    *,
+    needs_code: bool,
+) -> None:
+    """Write the weights, the tokenizer, and the model card with what was counted in the weights."""
     nonzero_params = write_safetensors(tensors, folder / "model.safetensors")
     copy_tokenizer(supernet.base_folder, folder)
     write_model_card(
@@ -106,7 +109,7 @@ def _write_heterogeneous(
         card,
         WeightsFormat.TRANSFORMERS,
         nonzero_params,
-        needs_code=told.code is not None,
+        needs_code=needs_code,
     )
 
 

@@ -45,7 +45,7 @@ from elasticnas.supernet.methods.derive import first_order
 from elasticnas.supernet.methods.pretrained import fine_tuned, pretrained, training_rows
 from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.plan import ModelShape
-from elasticnas.supernet.supernet import Supernet, moved, named_tensors
+from elasticnas.supernet.supernet import Supernet, moved, named_tensors, with_own_weights
 from elasticnas.supernet.training.distillation import Distillation, Teacher, running
 from elasticnas.supernet.training.loop import batch_rows, optimise, random_subnet
 from elasticnas.supernet.training.movement_sparsity import MovementSparsity, named, read_named
@@ -398,11 +398,7 @@ def _steps_of_an_epoch(settings: EftnasSettings, rows: TrainingRows) -> int:
 
 def _trainable(base: BaseModel, device: torch.device) -> PreTrainedModel:
     """The model in float32 on the device, with weights of its own that have gradients."""
-    model = moved(base.model, device, torch.float32)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()  # a file's own memory must not be written to
-        parameter.requires_grad_(True)
-    return model
+    return with_own_weights(moved(base.model, device, torch.float32))
 
 
 def _shape(base: BaseModel) -> ModelShape:

@@ -10,12 +10,14 @@ maximal subnet teaching the others (Hinton et al. 2015).
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.problems import InputError
@@ -38,7 +40,7 @@ from elasticnas.supernet.operations.energies import input_energies, reordered
 from elasticnas.supernet.operations.model import FlexiBertForSequenceClassification
 from elasticnas.supernet.operations.warming import maximal, warm
 from elasticnas.supernet.plan import ModelShape
-from elasticnas.supernet.supernet import Supernet, moved, named_tensors
+from elasticnas.supernet.supernet import Supernet, moved, named_tensors, with_own_weights
 from elasticnas.supernet.training.calibration import calibration_groups
 from elasticnas.supernet.training.distillation import Distillation
 from elasticnas.supernet.training.loop import batch_rows, optimise
@@ -189,13 +191,9 @@ def _save(model: FlexiBertForSequenceClassification, layers: int, folder: Path) 
 
 
 def _write(run: StepRun, model: FlexiBertForSequenceClassification, space: SpaceFile) -> None:
-    base = run.output / "base"
-    base.mkdir()
+    base = _write_weights(run, model, tokenizer=run.source)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(base)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
-    copy_tokenizer(run.source, base)
     text = space.model_dump_json(indent=2, exclude_defaults=True)
     (run.output / SPACE_FILE).write_text(text, encoding="utf-8")
 
@@ -210,9 +208,7 @@ def train(run: StepRun) -> None:
     settings: FlexiBertSettings = run.settings
     supernet = read_supernet(run.source).to(run.device, torch.float32)
     model, base = supernet.model, supernet.base_folder
-    for parameter in model.parameters():  # what was read is the file's own memory
-        parameter.data = parameter.data.clone()
-    trainable = {n: p.requires_grad_(True) for n, p in model.named_parameters()}
+    trainable: dict[str, torch.Tensor] = dict(with_own_weights(model).named_parameters())
     described = BaseModel(supernet.family, model, supernet.task_head, supernet.label_names)
     rows = training_rows(base, run.data, settings, described)
 
@@ -267,11 +263,16 @@ def _alike(space: SearchSpace, rng: random.Random) -> SubnetConfig:
 
 
 def _write_trained(run: StepRun, supernet: Supernet) -> None:
+    base = _write_weights(run, supernet.model, tokenizer=supernet.base_folder)
+    shutil.copy(supernet.base_folder / "config.json", base)
+    (run.output / SPACE_FILE).write_bytes((run.source / SPACE_FILE).read_bytes())
+
+
+def _write_weights(run: StepRun, model: PreTrainedModel, *, tokenizer: Path) -> Path:
+    """Begin ``base/`` with the weights of a model and the tokenizer of a folder; where it is."""
     base = run.output / "base"
     base.mkdir()
-    for file in ("config.json",):
-        (base / file).write_bytes((supernet.base_folder / file).read_bytes())
-    copy_tokenizer(supernet.base_folder, base)
-    state = {n: t.detach().cpu().contiguous() for n, t in supernet.model.state_dict().items()}
+    copy_tokenizer(tokenizer, base)
+    state = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
     save_file(state, base / "model.safetensors", metadata={"format": "pt"})
-    (run.output / SPACE_FILE).write_bytes((run.source / SPACE_FILE).read_bytes())
+    return base

@@ -6,13 +6,11 @@ a pretrained model.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
 
 from elasticnas.supernet.operations.operation import Operation, Product
 from elasticnas.supernet.operations.spectra import (
+    SpectralTransform,
     cosine_matrix,
     over_channels,
     places_and_lengths,
@@ -20,19 +18,8 @@ from elasticnas.supernet.operations.spectra import (
 )
 
 
-class CosineTransform(nn.Module):
+class CosineTransform(SpectralTransform):
     """The transform over tokens and channels, then a linear layer of its own."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-
-    def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, _attention: Any
-    ) -> torch.Tensor:
-        """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
-        output: torch.Tensor = self.dense(self.transform(hidden, is_token))
-        return output
 
     def transform(self, hidden: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
         """The transform alone."""

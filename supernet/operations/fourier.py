@@ -6,13 +6,11 @@ that its outcome is as large as what it is given, and over a row's own tokens al
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
 
 from elasticnas.supernet.operations.operation import Operation, Product
 from elasticnas.supernet.operations.spectra import (
+    SpectralTransform,
     fourier_parts,
     over_channels,
     places_and_lengths,
@@ -20,22 +18,11 @@ from elasticnas.supernet.operations.spectra import (
 )
 
 
-class FourierTransform(nn.Module):
+class FourierTransform(SpectralTransform):
     """``Re(F_tokens x F_channels) sqrt(2)``, then a linear layer of its own.
 
     As two dense products a part: ``C x C' - S x S'`` of cosines and sines.
     """
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-
-    def forward(
-        self, hidden: torch.Tensor, is_token: torch.Tensor, _attention: Any
-    ) -> torch.Tensor:
-        """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
-        output: torch.Tensor = self.dense(self.transform(hidden, is_token))
-        return output
 
     def transform(self, hidden: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
         """The transform alone."""

@@ -8,9 +8,31 @@ too.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from functools import lru_cache
+from typing import Any
 
 import torch
+from torch import nn
+
+
+class SpectralTransform(nn.Module):
+    """A transform over tokens and channels, then a linear layer of its own."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, hidden)
+
+    def forward(
+        self, hidden: torch.Tensor, is_token: torch.Tensor, _attention: Any
+    ) -> torch.Tensor:
+        """``hidden`` is (rows, tokens, hidden size), ``is_token`` (rows, tokens)."""
+        output: torch.Tensor = self.dense(self.transform(hidden, is_token))
+        return output
+
+    @abstractmethod
+    def transform(self, hidden: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
+        """The transform alone."""
 
 
 def places_and_lengths(is_token: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
