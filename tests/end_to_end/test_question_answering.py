@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from elasticnas.supernet.families.bert import BERT
 from tests.end_to_end.server import Server
+from tests.service.running import tar_of
 from tests.supernet.questions import rows, write_asked
 
 ROWS = 60
@@ -101,11 +103,32 @@ def test_what_is_wrong_is_refused_before_any_work(
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-def test_no_recipe_trains_on_it(server: Server, dataset: str):
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["eftnas", "lonas"])
+def test_a_recipe_learns_it_and_leaves_a_super_network_that_answers(
+    server: Server, dataset: str, recipe: str, tmp_path: Path
+):
+    base = write_asked(tmp_path / "bert", BERT) / "base"
+    files = {path.name: path.read_bytes() for path in base.iterdir() if path.is_file()}
+    settings = {"steps": 4, "batch_size": 8, "max_length": 24, "task_settings": {"stride": 8}}
+    request = {"recipe": recipe, "dataset_id": dataset, "settings": settings}
     answer = server.client.post(
         "/v1/trainings",
-        files={"archive": ("model.tar", b"never read")},
-        data={"request": json.dumps({"recipe": "lonas", "dataset_id": dataset})},
+        files={"archive": ("model.tar", tar_of(files))},
+        data={"request": json.dumps(request)},
     )
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "/dataset_id"
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    for _ in range(1200):
+        job = server.client.get(f"/v1/jobs/{job['id']}").json()
+        if job["state"] in ("completed", "failed"):
+            break
+        time.sleep(0.1)
+    assert job["state"] == "completed", job["problem"]
+    left = server.client.get(f"/v1/jobs/{job['id']}/steps/train/product").json()
+    assert "search_space.json" in {file["path"] for file in left["files"]}
+    made = server.client.get(f"/v1/supernets/{job['supernet_id']}").json()
+    assert (made["head"], made["num_labels"]) == ("spans", 2)
+    request = body(budget={"evaluations": 4})
+    found = server.finish(server.search(job["supernet_id"], dataset, **request))
+    assert found["state"] == "completed", found["error"]

@@ -15,6 +15,7 @@ from elasticnas.api_schemas.recipes import RECIPES, Recipe
 from elasticnas.api_schemas.training import TrainingSettings
 from elasticnas.service.http.problems import problem
 from elasticnas.service.jobs import repository
+from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.event_stream import kept, parse
 from tests.service.running import Running, running_service, tar_of
 
@@ -146,6 +147,19 @@ def test_what_a_step_has_left_is_downloaded_until_its_job_is_deleted(
         assert first.source not in repository.manifests(session)
         assert second.source in repository.manifests(session)
     assert client.get(f"{address}/base/x").content == b"one"
+
+
+def test_no_recipe_trains_on_a_task_that_is_only_measured(
+    light_hand: Hand, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(type(TEXT_CLASSIFICATION), "is_learnt", False)
+    answer = light_hand.running.client.post(
+        "/v1/trainings",
+        files=MODEL,
+        data={"request": json.dumps({"recipe": TWO, "dataset_id": light_hand.running.dataset()})},
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/dataset_id"
 
 
 def test_a_step_that_is_given_back_goes_on_from_its_save_point(hand: Hand):
