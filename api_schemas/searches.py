@@ -330,12 +330,13 @@ def _is_infinite(constraint: object) -> bool:
 class SearchEventKind(StrEnum):
     """What a search's event stream carries.
 
-    ``state`` and ``front`` are kept and replayed; ``progress`` is of the moment.
+    ``state`` and ``front`` are kept and replayed, ``progress`` and ``evaluation`` are not.
     """
 
     STATE = "state"
     FRONT = "front"
     PROGRESS = "progress"
+    EVALUATION = "evaluation"
 
 
 class StateEvent(BaseModel):
@@ -365,6 +366,9 @@ class ProgressEvent(BaseModel):
     progress: Progress
     hypervolume: float
     front_size: int
+    recorded: int = Field(
+        default=0, description="how many results have been recorded: the `after` of all its points"
+    )
 
 
 class FrontRead(BaseModel):

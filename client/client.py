@@ -26,7 +26,13 @@ from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
 from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
 from elasticnas.client.errors import RepeatedProblemError, ServerProblemError
-from elasticnas.client.event_stream import EventReader, JobEvent, SearchEvent, followed
+from elasticnas.client.event_stream import (
+    EventReader,
+    JobEvent,
+    OverviewEvent,
+    SearchEvent,
+    followed,
+)
 
 ANY_SUPERNET = RootModel[AnySupernet]
 
@@ -213,6 +219,13 @@ class Client:
         """
         path = resource_path("searches", search_id, "events")
         return followed(self._connection, path, EventReader(SearchEvent, after))
+
+    def all_events(self, after: int | None = None) -> Iterator[OverviewEvent]:
+        """What happens to all searches and jobs, without end, across lost connections.
+
+        ``after`` is the id of the last event already seen; None begins now, 0 with the first kept.
+        """
+        return followed(self._connection, "/v1/events", EventReader(OverviewEvent, after))
 
     def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
         """All evaluations of a search, by number."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
@@ -21,6 +20,7 @@ from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
+from elasticnas.service.searches.columns import column, stored_in
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.tasks import TASKS
 
@@ -72,12 +72,12 @@ def read_points(
             return Response(status_code=304, headers=headers)
         # The front first: each of its members is then among the points read so far.
         front = sorted(evaluations.front_numbers(session, search_id))
-        needed = [_stored_in(name) for name in names]
+        needed = [stored_in(name) for name in names]
         rows = evaluations.recorded(session, search_id, needed, after=after, limit=limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     body = {
         "count": len(rows),
-        "columns": {name: _column(rows, name) for name in names},
+        "columns": {name: column(rows, name) for name in names},
         "after": rows[-1].sequence if rows else after,
         "more": more,
         "front": front,
@@ -106,19 +106,3 @@ def _fields(search: SearchRow, asked: str | None) -> list[str]:
                 remedy=f"valid are {', '.join(valid)}",
             )
     return names
-
-
-def _stored_in(name: str) -> str:
-    """The column of the table that holds a field."""
-    if name in list(PointField):
-        return name
-    return "cost" if name in list(Cost) else "metrics"
-
-
-def _column(rows: Sequence[Any], name: str) -> list[Any]:
-    """The values of one field, of all points."""
-    stored = _stored_in(name)
-    values = [getattr(row, stored) for row in rows]
-    if stored == name:
-        return values
-    return [None if each is None else each.get(name) for each in values]
