@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
+MAX_POINTS = 100_000
+"""The most points in one answer."""
+
 
 class PointField(StrEnum):
     """What a point may hold beside the metrics of its task and the costs."""

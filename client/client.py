@@ -16,6 +16,7 @@ from pydantic import RootModel
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
+from elasticnas.api_schemas.meta import Meta
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.points import PointsRead
 from elasticnas.api_schemas.problems import InputError, Problem
@@ -85,6 +86,10 @@ class Client:
     def is_ready(self) -> bool:
         """True when the server can take work; asks once."""
         return self._connection.answers_well("/readyz")
+
+    def meta(self) -> Meta:
+        """What the server is and can do: version, limits, tasks, costs, strategies, recipes."""
+        return self._connection.read("/v1/meta", Meta)
 
     # -- super-networks and datasets ---------------------------------------------------------
 

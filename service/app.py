@@ -25,6 +25,7 @@ from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
 from elasticnas.service.jobs import trainings
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.overview import endpoints as overview
 from elasticnas.service.plots import endpoints as plots
@@ -112,6 +113,7 @@ def create_app(
         trainings.derivations,
         jobs.router,
         overview.router,
+        meta.router,
         workers.router,
         operations.router,
     ):

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Identity, LongText, Number
-from elasticnas.api_schemas.points import PointField, PointsRead
+from elasticnas.api_schemas.points import MAX_POINTS, PointField, PointsRead
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.service.http.etags import etag_of, matches
@@ -23,8 +23,6 @@ from elasticnas.service.searches import repository
 from elasticnas.service.searches.columns import column, stored_in
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.tasks import TASKS
-
-MAX_POINTS = 100_000
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
 

@@ -33,8 +33,8 @@ REFERENCES = {
 """The fields of a body that refer to something stored."""
 MODEL = {"archive": ("model.tar", tar_of({"config.json": "{}"}))}
 NO_REFERENCES = {"hub_id"}
-SHARED = {"/v1/workers"}
-"""Lists of what serves all owners."""
+SHARED = {"/v1/workers", "/v1/meta"}
+"""What is the same for all owners."""
 ENDLESS = {"/v1/events"}
 """What has no end cannot be read whole: see its own test."""
 
