@@ -88,7 +88,7 @@ class LayerSequences:
                 place = self._places[piece.layer]
                 found[:, place, piece.columns] += values
                 there[:, place] |= active[:, piece.dimension]
-        return found * there[..., None]
+        return np.asarray(found * there[..., None])
 
     def distance(self, one: Indices, two: Indices) -> Array:
         """The edit distance of every two of subnets (n, dimensions) and (m, dimensions): (n, m).
@@ -148,9 +148,8 @@ def _keys(space: SearchSpace) -> list[Hashable | None]:
         if dimension.layer is None:
             counts = dimension.part == BLOCKS and space.activity.is_parent(position)
             keys.append(None if counts else dimension.name)
-        elif dimension.part == FFN_LAYERS:
-            widths = [e for e in space.dimensions if (e.layer, e.part) == (dimension.layer, FFN)]
-            keys.append(None if widths else FFN_LAYERS)
+        elif _says_how_deep(dimension, space.dimensions):
+            keys.append(None)
         else:
             keys.append((dimension.part, seen[dimension.layer, dimension.part]))
             seen[dimension.layer, dimension.part] += 1
@@ -159,12 +158,20 @@ def _keys(space: SearchSpace) -> list[Hashable | None]:
 
 def _stack(dimensions: Sequence[Dimension], width: Dimension) -> Stack | None:
     """Where it stands how many feed-forward layers of this width there are."""
-    if width.part != FFN or width.layer is None:
-        return None
     for position, each in enumerate(dimensions):
-        if (each.layer, each.part) == (width.layer, FFN_LAYERS):
-            return position, np.array([int(choice) for choice in each.choices])
+        if (width.layer, width.part) == (each.layer, FFN) and _says_how_deep(each, dimensions):
+            return position, np.array([int(str(choice)) for choice in each.choices])
     return None
+
+
+def _says_how_deep(dimension: Dimension, others: Sequence[Dimension]) -> bool:
+    """Whether it is the number of feed-forward layers of a width that another dimension says."""
+    return (
+        dimension.part == FFN_LAYERS
+        and dimension.layer is not None
+        and all(isinstance(choice, int) for choice in dimension.choices)
+        and any((each.layer, each.part) == (dimension.layer, FFN) for each in others)
+    )
 
 
 def _values(dimension: Dimension, alike: Sequence[Dimension]) -> dict[Hashable, Array]:
