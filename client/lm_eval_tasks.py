@@ -81,13 +81,7 @@ def _loaded(name: str) -> Any:
     is_file = Path(name).is_file()
     # The index of lm-eval's own tasks takes ten seconds to read.
     manager = TaskManager(include_defaults=not is_file)
-    if not is_file and name not in manager.task_index:
-        raise InputError(
-            "lm-eval has no task of this name, and there is no such file",
-            field=FIELD,
-            value=name,
-            remedy="`lm-eval ls tasks` lists its tasks",
-        )
+    _require_one(manager, name)
     try:
         found = manager.load(name)
     except Exception as error:  # lm-eval and datasets raise what their sources raise
@@ -98,14 +92,6 @@ def _loaded(name: str) -> Any:
             remedy="its data come from the Hugging Face hub, or from the files that "
             "dataset_kwargs of a YAML of your own names",
         ) from error
-    names = sorted(each.rpartition("::")[2] for each in found["tasks"])
-    if found["groups"] or len(names) != 1:
-        raise InputError(
-            f"this is a group of {len(names)} tasks, and a dataset is of one",
-            field=FIELD,
-            value=name,
-            remedy=f"add them one by one: {', '.join(names)}",
-        )
     (task,) = found["tasks"].values()
     if type(task) is not ConfigurableTask:
         raise InputError(
@@ -115,6 +101,31 @@ def _loaded(name: str) -> Any:
             remedy=ELSEWHERE,
         )
     return task
+
+
+def _require_one(manager: Any, name: str) -> None:
+    """The name is that of one task: told before its data are loaded."""
+    from lm_eval.tasks._index import Kind, TaskIndex
+
+    entry = manager.task_index.get(name) or TaskIndex.entry_from_path(Path(name))
+    if entry is None:
+        raise InputError(
+            "lm-eval has no task of this name, and there is no such file",
+            field=FIELD,
+            value=name,
+            remedy="`lm-eval ls tasks` lists its tasks",
+        )
+    if entry.kind not in (Kind.GROUP, Kind.TAG):
+        return
+    # Of a group in a file of its own, lm-eval takes the members for the name.
+    members = entry.tags if entry.kind is Kind.TAG else (entry.cfg or {"task": entry.name})["task"]
+    names = sorted(each if isinstance(each, str) else str(each.get("task")) for each in members)
+    raise InputError(
+        f"this is a group of {len(names)}, and a dataset is of one task",
+        field=FIELD,
+        value=name,
+        remedy=f"add its tasks one by one: {', '.join(names)}",
+    )
 
 
 def _require_plain(task: Any) -> None:

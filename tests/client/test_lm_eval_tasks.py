@@ -301,10 +301,17 @@ def test_a_group_is_refused_with_its_tasks(write_task: Any, tmp_path: Path) -> N
     (tmp_path / "group.yaml").write_text(yaml.safe_dump(group), encoding="utf-8")
     with pytest.raises(InputError, match="other, own_arc_easy") as refused:
         rendered_task(str(tmp_path / "group.yaml"))
-    assert "a group of 2 tasks" in str(refused.value)
+    assert "a group of 2," in str(refused.value)
 
 
 @pytest.mark.slow
 def test_an_unknown_task_is_said_to_be_none() -> None:
     with pytest.raises(InputError, match="lm-eval ls tasks"):
         rendered_task("no_such_task")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "member"), [("glue", "rte"), ("ai2_arc", "arc_easy")])
+def test_groups_of_lm_evals_own_are_refused_before_data_are_loaded(group: str, member: str) -> None:
+    with pytest.raises(InputError, match=f"one by one: .*{member}"):
+        rendered_task(group)
