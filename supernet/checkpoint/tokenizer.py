@@ -88,16 +88,17 @@ def copy_tokenizer(base: Path, folder: Path) -> None:
     if copied == [_SENTENCE_PIECES]:
         _, config, _ = read_config(base)
         tokenizer, _ = _made(folder, config, field=f"base/{_SENTENCE_PIECES}")
+        assert isinstance(tokenizer, PreTrainedTokenizerFast)  # `_check_class` takes no other
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _made(
     folder: Path, config: PretrainedConfig, *, field: str
-) -> tuple[PreTrainedTokenizerFast, list[int]]:
+) -> tuple[PreTrainedTokenizerBase, list[int]]:
     """AutoTokenizer's tokenizer of the folder, and the token types of a pair of texts."""
     _check_class(folder, config)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
         return tokenizer, tokenizer(*_PROBE, return_token_type_ids=True)["token_type_ids"]
