@@ -66,7 +66,7 @@ def _allowed(
 ) -> dict[str, Collection[tuple[int, ...]]]:
     """The shapes that each weight may be refitted to."""
     amounts = {each.name: each.amounts or () for each in space.dimensions}
-    found = {}
+    found: dict[str, Collection[tuple[int, ...]]] = {}
     for name, cuts in plan.by_tensor.items():
         module, _, part = name.rpartition(".")
         is_alone = [(cut.axis, cut.when) for cut in cuts] == [(1, ())]

@@ -148,7 +148,7 @@ def test_halves_side_by_side_both_change_what_the_block_is_given():
     for place, part in enumerate(("attention", "mlp")):
         cosine = torch.cosine_similarity(seen["given"], seen["given"] + seen[part], dim=-1).mean()
         found = float(scores.influence_of_halves[0, place])
-        assert found == pytest.approx(1 - float(cosine), abs=1e-5)
+        assert found == pytest.approx(1 - float(cosine.detach()), abs=1e-5)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
