@@ -132,7 +132,7 @@ class Subject:
 
     def without(self, blocks: Sequence[int]) -> float:
         """The measure of the model without some blocks."""
-        chosen = {"blocks": tuple(sorted(blocks))}
+        chosen: SubnetChoices = {"blocks": tuple(sorted(blocks))}
         return self._of(derived_space(self.shape, blocks_out=list(blocks), tokens=128), chosen)
 
     def without_halves(self, halves: Sequence[tuple[int, Half]]) -> float:
@@ -292,7 +292,7 @@ def tell_drops(subject: Subject, found: FirstOrderScores) -> None:
     blocks = subject.shape.num_layers
     by_influence = least_influential_blocks(found.influence, blocks - 1)
     last = list(range(blocks))[::-1]
-    for count in range(1, 1 + max(1, blocks // 3)):
+    for count in range(1, 1 + max(1, blocks // 2)):
         print(
             f"without {count} blocks: least influential {by_influence[:count]} "
             f"{subject.without(by_influence[:count]):.2f}, "

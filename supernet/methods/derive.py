@@ -82,7 +82,8 @@ def derive(run: StepRun) -> None:
     write_changed_copy(run.source, base.family, reordering, run.output / "base")
     if covariances is not None:
         choices = _narrower(space, shape)
-        tensors = named_tensors(base.model, {})
+        # As the files have them: the model was moved to the precision that it was run in.
+        tensors = named_tensors(fine_tuned(run.source, run.data).model, {})
         write_refits(refits_of(tensors, covariances.sums, shape, reordering, choices), run.output)
     text = space.model_dump_json(indent=2, exclude_defaults=True)
     (run.output / SPACE_FILE).write_text(text, encoding="utf-8")
