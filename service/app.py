@@ -26,6 +26,7 @@ from elasticnas.service.jobs import endpoints as jobs
 from elasticnas.service.jobs import trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.orphans.collector import OrphanCollector
+from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
@@ -86,6 +87,8 @@ def create_app(
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # the page has its own, which loads nothing from elsewhere
+        redoc_url=None,
         responses={
             "default": {
                 "description": "Any other problem",
@@ -112,6 +115,7 @@ def create_app(
         jobs.router,
         workers.router,
         operations.router,
+        page.router,
     ):
         app.include_router(router)
     _describe(app)
