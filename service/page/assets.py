@@ -42,7 +42,7 @@ class Assets:
 
     base: str
     files: dict[str, Asset]
-    document: Asset
+    document: bytes
 
 
 @cache
@@ -59,4 +59,4 @@ def assets() -> Assets:
     base = f"/page/{digest.hexdigest()[:16]}"
     document = found.pop("index.html").replace(b"{base}", base.encode())
     files = {name: Asset.of(body, Path(name).suffix) for name, body in found.items()}
-    return Assets(base, files, Asset.of(document, ".html"))
+    return Assets(base, files, document)

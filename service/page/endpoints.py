@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import not_found
-from elasticnas.service.page.assets import Asset, assets
+from elasticnas.service.page.assets import MEDIA_TYPES, assets
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,18 +39,14 @@ SECURITY = {
 }
 FOR_GOOD = "public, max-age=31536000, immutable"
 
-AcceptEncoding = Annotated[str, Header()]
 
-
-async def read_view(
-    accept_encoding: AcceptEncoding = "", if_none_match: Annotated[str | None, Header()] = None
-) -> Response:
+async def read_view(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The document of every view."""
-    etag = etag_of(assets().base)
-    headers = {"Cache-Control": "no-cache", "ETag": etag}
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers=headers | SECURITY)
-    return _sent(assets().document, accept_encoding, headers)
+    found = assets()
+    headers = {"Cache-Control": "no-cache", "ETag": etag_of(found.base)} | SECURITY
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(found.document, media_type=MEDIA_TYPES[".html"], headers=headers)
 
 
 for path in VIEWS:
@@ -58,17 +54,16 @@ for path in VIEWS:
 
 
 @router.get("/page/{digest}/{name:path}")
-async def read_file(digest: str, name: str, accept_encoding: AcceptEncoding = "") -> Response:
+async def read_file(
+    digest: str, name: str, accept_encoding: Annotated[str, Header()] = ""
+) -> Response:
     """A file of the page. The digest is of all files: one of another version is not to be had."""
     found = assets()
     if f"/page/{digest}" != found.base or name not in found.files:
         raise not_found("file of the page", name)
-    return _sent(found.files[name], accept_encoding, {"Cache-Control": FOR_GOOD})
-
-
-def _sent(asset: Asset, accept_encoding: str, headers: dict[str, str]) -> Response:
-    headers = headers | SECURITY | {"Vary": "Accept-Encoding"}
-    if "gzip" in accept_encoding.lower():
-        headers["Content-Encoding"] = "gzip"
-        return Response(asset.compressed, media_type=asset.media_type, headers=headers)
-    return Response(asset.body, media_type=asset.media_type, headers=headers)
+    asset = found.files[name]
+    headers = {"Cache-Control": FOR_GOOD, "Vary": "Accept-Encoding"} | SECURITY
+    if "gzip" not in accept_encoding.lower():
+        return Response(asset.body, media_type=asset.media_type, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return Response(asset.compressed, media_type=asset.media_type, headers=headers)
