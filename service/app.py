@@ -23,7 +23,7 @@ from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
-from elasticnas.service.jobs import trainings
+from elasticnas.service.jobs import finetunings, trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.plots import endpoints as plots
@@ -109,6 +109,7 @@ def create_app(
         exports.router,
         trainings.router,
         trainings.derivations,
+        finetunings.router,
         jobs.router,
         workers.router,
         operations.router,
