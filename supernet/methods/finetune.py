@@ -38,6 +38,9 @@ from elasticnas.supernet.training.loop import batch_rows, optimise
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 
+Metrics = dict[str, dict[str, float]]
+"""The subnet's metrics ``before`` and ``after`` its training."""
+
 TENSORS_FILE = "tensors.safetensors"
 METRICS_FILE = "metrics.json"
 SPARSE = 0.1
@@ -91,19 +94,17 @@ def measure(run: StepRun) -> None:
     chosen = _chosen(run)
     supernet = read_supernet(chosen.supernet)
     subnet = supernet.space.subnet(chosen.said.subnet)
-    if run.saved is None:
-        before = _metrics(run, chosen, extract(supernet, subnet).supernet, subnet)
-        saving = partial(_write_metrics, {"before": before})
-        run.advance(1, 2, _named(before, BEFORE), save=saving, save_every=1)
-    else:
-        before = json.loads((run.saved / METRICS_FILE).read_text(encoding="utf-8"))["before"]
-    after = _metrics(run, chosen, _learnt(run, chosen, subnet), subnet)
-    found = {"before": before, "after": after}
-    card = _card(chosen, len(run.data.rows), before, after)
+    found = {} if run.saved is None else _read_metrics(run.saved)
+    if "before" not in found:
+        found["before"] = _metrics(run, chosen, extract(supernet, subnet).supernet, subnet)
+        _advance(run, 1, found)
+    if "after" not in found:
+        found["after"] = _metrics(run, chosen, _learnt(run, chosen, subnet), subnet)
+        _advance(run, 2, found)
+    card = _card(chosen, len(run.data.rows), found)
     write_transformers_folder(_learnt(run, chosen, subnet), subnet, card, run.output)
     _write_metrics(found, run.output)
-    told = _named(before, BEFORE) | after
-    run.advance(2, 2, told, save=partial(_write_metrics, found), save_every=1)
+    _advance(run, 3, found)
 
 
 def _chosen(run: StepRun) -> Chosen:
@@ -170,19 +171,27 @@ def _metrics(run: StepRun, chosen: Chosen, own: Supernet, subnet: SubnetConfig) 
     return found.metrics
 
 
-def _named(metrics: Mapping[str, float], ending: str) -> dict[str, float]:
-    return {f"{name}{ending}": value for name, value in metrics.items()}
+def _advance(run: StepRun, done: int, found: Metrics) -> None:
+    """So much of it is done: measured before, measured after, and written."""
+    told = {f"{name}{BEFORE}": value for name, value in found["before"].items()}
+    told |= found.get("after", {})
+    run.advance(done, 3, told, save=partial(_write_metrics, found), save_every=1)
 
 
-def _card(
-    chosen: Chosen, rows: int, before: dict[str, float], after: dict[str, float]
-) -> SubnetCard:
+def _card(chosen: Chosen, rows: int, found: Metrics) -> SubnetCard:
     said = chosen.said
-    finetuned = FinetunedCard(dataset_name=said.rows_name, dataset_rows=rows, before=before)
+    finetuned = FinetunedCard(
+        dataset_name=said.rows_name, dataset_rows=rows, before=found["before"]
+    )
     precision = said.conditions.precision
-    update = {"metrics": after, "finetuned": finetuned, "precision": precision}
+    update = {"metrics": found["after"], "finetuned": finetuned, "precision": precision}
     return said.card.model_copy(update=update)
 
 
-def _write_metrics(found: Mapping[str, Mapping[str, float]], folder: Path) -> None:
+def _read_metrics(folder: Path) -> Metrics:
+    found: Metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return found
+
+
+def _write_metrics(found: Metrics, folder: Path) -> None:
     (folder / METRICS_FILE).write_text(json.dumps(found, indent=2), encoding="utf-8")

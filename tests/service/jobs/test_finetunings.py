@@ -60,7 +60,7 @@ def test_a_subnet_is_trained_on_and_measured_beside_what_it_was(found: Found):
     second = found.take()
     assert (second.step, second.chosen) == ("measure", first.chosen)
     scalars = {"accuracy_before": 0.7, "accuracy": 0.75}
-    progress = StepProgress(done=2, total=2, scalars=scalars)
+    progress = StepProgress(done=3, total=3, scalars=scalars)
     found.report(second, progress=progress, scalars=progress)
     found.report(second, state="completed", **found.output("model"))
     over = found.until(job, "completed")
