@@ -141,7 +141,7 @@ def _keep_zeros(tensors: Mapping[str, torch.Tensor]) -> None:
     for tensor in tensors.values():
         kept = tensor.detach() != 0
         if tensor.ndim == 2 and float(kept.float().mean()) <= 1 - SPARSE and bool(kept.any()):
-            tensor.register_hook(lambda gradient, kept=kept: gradient * kept)  # type: ignore[misc,no-untyped-call]
+            tensor.register_hook(lambda gradient, kept=kept: gradient * kept)  # type: ignore[no-untyped-call]
 
 
 def _learnt(run: StepRun, chosen: Chosen, subnet: SubnetConfig) -> Supernet:
