@@ -23,7 +23,7 @@ from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
-from elasticnas.service.jobs import trainings
+from elasticnas.service.jobs import finetunings, trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
@@ -114,6 +114,7 @@ def create_app(
         exports.router,
         trainings.router,
         trainings.derivations,
+        finetunings.router,
         jobs.router,
         overview.router,
         meta.router,
