@@ -10,7 +10,9 @@ from transformers import PreTrainedModel
 from elasticnas.supernet.families.family import Family, Role, TaskHead
 from elasticnas.supernet.forward.stand_in import StandIn
 
-_FILE = '''"""A stock model of Transformers whose linear layers have widths of their own.
+FILE = "modeling_subnet.py"
+
+_TEXT = '''"""A stock model of Transformers whose linear layers have widths of their own.
 
 Written by ElasticNAS into the folder of an exported subnet, beside its weights. `config.json` lists
 in `linear_shapes` each layer that differs from what the rest of the config implies, as
@@ -44,8 +46,8 @@ class Subnet{model_class}({model_class}):
 
 
 def subnet_code(family: Family, task_head: TaskHead) -> str:
-    """The text of ``modeling_subnet.py``, with the class ``Subnet<model class>``."""
-    return _FILE.format(
+    """The text of `FILE`, with the class ``Subnet<model class>``."""
+    return _TEXT.format(
         config_class=family.config_class.__name__,
         model_class=task_head.model_class.__name__,
         stand_in=inspect.getsource(StandIn),
@@ -55,6 +57,14 @@ def subnet_code(family: Family, task_head: TaskHead) -> str:
         head_count=family.head_count,
         head_width=family.head_width,
     )
+
+
+def given_widths(model: PreTrainedModel, family: Family) -> PreTrainedModel:
+    """A stock model, itself, as the code in the folder makes it of its config."""
+    leave_out(model)
+    query = _query(family).rpartition(".")[2]
+    resize_linear_layers(model, query, family.head_count, family.head_width)
+    return model
 
 
 def _query(family: Family) -> str:
