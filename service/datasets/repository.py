@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select, union
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import ChosenSubnet
+from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.listing import Sort
 from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
@@ -79,8 +81,14 @@ def by_id(session: Session, dataset_id: str) -> DatasetRow:
 
 
 def digests(session: Session) -> set[str]:
-    """The blobs of all datasets, and of the rows that searches measure on, relabelled."""
-    return set(
+    """The blobs of all datasets, and of the rows that searches measure on and unfinished
+    fine-tunings need, relabelled."""
+    needed = session.scalars(
+        select(JobRow.chosen).where(JobRow.chosen.is_not(None), JobRow.state != JobState.COMPLETED)
+    )
+    chosen = [ChosenSubnet.model_validate(each) for each in needed]
+    of_jobs = {digest for each in chosen for digest in (each.rows, each.conditions.dataset)}
+    return of_jobs | set(
         session.scalars(
             union(
                 select(DatasetRow.digest),
