@@ -109,7 +109,7 @@ def test_searches_are_found_by_state_and_by_what_they_refer_to(service: Running)
     service.wait(over)
     service.worker.open.clear()
     running = service.search(**ids, budget={"evaluations": 100}, seed=1)
-    cancelled = service.search(supernet_id=ids["supernet_id"], budget={"evaluations": 3})
+    cancelled = service.search(supernet_id=ids["supernet_id"], budget={"evaluations": 100})
     service.client.post(f"/v1/searches/{cancelled}/cancel")
     service.until(lambda: service.get(f"/v1/searches/{running}")["state"] == "running")
 
