@@ -119,6 +119,24 @@ def with_steps(
     return [(job, step) for job, step in session.execute(query)]
 
 
+def underway(session: Session, principal: Principal, *, limit: int) -> list[str]:
+    """The ids of the principal's jobs and registrations that have not ended, the newest first."""
+    mine = repository.readable(principal, JobRow).where(JobRow.state.in_(UNFINISHED))
+    read = repository.readable(principal, SupernetRow).where(
+        SupernetRow.state.in_(registrations.states(JobState.RUNNING)), _IS_A_JOB
+    )
+    found = [
+        each
+        for query, row in ((mine, JobRow), (read, SupernetRow))
+        for each in session.execute(
+            query.with_only_columns(row.created_at, row.id)
+            .order_by(row.created_at.desc(), row.id.desc())
+            .limit(limit)
+        )
+    ]
+    return [job_id for _, job_id in sorted(found, reverse=True)[:limit]]
+
+
 def mark_sent(session: Session, message: RunStep, generation: str) -> None:
     """A message carries this attempt now, in this generation of the queue."""
     session.execute(

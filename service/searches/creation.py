@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
 from elasticnas.service.identity import new_id
+from elasticnas.service.meta.description import packages_missing
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
@@ -190,7 +190,7 @@ def _verifying(
 
 
 def _require_packages(request: SearchCreate) -> None:
-    missing = [name for name in request.strategy.packages if find_spec(name) is None]
+    missing = packages_missing(request.strategy)
     if missing:
         raise InputError(
             f"this strategy needs {', '.join(missing)}, which this server lacks",
