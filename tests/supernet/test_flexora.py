@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 from elasticnas.api_schemas.flexora_training import FlexoraSettings
 from elasticnas.api_schemas.layer_selection import Verdict
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.search.cost import cost_report
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.contracts.recipes import (
     Trial,
     a_step_that_must_stop_saves_and_goes_on_to_the_same_result,
 )
+from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.methods.flexora import ROWS_FILE, read_report
@@ -311,7 +313,7 @@ def test_minilms_first_order_derivative_is_zero_where_b_is(minilm: Path, tmp_pat
     loss = minilm_loss(minilm, tmp_path)
     theta = {name: each.double() for name, each in theta_of(loss.supernet).items()}
     alphas = first_alphas(len(loss.groups), phantom=True)
-    still = Problem(loss, Sgd(1e-300))
+    still = Problem(loss, Sgd(0.0))
     inner, outer = [[0, 1, 2, 3]], [4, 5, 6, 7]
     assert not still.look_ahead(theta, FRESH, alphas, inner, outer).gradient.any()
     moving = Problem(loss, Sgd(0.05), unrolled=True)
@@ -361,6 +363,17 @@ def with_rank_0(folder: Path) -> Path:
     }
     (folder / "search_space.json").write_text(json.dumps(space))
     return folder
+
+
+def test_the_costs_of_rank_0_are_those_of_no_adapter(tmp_path: Path):
+    supernet = read_supernet(with_rank_0(tmp_path / "net"))
+    adapters = {m: replace(a, b=torch.zeros_like(a.b)) for m, a in supernet.adapters.items()}
+    sparse = replace(supernet, adapters=adapters)
+    off = cost_report(cost_model(sparse), sparse.space.minimal, 16)
+    whole = cost_report(cost_model(sparse), sparse.space.maximal, 16)
+    trained = sum(a.a.numel() + a.b.numel() for a in adapters.values())
+    assert whole.trainable_params - off.trainable_params == trained
+    assert whole.gflops == off.gflops  # merged adapters are free
 
 
 def test_no_other_part_has_a_choice_of_0(tmp_path: Path):
