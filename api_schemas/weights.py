@@ -17,6 +17,14 @@ class WeightsFormat(StrEnum):
     PEFT = "peft"
 
 
+class FinetunedCard(BaseModel):
+    """What the model card of a subnet that was trained on says beside: on what, and from where."""
+
+    dataset_name: str
+    dataset_rows: int
+    before: dict[str, float]
+
+
 class SubnetCard(BaseModel):
     """What the model card of an exported subnet says about where it came from."""
 
@@ -29,6 +37,7 @@ class SubnetCard(BaseModel):
     cost: dict[str, int | float]
     max_length: int
     precision: Precision | None = None
+    finetuned: FinetunedCard | None = None
 
 
 class ExportPending(BaseModel):

@@ -46,6 +46,7 @@ from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.flexora_training import FlexoraSettings, Order
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import SearchLoop
 from elasticnas.search.objectives import Objectives
@@ -289,7 +290,10 @@ def by_search(subject: Subject, budget: Budget) -> list[int]:
 
 
 def searched(
-    supernet: Supernet, measure: Callable[[SubnetConfig], float], seed: int
+    supernet: Supernet,
+    measure: Callable[[SubnetConfig], float],
+    seed: int,
+    initial: Sequence[SubnetChoices] = (),
 ) -> dict[SubnetConfig, float]:
     """The losses of the subnets that ``pareto`` evaluates, by loss and trainable parameters.
 
@@ -300,6 +304,7 @@ def searched(
             "supernet_id": "benchmark",
             "dataset_id": "benchmark",
             "objectives": ["accuracy", "trainable_params"],
+            "initial_subnets": list(initial),
             "seed": seed,
             "budget": {"evaluations": EVALUATIONS},
         }

@@ -180,6 +180,10 @@ class Client:
         """All datasets, the newest first."""
         return self._connection.pages("/v1/datasets", DatasetRead)
 
+    def dataset(self, dataset_id: str) -> DatasetRead:
+        """One dataset."""
+        return self._connection.read(resource_path("datasets", dataset_id), DatasetRead)
+
     def delete(self, kind: str, identifier: str) -> None:
         """Delete one of ``supernets``, ``datasets``, ``searches`` or ``jobs``."""
         try:
@@ -316,6 +320,20 @@ class Client:
         else:
             fields = {"request": json_text(request)}
             answer = self._upload("/v1/trainings", "archive", model, fields, key)
+        return self._connection.parsed(JobRead, answer)
+
+    def finetune(self, search_id: str, number: int, request: dict[str, Any]) -> JobRead:
+        """Have a subnet that a search has measured trained on by itself.
+
+        ``request`` is the body of ``POST /v1/searches/{id}/subnets/{number}/finetune``. However
+        often it is made, it starts one job, whose step `measure` leaves the model.
+        """
+        answer = self._connection.send(
+            "POST",
+            resource_path("searches", search_id, "subnets", number, "finetune"),
+            **json_body(request, {"Idempotency-Key": uuid.uuid4().hex}),
+            is_repeatable=True,
+        )
         return self._connection.parsed(JobRead, answer)
 
     def jobs(self, state: JobState | None = None, kind: JobKind | None = None) -> Iterator[JobRead]:

@@ -23,11 +23,12 @@ from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
-from elasticnas.service.jobs import trainings
+from elasticnas.service.jobs import finetunings, trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.overview import endpoints as overview
+from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
@@ -88,6 +89,8 @@ def create_app(
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # the page has its own, which loads nothing from elsewhere
+        redoc_url=None,
         responses={
             "default": {
                 "description": "Any other problem",
@@ -111,11 +114,13 @@ def create_app(
         exports.router,
         trainings.router,
         trainings.derivations,
+        finetunings.router,
         jobs.router,
         overview.router,
         meta.router,
         workers.router,
         operations.router,
+        page.router,
     ):
         app.include_router(router)
     _describe(app)

@@ -34,13 +34,14 @@ def page(
 ) -> tuple[list[JobRow | SupernetRow], str | None]:
     """Jobs and registrations, the newest first."""
     rows: list[JobRow | SupernetRow] = []
-    if kind != JobKind.TRAINING and (states := registrations.states(state)):
+    if kind in (None, JobKind.REGISTRATION) and (states := registrations.states(state)):
         conditions = SupernetRow.state.in_(states), _IS_A_JOB
         rows += repository.newest(
             session, principal, SupernetRow, *conditions, limit=limit, cursor=cursor
         )
     if kind != JobKind.REGISTRATION:
         wanted = [] if state is None else [JobRow.state == state]
+        wanted += [] if kind is None else [JobRow.kind == kind]
         rows += repository.newest(session, principal, JobRow, *wanted, limit=limit, cursor=cursor)
     # Of the same moment supernet-... comes before job-..., as where the cursor is compared.
     rows.sort(key=lambda row: row.created_at, reverse=True)

@@ -40,6 +40,7 @@ from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import LabelledRows
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.tasks.rows import Rows
+from tests.supernet.test_export import export
 from tests.supernet.tiny import LAYERS, sentences, tiny_model, write_checkpoint, write_tokenizer
 
 CPU = torch.device("cpu")
@@ -363,6 +364,19 @@ def with_rank_0(folder: Path) -> Path:
     }
     (folder / "search_space.json").write_text(json.dumps(space))
     return folder
+
+
+def test_a_stock_adapter_names_the_modules_that_are_on_and_needs_one(tmp_path: Path):
+    supernet = read_supernet(with_rank_0(tmp_path / "net"))
+    names = [each.name for each in supernet.space.dimensions]
+    first = supernet.space.subnet(dict.fromkeys(names, 0) | {names[0]: 4})
+    folder = export(supernet, first, "peft", tmp_path)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert set(config["target_modules"]) == set(supernet.shape.adapted_in(0))
+    assert "layers_to_transform" not in config
+    with pytest.raises(InputError, match="keeps no adapter") as refused:
+        export(supernet, supernet.space.minimal, "peft", tmp_path / "none")
+    assert refused.value.field == "format"
 
 
 def test_the_costs_of_rank_0_are_those_of_no_adapter(tmp_path: Path):
