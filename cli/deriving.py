@@ -45,7 +45,7 @@ from elasticnas.cli.training import (
 )
 from elasticnas.client import Client
 
-EVALUATIONS = 100
+EVALUATIONS = 60
 
 
 def derive(
