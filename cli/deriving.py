@@ -120,13 +120,16 @@ def derive(
     rows = RowsOptions(
         text_columns, label_column, task, kind, choices_column, first_label, label_names
     )
+    searched = None
+    if validation is not None and server is not None:  # before any work: a mistake shows at once
+        searched = _uploaded(server, validation, rows.fields(), settings.get("task_settings"))
     job = run_or_send(
         Asked("derive", base, data, settings, rows),
         Here(output, device, resume),
         There(server, dataset, name, detach, as_json, shows_result=validation is None),
     )
-    if validation is not None and server is not None and job is not None:
-        _search(server, job, validation, rows.fields(), evaluations, as_json=as_json)
+    if searched is not None and server is not None and job is not None:
+        _search(server, job, searched, evaluations, as_json=as_json)
 
 
 def _require_watched(validation: Path | None, server: Client | None, *, detach: bool) -> None:
@@ -145,24 +148,22 @@ def _require_watched(validation: Path | None, server: Client | None, *, detach: 
     )
 
 
-def _search(
-    server: Client,
-    job: JobRead,
-    validation: Path,
-    columns: Mapping[str, str],
-    evaluations: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Search what the job has made, as the model's rows were read, and show the front."""
+def _uploaded(
+    server: Client, validation: Path, columns: Mapping[str, str], task_settings: object
+) -> str:
+    """The id of the dataset of these rows, which are read as the model's are."""
     fields = {"name": validation.stem, **columns}
-    if said := job.settings["task_settings"]:
-        fields["task_settings"] = json_text(said)
+    if task_settings:
+        fields["task_settings"] = json_text(task_settings)
     with err.status("uploading"):
-        dataset = server.add_dataset(validation, fields)
+        return server.add_dataset(validation, fields).id
+
+
+def _search(server: Client, job: JobRead, dataset: str, evaluations: int, *, as_json: bool) -> None:
+    """Search what the job has made, and show the front."""
     request = {
         "supernet_id": job.supernet_id,
-        "dataset_id": dataset.id,
+        "dataset_id": dataset,
         "name": job.name,
         "max_length": job.settings["max_length"],
         "budget": {"evaluations": evaluations},
