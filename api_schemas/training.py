@@ -202,8 +202,15 @@ class DeriveSettings(RowSettings):
 
     The widths of a layer are the ``shares`` of its full width, and those that it has where one
     threshold for the whole model, on the importance per multiply-accumulate, leaves the shares
-    ``targets`` of the full cost. ``dropped_blocks`` may be left out, those first that change the
-    hidden states least; None is a quarter of the blocks.
+    ``targets`` of the full cost.
+
+    Attentions and FFNs that change the hidden states least may be left out, each by itself:
+    ``dropped_halves`` of them. Or, with ``dropped_blocks``, whole blocks: the least influential
+    one, or the two least, and so on. Where neither is given, a quarter of all halves may be; of a
+    family whose blocks run whole only, of the blocks.
+
+    With ``refit`` the layers that read what was cut are fitted to what is left, for each width of
+    the space, by least squares on the same rows.
     """
 
     calibration_rows: Count = 512
@@ -211,7 +218,9 @@ class DeriveSettings(RowSettings):
     importance: Importance = Importance.FISHER
     targets: tuple[CutShare, ...] = (0.7, 0.55, 0.4)
     shares: tuple[CutShare, ...] = (0.75, 0.5, 0.25)
+    dropped_halves: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
     dropped_blocks: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
+    refit: bool = False
     precision: Precision = Precision.FLOAT32
     save_every: Count = 200
 
@@ -219,3 +228,12 @@ class DeriveSettings(RowSettings):
     @classmethod
     def _check_precision(cls, precision: Precision) -> Precision:
         return require_gradients(precision)
+
+    @model_validator(mode="after")
+    def _check_dropped(self) -> Self:
+        if self.dropped_halves and self.dropped_blocks:
+            raise ValueError(
+                "halves are left out each by itself, and blocks in the order of their influence: "
+                "give dropped_halves or dropped_blocks, not both"
+            )
+        return self

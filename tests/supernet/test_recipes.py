@@ -24,7 +24,7 @@ WHOLE = {name: value for name, value in SMALL.items() if name != "lora_rank"}
 UNTRAINED = {"batch_size": 8, "max_length": 16, "calibration_rows": 20, "save_every": 2}
 """Settings of a recipe that has no steps of an optimiser."""
 RECIPES_TRIED = {
-    "derive": {"dropped_blocks": 1, "targets": (0.7,)},
+    "derive": {"dropped_halves": 2, "targets": (0.7,), "refit": True},
     "eftnas": {"teacher_epochs": 1, "calibration_rows": 32},
     "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False},
     "lonas": {},
