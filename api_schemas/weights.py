@@ -11,10 +11,14 @@ from elasticnas.api_schemas.precision import Precision
 
 
 class WeightsFormat(StrEnum):
-    """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model."""
+    """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model.
+
+    ``onnx``: a graph that ONNX Runtime and others run.
+    """
 
     TRANSFORMERS = "transformers"
     PEFT = "peft"
+    ONNX = "onnx"
 
 
 class FinetunedCard(BaseModel):

@@ -101,7 +101,7 @@ def weights(
     knee: Annotated[bool, typer.Option("--knee", help="The subnet at the front's knee.")] = False,
     bounds: Bounds,
     weights_format: Annotated[
-        WeightsFormat, typer.Option("--format", help="transformers or peft.")
+        WeightsFormat, typer.Option("--format", help="transformers, peft or onnx.")
     ] = WeightsFormat.TRANSFORMERS,
     output: Annotated[
         Path | None, typer.Option(help="Folder to unpack to.", show_default="in this folder")
