@@ -27,6 +27,9 @@ class Sampling(StrEnum):
     RANDOM = "random"
     """Every choice drawn uniformly and independently: LoNAS's recipe."""
 
+    MAXIMAL = "maximal"
+    """The maximal subnet alone: what any method without a search trains."""
+
     ALTERNATE = "alternate"
     """The maximal subnet and a random one in turn, the maximal one first."""
 
@@ -50,6 +53,7 @@ class LossOn(StrEnum):
 
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT32)]
+Rank = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -111,7 +115,8 @@ class TrainingSettings(OptimiserSettings):
 
     ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
     that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
-    largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
+    largest first, of which the last may be 0: no adapter. ``space`` is the content of a
+    ``search_space.json``; None is the method's space.
     """
 
     sampling: Sampling = Sampling.RANDOM
@@ -119,7 +124,7 @@ class TrainingSettings(OptimiserSettings):
     lora_rank: Count = 8
     lora_alpha: PositiveFloat = 16.0
     adapted: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    ranks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    ranks: Annotated[tuple[Rank, ...], Field(min_length=1)] | None = None
     space: dict[str, JsonValue] | None = None
 
     @field_validator("precision")
