@@ -146,10 +146,15 @@ def active_tensors(
 
 
 def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> LoraAdapter | None:
-    """A linear module's adapter at the subnet's rank and widths: views, None where it has none."""
+    """A linear module's adapter at the subnet's rank and widths: views, None where it has none.
+
+    It has none where its rank is 0.
+    """
     if (adapter := supernet.adapters.get(module)) is None:
         return None
     a = supernet.plan.slice(f"{module}.{LORA_A}", adapter.a, subnet)
+    if not len(a):
+        return None
     b = supernet.plan.slice(f"{module}.{LORA_B}", adapter.b, subnet)
     return replace(adapter, a=a, b=b)
 
