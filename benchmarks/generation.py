@@ -5,7 +5,8 @@
 
 The same subnet writes behind the same prompts in three ways: by ``generate()`` of Transformers, a
 prompt at a time; by the loop of an evaluation, a prompt at a time; and in the batches of an
-evaluation. All texts must be the same. ``CHECKPOINT`` is a folder that ``elasticnas supernet add``
+evaluation. All texts must be the same. Seconds are the processor's, which others on the machine do
+not lengthen much. ``CHECKPOINT`` is a folder that ``elasticnas supernet add``
 takes.
 """
 
