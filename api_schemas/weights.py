@@ -11,10 +11,22 @@ from elasticnas.api_schemas.precision import Precision
 
 
 class WeightsFormat(StrEnum):
-    """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model."""
+    """``transformers``: a self-contained folder. ``peft``: a stock adapter for the base model.
+
+    ``onnx``: a graph that ONNX Runtime and others run.
+    """
 
     TRANSFORMERS = "transformers"
     PEFT = "peft"
+    ONNX = "onnx"
+
+
+class FinetunedCard(BaseModel):
+    """What the model card of a subnet that was trained on says beside: on what, and from where."""
+
+    dataset_name: str
+    dataset_rows: int
+    before: dict[str, float]
 
 
 class SubnetCard(BaseModel):
@@ -29,6 +41,7 @@ class SubnetCard(BaseModel):
     cost: dict[str, int | float]
     max_length: int
     precision: Precision | None = None
+    finetuned: FinetunedCard | None = None
 
 
 class ExportPending(BaseModel):

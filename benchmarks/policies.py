@@ -45,7 +45,10 @@ TOP = 13
 
 POLICIES: dict[str, dict[str, Any]] = {
     "boshnas": {"name": "boshnas"},
+    "boshnas, published": {"name": "boshnas", "form": "published"},
     "boshnas, published proposal": {"name": "boshnas", "proposal": "published"},
+    "boshnas, choices": {"name": "boshnas", "embedding": "choices"},
+    "boshnas, transformer2vec": {"name": "boshnas", "embedding": "transformer2vec"},
     "boshnas, no second order": {"name": "boshnas", "second_order": False},
     "boshnas, no NPN": {"name": "boshnas", "heteroscedastic": False},
     "boshnas, no student": {"name": "boshnas", "student": False},
@@ -61,7 +64,7 @@ policy over that weighting finds at best."""
 DEFAULT = {
     "macro": ("boshnas", "tpe", "nsga2", "random"),
     "cora": ("boshnas", "random"),
-    "bert": ("boshnas", "random"),
+    "bert": ("boshnas", "boshnas, choices", "random"),
     "macro-front": ("boshnas", "pareto", "nsga2", "tpe", "random", FIXED_SUM),
 }
 OWN_DESIGN = ("pareto",)

@@ -107,8 +107,15 @@ def product(
     out.print(str(target))
 
 
-def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
+def watch_to_the_end(
+    client: Client, job_id: str, *, as_json: bool, shows_result: bool = True
+) -> JobRead:
     """Show a job until it is over, then what it made; the exit code says how it ended.
+
+    Without ``shows_result`` nothing is printed to the output, for there is more to come.
+
+    Returns:
+        The job, which is completed.
 
     Raises:
         typer.Exit: it did not complete, or the user leaves it to itself.
@@ -122,10 +129,10 @@ def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    if as_json:
+    if as_json and shows_result:
         print_json(ended)
-    elif ended.state is JobState.COMPLETED:
-        out.print(f"super-network {ended.supernet_id}")
+    elif ended.state is JobState.COMPLETED and shows_result:
+        _print_made(ended)
     if ended.state is JobState.CANCELLED:
         err.print(f"the job was cancelled; 'elasticnas job retry {job_id}' goes on with it")
         raise typer.Exit(CANCELLED)
@@ -138,6 +145,19 @@ def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
             markup=False,
         )
         raise typer.Exit(FAILED)
+    return ended
+
+
+def _print_made(ended: JobRead) -> None:
+    """What a completed job made: a super-network, or a model with the metrics it had and has."""
+    if ended.finetuned is None:
+        out.print(f"super-network {ended.supernet_id}")
+        return
+    subnet = f"subnet {ended.finetuned.number} of {ended.finetuned.search_id}"
+    rows = table(subnet, "metric", "before", "after")
+    for name, change in (ended.finetuned.metrics or {}).items():
+        rows.add_row(name, f"{change.before:.4f}", f"{change.after:.4f}")
+    out.print(rows)
 
 
 def _print_state(changed: JobRead, as_json: bool) -> None:

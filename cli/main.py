@@ -63,6 +63,10 @@ COMMANDS = {
         "elasticnas.cli.picking:weights",
         "Download a subnet's weights as an ordinary checkpoint folder.",
     ),
+    "finetune": Later(
+        "elasticnas.cli.finetuning:finetune",
+        "Train a subnet on by itself, on a server's worker, and download the model.",
+    ),
     "plot": Later(
         "elasticnas.cli.picking:plot",
         "Draw a search: its front, its history, what mattered, or the widths it has chosen.",

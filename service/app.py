@@ -23,19 +23,22 @@ from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
-from elasticnas.service.jobs import trainings
+from elasticnas.service.jobs import finetunings, trainings
 from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.overview import endpoints as overview
+from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import endpoints as searches
-from elasticnas.service.searches import front, points, streaming
+from elasticnas.service.searches import evaluations, front, points, streaming
+from elasticnas.service.searches.bounds import bounds_of_today
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
+from elasticnas.service.supernets import layers
 from elasticnas.service.workers import endpoints as workers
 from elasticnas.service.workers.inside import WorkerInside
 
@@ -45,7 +48,8 @@ Register a super-network and validation data, start a search, poll its Pareto fr
 weights of the subnet you choose. Errors are `application/problem+json` (RFC 9457); their types are
 listed at `/problems`."""
 
-FRONT = "/v1/searches/{search_id}/front"
+BOUNDED = ("/v1/searches/{search_id}/front", "/v1/searches/{search_id}/evaluations")
+"""Addresses that take bounds on costs and metrics."""
 SMALL_BODY_BYTES = 1 << 20
 """The largest body of a request that carries neither a file nor a list of subnets."""
 
@@ -88,6 +92,8 @@ def create_app(
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # the page has its own, which loads nothing from elsewhere
+        redoc_url=None,
         responses={
             "default": {
                 "description": "Any other problem",
@@ -102,8 +108,10 @@ def create_app(
     app.add_middleware(HeadAsGet)
     for router in (
         supernets.router,
+        layers.router,
         datasets.router,
         searches.router,
+        evaluations.router,
         front.router,
         points.router,
         plots.router,
@@ -111,11 +119,13 @@ def create_app(
         exports.router,
         trainings.router,
         trainings.derivations,
+        finetunings.router,
         jobs.router,
         overview.router,
         meta.router,
         workers.router,
         operations.router,
+        page.router,
     ):
         app.include_router(router)
     _describe(app)
@@ -160,7 +170,8 @@ def _describe(app: FastAPI) -> None:
             return app.openapi_schema
         schema = original()
         # Metrics that plugins register are known only now.
-        schema["paths"][FRONT]["get"]["parameters"] += front.bounds_of_today()
+        for path in BOUNDED:
+            schema["paths"][path]["get"]["parameters"] += bounds_of_today()
         components = schema.setdefault("components", {}).setdefault("schemas", {})
         described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})

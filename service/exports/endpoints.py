@@ -47,7 +47,7 @@ def read_weights(
     """202 while a worker builds the weights, then the archive.
 
     ``transformers`` is a self-contained folder; ``peft`` an adapter for the unmodified base, when
-    only ranks were cut.
+    only ranks were cut; ``onnx`` a graph for ONNX Runtime, of a model that is no language model.
     """
     row, folder = export_of(service, Weights(principal, search_id, number, format))
     if row.state == ExportState.PENDING:

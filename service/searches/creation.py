@@ -44,9 +44,15 @@ class Relabelling:
 
 
 def create(
-    service: Service, principal: Principal, body: SearchCreate, key: KeyOfRequest | None
+    service: Service,
+    principal: Principal,
+    body: SearchCreate,
+    key: KeyOfRequest | None,
+    asked: dict[str, Any] | None = None,
 ) -> SearchRow:
     """The new search, queued; or the one that the same request has created before.
+
+    ``asked`` is the body as the client wrote it; None where nobody did.
 
     Raises:
         InputError, ProblemError: the search is impossible, or the key belongs to another body.
@@ -55,6 +61,7 @@ def create(
         if (before := earlier(session, principal, SearchRow, key)) is not None:
             return before
         row, relabelling = _resolve(session, service, principal, body)
+    row.asked = asked
     _relabel(service, row, relabelling)
 
     def add(session: Session) -> None:
@@ -85,7 +92,7 @@ def _resolve(
     """
     supernet, dataset = _references(session, principal, body)
     reported = service.reports.get(session, supernet.id)
-    classes = _require_fit(reported.report, dataset)
+    classes = classes_of(reported.report, dataset)
     task = TASKS[dataset.task]
     length = body.max_length or reported.report.reference_length
     if length > reported.report.max_positions:
@@ -114,9 +121,7 @@ def _resolve(
     objectives = problem.objectives
     relabelling = Relabelling(
         classes,
-        None
-        if verifying is None
-        else _require_fit(reported.report, verifying, "verify_dataset_id"),
+        None if verifying is None else classes_of(reported.report, verifying, "verify_dataset_id"),
     )
     row = SearchRow(
         id=new_id("search"),
@@ -294,7 +299,7 @@ def _require_settings(task: Task, request: SearchCreate, verifying: DatasetRow) 
         ) from error
 
 
-def _require_fit(
+def classes_of(
     report: SupernetReport, dataset: DatasetRow, field: str = "dataset_id"
 ) -> tuple[int, ...] | None:
     """The class of the super-network for each label of the dataset; None where it is the label.

@@ -1,5 +1,5 @@
 """Writing a subnet as an ordinary checkpoint."""
 
-from elasticnas.supernet.export.archive import export_subnet
+from elasticnas.supernet.export.archive import export_subnet, require_packages
 
-__all__ = ["export_subnet"]
+__all__ = ["export_subnet", "require_packages"]

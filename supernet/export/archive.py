@@ -8,12 +8,23 @@ from pathlib import Path
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.search.space import SubnetConfig
+from elasticnas.supernet.export.onnx_folder import require_onnx, write_onnx_folder
 from elasticnas.supernet.export.peft_adapter import write_peft_adapter
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.supernet import Supernet
 
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 """Every member's time stamp, so that one subnet always gives one and the same archive."""
+
+
+def require_packages(weights_format: WeightsFormat) -> None:
+    """Have the packages that a format needs beside a worker's own.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    if weights_format is WeightsFormat.ONNX:
+        require_onnx()
 
 
 def export_subnet(
@@ -30,11 +41,13 @@ def export_subnet(
     The super-network must be as it was read, for the weights are written as they are.
 
     Raises:
-        InputError: this subnet cannot be had in this format (see `write_peft_adapter`).
+        InputError: this subnet cannot be had in this format (see `write_peft_adapter` and
+            `write_onnx_folder`).
     """
     write = {
         WeightsFormat.TRANSFORMERS: write_transformers_folder,
         WeightsFormat.PEFT: write_peft_adapter,
+        WeightsFormat.ONNX: write_onnx_folder,
     }[weights_format]
     building = archive.with_suffix(".folder")
     shutil.rmtree(building, ignore_errors=True)

@@ -8,13 +8,13 @@ also has the lists by which FlexiBERT's own config describes a model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from transformers import BertConfig, PretrainedConfig
+from transformers import BertConfig
 
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.export.carried_code import FILE, heterogeneous_code
+from elasticnas.supernet.export.description import Description
 from elasticnas.supernet.export.lazy_tensors import LazyTensor
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.forward.activation import active_blocks
@@ -23,18 +23,9 @@ from elasticnas.supernet.operations.config import FlexiBertConfig
 from elasticnas.supernet.supernet import Supernet
 
 
-@dataclass(frozen=True)
-class Described:
-    """A config, and the text of the file of code beside it, if it needs one."""
-
-    config: PretrainedConfig
-    class_name: str
-    code: str | None = None
-
-
-def described(
+def heterogeneous(
     supernet: Supernet, subnet: SubnetConfig, tensors: Mapping[str, LazyTensor]
-) -> Described:
+) -> Description:
     """The config of a subnet, and its code if no stock class is it; ``tensors`` are its file's."""
     layers = subnet_layers(supernet, subnet, tensors)
     first = layers[0]
@@ -47,18 +38,19 @@ def described(
     told = supernet.config.to_dict()
     kept = {name: told[name] for name in told if name not in (*sizes, "layers", "model_type")}
     if _is_stock(layers):
-        name = BERT.classifier().model_class.__name__
-        return Described(BertConfig(**kept, **sizes), name)
+        stock, stock_class = BertConfig(**kept, **sizes), BERT.classifier().model_class
+        return Description(stock, stock_class.__name__, lambda: stock_class(stock))
     config = FlexiBertConfig(**kept, **sizes, layers=layers)
     for name, each in flexibert_lists(layers).items():
         setattr(config, name, each)
-    class_name = supernet.task_head.model_class.__name__
-    module = FILE.removesuffix(".py")
+    model_class = supernet.task_head.model_class
+    class_name, module = model_class.__name__, FILE.removesuffix(".py")
     config.auto_map = {
         "AutoConfig": f"{module}.{type(config).__name__}",
         supernet.task_head.auto_class: f"{module}.{class_name}",
     }
-    return Described(config, class_name, heterogeneous_code())
+    code = heterogeneous_code()
+    return Description(config, class_name, lambda: model_class(config), FILE, code)
 
 
 def subnet_layers(

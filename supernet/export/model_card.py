@@ -36,6 +36,19 @@ from transformers import {auto_class}
 base = {auto_class}.from_pretrained("{base}"{labels})
 model = PeftModel.from_pretrained(base, "{folder}")
 """,
+    WeightsFormat.ONNX: """\
+from onnxruntime import InferenceSession
+from transformers import AutoTokenizer
+
+session = InferenceSession("{folder}/model.onnx")
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+names = [each.name for each in session.get_inputs()]
+kinds = "token_type_ids" in names
+rows = tokenizer(
+    ["a text", "another"], padding=True, return_token_type_ids=kinds, return_tensors="np"
+)
+found = session.run(None, {{name: rows[name].astype("int64") for name in names}})  # {outputs}
+""",
 }
 
 _PIPELINES = {
@@ -45,9 +58,16 @@ _PIPELINES = {
 }
 """What the Hugging Face hub calls what a model does."""
 
+_OUTPUTS = {
+    HeadKind.CLASSIFIER: "[logits (rows, labels)]",
+    HeadKind.SPANS: "[logits of starts and of ends, (rows, tokens) each]",
+}
+"""What a graph gives."""
+
 _COUNTED = {
     WeightsFormat.TRANSFORMERS: "the weight file of this folder, adapters merged",
     WeightsFormat.PEFT: "the base model and this adapter together, unmerged",
+    WeightsFormat.ONNX: "the model that the graph was traced from, adapters merged",
 }
 
 _PER_TOKEN = """\
@@ -93,13 +113,14 @@ def _markdown(
 ) -> str:
     """The card in Markdown."""
     is_classifier = supernet.task_head.kind is HeadKind.CLASSIFIER
-    library = "peft" if weights_format is WeightsFormat.PEFT else "transformers"
+    library = weights_format.value
     load = _LOAD[weights_format].format(
         folder="path/to/this/folder",
         remote=", trust_remote_code=True" if needs_code else "",
         base=supernet.base_name or "path/to/the/base/model",
         labels=f", num_labels={supernet.num_labels}" if is_classifier else "",
         auto_class=supernet.task_head.auto_class,
+        outputs=_OUTPUTS.get(supernet.task_head.kind, ""),
     )
     code_file, what = "modeling_subnet.py", "width"
     if supernet.family.operations:
@@ -110,7 +131,6 @@ def _markdown(
         if needs_code
         else ""
     )
-    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
     known = {"nonzero_params": nonzero_params}
     cost = "\n".join(
         f"| {name} | {_number(known.get(name, value))} |" for name, value in card.cost.items()
@@ -127,7 +147,7 @@ tags: [elasticnas, neural-architecture-search, {supernet.method}]
 # {card.supernet_name}: subnet {card.number}
 
 A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}*
-({supernet.method}), found by ElasticNAS (search `{card.search_id}`).
+({supernet.method}), found by ElasticNAS (search `{card.search_id}`){_trained_on(card)}.
 
 ## Load it
 
@@ -138,9 +158,7 @@ A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}
 
 On *{card.dataset_name}* ({card.dataset_rows} rows), {how}:
 
-| metric | value |
-| --- | --- |
-{metrics}
+{_metrics(card)}
 
 ## Cost
 
@@ -157,6 +175,27 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 | --- |{" --- |" * len(_columns(supernet))}
 {_layers(supernet, subnet)}
 """
+
+
+def _trained_on(card: SubnetCard) -> str:
+    if (found := card.finetuned) is None:
+        return ""
+    return (
+        f" and trained on by itself with {found.dataset_rows} rows of *{found.dataset_name}*, the "
+        "maximal subnet teaching it"
+    )
+
+
+def _metrics(card: SubnetCard) -> str:
+    """A table of the metrics; of a subnet that was trained on, with those it had before."""
+    if card.finetuned is None:
+        rows = [f"| {name} | {value:.4f} |" for name, value in card.metrics.items()]
+        return "\n".join(["| metric | value |", "| --- | --- |", *rows])
+    before = card.finetuned.before
+    rows = [
+        f"| {name} | {value:.4f} | {before[name]:.4f} |" for name, value in card.metrics.items()
+    ]
+    return "\n".join(["| metric | value | before that training |", "| --- | --- | --- |", *rows])
 
 
 _HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}

@@ -10,7 +10,9 @@ from transformers import PreTrainedModel
 from elasticnas.supernet.families.family import Family, Role, TaskHead
 from elasticnas.supernet.forward.stand_in import StandIn
 
-_FILE = '''"""A stock model of Transformers whose linear layers have widths of their own.
+FILE = "modeling_subnet.py"
+
+_TEXT = '''"""A stock model of Transformers whose linear layers have widths of their own.
 
 Written by ElasticNAS into the folder of an exported subnet, beside its weights. `config.json` lists
 in `linear_shapes` each layer that differs from what the rest of the config implies, as
@@ -19,6 +21,8 @@ in `linear_shapes` each layer that differs from what the rest of the config impl
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,8 +46,8 @@ class Subnet{model_class}({model_class}):
 
 
 def subnet_code(family: Family, task_head: TaskHead) -> str:
-    """The text of ``modeling_subnet.py``, with the class ``Subnet<model class>``."""
-    return _FILE.format(
+    """The text of `FILE`, with the class ``Subnet<model class>``."""
+    return _TEXT.format(
         config_class=family.config_class.__name__,
         model_class=task_head.model_class.__name__,
         stand_in=inspect.getsource(StandIn),
@@ -53,6 +57,14 @@ def subnet_code(family: Family, task_head: TaskHead) -> str:
         head_count=family.head_count,
         head_width=family.head_width,
     )
+
+
+def given_widths(model: PreTrainedModel, family: Family) -> PreTrainedModel:
+    """A stock model, itself, as the code in the folder makes it of its config."""
+    leave_out(model)
+    query = _query(family).rpartition(".")[2]
+    resize_linear_layers(model, query, family.head_count, family.head_width)
+    return model
 
 
 def _query(family: Family) -> str:
@@ -65,7 +77,9 @@ def leave_out(model: PreTrainedModel) -> None:
     """Put stand-ins in the places of the modules named in `left_out`."""
     for name, gives in model.config.left_out.items():
         parent, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, StandIn(gives))
+        stock = model.get_submodule(name)
+        stand_in = StandIn(gives, getattr(stock, "layer_idx", None))
+        setattr(model.get_submodule(parent), attribute, stand_in)
 
 
 def resize_linear_layers(

@@ -68,15 +68,27 @@ def cosine_matrix(places: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return cosines * first * (2.0 / lengths.float()) ** 0.5
 
 
-@lru_cache(maxsize=64)
 def over_channels(
     kind: str, channels: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, ...]:
     """The matrices (channels, channels) of a transform over all channels."""
+    if torch.compiler.is_exporting():  # a tracer's tensors hold no numbers: nobody may find them
+        return _matrices(kind, channels, device, dtype)
+    return _kept_matrices(kind, channels, device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _kept_matrices(
+    kind: str, channels: int, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, ...]:
     with torch.inference_mode(mode=False), torch.no_grad():
-        places = torch.arange(channels, device=device)[None]
-        lengths = torch.full((1, 1, 1), channels, device=device)
-        found = (
-            fourier_parts(places, lengths) if kind == "dft" else (cosine_matrix(places, lengths),)
-        )
-        return tuple(matrix[0].to(dtype) for matrix in found)
+        return _matrices(kind, channels, device, dtype)
+
+
+def _matrices(
+    kind: str, channels: int, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, ...]:
+    places = torch.arange(channels, device=device)[None]
+    lengths = torch.full((1, 1, 1), channels, device=device)
+    found = fourier_parts(places, lengths) if kind == "dft" else (cosine_matrix(places, lengths),)
+    return tuple(matrix[0].to(dtype) for matrix in found)

@@ -23,12 +23,19 @@ VALUES = {"number": "0", "kind": "front", "step": "train"}
 """What a path needs beside ids."""
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
+    "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
+    "/v1/supernets/{supernet_id}/feasibility": {},
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
+    "/v1/searches/{search_id}": {"name": "theirs"},
+    "/v1/supernets/{supernet_id}": {"name": "theirs"},
+    "/v1/datasets/{dataset_id}": {"name": "theirs"},
+    "/v1/searches/{search_id}/subnets/{number}/finetune": {"dataset_id": "unknown"},
 }
 REFERENCES = {
     "/v1/searches": {"supernet_id", "dataset_id", "verify_dataset_id"},
     "/v1/trainings": {"dataset_id"},
     "/v1/supernets/derive": {"dataset_id"},
+    "/v1/searches/{search_id}/subnets/{number}/finetune": {"dataset_id"},
 }
 """The fields of a body that refer to something stored."""
 MODEL = {"archive": ("model.tar", tar_of({"config.json": "{}"}))}
@@ -168,6 +175,23 @@ def test_a_training_cannot_refer_to_what_is_anothers(shared: Shared, door: str):
     assert theirs.status_code == unknown.status_code == 422
     assert theirs.text == unknown.text.replace("unknown", shared.alices["dataset_id"])
     assert ask(dataset_of(shared, "bob")).status_code == 202
+
+
+def test_a_fine_tuning_cannot_refer_to_what_is_anothers(shared: Shared):
+    own = {"supernet_id": supernet_of(shared, "bob"), "dataset_id": dataset_of(shared, "bob")}
+    search = shared.ask("bob", "post", "/v1/searches", json=own).json()["id"]
+    number = f"/v1/searches/{search}/evaluations/0"
+    shared.running.until(
+        lambda: shared.ask("bob", "get", number).json().get("state") == "completed"
+    )
+
+    def ask(dataset: str) -> httpx2.Response:
+        path = f"/v1/searches/{search}/subnets/0/finetune"
+        return shared.ask("bob", "post", path, json={"dataset_id": dataset})
+
+    theirs, unknown = ask(shared.alices["dataset_id"]), ask("unknown")
+    assert theirs.status_code == unknown.status_code == 422
+    assert theirs.text == unknown.text.replace("unknown", shared.alices["dataset_id"])
 
 
 def test_an_idempotency_key_is_of_one_owner(shared: Shared):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elasticnas.api_schemas.jobs import JobKind
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.supernet.contracts.recipes import CHECKS, Trial
 from elasticnas.supernet.families import FAMILIES
@@ -23,8 +24,9 @@ WHOLE = {name: value for name, value in SMALL.items() if name != "lora_rank"}
 UNTRAINED = {"batch_size": 8, "max_length": 16, "calibration_rows": 20, "save_every": 2}
 """Settings of a recipe that has no steps of an optimiser."""
 RECIPES_TRIED = {
-    "derive": {"dropped_blocks": 1, "targets": (0.7,)},
+    "derive": {"dropped_halves": 2, "targets": (0.7,), "refit": True},
     "eftnas": {"teacher_epochs": 1, "calibration_rows": 32},
+    "flexora": {"repeats": 2, "select_steps": 2, "rule": "top", "top": 2, "outer_batch_size": 6},
     "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False},
     "lonas": {},
     "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
@@ -56,16 +58,19 @@ def test_a_recipe_keeps_the_contract(recipe: str, check, encoder: Path, tmp_path
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("recipe", ["derive", "lonas", "shears"])
+@pytest.mark.parametrize("recipe", ["derive", "flexora", "lonas", "shears"])
 def test_a_recipe_keeps_the_contract_on_a_language_model(
     recipe: str, check, language_model: Path, tmp_path: Path
 ):
     small = UNTRAINED if recipe == "derive" else SMALL
-    settings = RECIPES[recipe].settings.model_validate(small | {"loss_on": "text"})
+    more = RECIPES_TRIED[recipe] if recipe == "flexora" else {}
+    settings = RECIPES[recipe].settings.model_validate(small | more | {"loss_on": "text"})
     check(Trial(recipe, settings, language_model, questions()), tmp_path)
 
 
 def test_every_recipe_is_tried():
-    mine = {name for name in RECIPES if not name.startswith("two-for-the-service")}
+    """Those that begin with a subnet have tests of their own."""
+    mine = {name for name in RECIPES if RECIPES[name].kind is JobKind.TRAINING}
+    mine -= {"two-for-the-service"}
     assert mine == set(RECIPES_TRIED)
     assert RECIPES["shaken-lonas"].settings is recipe_two_steps.ShakenSettings

@@ -33,10 +33,12 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.service.signals import LocalSignals
+from elasticnas.supernet.export import onnx_folder
 from elasticnas.supernet.measuring import measure as evaluating
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.runtime import WorkerRuntime
 from elasticnas.worker.settings import WorkerSettings
+from tests.supernet.test_onnx_export import needs_onnx
 from tests.supernet.tiny import sentences, write_checkpoint
 
 PATIENCE = 600_000
@@ -282,12 +284,13 @@ def test_a_missing_dataset_fails_every_subnet_with_its_cause(bench: Bench):
         assert "no blob" in outcome.problem.detail
 
 
-@pytest.mark.parametrize("weights_format", list(WeightsFormat))
-def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
-    message = ExportSubnet(
+def export_of(
+    digest: str, weights_format: WeightsFormat, subnet: dict[str, Any] | None = None
+) -> ExportSubnet:
+    return ExportSubnet(
         export_id="e1",
-        supernet_digest=bench.checkpoint(),
-        subnet={"layer.0.lora.rank": 1},
+        supernet_digest=digest,
+        subnet=subnet or {},
         format=weights_format,
         folder="tiny",
         card=SubnetCard(
@@ -301,6 +304,18 @@ def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
             max_length=32,
         ),
     )
+
+
+@pytest.mark.parametrize(
+    "weights_format",
+    [
+        WeightsFormat.TRANSFORMERS,
+        WeightsFormat.PEFT,
+        pytest.param(WeightsFormat.ONNX, marks=(pytest.mark.slow, needs_onnx)),
+    ],
+)
+def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
+    message = export_of(bench.checkpoint(), weights_format, {"layer.0.lora.rank": 1})
     [result] = bench.ask(message)
     assert isinstance(result, SubnetExported)
     assert result.digest is not None
@@ -310,27 +325,21 @@ def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
 
 
 def test_an_impossible_export_comes_back_as_a_problem(bench: Bench):
-    message = ExportSubnet(
-        export_id="e1",
-        supernet_digest=bench.checkpoint(adapted=()),
-        subnet={},
-        format=WeightsFormat.PEFT,
-        folder="tiny",
-        card=SubnetCard(
-            supernet_name="tiny",
-            dataset_name="films",
-            dataset_rows=40,
-            search_id="s1",
-            number=3,
-            metrics={},
-            cost={},
-            max_length=32,
-        ),
-    )
-    [result] = bench.ask(message)
+    [result] = bench.ask(export_of(bench.checkpoint(adapted=()), WeightsFormat.PEFT))
     assert isinstance(result, SubnetExported)
     assert result.problem is not None
     assert "no LoRA adapter" in result.problem.detail
+
+
+def test_a_worker_without_onnx_says_what_to_install_before_it_reads_anything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(onnx_folder, "PACKAGES", ("onnx", "no_such_package"))
+    [result] = bench.ask(export_of("0" * 64, WeightsFormat.ONNX))
+    assert isinstance(result, SubnetExported)
+    assert result.problem is not None
+    assert "no_such_package" in result.problem.detail
+    assert "pip install 'elasticnas[onnx]'" in result.problem.detail
 
 
 def test_a_worker_says_that_it_is_alive_and_what_it_holds(bench: Bench):

@@ -7,7 +7,7 @@ from pathlib import Path
 from elasticnas.api_schemas.messages import ExportSubnet, SubnetExported
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.export import export_subnet
+from elasticnas.supernet.export import export_subnet, require_packages
 from elasticnas.worker.handler import JobHandler, handles
 
 
@@ -25,6 +25,7 @@ class ExportHandler(JobHandler[ExportSubnet]):
 
     def answer(self) -> SubnetExported:
         """The archive's digest."""
+        require_packages(self.message.format)
         archive = self.tools.scratch / f"{self.message.export_id}.zip"
         try:
             self._build(archive)
