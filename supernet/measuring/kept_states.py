@@ -55,7 +55,7 @@ class KeptStates(DynamicCache):
         found = cls()
         found.tokens = tokens
         for layers in zip(*sources, strict=True):
-            layer = _Layer()
+            layer = _Layer()  # type: ignore[no-untyped-call]
             if layers[0].is_initialized:
                 layer.take(
                     made([each.grown_keys for each in layers]),
@@ -118,7 +118,7 @@ class _Grown:
         return self.states
 
 
-class _Layer(DynamicLayer):
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One block's keys and values."""
 
     grown_keys: _Grown
@@ -137,10 +137,10 @@ class _Layer(DynamicLayer):
         """See `DynamicLayer.update`."""
         if not self.is_initialized:
             self.take(_Grown(key_states), _Grown(value_states))
-        else:
-            self.keys = self.grown_keys.append(key_states)
-            self.values = self.grown_values.append(value_states)
-        return self.keys, self.values
+            return self.grown_keys.states, self.grown_values.states
+        keys, values = self.grown_keys.append(key_states), self.grown_values.append(value_states)
+        self.keys, self.values = keys, values
+        return keys, values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """See `DynamicLayer.batch_select_indices`."""

@@ -94,7 +94,8 @@ class Prompts:
 
 def _begin_alike(rows: Sequence[Sequence[int]]) -> int:
     """How many tokens all rows begin with: as many as the least and the greatest of them."""
-    pairs = zip(min(rows), max(rows), strict=False)
+    listed = [list(row) for row in rows]
+    pairs = zip(min(listed), max(listed), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
