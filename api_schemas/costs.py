@@ -7,6 +7,7 @@ subnet is plain arithmetic (``search.cost``) and needs neither the weights nor t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -28,6 +29,19 @@ class Cost(StrEnum):
     GFLOPS_PER_TOKEN = "gflops_per_token"
     WEIGHT_BYTES = "weight_bytes"
     KV_BYTES = "kv_bytes"
+
+
+TITLES: Mapping[str, str] = {
+    Cost.GFLOPS: "GFLOPs",
+    Cost.PARAMS: "parameters",
+    Cost.NONZERO_PARAMS: "non-zero parameters",
+    Cost.TRAINABLE_PARAMS: "trainable parameters",
+    Cost.TORCH_FLOPS: "floating-point operations",
+    Cost.GFLOPS_PER_TOKEN: "GFLOPs per token",
+    Cost.WEIGHT_BYTES: "bytes of weights",
+    Cost.KV_BYTES: "bytes of keys and values",
+}
+"""The costs as a reader calls them."""
 
 
 class Count(StrEnum):

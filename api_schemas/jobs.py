@@ -1,4 +1,4 @@
-"""Jobs: what workers do step by step, for seconds to days, and ends with a super-network."""
+"""Jobs: what workers do step by step, for seconds to days, and ends with a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from elasticnas.api_schemas.fields import Finite, Identity, LongText, Name, Number
+from elasticnas.api_schemas.finetuning import FinetunedRead
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import HubId, Revision
 
@@ -19,6 +20,8 @@ class JobKind(StrEnum):
     TRAINING = "training"
     REGISTRATION = "registration"
     """A worker reads an uploaded checkpoint; its id is that of the super-network."""
+    FINETUNING = "finetuning"
+    """A chosen subnet is trained on by itself; what its last step leaves is an ordinary model."""
 
 
 class JobState(StrEnum):
@@ -124,7 +127,7 @@ class JobRead(BaseModel):
     """A job; once completed, ``supernet_id`` is the super-network that it made.
 
     A registration has neither recipe nor dataset. A super-network that a training made has none:
-    its reading is the end of the training.
+    its reading is the end of the training. A fine-tuning has ``finetuned`` and no super-network.
     """
 
     id: str
@@ -139,6 +142,7 @@ class JobRead(BaseModel):
         default=None, description="what it waits for, such as a worker; null: nothing"
     )
     supernet_id: str | None
+    finetuned: FinetunedRead | None = None
     problem: Problem | None
     created_at: datetime
     started_at: datetime | None

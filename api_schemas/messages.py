@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
@@ -153,9 +154,10 @@ class TrainingRows(BaseModel):
 class RunStep(Message):
     """Do one step of a job's recipe, from where it was ``saved``.
 
-    ``source`` is the manifest digest of the pretrained model, or of what the step before has left;
-    ``saved`` that of the last save point. Each time that a step is given to a worker it is another
-    ``attempt``, and what comes of an earlier one no longer counts.
+    ``source`` is the manifest digest of what the job begins with, or of what the step before has
+    left; ``saved`` that of the last save point. ``chosen`` is the subnet that a fine-tuning is of.
+    Each time that a step is given to a worker it is another ``attempt``, and what comes of an
+    earlier one no longer counts.
     """
 
     queue: ClassVar[str] = "jobs"
@@ -170,6 +172,7 @@ class RunStep(Message):
     source: str
     rows: TrainingRows
     saved: str | None = None
+    chosen: ChosenSubnet | None = None
 
     @property
     def key(self) -> str:

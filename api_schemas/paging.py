@@ -8,6 +8,9 @@ from pydantic import BaseModel
 
 Item = TypeVar("Item")
 
+MAX_PAGE = 1000
+"""The most items on a page."""
+
 
 class Page(BaseModel, Generic[Item]):
     """One page of a list; ``next_cursor`` is None on the last."""

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
+MAX_POINTS = 100_000
+"""The most points in one answer."""
+
 
 class PointField(StrEnum):
     """What a point may hold beside the metrics of its task and the costs."""
@@ -21,6 +24,22 @@ class PointField(StrEnum):
 
 
 PointValue = int | float | str | bool | list[int] | None
+
+
+class ResultsEvent(BaseModel):
+    """Results that were recorded together, as columns; see `PointsRead`.
+
+    A client that has read the points up to ``since`` need only append these.
+    """
+
+    since: int = Field(description="the `after` of the points and results before these")
+    after: int = Field(description="how many results the search had recorded with these")
+    count: int = Field(description="the length of each column")
+    more: bool = Field(description="more have been recorded already, and follow")
+    columns: dict[str, list[PointValue]] = Field(
+        description="number, state, origin, cached, hypervolume, duration_seconds, and every "
+        "metric and cost of the search; null where a point has none"
+    )
 
 
 class PointsRead(BaseModel):

@@ -1,4 +1,4 @@
-"""Recipes: how a method makes a super-network of a pretrained model, as a list of named steps."""
+"""Recipes: how a method makes a model, mostly a super-network, as a list of named steps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from elasticnas.api_schemas.eftnas_training import EftnasSettings
+from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
+from elasticnas.api_schemas.jobs import JobKind
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one may set, and the steps in their order.
+    """What one may set, the steps in their order, and what kind of job does them.
+
+    A training begins with a pretrained model and leaves a super-network.
 
     A step is named by where its function is, as ``module:function``, so that whoever only accepts a
     recipe need not import what computes it. It is a `supernet.methods.step.Step`.
@@ -23,6 +27,7 @@ class Recipe:
 
     settings: type[BaseModel]
     steps: Mapping[str, str]
+    kind: JobKind = JobKind.TRAINING
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")
@@ -61,5 +66,17 @@ RECIPES.register(
             "widen": "elasticnas.supernet.methods.flexibert:widen",
             "train": "elasticnas.supernet.methods.flexibert:train",
         },
+    ),
+)
+FINETUNE = "finetune"
+RECIPES.register(
+    FINETUNE,
+    Recipe(
+        FinetuneSettings,
+        {
+            "train": "elasticnas.supernet.methods.finetune:train",
+            "measure": "elasticnas.supernet.methods.finetune:measure",
+        },
+        JobKind.FINETUNING,
     ),
 )

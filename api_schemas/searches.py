@@ -39,6 +39,10 @@ MAX_EVALUATIONS = 1_000_000
 """The largest budget."""
 MAX_SECONDS = 1e9
 """The longest one: thirty years."""
+MAX_CONSTRAINTS = 8
+MAX_INITIAL_SUBNETS = 10_000
+MAX_PARALLEL_EVALUATIONS = 1024
+MAX_OBJECTIVES = 3
 
 
 class SearchState(StrEnum):
@@ -141,19 +145,23 @@ class SearchCreate(BaseModel):
     name: Name | None = None
     max_length: Annotated[int, Field(ge=4, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    objectives: Annotated[list[ObjectiveName], Field(min_length=2, max_length=3)] | None = None
+    objectives: (
+        Annotated[list[ObjectiveName], Field(min_length=2, max_length=MAX_OBJECTIVES)] | None
+    ) = None
     task_settings: dict[str, JsonValue] | None = Field(
         default=None,
         description="how the dataset's task is measured, such as its prompt: the settings of the "
         "task; those left out are the dataset's, or the task's defaults",
     )
-    constraints: Annotated[list[Constraint], Field(max_length=8)] = Field(default_factory=list)
-    strategy: AnyStrategy = Field(default_factory=ParetoSettings)
-    budget: Budget = Field(default_factory=Budget)
-    initial_subnets: Annotated[list[SubnetAsked], Field(max_length=10_000)] = Field(
+    constraints: Annotated[list[Constraint], Field(max_length=MAX_CONSTRAINTS)] = Field(
         default_factory=list
     )
-    parallel_evaluations: Annotated[int, Field(ge=1, le=1024)] = 8
+    strategy: AnyStrategy = Field(default_factory=ParetoSettings)
+    budget: Budget = Field(default_factory=Budget)
+    initial_subnets: Annotated[list[SubnetAsked], Field(max_length=MAX_INITIAL_SUBNETS)] = Field(
+        default_factory=list
+    )
+    parallel_evaluations: Annotated[int, Field(ge=1, le=MAX_PARALLEL_EVALUATIONS)] = 8
     weight: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
     precision: Precision | Literal["auto"] = Field(
         default="auto",
@@ -330,12 +338,13 @@ def _is_infinite(constraint: object) -> bool:
 class SearchEventKind(StrEnum):
     """What a search's event stream carries.
 
-    ``state`` and ``front`` are kept and replayed; ``progress`` is of the moment.
+    ``state`` and ``front`` are kept and replayed, ``progress`` and ``evaluation`` are not.
     """
 
     STATE = "state"
     FRONT = "front"
     PROGRESS = "progress"
+    EVALUATION = "evaluation"
 
 
 class StateEvent(BaseModel):
@@ -365,6 +374,9 @@ class ProgressEvent(BaseModel):
     progress: Progress
     hypervolume: float
     front_size: int
+    recorded: int = Field(
+        default=0, description="how many results have been recorded: the `after` of all its points"
+    )
 
 
 class FrontRead(BaseModel):

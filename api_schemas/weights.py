@@ -21,6 +21,14 @@ class WeightsFormat(StrEnum):
     ONNX = "onnx"
 
 
+class FinetunedCard(BaseModel):
+    """What the model card of a subnet that was trained on says beside: on what, and from where."""
+
+    dataset_name: str
+    dataset_rows: int
+    before: dict[str, float]
+
+
 class SubnetCard(BaseModel):
     """What the model card of an exported subnet says about where it came from."""
 
@@ -33,6 +41,7 @@ class SubnetCard(BaseModel):
     cost: dict[str, int | float]
     max_length: int
     precision: Precision | None = None
+    finetuned: FinetunedCard | None = None
 
 
 class ExportPending(BaseModel):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from elasticnas.api_schemas.points import ResultsEvent
 from elasticnas.api_schemas.searches import FrontEvent, ProgressEvent, SearchEventKind, StateEvent
 from elasticnas.client import SearchEvent
 
@@ -15,6 +18,8 @@ def event_line(event: SearchEvent) -> str:
             return f"front {_front(FrontEvent.model_validate(event.data))}"
         case SearchEventKind.PROGRESS:
             return f"progress {_progress(ProgressEvent.model_validate(event.data))}"
+        case SearchEventKind.EVALUATION:
+            return f"evaluation {_results(ResultsEvent.model_validate(event.data))}"
 
 
 def _state(event: StateEvent) -> str:
@@ -28,6 +33,11 @@ def _front(event: FrontEvent) -> str:
     shown = " ".join(f"{name}={value:.4f}" for name, value in values.items() if value is not None)
     left = f" replaces {', '.join(map(str, event.left))}" if event.left else ""
     return f"subnet {event.number} {shown}{left} hypervolume={event.hypervolume:.4f}"
+
+
+def _results(event: ResultsEvent) -> str:
+    states = Counter(str(state) for state in event.columns["state"])
+    return f"{event.after} recorded " + " ".join(f"{state}=+{n}" for state, n in states.items())
 
 
 def _progress(event: ProgressEvent) -> str:

@@ -107,8 +107,11 @@ def product(
     out.print(str(target))
 
 
-def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
+def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> JobRead:
     """Show a job until it is over, then what it made; the exit code says how it ended.
+
+    Returns:
+        The job, which is completed.
 
     Raises:
         typer.Exit: it did not complete, or the user leaves it to itself.
@@ -125,7 +128,7 @@ def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(ended)
     elif ended.state is JobState.COMPLETED:
-        out.print(f"super-network {ended.supernet_id}")
+        _print_made(ended)
     if ended.state is JobState.CANCELLED:
         err.print(f"the job was cancelled; 'elasticnas job retry {job_id}' goes on with it")
         raise typer.Exit(CANCELLED)
@@ -138,6 +141,19 @@ def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> None:
             markup=False,
         )
         raise typer.Exit(FAILED)
+    return ended
+
+
+def _print_made(ended: JobRead) -> None:
+    """What a completed job made: a super-network, or a model with the metrics it had and has."""
+    if ended.finetuned is None:
+        out.print(f"super-network {ended.supernet_id}")
+        return
+    subnet = f"subnet {ended.finetuned.number} of {ended.finetuned.search_id}"
+    rows = table(subnet, "metric", "before", "after")
+    for name, change in (ended.finetuned.metrics or {}).items():
+        rows.add_row(name, f"{change.before:.4f}", f"{change.after:.4f}")
+    out.print(rows)
 
 
 def _print_state(changed: JobRead, as_json: bool) -> None:

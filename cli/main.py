@@ -51,6 +51,10 @@ COMMANDS = {
         "Start a search and watch its front grow; or list, follow, pause and end searches.",
     ),
     "job": Later("elasticnas.cli.jobs:app", "Trainings and other jobs on a server."),
+    "events": Later(
+        "elasticnas.cli.events:events",
+        "What happens to all searches and jobs, a line each, until Ctrl-C; --json: an object each.",
+    ),
     "front": Later(
         "elasticnas.cli.picking:front",
         "The Pareto front of a search, as a table, CSV, JSON or a picture.",
@@ -58,6 +62,10 @@ COMMANDS = {
     "weights": Later(
         "elasticnas.cli.picking:weights",
         "Download a subnet's weights as an ordinary checkpoint folder.",
+    ),
+    "finetune": Later(
+        "elasticnas.cli.finetuning:finetune",
+        "Train a subnet on by itself, on a server's worker, and download the model.",
     ),
     "plot": Later(
         "elasticnas.cli.picking:plot",

@@ -114,23 +114,31 @@ def weights(
     one at the knee of what is within them.
     """
     if number is None:
-        number = _picked(server, search_id, bounds, knee=knee)
-        err.print(f"subnet {number}, {'the knee' if knee else 'the best within the bounds'}")
+        number = picked(server, search_id, bounds, knee=knee)
     elif bounds or knee:
-        raise InputError(
-            "a number already says which subnet",
-            field="SUBNET",
-            value=number,
-            remedy="give either a number, or bounds and --knee",
-        )
+        raise said_twice(number)
     target = output or Path(f"{search_id}-{number}-{weights_format.value}")
     if target.exists():
         raise InputError("the folder is there already", field="--output", value=target)
     out.print(str(download(server, search_id, number, weights_format, target)))
 
 
-def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> int:
-    """The best subnet within the bounds, or the one at the knee of those within them."""
+def said_twice(number: int) -> InputError:
+    """The error about a subnet that is named by its number, and by more."""
+    return InputError(
+        "a number already says which subnet",
+        field="SUBNET",
+        value=number,
+        remedy="give either a number, or bounds and --knee",
+    )
+
+
+def picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> int:
+    """The best subnet within the bounds, or the one at the knee of those within them; told.
+
+    Raises:
+        InputError: nothing says which, or none is within the bounds.
+    """
     if not bounds and not knee:
         raise InputError(
             "nothing says which subnet",
@@ -140,6 +148,7 @@ def _picked(server: Server, search_id: str, bounds: Bounds, *, knee: bool) -> in
     within = server.front(search_id, **bounds)
     found = within.knee if knee else within.best
     if found is not None:
+        err.print(f"subnet {found}, {'the knee' if knee else 'the best within the bounds'}")
         return found
     whole = server.front(search_id).items
     if not whole:

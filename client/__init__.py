@@ -9,12 +9,13 @@ with Client("http://127.0.0.1:8000") as client:
 from elasticnas.client.client import Client
 from elasticnas.client.connection import DEFAULT_SERVER
 from elasticnas.client.errors import ServerProblemError, ServerUnreachableError
-from elasticnas.client.event_stream import JobEvent, SearchEvent
+from elasticnas.client.event_stream import JobEvent, OverviewEvent, SearchEvent
 
 __all__ = [
     "DEFAULT_SERVER",
     "Client",
     "JobEvent",
+    "OverviewEvent",
     "SearchEvent",
     "ServerProblemError",
     "ServerUnreachableError",

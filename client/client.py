@@ -16,6 +16,7 @@ from pydantic import RootModel
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
+from elasticnas.api_schemas.meta import Meta
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.points import PointsRead
 from elasticnas.api_schemas.problems import InputError, Problem
@@ -26,7 +27,13 @@ from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
 from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
 from elasticnas.client.errors import RepeatedProblemError, ServerProblemError
-from elasticnas.client.event_stream import EventReader, JobEvent, SearchEvent, followed
+from elasticnas.client.event_stream import (
+    EventReader,
+    JobEvent,
+    OverviewEvent,
+    SearchEvent,
+    followed,
+)
 
 ANY_SUPERNET = RootModel[AnySupernet]
 
@@ -79,6 +86,10 @@ class Client:
     def is_ready(self) -> bool:
         """True when the server can take work; asks once."""
         return self._connection.answers_well("/readyz")
+
+    def meta(self) -> Meta:
+        """What the server is and can do: version, limits, tasks, costs, strategies, recipes."""
+        return self._connection.read("/v1/meta", Meta)
 
     # -- super-networks and datasets ---------------------------------------------------------
 
@@ -169,6 +180,10 @@ class Client:
         """All datasets, the newest first."""
         return self._connection.pages("/v1/datasets", DatasetRead)
 
+    def dataset(self, dataset_id: str) -> DatasetRead:
+        """One dataset."""
+        return self._connection.read(resource_path("datasets", dataset_id), DatasetRead)
+
     def delete(self, kind: str, identifier: str) -> None:
         """Delete one of ``supernets``, ``datasets``, ``searches`` or ``jobs``."""
         try:
@@ -213,6 +228,13 @@ class Client:
         """
         path = resource_path("searches", search_id, "events")
         return followed(self._connection, path, EventReader(SearchEvent, after))
+
+    def all_events(self, after: int | None = None) -> Iterator[OverviewEvent]:
+        """What happens to all searches and jobs, without end, across lost connections.
+
+        ``after`` is the id of the last event already seen; None begins now, 0 with the first kept.
+        """
+        return followed(self._connection, "/v1/events", EventReader(OverviewEvent, after))
 
     def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
         """All evaluations of a search, by number."""
@@ -298,6 +320,20 @@ class Client:
         else:
             fields = {"request": json_text(request)}
             answer = self._upload("/v1/trainings", "archive", model, fields, key)
+        return self._connection.parsed(JobRead, answer)
+
+    def finetune(self, search_id: str, number: int, request: dict[str, Any]) -> JobRead:
+        """Have a subnet that a search has measured trained on by itself.
+
+        ``request`` is the body of ``POST /v1/searches/{id}/subnets/{number}/finetune``. However
+        often it is made, it starts one job, whose step `measure` leaves the model.
+        """
+        answer = self._connection.send(
+            "POST",
+            resource_path("searches", search_id, "subnets", number, "finetune"),
+            **json_body(request, {"Idempotency-Key": uuid.uuid4().hex}),
+            is_repeatable=True,
+        )
         return self._connection.parsed(JobRead, answer)
 
     def jobs(self, state: JobState | None = None, kind: JobKind | None = None) -> Iterator[JobRead]:

@@ -12,6 +12,7 @@ import httpx2
 from pydantic import BaseModel, JsonValue
 
 from elasticnas.api_schemas.jobs import JobEventKind, JobState
+from elasticnas.api_schemas.overview import OverviewEventKind
 from elasticnas.api_schemas.searches import SearchEventKind, SearchState
 from elasticnas.client.connection import TRIES, Connection
 
@@ -42,7 +43,20 @@ class JobEvent(BaseModel):
         return self.event is JobEventKind.STATE and JobState(str(self.data["state"])).is_final
 
 
-Event = TypeVar("Event", SearchEvent, JobEvent)
+class OverviewEvent(BaseModel):
+    """One event of everything; ``id`` is None for what is not kept."""
+
+    id: int | None
+    event: OverviewEventKind
+    data: dict[str, JsonValue]
+
+    @property
+    def is_last(self) -> bool:
+        """Never: there may always be more."""
+        return False
+
+
+Event = TypeVar("Event", SearchEvent, JobEvent, OverviewEvent)
 
 SILENCE_SECONDS = 60.0
 """A stream of events that is silent for so long is lost: the server says something every 15 s."""
@@ -50,6 +64,7 @@ SILENCE_SECONDS = 60.0
 _KINDS: dict[type[BaseModel], type[StrEnum]] = {
     SearchEvent: SearchEventKind,
     JobEvent: JobEventKind,
+    OverviewEvent: OverviewEventKind,
 }
 
 

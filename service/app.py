@@ -23,9 +23,11 @@ from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
 from elasticnas.service.http.routing import FORM
 from elasticnas.service.jobs import endpoints as jobs
-from elasticnas.service.jobs import trainings
+from elasticnas.service.jobs import finetunings, trainings
 from elasticnas.service.lifecycle import close_service, open_service
+from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
+from elasticnas.service.overview import endpoints as overview
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
@@ -109,7 +111,10 @@ def create_app(
         exports.router,
         trainings.router,
         trainings.derivations,
+        finetunings.router,
         jobs.router,
+        overview.router,
+        meta.router,
         workers.router,
         operations.router,
     ):
@@ -127,6 +132,7 @@ def end_streams(app: FastAPI) -> None:
     if service is not None:
         service.watcher.close()
         service.job_watcher.close()
+        service.overview_watcher.close()
 
 
 def _body_limit(settings: ServiceSettings, scope: Scope) -> int:

@@ -23,6 +23,8 @@ from elasticnas.api_schemas.problems import InputError
 _Member = tuple[str, Callable[[], IO[bytes]]]
 """A file of an archive: its name, and what opens it."""
 
+ARCHIVES = ("tar", "tar.gz", "zip")
+"""What can be unpacked."""
 CHUNK = 1 << 20
 MOST_PADDING = 64 << 20
 """How many zeros may follow a tar: more than tools add, and too few to keep a server busy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,8 @@ BUSY_TIMEOUT_MILLISECONDS = 5_000
 back."""
 WRITERS_SECONDS = 30.0
 """How long a writer waits for the other threads of this process: a step of a search may compute."""
+AT_COMMIT = "at_commit"
+"""Where a session keeps what is to be done as it ends."""
 MIGRATION_LOCK = 0x656C6173
 """Key of the PostgreSQL advisory lock that keeps two processes from migrating at once."""
 MIGRATION_SECONDS = 3600.0
@@ -47,6 +49,11 @@ MIGRATION_SECONDS = 3600.0
 def now() -> datetime:
     """The current time in UTC."""
     return datetime.now(UTC)
+
+
+def at_commit(session: Session, work: Callable[[Session], None]) -> None:
+    """Do a last thing in a `Database.write` block, as it ends without an error."""
+    session.info.setdefault(AT_COMMIT, []).append(work)
 
 
 def clock(session: Session) -> datetime:
@@ -155,6 +162,8 @@ class Database:
             if patience is not None:
                 self._allow(session.connection(), patience)
             yield session
+            for work in session.info.pop(AT_COMMIT, ()):
+                work(session)
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema up to date, or up to an earlier revision."""

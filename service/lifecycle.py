@@ -14,6 +14,7 @@ from elasticnas.service.jobs.driving import drive
 from elasticnas.service.jobs.feed import JobFeed
 from elasticnas.service.orphans import ownership
 from elasticnas.service.orphans.collection import refers_to_a_blob_in
+from elasticnas.service.overview.feed import OverviewFeed
 from elasticnas.service.postgresql import Limits
 from elasticnas.service.queue import Queue
 from elasticnas.service.result_recorder import Recorder
@@ -63,9 +64,17 @@ def open_service(
             exclusive=isinstance(signals, LocalSignals),
             errands=lambda: errands.run(),
         )
-    watchers = Watcher(database, SearchFeed()), Watcher(database, JobFeed())
     service = Service(
-        settings, database, blobs, queue, reports, coordinator, *watchers, worker_inside
+        settings,
+        database,
+        blobs,
+        queue,
+        reports,
+        coordinator,
+        watcher=Watcher(database, SearchFeed()),
+        job_watcher=Watcher(database, JobFeed()),
+        overview_watcher=Watcher(database, OverviewFeed()),
+        worker_inside=worker_inside,
     )
     errands = Errands(service)
     if coordinator is not None:

@@ -34,6 +34,7 @@ class Service:
     coordinator: Coordinator | None
     watcher: Watcher
     job_watcher: Watcher
+    overview_watcher: Watcher
     worker_inside: WorkerInside | None = None
     fronts: BodyCache[str] = field(default_factory=lambda: BodyCache(limit_bytes=64 * 2**20))
     pictures: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=16 * 2**20))

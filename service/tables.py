@@ -7,6 +7,7 @@ from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.exports.tables import ExportRow
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.orphans.tables import InstallationRow, OrphanRow
+from elasticnas.service.overview.tables import OwnerEventCountRow, OwnerEventRow
 from elasticnas.service.searches.tables import (
     CoordinatorRow,
     EvaluationRow,
@@ -29,6 +30,8 @@ __all__ = [
     "JobEventRow",
     "JobRow",
     "OrphanRow",
+    "OwnerEventCountRow",
+    "OwnerEventRow",
     "SearchEventRow",
     "SearchRow",
     "StepRow",

@@ -56,6 +56,10 @@ class TextEncoder(Protocol):
         ...
 
 
+EMPTY: Item = (Scored((0, 0), 2),)
+"""What stands for a text without tokens: any token is run, and none is scored."""
+
+
 def encode_pairs(
     pairs: Sequence[tuple[str, str]],
     encoder: TextEncoder,

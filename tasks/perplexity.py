@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.tasks.items import Item, Scored, TextEncoder, rolling_windows, windows
+from elasticnas.tasks.items import EMPTY, Item, Scored, TextEncoder, rolling_windows, windows
 from elasticnas.tasks.metric import Values
 from elasticnas.tasks.metrics import (
     BYTE_PERPLEXITY,
@@ -28,6 +28,8 @@ LABEL = np.dtype([("words", np.int64), ("bytes", np.int64)])
 """How long a row's text is, besides its tokens."""
 OUTCOME = np.dtype([("log_likelihood", np.float64), ("tokens", np.int64), *LABEL.descr])
 """The sum of a row's log-probabilities, in nats, and of how many tokens, words and bytes."""
+Tokens = tuple[list[list[int]], Callable[[Sequence[int]], Item]]
+"""The tokens of texts, and how those of one are cut into windows."""
 LARGEST_LOSS = 300.0
 """Nats a token. Of a broken subnet's higher loss exp, or its square, is no finite number."""
 
@@ -86,23 +88,38 @@ class Perplexity(PromptedTask):
     def items(
         self, rows: Rows, settings: PerplexitySettings, encoder: TextEncoder, max_length: int
     ) -> list[Item]:
-        """The windows of each row."""
+        """The windows of each row; an empty text, as lm-eval has it, loses nothing."""
         texts = [settings.context(rows.row(index)) for index in range(len(rows))]
-        if settings.windows == "rolling":
-            window = settings.window or max_length
-            if window > max_length:
-                raise self._too_long(window, max_length)
-            return [
-                rolling_windows(tokens, encoder, window)
-                for tokens in encoder(texts, add_bos=settings.add_bos)
-            ]
-        plain = encoder(texts, add_bos=False)
+        cutting = self._rolling if settings.windows == "rolling" else self._separate
+        tokens, cut = cutting(texts, settings, encoder, max_length)
+        return [cut(each) if each else EMPTY for each in tokens]
+
+    def _rolling(
+        self,
+        texts: Sequence[str],
+        settings: PerplexitySettings,
+        encoder: TextEncoder,
+        max_length: int,
+    ) -> Tokens:
+        window = settings.window or max_length
+        if window > max_length:
+            raise self._too_long(window, max_length)
+        tokens = encoder(texts, add_bos=settings.add_bos)
+        return tokens, lambda each: rolling_windows(each, encoder, window)
+
+    def _separate(
+        self,
+        texts: Sequence[str],
+        settings: PerplexitySettings,
+        encoder: TextEncoder,
+        max_length: int,
+    ) -> Tokens:
         (begin,) = encoder([""], add_bos=settings.add_bos)
         window = settings.window or max_length - len(begin)
         # The last token of a window is foretold and not run.
         if len(begin) + window > max_length + 1:
             raise self._too_long(window, max_length)
-        return [windows(tokens, begin, window) for tokens in plain]
+        return encoder(texts, add_bos=False), lambda each: windows(each, begin, window)
 
     @staticmethod
     def _too_long(window: int, max_length: int) -> InputError:
@@ -123,7 +140,7 @@ class Perplexity(PromptedTask):
     ) -> list[Scored]:
         """Every window by itself; a text has no answer that could be over."""
         items = self.items(rows, settings, encoder, max_length)
-        return [window for item in items for window in item]
+        return [window for item in items for window in item if window.count]
 
     def labels(self, rows: Rows, settings: PerplexitySettings) -> Labels:
         """The words and bytes of each row, of which `items` says the tokens."""
@@ -151,12 +168,13 @@ class Perplexity(PromptedTask):
     def values(self, outcomes: Outcomes) -> dict[str, Values]:
         """Of each sample all tokens, words and bytes together."""
         whole = outcomes["log_likelihood"].sum(axis=-1)
-        mean = whole / outcomes["tokens"].sum(axis=-1)
+        # A sample of empty texts alone has no token, and loses nothing.
+        mean = whole / np.maximum(outcomes["tokens"].sum(axis=-1), 1)
         return {
             PERPLEXITY.name: _exp(-mean),
             TOKEN_LOG_LIKELIHOOD.name: mean,
             WORD_PERPLEXITY.name: _exp(-whole / outcomes["words"].sum(axis=-1)),
-            BYTE_PERPLEXITY.name: _exp(-whole / outcomes["bytes"].sum(axis=-1)),
+            BYTE_PERPLEXITY.name: _exp(-whole / np.maximum(outcomes["bytes"].sum(axis=-1), 1)),
         }
 
 

@@ -27,13 +27,13 @@ from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.supernet.measuring.stored_examples import read_examples
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import dtype_of
-from elasticnas.worker.rows import read_examples
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""

@@ -22,13 +22,13 @@ from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.joining import joined_for, merged_bytes, weight_bytes
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import Examples
+from elasticnas.supernet.measuring.stored_examples import read_examples
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.evaluator import SupernetEvaluator
-from elasticnas.worker.rows import read_examples
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""

@@ -15,7 +15,13 @@ import torch
 from elasticnas.api_schemas.messages import RunStep
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.api_schemas.registry import load_plugins
-from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData, find_step
+from elasticnas.supernet.methods.step import (
+    Chosen,
+    StepRun,
+    StepStoppedError,
+    TrainingData,
+    find_step,
+)
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.stored_rows import read_rows
 from elasticnas.worker.failures import as_problem
@@ -33,6 +39,7 @@ STORED = "stored"
 class StepTask:
     """All that the process needs: paths, no open things.
 
+    ``supernet`` and ``measured_rows`` are of the subnet that the message has ``chosen``, if it has.
     It may use ``memory_share`` of the memory of a CUDA device.
     """
 
@@ -41,6 +48,8 @@ class StepTask:
     source: Path
     rows: Path
     saved: Path | None
+    supernet: Path | None
+    measured_rows: Path | None
     output: Path
     save_points: Path
     last_words: Path
@@ -92,8 +101,16 @@ def _step(task: StepTask, worker: Connection) -> None:
         tell=worker.send,
         keep=line.keep,
         must_stop=line.must_stop,
+        chosen=_chosen(task),
     )
     find_step(recipe.steps[message.step])(run)
+
+
+def _chosen(task: StepTask) -> Chosen | None:
+    said = task.message.chosen
+    if said is None or task.supernet is None or task.measured_rows is None:
+        return None
+    return Chosen(said, task.supernet, task.measured_rows)
 
 
 class _Line:

@@ -164,12 +164,18 @@ class Steps:
                 (folder / name).symlink_to(stack.enter_context(held).resolve())
                 return folder / name
 
+            def rows(digest: str) -> Path:
+                return stack.enter_context(self._blobs.lease(digest)).resolve()
+
+            measured = None if message.chosen is None else message.chosen.conditions
             yield StepTask(
                 message=message,
                 plugins=loaded_plugins(),
                 source=leased(message.source, "base"),
-                rows=stack.enter_context(self._blobs.lease(message.rows.digest)).resolve(),
+                rows=rows(message.rows.digest),
                 saved=None if message.saved is None else leased(message.saved, "saved"),
+                supernet=None if measured is None else leased(measured.supernet, "supernet"),
+                measured_rows=None if measured is None else rows(measured.dataset),
                 output=folder / "output",
                 save_points=folder / "save-points",
                 last_words=folder / "last-words",

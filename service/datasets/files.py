@@ -12,6 +12,8 @@ from elasticnas.service.datasets.jsonl import read_jsonl
 from elasticnas.service.datasets.parquet import read_parquet
 from elasticnas.tasks.columns import Columns
 
+FORMATS = ("jsonl", "csv", "tsv", "parquet")
+"""What can be read."""
 ACCEPTED = "send JSON Lines, CSV, tab-separated text or Parquet"
 _UNPACK = "unpack it and send the file inside: "
 _EXPORT = "save the table as CSV in UTF-8 and send that"

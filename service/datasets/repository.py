@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import ChosenSubnet
+from elasticnas.api_schemas.jobs import JobState
 from elasticnas.service import repository
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.jobs.tables import JobRow
@@ -42,8 +44,14 @@ def by_id(session: Session, dataset_id: str) -> DatasetRow:
 
 
 def digests(session: Session) -> set[str]:
-    """The blobs of all datasets, and of the rows that searches measure on, relabelled."""
-    return set(
+    """The blobs of all datasets, and of the rows that searches measure on and unfinished
+    fine-tunings need, relabelled."""
+    needed = session.scalars(
+        select(JobRow.chosen).where(JobRow.chosen.is_not(None), JobRow.state != JobState.COMPLETED)
+    )
+    chosen = [ChosenSubnet.model_validate(each) for each in needed]
+    of_jobs = {digest for each in chosen for digest in (each.rows, each.conditions.dataset)}
+    return of_jobs | set(
         session.scalars(
             union(
                 select(DatasetRow.digest),

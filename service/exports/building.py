@@ -154,7 +154,7 @@ def _look_or_place(
     """The row, the name of its folder, and the message that must be sent for it, if one must."""
     with service.database.write() as session:
         search = searches.found(session, weights.principal, weights.search_id)
-        evaluation = _completed(session, search.id, weights.number)
+        evaluation = completed(session, search.id, weights.number)
         folder = _folder(session, search, weights.number)
         row = repository.of_subnet(session, search.id, weights.number, weights.format)
         if row is not None and row.state == ExportState.FAILED:
@@ -183,7 +183,12 @@ def _look_or_place(
         return row, folder, _message(session, service, row, search, evaluation)
 
 
-def _completed(session: Session, search_id: str, number: int) -> EvaluationRow:
+def completed(session: Session, search_id: str, number: int) -> EvaluationRow:
+    """The evaluation of a subnet that has weights.
+
+    Raises:
+        ProblemError: there is none, or it is not completed.
+    """
     evaluation = evaluations.of_number(session, search_id, number)
     if evaluation is None:
         raise not_found("evaluation", f"{number} of search {search_id}")
@@ -199,7 +204,6 @@ def _message(
     search: SearchRow,
     evaluation: EvaluationRow,
 ) -> ExportSubnet:
-    dataset = datasets.by_id(session, search.dataset_id)
     space = service.reports.get(session, search.supernet_id).space
     return ExportSubnet(
         export_id=row.id,
@@ -207,17 +211,23 @@ def _message(
         subnet=dict(space.decode(evaluation.choices)),
         format=WeightsFormat(row.format),
         folder=_folder(session, search, row.number),
-        card=SubnetCard(
-            supernet_name=supernets.name(session, search.supernet_id),
-            dataset_name=dataset.name,
-            dataset_rows=SearchCreate.model_validate(search.request).searched_rows(dataset.rows),
-            search_id=row.search_id,
-            number=row.number,
-            metrics=evaluation.metrics or {},
-            cost=evaluation.cost,
-            max_length=search.max_length,
-            precision=None if evaluation.precision is None else Precision(evaluation.precision),
-        ),
+        card=card_of(session, search, evaluation),
+    )
+
+
+def card_of(session: Session, search: SearchRow, evaluation: EvaluationRow) -> SubnetCard:
+    """What the model card of a measured subnet says."""
+    dataset = datasets.by_id(session, search.dataset_id)
+    return SubnetCard(
+        supernet_name=supernets.name(session, search.supernet_id),
+        dataset_name=dataset.name,
+        dataset_rows=SearchCreate.model_validate(search.request).searched_rows(dataset.rows),
+        search_id=search.id,
+        number=evaluation.number,
+        metrics=evaluation.metrics or {},
+        cost=evaluation.cost,
+        max_length=search.max_length,
+        precision=None if evaluation.precision is None else Precision(evaluation.precision),
     )
 
 

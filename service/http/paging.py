@@ -11,11 +11,12 @@ from fastapi import Query
 from pydantic import AwareDatetime, TypeAdapter
 
 from elasticnas.api_schemas.fields import CursorText, Identity, Number
+from elasticnas.api_schemas.paging import MAX_PAGE
 from elasticnas.api_schemas.problems import InputError
 
 Position = TypeVar("Position")
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="most items on a page")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="most items on a page")]
 Cursor = Annotated[CursorText | None, Query(description="the `next_cursor` of the page before")]
 
 _NEWEST: TypeAdapter[tuple[AwareDatetime, str]] = TypeAdapter(tuple[AwareDatetime, Identity])

@@ -1,4 +1,7 @@
-"""Taking a training: what it begins with is stored, then a worker does the steps of its recipe."""
+"""Taking a training: what it begins with is stored, then a worker does the steps of its recipe.
+
+A job of another kind is made with the same pieces (`service.jobs.finetuning`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import FinetuneCreate
 from elasticnas.api_schemas.jobs import JobKind, JobState, TrainingCreate
 from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.problems import InputError
@@ -45,11 +49,12 @@ def start_training(
             model cannot be had, or the key belongs to another request.
     """
     recipe = RECIPES.find(asked.recipe, field="recipe")
-    settings = _checked(recipe, asked)
+    _require_training(recipe, asked.recipe)
+    settings = checked(recipe, asked.settings)
     with service.database.read() as session:
         dataset = datasets.found(session, principal, asked.dataset_id, field="dataset_id")
-        _require_learnt(dataset)
-        settings |= _of_task(settings, dataset)
+        require_learnt(dataset)
+        settings |= of_task(settings, dataset, dataset.task_settings or {})
     incoming = service.settings.incoming_dir
     with tempfile.TemporaryDirectory(dir=incoming, prefix="training-") as workspace:
         model = source(Path(workspace))
@@ -59,24 +64,43 @@ def start_training(
     with service.database.read() as session:
         if (before := earlier(session, principal, JobRow, key)) is not None:
             return before
+    job = new_job(principal, asked.recipe, asked, settings)
+    job.base_digest = digest
+    return queued(service, principal, job, key)
+
+
+def new_job(
+    principal: Principal,
+    recipe: str,
+    asked: TrainingCreate | FinetuneCreate,
+    settings: dict[str, Any],
+) -> JobRow:
+    """The row of a job, without what it begins with."""
     job_id = new_id("job")
-    job = JobRow(
+    return JobRow(
         id=job_id,
         owner=principal.owner,
-        kind=JobKind.TRAINING,
+        kind=RECIPES[recipe].kind,
         name=asked.name or job_id,
-        recipe=asked.recipe,
+        recipe=recipe,
         settings=settings,
-        base_digest=digest,
         dataset_id=asked.dataset_id,
         state=JobState.QUEUED,
         position=0,
         last_event=0,
         created_at=now(),
     )
+
+
+def queued(service: Service, principal: Principal, job: JobRow, key: KeyOfRequest | None) -> JobRow:
+    """The job, once it is kept with its steps; or the one of the same request.
+
+    Raises:
+        ProblemError: 409, the key came with something else at the same moment.
+    """
     steps = [
-        StepRow(job_id=job_id, position=position, name=name, state=JobState.QUEUED, attempt=0)
-        for position, name in enumerate(recipe.steps)
+        StepRow(job_id=job.id, position=position, name=name, state=JobState.QUEUED, attempt=0)
+        for position, name in enumerate(RECIPES[job.recipe].steps)
     ]
 
     def add(session: Session) -> None:
@@ -86,14 +110,31 @@ def start_training(
     return add_once(service.database, principal, job, key, add)
 
 
-def _checked(recipe: Recipe, asked: TrainingCreate) -> dict[str, Any]:
+def _require_training(recipe: Recipe, name: str) -> None:
+    """The recipe begins with a pretrained model.
+
+    Raises:
+        InputError: it begins with something else.
+    """
+    if recipe.kind is not JobKind.TRAINING:
+        trainings = [each for each in RECIPES if RECIPES[each].kind is JobKind.TRAINING]
+        raise InputError(
+            "this recipe trains a subnet of a search on, and begins with no pretrained model",
+            field="recipe",
+            value=name,
+            remedy="POST /v1/searches/{id}/subnets/{number}/finetune, or choose one of "
+            f"{', '.join(trainings)}",
+        )
+
+
+def checked(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's settings with every default filled in.
 
     Raises:
         ProblemError: one of them is unknown or cannot be used.
     """
     try:
-        return recipe.settings.model_validate(asked.settings).model_dump(mode="json")
+        return recipe.settings.model_validate(given).model_dump(mode="json")
     except ValidationError as error:
         found = [{**each, "loc": ("body", "settings", *each["loc"])} for each in error.errors()]
         raise ProblemError(validation_problem(found)) from error
@@ -115,7 +156,7 @@ def _require_model(folder: Path) -> None:
         )
 
 
-def _require_learnt(dataset: DatasetRow) -> None:
+def require_learnt(dataset: DatasetRow) -> None:
     """Recipes train on the dataset's task.
 
     Raises:
@@ -132,15 +173,17 @@ def _require_learnt(dataset: DatasetRow) -> None:
         )
 
 
-def _of_task(settings: Mapping[str, Any], dataset: DatasetRow) -> dict[str, Any]:
-    """The recipe's ``task_settings``, if it has any: the request's, else the dataset's.
+def of_task(
+    settings: Mapping[str, Any], dataset: DatasetRow, usual: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The recipe's ``task_settings``, if it has any: the request's, else the ``usual`` ones.
 
     Raises:
         InputError: one is wrong, or does not fit the dataset.
     """
     if "task_settings" not in settings:
         return {}
-    given = {**(dataset.task_settings or {}), **settings["task_settings"]}
+    given = {**usual, **settings["task_settings"]}
     try:
         return {"task_settings": TASKS[dataset.task].settle(given, dataset.known()).said()}
     except InputError as error:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.messages import RunStep, TrainingRows, step_key
 from elasticnas.api_schemas.problems import Problem
@@ -121,6 +122,8 @@ def _attend(session: Session, job_id: str, look: Look) -> RunStep | None:
 
 def _message(session: Session, job: JobRow, step: StepRow) -> RunStep:
     dataset = datasets.by_id(session, job.dataset_id)
+    chosen = None if job.chosen is None else ChosenSubnet.model_validate(job.chosen)
+    rows = dataset.digest if chosen is None else chosen.rows
     source = job.base_digest
     if step.position:
         source = repository.step(session, job, before=1).output or source
@@ -134,12 +137,13 @@ def _message(session: Session, job: JobRow, step: StepRow) -> RunStep:
         settings=job.settings,
         source=source,
         rows=TrainingRows(
-            digest=dataset.digest,
+            digest=rows,
             task=dataset.task,
             num_labels=dataset.num_labels if names is None else len(names),
-            label_names=names,
+            label_names=names if rows == dataset.digest else None,
         ),
         saved=step.saved,
+        chosen=chosen,
     )
 
 

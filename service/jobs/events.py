@@ -12,10 +12,12 @@ from elasticnas.api_schemas.jobs import (
     JobStateEvent,
     StepProgress,
 )
+from elasticnas.api_schemas.overview import OverviewState, ThingKind
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.database import now
 from elasticnas.service.jobs import repository
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
+from elasticnas.service.overview import events as overview
 
 
 def state_changed(session: Session, job: JobRow, step: StepRow) -> None:
@@ -29,6 +31,23 @@ def state_changed(session: Session, job: JobRow, step: StepRow) -> None:
         problem=None if job.problem is None else Problem.model_validate(job.problem),
     )
     _add(session, job, JobEventKind.STATE, event)
+    tell_owner(session, job)
+
+
+def tell_owner(session: Session, job: JobRow, state: str | None = None) -> None:
+    """The owner's stream says which state the job is in, if not the row's."""
+    overview.tell(
+        session,
+        job.owner,
+        OverviewState(
+            kind=ThingKind.JOB,
+            id=job.id,
+            name=job.name,
+            state=state or job.state,
+            supernet_id=job.supernet_id,
+            problem=None if job.problem is None else Problem.model_validate(job.problem),
+        ),
+    )
 
 
 def watched(session: Session, job: JobRow, step: StepRow, scalars: StepProgress) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.jobs import JobProgressEvent, JobState
 from elasticnas.service.jobs import registrations, repository, views
 from elasticnas.service.principal import Principal
-from elasticnas.service.streaming.feed import EventRow, Snapshot
+from elasticnas.service.streaming.feed import EventRow, Results, Snapshot
 
 
 class JobFeed:
@@ -47,3 +47,8 @@ class JobFeed:
         for row in repository.events_after(session, numbers, limit=limit):
             found[row.job_id].append(row)
         return found
+
+    def results(self, session: Session, after: Mapping[str, int]) -> Mapping[str, Results]:
+        """None: jobs evaluate nothing."""
+        del session, after
+        return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.jobs import JobState
+from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.messages import StepReported
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.database import clock, now
@@ -94,13 +94,16 @@ def _queue_again(session: Session, job: JobRow, step: StepRow) -> None:
 
 
 def _complete(session: Session, job: JobRow, step: StepRow, report: StepReported) -> None:
-    """Go on with the next step; what the last one left is registered as a super-network."""
+    """Go on with the next step; what a training's last one left is registered."""
     _begin(session, job, step)
     step.state, step.finished_at = JobState.COMPLETED, now()
     step.output, step.saved = report.output, None
     if job.position + 1 < len(repository.steps(session, [job.id])[job.id]):
         job.position += 1
         step = repository.step(session, job)
+    elif job.kind == JobKind.FINETUNING:
+        end(session, job, step, JobState.COMPLETED)
+        return
     else:
         job.supernet_id = _register(session, job, report)
     events.state_changed(session, job, step)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from elasticnas.api_schemas.jobs import (
     JobEventKind,
     JobKind,
@@ -19,7 +21,9 @@ from elasticnas.api_schemas.jobs import (
     StepProgress,
     StepRead,
 )
+from elasticnas.api_schemas.overview import OverviewState, ThingKind
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.service.overview import events as overview
 from elasticnas.service.streaming.feed import Snapshot
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
 
@@ -86,6 +90,22 @@ def snapshot(row: SupernetRow) -> Snapshot:
 def events(row: SupernetRow, after: int) -> list[RegistrationEvent]:
     """The events with numbers beyond ``after``."""
     return [_event(row, number) for number in range(after + 1, _last_event(row) + 1)]
+
+
+def tell_owner(session: Session, row: SupernetRow, state: str | None = None) -> None:
+    """The owner's stream says which state a registration is in, if not the row's."""
+    overview.tell(
+        session,
+        row.owner,
+        OverviewState(
+            kind=ThingKind.JOB,
+            id=row.id,
+            name=row.name,
+            state=state or _state(row),
+            supernet_id=row.id,
+            problem=_problem(row),
+        ),
+    )
 
 
 def _event(row: SupernetRow, number: int) -> RegistrationEvent:

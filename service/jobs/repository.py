@@ -34,13 +34,14 @@ def page(
 ) -> tuple[list[JobRow | SupernetRow], str | None]:
     """Jobs and registrations, the newest first."""
     rows: list[JobRow | SupernetRow] = []
-    if kind != JobKind.TRAINING and (states := registrations.states(state)):
+    if kind in (None, JobKind.REGISTRATION) and (states := registrations.states(state)):
         conditions = SupernetRow.state.in_(states), _IS_A_JOB
         rows += repository.newest(
             session, principal, SupernetRow, *conditions, limit=limit, cursor=cursor
         )
     if kind != JobKind.REGISTRATION:
         wanted = [] if state is None else [JobRow.state == state]
+        wanted += [] if kind is None else [JobRow.kind == kind]
         rows += repository.newest(session, principal, JobRow, *wanted, limit=limit, cursor=cursor)
     # Of the same moment supernet-... comes before job-..., as where the cursor is compared.
     rows.sort(key=lambda row: row.created_at, reverse=True)
@@ -117,6 +118,24 @@ def with_steps(
     if principal is not None:
         query = query.where(principal.may_read(JobRow))
     return [(job, step) for job, step in session.execute(query)]
+
+
+def underway(session: Session, principal: Principal, *, limit: int) -> list[str]:
+    """The ids of the principal's jobs and registrations that have not ended, the newest first."""
+    mine = repository.readable(principal, JobRow).where(JobRow.state.in_(UNFINISHED))
+    read = repository.readable(principal, SupernetRow).where(
+        SupernetRow.state.in_(registrations.states(JobState.RUNNING)), _IS_A_JOB
+    )
+    found = [
+        each
+        for query, row in ((mine, JobRow), (read, SupernetRow))
+        for each in session.execute(
+            query.with_only_columns(row.created_at, row.id)
+            .order_by(row.created_at.desc(), row.id.desc())
+            .limit(limit)
+        )
+    ]
+    return [job_id for _, job_id in sorted(found, reverse=True)[:limit]]
 
 
 def mark_sent(session: Session, message: RunStep, generation: str) -> None:

@@ -31,13 +31,15 @@ class JobRow(Idempotent, Table):
     settings: Mapped[dict[str, Any]]
     """Those of the recipe, with every default filled in."""
     base_digest: Mapped[str] = mapped_column(String(64))
-    """The manifest of the pretrained model that the first step begins with."""
+    """The manifest of the model, or the super-network, that the first step begins with."""
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     state: Mapped[str] = mapped_column(String(16))
     position: Mapped[int] = mapped_column(default=0)
     """Of the step that it is at."""
     supernet_id: Mapped[str | None] = mapped_column(String(40))
     """The super-network that the last step's output is registered as."""
+    chosen: Mapped[dict[str, Any] | None]
+    """The `ChosenSubnet` that a fine-tuning is of."""
     problem: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime | None]

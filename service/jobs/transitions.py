@@ -9,6 +9,7 @@ from elasticnas.api_schemas.messages import step_key
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.jobs import events, recording, repository
 from elasticnas.service.jobs.tables import JobRow
+from elasticnas.service.overview.events import DELETED
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets import registration
@@ -58,6 +59,7 @@ def delete(service: Service, principal: Principal, job_id: str) -> None:
         job = repository.found(session, principal, job_id, lock=True)
         if not JobState(job.state).is_final:
             raise refuse("illegal-transition", f"job {job_id} is {job.state}; cancel it first")
+        events.tell_owner(session, job, DELETED)
         repository.remove(session, job)
 
 

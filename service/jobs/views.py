@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import BEFORE, ChosenSubnet, FinetunedRead, MetricChange
 from elasticnas.api_schemas.jobs import (
     JobKind,
     JobRead,
@@ -58,10 +59,28 @@ def _read(row: JobRow, steps: Sequence[StepRow], lacking: str | None) -> JobRead
         steps=[_read_step(step) for step in steps],
         waiting_for=lacking if waits else None,
         supernet_id=row.supernet_id,
+        finetuned=_finetuned(row, steps[-1]),
         problem=None if row.problem is None else Problem.model_validate(row.problem),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+    )
+
+
+def _finetuned(row: JobRow, last: StepRow) -> FinetunedRead | None:
+    """Which subnet the job trains on, with what its last step has measured."""
+    if row.chosen is None:
+        return None
+    card = ChosenSubnet.model_validate(row.chosen).card
+    told = last.scalars or {}
+    metrics = {
+        name: MetricChange(before=told[name + BEFORE], after=value)
+        for name, value in told.items()
+        if name + BEFORE in told
+    }
+    is_over = last.state == JobState.COMPLETED
+    return FinetunedRead(
+        search_id=card.search_id, number=card.number, metrics=metrics if is_over else None
     )
 
 

@@ -8,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from elasticnas.api_schemas.costs import TITLES
 from elasticnas.api_schemas.plots import PictureFormat
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = (
@@ -20,18 +21,6 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = (
     "#9AA0A6",
 )
 """Okabe and Ito's palette, told apart by every kind of colour vision."""
-
-UNITS = {
-    "gflops": "GFLOPs",
-    "params": "parameters",
-    "nonzero_params": "non-zero parameters",
-    "trainable_params": "trainable parameters",
-    "torch_flops": "floating-point operations",
-    "gflops_per_token": "GFLOPs per token",
-    "weight_bytes": "bytes of weights",
-    "kv_bytes": "bytes of keys and values",
-}
-"""The costs as labels of axes; metrics are called what they are."""
 
 # SVG's identifiers are random unless salted, and an ETag promises the same bytes.
 mpl.rcParams["svg.hashsalt"] = "elasticnas"
@@ -53,7 +42,7 @@ def titled(axes: Axes, title: str, subtitle: str) -> None:
 
 def words(objective: str) -> str:
     """An objective as a reader calls it."""
-    return UNITS.get(objective, objective.replace("_", " "))
+    return TITLES.get(objective, objective.replace("_", " "))
 
 
 def written(figure: Figure, picture_format: PictureFormat) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
 from elasticnas.service.identity import new_id
+from elasticnas.service.meta.description import packages_missing
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
@@ -85,7 +85,7 @@ def _resolve(
     """
     supernet, dataset = _references(session, principal, body)
     reported = service.reports.get(session, supernet.id)
-    classes = _require_fit(reported.report, dataset)
+    classes = classes_of(reported.report, dataset)
     task = TASKS[dataset.task]
     length = body.max_length or reported.report.reference_length
     if length > reported.report.max_positions:
@@ -114,9 +114,7 @@ def _resolve(
     objectives = problem.objectives
     relabelling = Relabelling(
         classes,
-        None
-        if verifying is None
-        else _require_fit(reported.report, verifying, "verify_dataset_id"),
+        None if verifying is None else classes_of(reported.report, verifying, "verify_dataset_id"),
     )
     row = SearchRow(
         id=new_id("search"),
@@ -190,7 +188,7 @@ def _verifying(
 
 
 def _require_packages(request: SearchCreate) -> None:
-    missing = [name for name in request.strategy.packages if find_spec(name) is None]
+    missing = packages_missing(request.strategy)
     if missing:
         raise InputError(
             f"this strategy needs {', '.join(missing)}, which this server lacks",
@@ -294,7 +292,7 @@ def _require_settings(task: Task, request: SearchCreate, verifying: DatasetRow) 
         ) from error
 
 
-def _require_fit(
+def classes_of(
     report: SupernetReport, dataset: DatasetRow, field: str = "dataset_id"
 ) -> tuple[int, ...] | None:
     """The class of the super-network for each label of the dataset; None where it is the label.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.overview import OverviewState, ThingKind
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import (
     FrontEvent,
@@ -14,6 +15,7 @@ from elasticnas.api_schemas.searches import (
     StopReason,
 )
 from elasticnas.service.database import now
+from elasticnas.service.overview import events as overview
 from elasticnas.service.searches import event_repository
 from elasticnas.service.searches.tables import SearchEventRow, SearchRow
 
@@ -26,6 +28,23 @@ def state_changed(session: Session, row: SearchRow) -> None:
         error=shown_error(row),
     )
     _add(session, row, SearchEventKind.STATE, event)
+    tell_owner(session, row)
+
+
+def tell_owner(session: Session, row: SearchRow, state: str | None = None) -> None:
+    """The owner's stream says which state the search is in, if not the row's."""
+    overview.tell(
+        session,
+        row.owner,
+        OverviewState(
+            kind=ThingKind.SEARCH,
+            id=row.id,
+            name=row.name,
+            state=state or row.state,
+            stop_reason=row.stop_reason,
+            problem=shown_error(row),
+        ),
+    )
 
 
 def front_changed(session: Session, row: SearchRow, event: FrontEvent) -> None:

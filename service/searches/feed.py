@@ -7,11 +7,26 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.searches import ProgressEvent, SearchState
+from elasticnas.api_schemas.points import PointField, ResultsEvent
+from elasticnas.api_schemas.searches import Budget, ProgressEvent, SearchState
 from elasticnas.service.principal import Principal
+from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import event_repository, repository, views
-from elasticnas.service.searches.tables import SearchEventRow
-from elasticnas.service.streaming.feed import Snapshot
+from elasticnas.service.searches.columns import column
+from elasticnas.service.searches.tables import SearchEventRow, SearchRow
+from elasticnas.service.streaming.feed import Results, Snapshot
+from elasticnas.tasks import TASKS
+
+RESULTS_AT_ONCE = 500
+"""Of more that were recorded since the last look, the rest follow at the next."""
+FIELDS = (
+    PointField.NUMBER,
+    PointField.STATE,
+    PointField.ORIGIN,
+    PointField.CACHED,
+    PointField.HYPERVOLUME,
+    PointField.DURATION_SECONDS,
+)
 
 
 class SearchFeed:
@@ -27,12 +42,8 @@ class SearchFeed:
             row.id: Snapshot(
                 is_final=SearchState(row.state).is_final,
                 last_event=row.last_event,
-                progress=ProgressEvent(
-                    state=SearchState(row.state),
-                    progress=views.progress(row, budget),
-                    hypervolume=row.hypervolume,
-                    front_size=row.front_size,
-                ),
+                progress=progress_event(row, budget),
+                results=row.recorded,
             )
             for row, budget in repository.at_a_glance(session, ids, principal)
         }
@@ -45,3 +56,43 @@ class SearchFeed:
         for row in event_repository.since(session, numbers, limit=limit):
             found[row.search_id].append(row)
         return found
+
+    def results(self, session: Session, after: Mapping[str, int]) -> Mapping[str, Results]:
+        """Evaluations that are over, as columns."""
+        tasks = repository.tasks(session, after)
+        found = {
+            search_id: _results(session, search_id, task, after[search_id])
+            for search_id, task in tasks.items()
+        }
+        return {search_id: each for search_id, each in found.items() if each is not None}
+
+
+def progress_event(row: SearchRow, budget: Budget) -> ProgressEvent:
+    """How far a search is, as an event."""
+    return ProgressEvent(
+        state=SearchState(row.state),
+        progress=views.progress(row, budget),
+        hypervolume=row.hypervolume,
+        front_size=row.front_size,
+        recorded=row.recorded,
+    )
+
+
+def _results(session: Session, search_id: str, task: str, since: int) -> Results | None:
+    """None when an evaluation that was recorded is about to be tried again."""
+    limit = RESULTS_AT_ONCE
+    rows = evaluations.recorded(
+        session, search_id, (*FIELDS, "metrics", "cost"), after=since, limit=limit + 1
+    )
+    more, rows = len(rows) > limit, rows[:limit]
+    if not rows:
+        return None
+    names = [*FIELDS, *(metric.name for metric in TASKS[task].metrics), *rows[0].cost]
+    event = ResultsEvent(
+        since=since,
+        after=rows[-1].sequence,
+        count=len(rows),
+        more=more,
+        columns={str(name): column(rows, name) for name in names},
+    )
+    return Results(event.after, event)

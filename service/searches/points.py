@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
@@ -11,7 +10,7 @@ from pydantic_core import to_json
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Identity, LongText, Number
-from elasticnas.api_schemas.points import PointField, PointsRead
+from elasticnas.api_schemas.points import MAX_POINTS, PointField, PointsRead
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.service.http.etags import etag_of, matches
@@ -21,10 +20,9 @@ from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
+from elasticnas.service.searches.columns import column, stored_in
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.tasks import TASKS
-
-MAX_POINTS = 100_000
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=StrictRoute)
 
@@ -72,12 +70,12 @@ def read_points(
             return Response(status_code=304, headers=headers)
         # The front first: each of its members is then among the points read so far.
         front = sorted(evaluations.front_numbers(session, search_id))
-        needed = [_stored_in(name) for name in names]
+        needed = [stored_in(name) for name in names]
         rows = evaluations.recorded(session, search_id, needed, after=after, limit=limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     body = {
         "count": len(rows),
-        "columns": {name: _column(rows, name) for name in names},
+        "columns": {name: column(rows, name) for name in names},
         "after": rows[-1].sequence if rows else after,
         "more": more,
         "front": front,
@@ -106,19 +104,3 @@ def _fields(search: SearchRow, asked: str | None) -> list[str]:
                 remedy=f"valid are {', '.join(valid)}",
             )
     return names
-
-
-def _stored_in(name: str) -> str:
-    """The column of the table that holds a field."""
-    if name in list(PointField):
-        return name
-    return "cost" if name in list(Cost) else "metrics"
-
-
-def _column(rows: Sequence[Any], name: str) -> list[Any]:
-    """The values of one field, of all points."""
-    stored = _stored_in(name)
-    values = [getattr(row, stored) for row in rows]
-    if stored == name:
-        return values
-    return [None if each is None else each.get(name) for each in values]

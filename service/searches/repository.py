@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    Select,
     Text,
     case,
     delete,
@@ -26,6 +27,7 @@ from elasticnas.api_schemas.searches import Budget, SearchState, StopReason
 from elasticnas.service import repository
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import not_found
+from elasticnas.service.overview.events import DELETED
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events
@@ -50,6 +52,7 @@ def page(
 def add(session: Session, row: SearchRow) -> None:
     """Queue a search."""
     session.add(row)
+    events.tell_owner(session, row)
 
 
 def raise_revision(
@@ -87,13 +90,16 @@ def at_a_glance(
     None reads the searches of all owners.
     """
     searches = select(SearchRow) if principal is None else repository.readable(principal, SearchRow)
+    return _glanced(session, searches.where(SearchRow.id.in_(search_ids)))
+
+
+def _glanced(session: Session, searches: Select[Any]) -> list[tuple[SearchRow, Budget]]:
     rows = session.execute(
-        searches.add_columns(_budget(session))
-        .where(SearchRow.id.in_(search_ids))
-        .options(
+        searches.add_columns(_budget(session)).options(
             load_only(
                 SearchRow.state,
                 SearchRow.last_event,
+                SearchRow.recorded,
                 SearchRow.completed,
                 SearchRow.given_up,
                 SearchRow.failed,
@@ -107,6 +113,26 @@ def at_a_glance(
         )
     )
     return [(row, Budget.model_validate(readable_budget(budget))) for row, budget in rows]
+
+
+def tasks(session: Session, search_ids: Collection[str]) -> dict[str, str]:
+    """The task of each of these searches, of any owner."""
+    rows = session.execute(select(SearchRow.id, SearchRow.task).where(SearchRow.id.in_(search_ids)))
+    return {row.id: row.task for row in rows}
+
+
+def underway(
+    session: Session, principal: Principal, *, limit: int
+) -> list[tuple[SearchRow, Budget]]:
+    """The principal's searches that have not ended as `at_a_glance`, the newest first."""
+    unfinished = [state for state in SearchState if not state.is_final]
+    query = (
+        repository.readable(principal, SearchRow)
+        .where(SearchRow.state.in_(unfinished))
+        .order_by(SearchRow.created_at.desc(), SearchRow.id.desc())
+        .limit(limit)
+    )
+    return _glanced(session, query)
 
 
 def _budget(session: Session) -> ColumnElement[Any]:
@@ -173,4 +199,5 @@ def enter(session: Session, row: SearchRow, state: SearchState) -> None:
 
 def delete_with_results(session: Session, row: SearchRow) -> None:
     """Delete a search; the database deletes what belongs to it."""
+    events.tell_owner(session, row, DELETED)
     session.execute(delete(SearchRow).where(SearchRow.id == row.id))

@@ -89,6 +89,7 @@ class EvaluationRow(Table):
     __tablename__ = "evaluations"
     __table_args__ = (
         Index("ix_evaluations_search_id_state_number", "search_id", "state", "number"),
+        Index("ix_evaluations_search_id_sequence", "search_id", "sequence"),
         Index("ix_evaluations_subnet_key_state", "subnet_key", "state"),
     )
 

@@ -19,6 +19,16 @@ class Snapshot:
     is_final: bool
     last_event: int
     progress: BaseModel
+    results: int = 0
+    """How many results had been recorded, where the topic has any."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Results of a topic that came in together, up to the ``after``-th."""
+
+    after: int
+    event: BaseModel
 
 
 class EventRow(Protocol):
@@ -59,4 +69,8 @@ class Feed(Protocol):
         self, session: Session, numbers: Mapping[str, int], *, limit: int
     ) -> Mapping[str, Sequence[EventRow]]:
         """At most ``limit`` events by topic, in order: of each those beyond the number given."""
+        ...
+
+    def results(self, session: Session, after: Mapping[str, int]) -> Mapping[str, Results]:
+        """By topic, the results beyond the number given: as many as one event may carry."""
         ...

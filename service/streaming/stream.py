@@ -16,6 +16,8 @@ KEEP_ALIVE_SECONDS = 15.0
 async def stream(watcher: Watcher, topic: str, seen: Snapshot, after: int) -> AsyncIterator[bytes]:
     """The progress now, the events with numbers beyond ``after``, and what happens from now on.
 
+    Results come as they are recorded, without those of before.
+
     Every kept event is sent once and in order: what did not come with an update (because the
     client was away, or is slow) is read from the database. Ends after the final state event, when
     the topic is deleted, and when the server shuts down.
@@ -31,6 +33,8 @@ async def stream(watcher: Watcher, topic: str, seen: Snapshot, after: int) -> As
                 if update.progress not in (None, told):
                     told = update.progress
                     yield told
+                for batch in update.results:
+                    yield batch
                 for event in update.events:
                     if event.number == sent + 1:
                         yield event.text

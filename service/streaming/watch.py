@@ -11,16 +11,20 @@ from elasticnas.service.streaming.wire import NumberedEvent
 
 KEPT_EVENTS = 1000
 """A client so slow that more than this waits for it is served from the database instead."""
+KEPT_RESULTS = 20
+"""As many batches of results wait for a slow client; it sees a gap, and reads the points."""
 
 
 @dataclass(frozen=True)
 class Update:
     """News of a topic. ``events`` need not be all that led to ``snapshot``: what lacks must be
-    read from the database. ``progress`` is encoded, and None when it is not worth an event."""
+    read from the database. ``progress`` is encoded, and None when it is not worth an event;
+    ``results`` are encoded batches, in order."""
 
     snapshot: Snapshot
     events: Sequence[NumberedEvent] = ()
     progress: bytes | None = None
+    results: Sequence[bytes] = ()
 
 
 class Watch:
@@ -39,6 +43,7 @@ class Watch:
                 update.snapshot,
                 events if len(events) <= KEPT_EVENTS else (),
                 update.progress or self._waiting.progress,
+                [*self._waiting.results, *update.results][-KEPT_RESULTS:],
             )
         self._waiting = update
         self._changed.set()

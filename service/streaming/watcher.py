@@ -17,7 +17,7 @@ from elasticnas.service.database_errors import is_transient, summary
 from elasticnas.service.outage import Outage
 from elasticnas.service.principal import Principal
 from elasticnas.service.streaming import wire
-from elasticnas.service.streaming.feed import Feed, Snapshot
+from elasticnas.service.streaming.feed import Feed, Results, Snapshot
 from elasticnas.service.streaming.watch import Update, Watch
 from elasticnas.service.streaming.wire import NumberedEvent
 
@@ -30,18 +30,31 @@ RETRY_SECONDS = 1.0
 EVENTS_AT_ONCE = 500
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the watches of a topic have been told: the last event, and how many results."""
+
+    last_event: int
+    results: int
+
+
 @dataclass(eq=False)
 class _Topic:
     """What somebody watches, such as a search."""
 
     watches: set[Watch] = field(default_factory=set)
     seen: Snapshot | None = None
+    results: int = 0
+    """How many of its results have been told, from those on that were there at first."""
     told: bytes | None = None
     told_at: float = float("-inf")
 
-    def take(self, snapshot: Snapshot, fresh: Sequence[NumberedEvent]) -> None:
+    def take(
+        self, snapshot: Snapshot, fresh: Sequence[NumberedEvent], results: Results | None
+    ) -> None:
         """Tell all watches what is new, if anything is."""
         moved = self.seen is None or self.seen.last_event != snapshot.last_event
+        self._take_results(snapshot, results)
         progress: bytes | None = wire.progress(snapshot.progress)
         due = time.monotonic() - self.told_at >= PROGRESS_SECONDS or snapshot.is_final
         if progress == self.told or not due:
@@ -49,9 +62,16 @@ class _Topic:
         else:
             self.told, self.told_at = progress, time.monotonic()
         self.seen = snapshot
-        if moved or progress is not None:
+        batch = () if results is None else (wire.evaluations(results.event),)
+        if moved or progress is not None or batch:
             for watch in self.watches:
-                watch.offer(Update(snapshot, fresh, progress))
+                watch.offer(Update(snapshot, fresh, progress, batch))
+
+    def _take_results(self, snapshot: Snapshot, results: Results | None) -> None:
+        if self.seen is None:
+            self.results = snapshot.results
+        elif results is not None:
+            self.results = results.after
 
     def close(self) -> None:
         """End all streams of this topic."""
@@ -63,8 +83,9 @@ class Watcher:
     """One query a tick for all streams of a ``feed``, and none when nobody listens.
 
     State and counters of every watched topic are read in one query. Where a topic's number of
-    events has grown, a second query reads the new ones. All of it happens on one event loop; the
-    queries run on a thread of its pool.
+    events has grown, a second query reads the new ones, and where results were recorded, one more
+    reads those of a topic. All of it happens on one event loop; the queries run on a thread of its
+    pool.
     """
 
     def __init__(self, database: Database, feed: Feed) -> None:
@@ -132,10 +153,10 @@ class Watcher:
 
     async def _tick(self) -> None:
         seen = {
-            topic_id: None if topic.seen is None else topic.seen.last_event
+            topic_id: None if topic.seen is None else Told(topic.seen.last_event, topic.results)
             for topic_id, topic in self._topics.items()
         }
-        found, fresh = await run_in_threadpool(self._read, seen)
+        found, fresh, results = await run_in_threadpool(self._read, seen)
         for topic_id in seen:
             topic = self._topics.get(topic_id)
             if topic is None:
@@ -143,19 +164,26 @@ class Watcher:
             if (snapshot := found.get(topic_id)) is None:
                 topic.close()  # it was deleted
             else:
-                topic.take(snapshot, fresh.get(topic_id, ()))
+                topic.take(snapshot, fresh.get(topic_id, ()), results.get(topic_id))
 
     def _read(
-        self, seen: Mapping[str, int | None]
-    ) -> tuple[dict[str, Snapshot], dict[str, list[NumberedEvent]]]:
+        self, seen: Mapping[str, Told | None]
+    ) -> tuple[dict[str, Snapshot], dict[str, list[NumberedEvent]], Mapping[str, Results]]:
         with self._database.read() as session:
             found = self.feed.snapshots(session, list(seen))
+            known = {each: told for each, told in seen.items() if told and each in found}
             grown = {
-                topic_id: known
-                for topic_id, known in seen.items()
-                if known is not None and topic_id in found and found[topic_id].last_event > known
+                topic_id: told.last_event
+                for topic_id, told in known.items()
+                if found[topic_id].last_event > told.last_event
             }
-            return found, self._events(session, grown)
+            more = {
+                topic_id: told.results
+                for topic_id, told in known.items()
+                if found[topic_id].results > told.results
+            }
+            results = self.feed.results(session, more) if more else {}
+            return found, self._events(session, grown), results
 
     def _read_history(self, topic_id: str, after: int) -> list[NumberedEvent]:
         with self._database.read() as session:

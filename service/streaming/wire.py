@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from elasticnas.service.streaming.feed import EventRow
 
 PROGRESS = "progress"
+EVALUATION = "evaluation"
 
 RETRY_MILLISECONDS = 2000
 """How long a client that lost its connection waits before it comes back."""
@@ -41,5 +42,15 @@ def numbered(row: EventRow) -> NumberedEvent:
 
 
 def progress(event: BaseModel) -> bytes:
-    """Progress is of the moment: without an id, a client comes back for what is kept alone."""
-    return format_sse_event(event=PROGRESS, data_str=event.model_dump_json())
+    """Where a topic is at the moment."""
+    return _passing(PROGRESS, event)
+
+
+def evaluations(event: BaseModel) -> bytes:
+    """Results that have been recorded."""
+    return _passing(EVALUATION, event)
+
+
+def _passing(kind: str, event: BaseModel) -> bytes:
+    """Of the moment, and so without an id: a client comes back for what is kept alone."""
+    return format_sse_event(event=kind, data_str=event.model_dump_json())

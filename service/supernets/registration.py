@@ -21,6 +21,7 @@ from elasticnas.api_schemas.messages import InspectSupernet
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
+from elasticnas.service.jobs import registrations
 from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
@@ -73,6 +74,7 @@ def _store(service: Service, principal: Principal, source: Source, name: str | N
     )
     with service.database.write() as session:
         repository.add(session, row)
+        registrations.tell_owner(session, row)
     return row
 
 
@@ -88,6 +90,7 @@ def read_again(service: Service, principal: Principal, supernet_id: str) -> Supe
             raise refuse("illegal-transition", f"super-network {supernet_id} is {row.state}")
         row.state, row.problem, row.attempt = SupernetState.READING, None, row.attempt + 1
         row.sent_at = row.sent_generation = row.read_at = None
+        registrations.tell_owner(session, row)
     _ask_now(service, row)
     return row
 

@@ -13,6 +13,9 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.service import repository
 from elasticnas.service.database import now
+from elasticnas.service.jobs import registrations
+from elasticnas.service.jobs.tables import JobRow
+from elasticnas.service.overview.events import DELETED
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets.tables import SupernetRow, SupernetState
@@ -54,6 +57,7 @@ def name(session: Session, supernet_id: str) -> str:
 
 def remove(session: Session, row: SupernetRow) -> None:
     """Delete a super-network that no search refers to."""
+    _tell(session, [row], DELETED)
     session.delete(row)
 
 
@@ -147,20 +151,35 @@ def record_rejection(session: Session, supernet_id: str, problem: Problem) -> No
 
 
 def _leave_reading(session: Session, supernet_id: str, **values: Any) -> None:
-    session.execute(
+    changed = session.scalars(
         update(SupernetRow)
         .where(SupernetRow.id == supernet_id, SupernetRow.state == SupernetState.READING)
         .values(**values, read_at=now())
+        .returning(SupernetRow)
     )
+    _tell(session, changed.all())
 
 
 def sweep(session: Session, before: datetime) -> None:
     """Delete super-networks whose checkpoint was found to be unusable, registered before this."""
-    session.execute(
-        delete(SupernetRow).where(
-            SupernetRow.state == SupernetState.FAILED, SupernetRow.created_at < before
+    deleted = session.scalars(
+        delete(SupernetRow)
+        .where(SupernetRow.state == SupernetState.FAILED, SupernetRow.created_at < before)
+        .returning(SupernetRow)
+    )
+    _tell(session, deleted.all(), DELETED)
+
+
+def _tell(session: Session, rows: Collection[SupernetRow], state: str | None = None) -> None:
+    """The owner's stream tells of registrations; not of what a training has made."""
+    made = set(
+        session.scalars(
+            select(JobRow.supernet_id).where(JobRow.supernet_id.in_([row.id for row in rows]))
         )
     )
+    for row in rows:
+        if row.id not in made:
+            registrations.tell_owner(session, row, state)
 
 
 def digests(session: Session) -> set[str]:

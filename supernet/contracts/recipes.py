@@ -20,17 +20,24 @@ from pydantic import BaseModel
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData, find_step
+from elasticnas.supernet.methods.step import (
+    Chosen,
+    StepRun,
+    StepStoppedError,
+    TrainingData,
+    find_step,
+)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A recipe with small settings, a small model, and a few rows."""
+    """A recipe with small settings, a small model, and a few rows; or a subnet to train on."""
 
     recipe: str
     settings: BaseModel
     base: Path
     data: TrainingData
+    chosen: Chosen | None = None
 
 
 @dataclass
@@ -116,6 +123,11 @@ def digest_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def result_of(trial: Trial, folder: Path) -> Path:
+    """What the last step leaves."""
+    return _run_all(trial, folder)[0]
+
+
 def _run_all(trial: Trial, folder: Path) -> tuple[Path, list[_Told]]:
     source, told = trial.base, []
     for name in RECIPES[trial.recipe].steps:
@@ -155,6 +167,7 @@ def _run(
         tell=told.progress.append,
         keep=keep,
         must_stop=lambda: stops,
+        chosen=trial.chosen,
     )
     find_step(RECIPES[trial.recipe].steps[step])(run)
     return run.output

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.tensor_names import stored_tensors
 from elasticnas.supernet.forward.activation import active_adapter, active_halves, is_active, merged
@@ -48,7 +49,21 @@ def _sliced(
 
     def make() -> torch.Tensor:
         with torch.inference_mode():
-            whole = prefix if adapter is None else merged(prefix, adapter)
-            return whole.to(dtype).contiguous()
+            if adapter is None:
+                return prefix.to(dtype).contiguous()
+            whole = merged(prefix, adapter).to(dtype).contiguous()
+        if not torch.isfinite(whole).all():
+            raise _too_large(name, dtype)
+        return whole
 
     return LazyTensor(tuple(prefix.shape), dtype, make)
+
+
+def _too_large(name: str, dtype: torch.dtype) -> InputError:
+    return InputError(
+        f"{name} with its adapter in it has numbers that {str(dtype).removeprefix('torch.')} "
+        "cannot hold",
+        field="format",
+        value="transformers",
+        remedy="ask for format=peft, or register the base model in bfloat16 or float32",
+    )

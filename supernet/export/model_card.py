@@ -131,7 +131,6 @@ def _markdown(
         if needs_code
         else ""
     )
-    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
     known = {"nonzero_params": nonzero_params}
     cost = "\n".join(
         f"| {name} | {_number(known.get(name, value))} |" for name, value in card.cost.items()
@@ -148,7 +147,7 @@ tags: [elasticnas, neural-architecture-search, {supernet.method}]
 # {card.supernet_name}: subnet {card.number}
 
 A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}*
-({supernet.method}), found by ElasticNAS (search `{card.search_id}`).
+({supernet.method}), found by ElasticNAS (search `{card.search_id}`){_trained_on(card)}.
 
 ## Load it
 
@@ -159,9 +158,7 @@ A subnet of the {supernet.family.model_type} super-network *{card.supernet_name}
 
 On *{card.dataset_name}* ({card.dataset_rows} rows), {how}:
 
-| metric | value |
-| --- | --- |
-{metrics}
+{_metrics(card)}
 
 ## Cost
 
@@ -178,6 +175,27 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 | --- |{" --- |" * len(_columns(supernet))}
 {_layers(supernet, subnet)}
 """
+
+
+def _trained_on(card: SubnetCard) -> str:
+    if (found := card.finetuned) is None:
+        return ""
+    return (
+        f" and trained on by itself with {found.dataset_rows} rows of *{found.dataset_name}*, the "
+        "maximal subnet teaching it"
+    )
+
+
+def _metrics(card: SubnetCard) -> str:
+    """A table of the metrics; of a subnet that was trained on, with those it had before."""
+    if card.finetuned is None:
+        rows = [f"| {name} | {value:.4f} |" for name, value in card.metrics.items()]
+        return "\n".join(["| metric | value |", "| --- | --- |", *rows])
+    before = card.finetuned.before
+    rows = [
+        f"| {name} | {value:.4f} | {before[name]:.4f} |" for name, value in card.metrics.items()
+    ]
+    return "\n".join(["| metric | value | before that training |", "| --- | --- | --- |", *rows])
 
 
 _HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}

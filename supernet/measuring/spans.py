@@ -110,7 +110,7 @@ def in_windows(
     questions, contexts = (list(texts) for texts in rows.texts.values())
     questions = [question.lstrip() for question in questions]  # some of SQuAD's are mostly spaces
     stride = settings.shared_tokens(max_length)
-    _require_room(questions, contexts, tokenizer, max_length, stride)
+    _require_room(rows, questions, contexts, tokenizer, max_length, stride)
     types = takes_type_ids(tokenizer, family)
     encoded = tokenizer(
         questions,
@@ -156,6 +156,7 @@ def answers(active: ActiveSubnet, batch: Batch) -> list[str]:
 
 
 def _require_room(
+    rows: Rows,
     questions: Sequence[str],
     contexts: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
@@ -177,7 +178,7 @@ def _require_room(
             continue
         if len(tokenizer(context, add_special_tokens=False)["input_ids"]) > room:
             raise InputError(
-                f"the question of row {row + 1} of the part has {len(question)} tokens, and leaves "
+                f"the question of row {rows.number(row)} has {len(question)} tokens, and leaves "
                 f"{max(room, 0)} of a window's {max_length} for its context, of which windows "
                 f"share {stride}",
                 field=f"{FIELD}/stride",

@@ -87,13 +87,13 @@ class TokenTree:
             )
         for closed in path:
             ends[closed] = len(tokens)
-        at, foretold = zip(*predictions, strict=True)
+        at, foretold = np.array(list(predictions), np.int64).reshape(-1, 2).T
         return cls(
             np.array(tokens),
             np.array(depths),
             np.array(ends),
-            np.array(at),
-            np.array(foretold),
+            at,
+            foretold,
             tuple(sums[place] for place in range(len(item))),
         )
 
@@ -291,8 +291,9 @@ def _examples_of(
         if not item:
             raise InputError(
                 "the row has no token that could be scored",
-                field=f"row {row + 1} of the part",
-                remedy="register the data without rows whose text is empty or a single token",
+                field=f"row {rows.number(row)}",
+                remedy="register the data without rows whose text is a single token, or set "
+                "task_settings/add_bos to true",
             )
     pad_id = int(tokenizer.pad_token_id or 0)
     return partial(TreeExamples.of, items, task.labels(rows, settings), pad_id=pad_id)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.tasks import Task
 from elasticnas.tasks.rows import Rows
@@ -31,12 +32,22 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A subnet to train on: of the checkpoint in ``supernet``, measured on the rows in a file."""
+
+    said: ChosenSubnet
+    supernet: Path
+    rows: Path
+
+
+@dataclass(frozen=True)
 class StepRun:
     """One run of a step, from its beginning or from what an earlier run has ``saved``.
 
     ``settings`` are the recipe's. ``source`` is the pretrained model, or what the step before left;
-    the step leaves its own result in ``output``, a new folder. The result must depend on these and
-    the data alone, however often the step was stopped and went on in between.
+    of a fine-tuning, whose subnet is ``chosen``, it is the super-network first. The step leaves its
+    own result in ``output``, a new folder. The result must depend on these and the data alone,
+    however often the step was stopped and went on in between.
     """
 
     settings: Any
@@ -49,6 +60,7 @@ class StepRun:
     keep: Callable[[int, Callable[[Path], None]], None]
     """Makes a save point of what a function writes into a folder, after so many units."""
     must_stop: Callable[[], bool]
+    chosen: Chosen | None = None
 
     def advance(
         self,

@@ -99,3 +99,21 @@ def test_a_search_that_is_not_there_is_the_servers_problem():
     body = {"title": "Not found", "status": 404, "detail": "there is no search nose"}
     with pytest.raises(ServerProblemError, match="nose"):
         list(client([httpx2.Response(404, json=body)], []).events("nose"))
+
+
+def test_the_stream_of_everything_is_taken_up_where_it_broke_off():
+    def state(number: int, name: str) -> str:
+        data = {"kind": "search", "id": name, "name": None, "state": "completed"}
+        return text(number, data)
+
+    answers: list[httpx2.Response | Exception] = [
+        httpx2.Response(200, text="retry: 1\nid: 6\n\n" + state(7, "one")),
+        httpx2.Response(200, text=state(8, "two")),
+    ]
+    asked: list[str | None] = []
+    found = client(answers, asked).all_events(after=6)
+    assert [(event.id, event.data["id"]) for event in (next(found), next(found))] == [
+        (7, "one"),
+        (8, "two"),
+    ]
+    assert asked == ["6", "7"]

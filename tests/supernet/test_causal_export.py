@@ -187,6 +187,16 @@ def test_a_file_keeps_the_dtype_of_the_base_and_what_is_not_cut_to_the_bit(
     compare(found, rounded, rounded.space.maximal, TEXTS)
 
 
+def test_a_merge_that_float16_cannot_hold_is_refused(tmp_path: Path):
+    """The adapter by itself can be handed out; the measured subnet never held the merged weight."""
+    plain = checkpoint(tmp_path / "c", torch.float16)
+    large = {m: replace(a, scaling=1e7) for m, a in plain.adapters.items()}
+    supernet = replace(plain, adapters=large)
+    with pytest.raises(InputError, match="with its adapter in it has numbers that float16 cannot"):
+        export(supernet, ranks(supernet), "transformers", tmp_path)
+    export(supernet, ranks(supernet), "peft", tmp_path)
+
+
 def test_a_masked_merge_keeps_the_zeros_and_the_card_counts_those_of_the_file(
     tmp_path: Path, stranger
 ):

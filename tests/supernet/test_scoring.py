@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.search.races.course import Course, pack
 from elasticnas.supernet.checkpoint.reader import load_tokenizer
 from elasticnas.supernet.contracts.checkpoints import VOCABULARY
@@ -240,6 +241,35 @@ def test_perplexity_is_that_of_the_models_own_loss_window_by_window(supernet: Su
     assert found.metrics is not None
     assert found.metrics["token_log_likelihood"] == pytest.approx(-loss / tokens, abs=1e-4)
     assert found.metrics["perplexity"] == pytest.approx(np.exp(loss / tokens), rel=1e-4)
+
+
+def test_an_empty_text_loses_nothing_and_its_word_counts(supernet: Supernet):
+    """As in lm-eval, where what white space parts an empty text into is one word."""
+    told = PerplexitySettings(prompt="{question}")
+    full = Rows({"question": ["w5 w6", "w7 w8 w9"]}, np.zeros(2, np.int64))
+    some = Rows({"question": ["", "w5 w6", "w7 w8 w9", ""]}, np.zeros(4, np.int64))
+    found = []
+    for data in (full, some):
+        made = examples(supernet, PERPLEXITY_TASK, told, data)
+        laps = [Lap.whole(made.batches(6))]
+        found.append(
+            measure(supernet, supernet.space.maximal, laps, made.labels, PERPLEXITY_TASK).metrics
+        )
+    without, beside = found
+    for name in ("token_log_likelihood", "byte_perplexity"):
+        assert beside[name] == pytest.approx(without[name], rel=1e-5)
+    assert np.log(beside["word_perplexity"]) * 7 == pytest.approx(
+        np.log(without["word_perplexity"]) * 5, rel=1e-5
+    )
+
+
+def test_a_row_that_cannot_be_scored_is_named_as_its_owner_counts(supernet: Supernet):
+    texts = ["w5 w6", "w7 w8", "w9", "w5"]
+    data = Rows({"question": texts}, np.zeros(4, np.int64)).select([1, 2]).select([0, 1])
+    told = PerplexitySettings(prompt="{question}", add_bos=False)
+    with pytest.raises(InputError, match="no token that could be scored") as caught:
+        examples(supernet, PERPLEXITY_TASK, told, data)
+    assert caught.value.field == "row 3"
 
 
 def test_the_head_computes_no_logit_that_is_not_scored(supernet: Supernet):

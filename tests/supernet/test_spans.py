@@ -225,7 +225,7 @@ def test_a_question_that_leaves_no_room_is_named(supernet: Supernet):
         {"question": ["w5", "w5 " * 14], "context": ["w6 " * 30, "w6 " * 30]},
         np.array(['["w6"]'] * 2, dtype=object),
     )
-    with pytest.raises(InputError, match="row 2 of the part has 14 tokens") as caught:
+    with pytest.raises(InputError, match="row 2 has 14 tokens") as caught:
         prepared(supernet, long)
     assert caught.value.field == "task_settings/stride"
     short = Rows({**long.texts, "context": ["w6", "w6 w7"]}, long.labels)

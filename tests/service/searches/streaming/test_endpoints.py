@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy.event
 import sqlalchemy.exc
 
+from elasticnas.service.searches import feed as feed_module
 from elasticnas.service.streaming import stream as stream_module
 from elasticnas.service.streaming import watch as watch_module
 from elasticnas.service.streaming import watcher as watcher_module
@@ -49,7 +50,7 @@ def test_a_stream_ends_with_the_final_state_and_tells_each_front_point_once(serv
         service.worker.open.set()
     assert found[0].kind == "progress"
     assert found[0].data["state"] == "running"
-    assert {e.kind for e in found if e.id is None} == {"progress"}
+    assert {e.kind for e in found if e.id is None} == {"progress", "evaluation"}
     numbered = kept(found)
     assert numbered[-1].kind == "state"
     assert found[-1] == numbered[-1]
@@ -297,3 +298,59 @@ def test_a_slow_client_is_served_from_the_database(light_service, monkeypatch):
     ids = [event.id for event in kept(found)]
     assert ids == list(range(1, len(ids) + 1))
     assert found[-1].data["state"] == "completed"
+
+
+def test_a_stream_tells_every_result_once_in_batches_that_follow_the_points(service):
+    """What a client has read as points and what it is told are the whole, without a gap."""
+    body = service.body(budget={"evaluations": 40})
+    service.worker.open.clear()
+    search_id = service.client.post("/v1/searches", json=body).json()["id"]
+    service.until(lambda: service.get(f"/v1/searches/{search_id}")["state"] == "running")
+    with followed(service, search_id) as found:
+        topic = service.client.app.state.service.watcher._topics[search_id]
+        service.until(lambda: topic.seen is not None)
+        service.worker.open.set()
+    batches = [e.data for e in found if e.kind == "evaluation"]
+    assert [b["since"] for b in batches] == [0, *(b["after"] for b in batches[:-1])]
+    points = service.get(f"/v1/searches/{search_id}/points")
+    told = {name: [v for b in batches for v in b["columns"][name]] for name in points["columns"]}
+    assert told == points["columns"]
+    assert batches[-1]["after"] == points["after"] == found[-2].data.get("recorded", 40)
+    assert {"origin", "cached", "hypervolume", "params", "f1"} <= set(batches[0]["columns"])
+    assert all(e.id is None for e in found if e.kind == "evaluation")
+
+
+def test_results_come_at_most_five_times_a_second(light_service):
+    slow = threading.Event()
+    light_service.worker.metrics = lambda subnet: (
+        slow.wait(0.03),
+        {"accuracy": accuracy_of(subnet)},
+    )[1]
+    search_id = light_service.search(budget={"evaluations": 60})
+    with followed(light_service, search_id) as found:
+        pass
+    search = light_service.get(f"/v1/searches/{search_id}")
+    told = [e for e in found if e.kind == "evaluation"]
+    assert 1 <= len(told) <= 2 + 5 * search["progress"]["elapsed_seconds"]
+
+
+def test_results_are_not_replayed(light_service):
+    search_id = light_service.search(budget={"evaluations": 5})
+    light_service.wait(search_id)
+    whole = events(light_service, search_id, params={"last_event_id": 0})
+    assert {e.kind for e in whole} == {"progress", "front", "state"}
+    assert whole[0].data["recorded"] == 5
+
+
+def test_more_results_than_an_event_carries_come_with_the_next(light_service, monkeypatch):
+    monkeypatch.setattr(feed_module, "RESULTS_AT_ONCE", 4)
+    search_id = light_service.search(budget={"evaluations": 10})
+    light_service.wait(search_id)
+    service = light_service.client.app.state.service
+    after, counts = 0, []
+    with service.database.read() as session:
+        while found := service.watcher.feed.results(session, {search_id: after}):
+            event = found[search_id].event
+            counts.append((event.count, event.more))
+            after = found[search_id].after
+    assert counts == [(4, True), (4, True), (2, False)]

@@ -1,4 +1,4 @@
-"""The rows that a measurement asks for, tokenised."""
+"""The stored rows that a measurement asks for, tokenised."""
 
 from __future__ import annotations
 

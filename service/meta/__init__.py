@@ -1,0 +1,1 @@
+"""What this server is and can do."""

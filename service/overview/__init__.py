@@ -1,0 +1,1 @@
+"""One stream of events for everything that belongs to an owner."""
