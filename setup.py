@@ -16,5 +16,8 @@ setup(
         for package in find_packages(include=[room, f"{room}.*"])
     ],
     package_dir={f"elasticnas.{room}": room for room in ROOMS},
-    package_data={f"elasticnas.{room}": ["py.typed"] for room in ROOMS},
+    package_data={
+        **{f"elasticnas.{room}": ["py.typed"] for room in ROOMS},
+        "elasticnas.service.page": ["content/**"],
+    },
 )

@@ -150,6 +150,11 @@ class BoshnasSettings(StrategySettings):
         "subnet; repaired: descents also from the best, then the largest expected improvement "
         "among where they end, mutations of the best, and one-dimension moves",
     )
+    embedding: Literal["choices", "transformer2vec"] = Field(
+        default="choices",
+        description="what the surrogate sees of a subnet: its choices, in steps where they are "
+        "ordered; transformer2vec: a point for its sequence of layers, by edit distance",
+    )
     initial_design: Annotated[int, Field(ge=4, le=1000)] = Field(
         default=10, description="evaluations before the first prediction"
     )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.json_file import json_object
+from elasticnas.cli.lm_eval_options import (
+    AnswerFilter,
+    LmEvalOptions,
+    NumFewshot,
+    OptionalLmEvalTask,
+    RowLimit,
+)
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION
 from elasticnas.tasks.kinds import KINDS
@@ -121,11 +133,19 @@ class RowsOptions:
         return read_rows(file, task=task, asked=asked, kind=kind)
 
 
+NO_ROWS = RowsOptions(None, None, None, None, None, 0, None)
+"""The options of `add` when nothing is said of rows."""
+_FILE_OR_TASK = "name a file of rows, or a task of lm-eval by --lm-eval"
+
+
 @app.command("add")
 def add(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
-    ],
+        Path | None,
+        typer.Argument(
+            exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet; none with --lm-eval."
+        ),
+    ] = None,
     text_columns: Annotated[str | None, _TEXTS] = None,
     label_column: Annotated[str | None, _LABEL] = None,
     task: Annotated[str | None, _TASK] = None,
@@ -136,20 +156,21 @@ def add(
     metric: Annotated[str | None, typer.Option(help=MEASURED_BY)] = None,
     label_names: LabelNames = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    lm_eval: OptionalLmEvalTask = None,
+    num_fewshot: NumFewshot = None,
+    limit: RowLimit = None,
+    lm_eval_filter: AnswerFilter = None,
     as_json: AsJson = False,
     server: Server = LOCAL,
 ) -> None:
-    """Upload validation data."""
+    """Upload validation data: a file, or the rows of a task of lm-eval."""
     rows = RowsOptions(
         text_columns, label_column, task, kind, choices_column, first_label, label_names
     )
-    fields = {"name": name or file.stem, **rows.fields()}
-    if task_settings is not None:
-        fields["task_settings"] = task_settings
-    if metric is not None:
-        fields["metric"] = metric
-    with err.status("uploading"):
-        dataset = server.add_dataset(file, fields)
+    of_lm_eval = LmEvalOptions(lm_eval, num_fewshot, limit, lm_eval_filter)
+    said = {"name": name, "metric": metric, "task_settings": task_settings}
+    with _upload(file, rows, of_lm_eval, said) as (path, fields), err.status("uploading"):
+        dataset = server.add_dataset(path, fields)
     if as_json:
         print_json(dataset)
         return
@@ -161,6 +182,43 @@ def add(
             f"  labels {names[:200]}: a search takes the super-network's classes of these names",
             markup=False,
         )
+
+
+@contextmanager
+def _upload(
+    file: Path | None,
+    rows: RowsOptions,
+    of_lm_eval: LmEvalOptions,
+    said: Mapping[str, str | None],
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The file to upload, and the form fields beside it; ``said`` are those of options."""
+    given = {field: value for field, value in said.items() if value is not None}
+    if of_lm_eval.task is None:
+        of_lm_eval.require_none()
+        if file is None:
+            raise InputError("there is nothing to upload", field="FILE", remedy=_FILE_OR_TASK)
+        yield file, {"name": file.stem, **rows.fields(), **given}
+        return
+    if file is not None or rows != NO_ROWS:
+        raise InputError(
+            "rows and columns are those of lm-eval's task",
+            field="--lm-eval",
+            value=of_lm_eval.task,
+            remedy="leave out the file, --task, --kind and what else says of columns and labels",
+        )
+    from elasticnas.client.lm_eval_tasks import write_rows
+
+    task = of_lm_eval.rendered()
+    if "task_settings" in given:
+        more = json_object(given["task_settings"], field="--task-settings")
+        given["task_settings"] = json.dumps({**task.settings, **more})
+    if task.note is not None:
+        err.print(task.note, markup=False)
+    if task.unmeasured:
+        err.print(f"not measured here: {', '.join(task.unmeasured)}", markup=False)
+    with TemporaryDirectory() as folder:
+        write_rows(task, path := Path(folder) / "rows.jsonl")
+        yield path, {"name": task.name, **task.fields, **given}
 
 
 def _labels(dataset: DatasetRead) -> str:

@@ -1,4 +1,4 @@
-"""JSON files that options name."""
+"""JSON of the command line: in files that options name, and in options themselves."""
 
 from __future__ import annotations
 
@@ -19,3 +19,18 @@ def read_json(path: Path, *, field: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}", field=field, value=path) from error
+
+
+def json_object(text: str, *, field: str) -> dict[str, Any]:
+    """The value of an option that is a JSON object.
+
+    Raises:
+        InputError: about the option ``field``: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not JSON: {error}", field=field) from error
+    if not isinstance(value, dict):
+        raise InputError("this is not a JSON object", field=field, value=text[:100])
+    return value

@@ -15,7 +15,7 @@ from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.event_line import event_line
 from elasticnas.cli.failures import INTERRUPTED
 from elasticnas.cli.front_table import front_table
-from elasticnas.cli.json_file import read_json
+from elasticnas.cli.json_file import json_object, read_json
 from elasticnas.cli.live import follow
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
 
@@ -127,7 +127,9 @@ def search(
         "supernet_id": supernet,
         "dataset_id": dataset,
         "name": name,
-        "task_settings": None if task_settings is None else _json_object(task_settings),
+        "task_settings": None
+        if task_settings is None
+        else json_object(task_settings, field="--task-settings"),
         "max_length": max_length,
         "seed": seed,
         "objectives": objective or None,
@@ -297,16 +299,6 @@ def _follow(server: Server, search_id: str, as_json: bool) -> None:
 
 def _reason(ended: SearchRead) -> str:
     return ended.error.detail if ended.error is not None else str(ended.stop_reason)
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"this is not JSON: {error}", field="--task-settings") from error
-    if not isinstance(value, dict):
-        raise InputError("this is not a JSON object", field="--task-settings", value=text[:100])
-    return value
 
 
 def _constraint(text: str) -> dict[str, Any]:

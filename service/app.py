@@ -28,6 +28,7 @@ from elasticnas.service.lifecycle import close_service, open_service
 from elasticnas.service.meta import endpoints as meta
 from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.overview import endpoints as overview
+from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
@@ -88,6 +89,8 @@ def create_app(
         description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # the page has its own, which loads nothing from elsewhere
+        redoc_url=None,
         responses={
             "default": {
                 "description": "Any other problem",
@@ -117,6 +120,7 @@ def create_app(
         meta.router,
         workers.router,
         operations.router,
+        page.router,
     ):
         app.include_router(router)
     _describe(app)

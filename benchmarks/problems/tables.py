@@ -23,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elasticnas.api_schemas.costs import Axis, Cost, CostModel, Table
-from elasticnas.api_schemas.spaces import FFN, HEADS, HIDDEN, OPERATION, Condition, Dimension
+from elasticnas.api_schemas.spaces import (
+    BLOCKS,
+    FFN,
+    FFN_LAYERS,
+    HEADS,
+    HIDDEN,
+    OPERATION,
+    Condition,
+    Dimension,
+)
 from elasticnas.search.activity import Indices
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_terms import Extent, cost_model, linear, parameters
@@ -203,7 +212,7 @@ OPERATIONS = ("sa-sdp", "sa-wma", "c-9", "c-5", "l-dft", "l-dct")
 def flexibert_space() -> SearchSpace:
     """FlexiBERT's space with one hidden size, as NAS-Bench-BERT drew from it: 18 dimensions."""
     dimensions = [
-        Dimension(name="depth", part="blocks", choices=(4, 2)),
+        Dimension(name="depth", part=BLOCKS, choices=(4, 2)),
         Dimension(name="hidden", part=HIDDEN, choices=(256, 128)),
     ]
     for layer in range(4):
@@ -227,7 +236,7 @@ def flexibert_space() -> SearchSpace:
                 )
                 for name, part, choices in (
                     ("heads", HEADS, (4, 2)),
-                    ("ffn.depth", "ffn_depth", (3, 1)),
+                    ("ffn.layers", FFN_LAYERS, (3, 1)),
                     ("ffn.width", FFN, (1024, 512)),
                 )
             ),
@@ -243,7 +252,7 @@ def flexibert_choices(model: dict[str, Any]) -> dict[str, Any]:
         choices |= {
             f"layer.{layer}.operation": f"{model['o'][layer]}-{model['p'][layer]}",
             f"layer.{layer}.heads": model["n"][layer],
-            f"layer.{layer}.ffn.depth": len(stack),
+            f"layer.{layer}.ffn.layers": len(stack),
             f"layer.{layer}.ffn.width": stack[0],
         }
     return choices

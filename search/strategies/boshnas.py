@@ -17,7 +17,8 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.search.strategies.design import stratified
 from elasticnas.search.strategies.history import History, generator
 from elasticnas.search.surrogates.descent import descend
-from elasticnas.search.surrogates.features import Encoding, Features
+from elasticnas.search.surrogates.embedding import Embedding, make_embedding
+from elasticnas.search.surrogates.features import Features
 from elasticnas.search.surrogates.heteroscedastic import Fit, Heteroscedastic
 
 FEWEST_MEASURED = 4
@@ -54,7 +55,7 @@ class BoshnasStrategy:
         self._problem = problem
         self._seed = seed
         self._history = History(problem.space, len(problem.is_metric))
-        self._encoding = Encoding(problem.space)
+        self._embedding = make_embedding(settings.embedding, problem.space)
         self._design: Indices | None = None
         self._planned: tuple[int, Indices] | None = None
 
@@ -105,7 +106,7 @@ class BoshnasStrategy:
                 self._fit(subnets, losses[:, column], rng)
                 for column in np.flatnonzero(self._problem.is_metric)
             ],
-            self._encoding,
+            self._embedding,
             self._problem,
         )
         best = subnets[_best(losses)]
@@ -117,21 +118,21 @@ class BoshnasStrategy:
     def _fit(
         self, subnets: Indices, losses: NDArray[np.float64], rng: np.random.Generator
     ) -> Heteroscedastic:
-        elsewhere = self._encoding.own(self._random(ELSEWHERE, rng))
+        elsewhere = self._embedding.own(self._random(ELSEWHERE, rng))
         low, high = np.quantile(losses, [0.25, 0.75])
         # What collapsed is drawn in, so that it does not bend the whole regression.
         values = np.minimum(losses, high + 2 * max(high - low, 1e-6))
         settings = self._settings
         fit = Fit(heteroscedastic=settings.heteroscedastic, student=settings.student)
-        return Heteroscedastic(self._encoding.own(subnets), values, elsewhere, rng, fit)
+        return Heteroscedastic(self._embedding.own(subnets), values, elsewhere, rng, fit)
 
     def _ends(self, belief: _Belief, best: Indices, rng: np.random.Generator) -> Indices:
         """Where GOBI's descents end, rounded to the nearest subnets."""
         published = self._settings.proposal == "published"
         known = best[: 0 if published else STARTS]
         starts = np.concatenate([known, self._random(2 * STARTS - len(known), rng)])
-        features = self._encoding.own(starts)
-        reference = self._encoding.own(self._random(ELSEWHERE, rng))
+        features = self._embedding.own(starts)
+        reference = self._embedding.own(self._random(ELSEWHERE, rng))
         bounds = (reference.min(axis=0), reference.max(axis=0))
         gradient = belief.weighted(self._random(2 * ELSEWHERE, rng), len(starts), rng)
         ends = descend(
@@ -143,7 +144,7 @@ class BoshnasStrategy:
             rate=0.5,
             second_order=self._settings.second_order,
         )
-        return self._encoding.nearest(ends)
+        return self._embedding.nearest(ends)
 
     def _improving(
         self,
@@ -201,12 +202,12 @@ class _Belief:
     """What the surrogates of the metrics say, beside exact costs."""
 
     surrogates: list[Heteroscedastic]
-    encoding: Encoding
+    embedding: Embedding
     problem: SearchProblem
 
     def marginals(self, subnets: Indices) -> Marginals:
         """Mean and epistemic deviation of each metric's loss."""
-        features = self.encoding.own(subnets)
+        features = self.embedding.own(subnets)
         predicted = [each.predict(features) for each in self.surrogates]
         return [(mean, doubt) for mean, _, doubt in predicted]
 
@@ -240,7 +241,7 @@ class _Belief:
         The fit only gives a direction: whatever it leads to is judged by its exact cost.
         """
         costs = self.problem.cost_losses(sample)
-        features = self.encoding.own(sample)
+        features = self.embedding.own(sample)
         slopes = np.zeros((features.shape[1], costs.shape[1]))
         if costs.shape[1]:
             deviation = costs.std(axis=0)

@@ -31,11 +31,14 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "tokenizer.model",
     "chat_template.jinja",
 )
 """What a tokenizer may consist of; an export carries those that are there."""
 
 _CONFIG = "tokenizer_config.json"
+_SENTENCE_PIECES = "tokenizer.model"
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _GENERIC = ("TokenizersBackend", "PythonBackend", "PreTrainedTokenizerFast", "PreTrainedTokenizer")
 """Classes that say nothing of how a text is cut: AutoTokenizer reads tokenizer.json for them."""
 
@@ -51,29 +54,17 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             or token types that the model has no embeddings for.
     """
     family, config, _ = read_config(folder)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+    if not any((folder / name).is_file() for name in (*_VOCABULARIES, _SENTENCE_PIECES)):
         raise InputError(
             "the base model has no tokenizer",
             field="base/tokenizer.json",
-            value="tokenizer.model" if (folder / "tokenizer.model").is_file() else None,
-            remedy="add tokenizer.json, vocab.txt, or vocab.json with merges.txt; where there is a "
-            "tokenizer.model, AutoTokenizer.from_pretrained(...).save_pretrained(...) writes "
-            "tokenizer.json, with the package sentencepiece",
+            remedy="add tokenizer.json, tokenizer.model, vocab.txt, or vocab.json with merges.txt",
         )
     with tempfile.TemporaryDirectory() as copied:
         copy_tokenizer(folder, Path(copied))
-        _check_class(Path(copied), config)
-        try:
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                copied, config=config, local_files_only=True, trust_remote_code=False
-            )
-            probe = tokenizer(*_PROBE, return_token_type_ids=True)
-        except Exception as error:  # the tokenizers library raises bare Exception on bad files
-            raise InputError(
-                f"the tokenizer cannot be read: {error}", field="base/tokenizer.json"
-            ) from error
-    _check_files(tokenizer, folder)
-    _check_embeddings(tokenizer, probe["token_type_ids"], family, config)
+        tokenizer, type_ids = _made(Path(copied), config, field="base/tokenizer.json")
+        _check_files(tokenizer, Path(copied))
+    _check_embeddings(tokenizer, type_ids, family, config)
     return tokenizer
 
 
@@ -85,9 +76,37 @@ def takes_type_ids(tokenizer: PreTrainedTokenizerBase, family: Family) -> bool:
 def copy_tokenizer(base: Path, folder: Path) -> None:
     """Copy the tokenizer's files, JSON as plain UTF-8, without what leads out of the folder.
 
+    A SentencePiece model that stands alone gets the ``tokenizer.json`` that Transformers makes of
+    it beside it, so that nobody needs the package sentencepiece to read the copy.
+
     Raises:
-        InputError: one of them is not JSON, or holds an option that is refused.
+        InputError: one of them is not JSON, is no SentencePiece model, or holds an option that is
+            refused.
     """
+    _copy_files(base, folder)
+    copied = [name for name in (*_VOCABULARIES, _SENTENCE_PIECES) if (folder / name).is_file()]
+    if copied == [_SENTENCE_PIECES]:
+        _, config, _ = read_config(base)
+        tokenizer, _ = _made(folder, config, field=f"base/{_SENTENCE_PIECES}")
+        assert isinstance(tokenizer, PreTrainedTokenizerFast)  # `_check_class` takes no other
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _made(
+    folder: Path, config: PretrainedConfig, *, field: str
+) -> tuple[PreTrainedTokenizerBase, list[int]]:
+    """AutoTokenizer's tokenizer of the folder, and the token types of a pair of texts."""
+    _check_class(folder, config)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False
+        )
+        return tokenizer, tokenizer(*_PROBE, return_token_type_ids=True)["token_type_ids"]
+    except Exception as error:  # the tokenizers library raises bare Exception on bad files
+        raise InputError(f"the tokenizer cannot be read: {error}", field=field) from error
+
+
+def _copy_files(base: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if not (base / name).is_file():
             continue

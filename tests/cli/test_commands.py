@@ -353,6 +353,10 @@ SHEARS = ("train", "--base", "tests", "--recipe", "shears", "--dataset", "b")
         ([*SHEARS, "--set", "ranks=[8,4]"], 2, "ranks must begin with it"),
         ([*SHEARS, "--set", "nose=1"], 2, "--nose"),
         ([*SHEARS, "--set", "nose"], 2, "NAME=VALUE"),
+        (["dataset", "add"], 2, "name a file of rows, or a task of lm-eval"),
+        (["dataset", "add", "Makefile", "--limit", "3"], 2, "--limit: this goes with --lm-eval"),
+        (["dataset", "add", "Makefile", "--lm-eval", "a"], 2, "leave out the file"),
+        (["dataset", "add", "--lm-eval", "a", "--task", "generation"], 2, "leave out the file"),
     ],
 )
 def test_bad_input_is_one_line_on_standard_error_and_exit_code_2(server, arguments, code, message):

@@ -54,6 +54,8 @@ def test_the_wheel_adds_one_name_to_site_packages(wheel: Path, base: Fresh):
     assert {name.split("/")[1] for name in names if name.endswith("py.typed")} == rooms
     sources = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
     assert {f"elasticnas/{file.relative_to(ROOT)}" for file in sources} <= set(names)
+    page = [file for file in (ROOT / "service/page/content").rglob("*") if file.is_file()]
+    assert {f"elasticnas/{file.relative_to(ROOT)}" for file in page} <= set(names)
 
 
 def test_the_base_install_can_import_nothing_heavy(base: Fresh, tmp_path: Path):
@@ -117,6 +119,10 @@ def test_a_server_without_the_worker_extra_says_so_or_needs_a_queue(wheel: Path,
     assert ended.stderr.endswith("pip install 'elasticnas[server,worker]'\n")
     without = server.run("python", "-c", "import elasticnas.service.app", cwd=tmp_path)
     assert without.returncode == 0, without.stderr
+    page = "from elasticnas.service.page.assets import assets; print(*assets().files)"
+    files = server.run("python", "-c", page, cwd=tmp_path).stdout.split()
+    content = ROOT / "service/page/content"
+    assert set(files) > {path.relative_to(content).as_posix() for path in content.rglob("*.js")}
 
 
 def test_a_script_is_checked_strictly_against_the_installed_package(base: Fresh, tmp_path: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 from tokenizers import (
     AddedToken,
     Regex,
@@ -286,8 +287,48 @@ def test_the_options_of_published_tokenizers_are_known(name: str, tmp_path: Path
     check_options(options, TOKENIZER_OPTIONS, field="tokenizer_config.json")
 
 
-def test_a_sentence_piece_model_alone_is_refused_with_the_way_out(tmp_path: Path):
+@pytest.fixture(scope="module")
+def sentence_piece_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained as LLaMA's was: BPE, bytes as fallback, digits apart, no normalisation."""
+    prefix = tmp_path_factory.mktemp("pieces") / "tokenizer"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a good thing in the inn", "good films, 12345 things"] * 50),
+        model_prefix=str(prefix),
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    return prefix.with_suffix(".model")
+
+
+def test_a_sentence_piece_model_alone_is_read_and_handed_out_as_json(
+    tmp_path: Path, sentence_piece_model: Path
+):
+    """The ids are the model's own, but for spaces at the beginning, which Transformers joins."""
+    base, out = tmp_path / "base", tmp_path / "out"
+    base.mkdir()
+    out.mkdir()
+    write(base, "LLaMA 2")
+    (base / "tokenizer.json").unlink()
+    (base / "tokenizer.model").write_bytes(sentence_piece_model.read_bytes())
+    pieces = sentencepiece.SentencePieceProcessor(str(sentence_piece_model))
+    texts = [text for text in TEXTS if "<" not in text and not text.startswith(" ")]
+    tokenizer = read_tokenizer(base)
+    assert [tokenizer(text)["input_ids"] for text in texts] == [
+        [1, *pieces.encode(text)] for text in texts
+    ]
+    copy_tokenizer(base, out)
+    (out / "tokenizer.model").unlink()
+    (out / "config.json").write_bytes((base / "config.json").read_bytes())
+    assert ids(AutoTokenizer.from_pretrained(out)) == ids(tokenizer)
+
+
+def test_a_file_that_is_no_sentence_piece_model_is_refused(tmp_path: Path):
     write(tmp_path, "LLaMA 2")
     (tmp_path / "tokenizer.json").rename(tmp_path / "tokenizer.model")
-    with pytest.raises(InputError, match=r"tokenizer\.model.*save_pretrained"):
+    with pytest.raises(InputError, match=r"base/tokenizer\.model: the tokenizer cannot be read"):
         read_tokenizer(tmp_path)

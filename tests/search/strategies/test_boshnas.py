@@ -85,10 +85,12 @@ def test_the_nearest_subnet_to_a_subnets_features_is_itself():
     assert np.array_equal(encoding.nearest(encoding.own(subnets) + 1e-3), subnets)
 
 
+@pytest.mark.parametrize("fields", [{}, {"embedding": "transformer2vec"}])
 @pytest.mark.slow
-def test_the_next_twenty_proposals_are_the_same_after_a_kill():
-    undisturbed = run(loop({"name": "boshnas"}, evaluations=42))
-    found = resumed({"name": "boshnas"}, undisturbed, died_after=14)
+def test_the_next_twenty_proposals_are_the_same_after_a_kill(fields):
+    strategy = {"name": "boshnas", **fields}
+    undisturbed = run(loop(strategy, evaluations=42))
+    found = resumed(strategy, undisturbed, died_after=14)
     assert found == [each.subnet for each in undisturbed]
 
 
@@ -102,6 +104,7 @@ def test_a_metric_that_says_nothing_does_not_stop_it(value):
     "fields",
     [
         {"proposal": "published"},
+        {"embedding": "transformer2vec"},
         {"second_order": False},
         {"heteroscedastic": False},
         {"student": False},

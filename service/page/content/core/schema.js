@@ -1,0 +1,41 @@
+/** JSON Schema as the server publishes it, and what a form makes of it. */
+
+import { once } from "./api.js";
+
+/** Follow a reference within the OpenAPI document. */
+export const resolved = (document, schema) => (schema?.$ref ? document.components.schemas[schema.$ref.split("/").at(-1)] : schema);
+
+/** The strategies that the server knows, with the schema of their settings. */
+export async function strategies() {
+  const document = await once("/openapi.json");
+  const meta = await once("/v1/meta").catch(() => null);
+  const union = resolved(document, document.components.schemas.SearchCreate).properties.strategy;
+  return Object.entries(union.discriminator.mapping).map(([name, reference]) => {
+    const schema = resolved(document, { $ref: reference });
+    const known = meta?.strategies.find((each) => each.name === name);
+    return { name, description: known?.description ?? schema.description ?? "", missing: known?.missing ?? [], fields: fieldsOf(document, schema) };
+  });
+}
+
+/** The fields of an object's schema, but for the name that tells it apart. */
+function fieldsOf(document, schema) {
+  return Object.entries(schema.properties)
+    .filter(([name]) => name !== "name")
+    .map(([name, property]) => ({ name, ...kindOf(document, property), default: property.default, description: property.description ?? "" }));
+}
+
+/** What kind of input a property takes: number, choice, check, text, or JSON. */
+function kindOf(document, property) {
+  const members = (property.anyOf ?? [property]).map((each) => resolved(document, each));
+  const nullable = members.some((each) => each.type === "null");
+  const real = members.filter((each) => each.type !== "null");
+  const one = real[0] ?? {};
+  if (real.length === 1 && one.enum) return { kind: "choice", options: one.enum, nullable };
+  if (real.length === 1 && one.const !== undefined) return { kind: "choice", options: [one.const], nullable };
+  if (real.length === 1 && (one.type === "integer" || one.type === "number")) {
+    return { kind: "number", step: one.type === "integer" ? 1 : "any", min: one.minimum ?? one.exclusiveMinimum, max: one.maximum ?? one.exclusiveMaximum, nullable };
+  }
+  if (real.length === 1 && one.type === "boolean") return { kind: "check", nullable };
+  if (real.length === 1 && one.type === "string") return { kind: "text", nullable };
+  return { kind: "json", nullable };
+}

@@ -1,0 +1,25 @@
+// Stands in for what d3-scale imports beside linear scales of numbers: colours, dates and time.
+export const interpolateNumber = (a, b) => (t) => a * (1 - t) + b * t;
+export const interpolate = interpolateNumber;
+export const interpolateRound = undefined;
+export const piecewise = undefined;
+export const timeFormat = undefined;
+export const utcFormat = undefined;
+export const timeSecond = undefined;
+export const timeMinute = undefined;
+export const timeHour = undefined;
+export const timeDay = undefined;
+export const timeWeek = undefined;
+export const timeMonth = undefined;
+export const timeYear = undefined;
+export const timeTickInterval = undefined;
+export const timeTicks = undefined;
+export const utcSecond = undefined;
+export const utcMinute = undefined;
+export const utcHour = undefined;
+export const utcDay = undefined;
+export const utcWeek = undefined;
+export const utcMonth = undefined;
+export const utcYear = undefined;
+export const utcTickInterval = undefined;
+export const utcTicks = undefined;

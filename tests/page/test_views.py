@@ -1,0 +1,124 @@
+"""Every view in a real browser, against a service whose worker computes instead of measuring."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from typing import Any
+
+import pytest
+
+from tests.page.conftest import Watched
+from tests.page.serving import Served
+
+
+@pytest.fixture(scope="module")
+def search(service: Served) -> str:
+    """A finished search of 60 subnets."""
+    search = service.search(name="the search", budget={"evaluations": 60})
+    service.wait(search)
+    return search
+
+
+@pytest.mark.slow
+def test_all_views_show_themselves_and_ask_nobody_else(tab: Watched, service: Served, search: str):
+    found = service.get(f"/v1/searches/{search}")
+    front = service.get(f"/v1/searches/{search}/front")
+    b = front["best"]
+    (job,) = service.get("/v1/jobs", limit=1)["items"]
+    views = {
+        "/": "Searches",
+        "/searches/new": "New search",
+        f"/searches/{search}": "the search",
+        f"/searches/{search}/subnets/{b}": f"Subnet {b}",
+        "/supernets": "Super-networks",
+        f"/supernets/{found['supernet_id']}": "net",
+        "/datasets": "Datasets",
+        f"/datasets/{found['dataset_id']}": "toy",
+        "/workers": "Workers",
+        "/jobs": "Jobs",
+        f"/jobs/{job['id']}": job["name"],
+        "/docs": "REST",
+    }
+    for view, title in views.items():
+        tab.page.goto(service.url + view)
+        tab.page.get_by_text("Loading…").first.wait_for(state="detached")
+        assert title in tab.page.locator("h1").inner_text(), view
+        assert tab.page.locator(".note.bad").count() == 0, tab.page.locator(
+            ".note.bad"
+        ).inner_text()
+
+
+def test_the_slider_finds_what_the_rest_finds(tab: Watched, service: Served, search: str):
+    tab.page.goto(f"{service.url}/searches/{search}")
+    slider = tab.page.get_by_label(re.compile(r"^At most GFLOPs$"))
+    slider.focus()
+    for _ in range(3):
+        slider.press("PageDown")
+    bound = float(re.search(r"max_gflops=([\d.]+)", tab.page.url)[1])
+    front = service.get(f"/v1/searches/{search}/front", max_gflops=bound)
+    assert len(front["items"]) < len(service.get(f"/v1/searches/{search}/front")["items"])
+    said = tab.page.locator(".sentence").inner_text()
+    assert f"no. {front['best']}," in said
+    best = next(each for each in front["items"] if each["number"] == front["best"])
+    assert f"{best['metrics']['accuracy']:.3f}" in said
+    tab.page.get_by_role("heading", name=f"Subnet {front['best']}").wait_for()
+
+    tab.page.reload()  # the address is the state
+    assert tab.page.locator(".sentence").inner_text() == said
+
+
+def test_a_bound_that_excludes_all_names_the_closest(tab: Watched, service: Served, search: str):
+    cheapest = service.get(f"/v1/searches/{search}/front")["items"][0]["cost"]["gflops"]
+    tab.page.goto(f"{service.url}/searches/{search}?max_gflops={cheapest / 2}")
+    note = tab.page.locator(".note.warm")
+    assert "Nothing under" in note.inner_text()
+    note.get_by_role("button").click()
+    assert "of the full model" in tab.page.locator(".sentence").inner_text()
+
+
+@pytest.mark.slow
+def test_the_front_is_one_tab_stop_that_arrows_walk(tab: Watched, service: Served, search: str):
+    items = service.get(f"/v1/searches/{search}/front")["items"]
+    tab.page.goto(f"{service.url}/searches/{search}")
+    front = tab.page.get_by_role("listbox", name=re.compile("Pareto front"))
+    front.focus()
+    front.press("Home")
+    for item in items[:3]:
+        active = front.get_attribute("aria-activedescendant")
+        assert active == f"member-{item['number']}"
+        assert f"subnet={item['number']}" in tab.page.url
+        front.press("ArrowRight")
+    front.press("?")
+    dialog = tab.page.get_by_role("dialog", name="Keys")
+    dialog.wait_for()
+    dialog.get_by_role("button").click()
+    front.press("Home")
+    with tab.page.expect_download() as download:
+        front.press("d")
+    assert zipfile.is_zipfile(download.value.path())
+    front.press("Enter")
+    tab.page.wait_for_url(f"**/subnets/{items[0]['number']}")
+    tab.page.go_back()
+    tab.page.get_by_role("listbox").wait_for()
+
+
+@pytest.mark.slow
+def test_a_refusal_marks_its_field(tab: Watched, service: Served, search: str):
+    supernet = service.get(f"/v1/searches/{search}")["supernet_id"]
+    tab.page.goto(f"{service.url}/searches/new?supernet={supernet}")
+    tab.page.get_by_role("button", name="Add a constraint").click()
+    bound = tab.page.locator("input[name='constraints/0/max']")
+    bound.fill("0.000001")
+    tab.page.get_by_role("button", name="Start the search").click()
+    tab.page.get_by_role("alert").wait_for()
+    assert bound.get_attribute("aria-invalid") == "true"
+
+
+@pytest.mark.slow
+def test_without_javascript_the_page_says_what_else_there_is(browser: Any, service: Served):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(service.url)
+    assert "elasticnas front SEARCH" in page.inner_text("body")
+    context.close()
