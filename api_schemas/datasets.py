@@ -22,6 +22,8 @@ class DatasetRead(BaseModel):
 
     id: str
     name: str
+    notes: str | None = None
+    tags: list[str] = Field(default_factory=list)
     task: str
     metric: str
     rows: int

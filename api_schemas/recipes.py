@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from elasticnas.api_schemas.eftnas_training import EftnasSettings
 from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
+from elasticnas.api_schemas.flexora_training import FlexoraSettings
 from elasticnas.api_schemas.jobs import JobKind
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.training import DeriveSettings, ShearsSettings, TrainingSettings
@@ -66,6 +67,13 @@ RECIPES.register(
             "widen": "elasticnas.supernet.methods.flexibert:widen",
             "train": "elasticnas.supernet.methods.flexibert:train",
         },
+    ),
+)
+RECIPES.register(
+    "flexora",
+    Recipe(
+        FlexoraSettings,
+        {step: f"elasticnas.supernet.methods.flexora:{step}" for step in ("select", "finetune")},
     ),
 )
 FINETUNE = "finetune"

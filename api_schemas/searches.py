@@ -314,6 +314,8 @@ class SearchRead(BaseModel):
 
     id: str
     name: str | None
+    notes: str | None = None
+    tags: list[str] = Field(default_factory=list)
     state: SearchState
     supernet_id: str
     dataset_id: str

@@ -41,8 +41,8 @@ class Dimension(BaseModel):
     """One elastic quantity of a super-network, e.g. ``layer.3.attention.heads: 12, 9, 6``.
 
     ``name`` is a label. What the dimension cuts is its ``part``: `HEADS`, `FFN` (neurons), `RANK`
-    (of LoRA), `BLOCKS` (which are kept), `OPERATION`, `HIDDEN` (channels), or any other word; and
-    its ``layer``, None where it belongs to none or to several.
+    (of LoRA; rank 0 is no adapter), `BLOCKS` (which are kept), `OPERATION`, `HIDDEN` (channels), or
+    any other word; and its ``layer``, None where it belongs to none or to several.
 
     Index 0 of ``choices`` is the maximal subnet's. ``ordered`` choices have neighbours: integers
     descend. Others are names for things that have no order. A dimension with ``active_when`` makes
@@ -76,10 +76,12 @@ class Dimension(BaseModel):
     @model_validator(mode="after")
     def _amounts_descend(self) -> Self:
         amounts = self.amounts or (1,)
-        if list(amounts) != sorted(amounts, reverse=True) or amounts[-1] < 1:
+        least = 0 if self.part == RANK else 1
+        if list(amounts) != sorted(amounts, reverse=True) or amounts[-1] < least or not amounts[0]:
             raise ValueError(
-                f"choices of dimension {self.name!r} must descend and be above 0, found "
-                f"{list(self.choices)}; choices without an order have ordered: false"
+                f"choices of dimension {self.name!r} must descend and be above 0 (the last of "
+                f"ranks may be 0, no adapter), found {list(self.choices)}; choices without an "
+                "order have ordered: false"
             )
         return self
 

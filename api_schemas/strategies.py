@@ -144,16 +144,22 @@ class BoshnasSettings(StrategySettings):
     """BOSHNAS (Tuli et al. 2023), a surrogate's input searched by gradient; ``docs/search.md``."""
 
     name: Literal["boshnas"] = "boshnas"
+    form: Literal["repaired", "published"] = Field(
+        default="repaired",
+        description="published: the whole policy as it was published, with its nets, training "
+        "schedule and shares of random proposals, its weaknesses included: to compare with",
+    )
     proposal: Literal["repaired", "published"] = Field(
         default="repaired",
-        description="published: ten descents from random subnets, each rounded to the nearest "
-        "subnet; repaired: descents also from the best, then the largest expected improvement "
-        "among where they end, mutations of the best, and one-dimension moves",
+        description="of the repaired form; published: ten descents from random subnets, each "
+        "rounded to the nearest subnet; repaired: descents also from the best, then the largest "
+        "expected improvement among where they end, mutations of the best, and one-dimension moves",
     )
-    embedding: Literal["choices", "transformer2vec"] = Field(
-        default="choices",
+    embedding: Literal["choices", "transformer2vec"] | None = Field(
+        default=None,
         description="what the surrogate sees of a subnet: its choices, in steps where they are "
-        "ordered; transformer2vec: a point for its sequence of layers, by edit distance",
+        "ordered; transformer2vec: a point for its sequence of layers, by edit distance; None "
+        "means transformer2vec where subnets have different layers or the form is published",
     )
     initial_design: Annotated[int, Field(ge=4, le=1000)] = Field(
         default=10, description="evaluations before the first prediction"

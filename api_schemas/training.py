@@ -27,6 +27,9 @@ class Sampling(StrEnum):
     RANDOM = "random"
     """Every choice drawn uniformly and independently: LoNAS's recipe."""
 
+    MAXIMAL = "maximal"
+    """The maximal subnet alone: what any method without a search trains."""
+
     ALTERNATE = "alternate"
     """The maximal subnet and a random one in turn, the maximal one first."""
 
@@ -50,6 +53,7 @@ class LossOn(StrEnum):
 
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT32)]
+Rank = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -111,7 +115,8 @@ class TrainingSettings(OptimiserSettings):
 
     ``adapted`` are the roles of the layers that get an adapter (`families.family.Role`), None those
     that the method adapts in such a model. ``ranks`` are the choices of every elastic rank, the
-    largest first. ``space`` is the content of a ``search_space.json``; None is the method's space.
+    largest first, of which the last may be 0: no adapter. ``space`` is the content of a
+    ``search_space.json``; None is the method's space.
     """
 
     sampling: Sampling = Sampling.RANDOM
@@ -119,7 +124,7 @@ class TrainingSettings(OptimiserSettings):
     lora_rank: Count = 8
     lora_alpha: PositiveFloat = 16.0
     adapted: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    ranks: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    ranks: Annotated[tuple[Rank, ...], Field(min_length=1)] | None = None
     space: dict[str, JsonValue] | None = None
 
     @field_validator("precision")
@@ -202,8 +207,15 @@ class DeriveSettings(RowSettings):
 
     The widths of a layer are the ``shares`` of its full width, and those that it has where one
     threshold for the whole model, on the importance per multiply-accumulate, leaves the shares
-    ``targets`` of the full cost. ``dropped_blocks`` may be left out, those first that change the
-    hidden states least; None is a quarter of the blocks.
+    ``targets`` of the full cost.
+
+    Attentions and FFNs that change the hidden states least may be left out, each by itself:
+    ``dropped_halves`` of them. Or, with ``dropped_blocks``, whole blocks: the least influential
+    one, or the two least, and so on. Where neither is given, a quarter of all halves may be; of a
+    family whose blocks run whole only, of the blocks.
+
+    With ``refit`` the layers that read what was cut are fitted to what is left, for each width of
+    the space, by least squares on the same rows.
     """
 
     calibration_rows: Count = 512
@@ -211,7 +223,9 @@ class DeriveSettings(RowSettings):
     importance: Importance = Importance.FISHER
     targets: tuple[CutShare, ...] = (0.7, 0.55, 0.4)
     shares: tuple[CutShare, ...] = (0.75, 0.5, 0.25)
+    dropped_halves: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
     dropped_blocks: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
+    refit: bool = False
     precision: Precision = Precision.FLOAT32
     save_every: Count = 200
 
@@ -219,3 +233,12 @@ class DeriveSettings(RowSettings):
     @classmethod
     def _check_precision(cls, precision: Precision) -> Precision:
         return require_gradients(precision)
+
+    @model_validator(mode="after")
+    def _check_dropped(self) -> Self:
+        if self.dropped_halves and self.dropped_blocks:
+            raise ValueError(
+                "halves are left out each by itself, and blocks in the order of their influence: "
+                "give dropped_halves or dropped_blocks, not both"
+            )
+        return self

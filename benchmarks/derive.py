@@ -5,8 +5,8 @@
 
 For each share of the full cost a table: accuracy (or, of a language model, perplexity) of the same
 widths under every order, and of the widths that an order's own threshold gives; then of the model
-without some blocks, the least influential ones or the last. ``--widths`` takes the widths from
-EFTNAS's ``space.json`` instead, one column of the first table for each target in it.
+without some blocks or halves of blocks, the least influential ones or the last. ``--widths`` takes
+the widths from EFTNAS's ``space.json`` instead, one column of the first table for each target.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from elasticnas.api_schemas.spaces import HEADS
+from elasticnas.api_schemas.spaces import HALVES, HEADS, Half, SubnetChoices
 from elasticnas.api_schemas.training import DeriveSettings, Importance, LossOn
 from elasticnas.cli.datasets import RowsOptions
 from elasticnas.supernet.checkpoint.base_model import BaseModel
@@ -36,12 +36,18 @@ from elasticnas.supernet.elasticity.axes import (
     fixed_macs,
     unit_macs,
 )
-from elasticnas.supernet.elasticity.derived_space import derived_space, widths_for
+from elasticnas.supernet.elasticity.derived_space import (
+    derived_space,
+    least_influential_blocks,
+    least_influential_halves,
+    widths_for,
+)
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
 from elasticnas.supernet.elasticity.magnitude import magnitudes
-from elasticnas.supernet.elasticity.refit import Covariances, refitted
+from elasticnas.supernet.elasticity.refit import Covariances, refits_of
 from elasticnas.supernet.elasticity.reorder import Reordering
 from elasticnas.supernet.formats.elasticnas import elastic_part
+from elasticnas.supernet.formats.space_file import SpaceFile
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.methods.derive import first_order
 from elasticnas.supernet.methods.pretrained import fine_tuned, training_rows
@@ -104,14 +110,11 @@ class Subject:
                 whole = cut.get(each.tensor)
                 if whole is None:
                     whole = reordering(each.tensor, self.tensors[each.tensor])
-                length = each.unit * widths[axis]
-                cut[each.tensor] = whole.narrow(each.axis, 0, length)
-                module = each.tensor.removesuffix(".weight")
-                if fit is not None and each.axis == 1 and module in fit:
-                    # Its rows and its columns move as the columns of the weight do.
-                    columns = reordering(each.tensor, fit[module])
-                    covariance = reordering(each.tensor, columns.T.contiguous()).T
-                    cut[each.tensor] = refitted(whole, covariance, length)
+                cut[each.tensor] = whole.narrow(each.axis, 0, each.unit * widths[axis])
+        if fit is not None:
+            one = {axis: (width,) for axis, width in widths.items()}
+            fitted = refits_of(self.tensors, fit, self.shape, reordering, one)
+            cut |= {name: matrix for name, each in fitted.items() for matrix in each.values()}
         return self.measured(ActiveSubnet(self.base.model, cut, self.base.family))
 
     def covariances(self) -> dict[str, torch.Tensor]:
@@ -129,7 +132,18 @@ class Subject:
 
     def without(self, blocks: Sequence[int]) -> float:
         """The measure of the model without some blocks."""
-        space = derived_space(self.shape, left_out=list(blocks), tokens=128)
+        chosen: SubnetChoices = {"blocks": tuple(sorted(blocks))}
+        return self._of(derived_space(self.shape, blocks_out=list(blocks), tokens=128), chosen)
+
+    def without_halves(self, halves: Sequence[tuple[int, Half]]) -> float:
+        """The measure of the model without the attention or the FFN of some blocks."""
+        space = derived_space(self.shape, halves_out=halves, tokens=128)
+        return self._of(
+            space, {each.name: each.choices[1] for each in space.dimensions[-len(halves) :]}
+        )
+
+    def _of(self, space: SpaceFile, chosen: SubnetChoices) -> float:
+        """The measure of a subnet of a space."""
         elastic = elastic_part(space, self.shape)
         supernet = Supernet(
             method="elasticnas",
@@ -141,8 +155,7 @@ class Subject:
             reference_length=128,
             folder=self.folder,
         )
-        subnet = supernet.space.subnet({"blocks": tuple(sorted(blocks))})
-        return self.measured(activate(supernet, subnet))
+        return self.measured(activate(supernet, supernet.space.subnet(chosen)))
 
     def scores(self, importance: Importance) -> FirstOrderScores:
         """First-order scores on the calibration rows."""
@@ -271,13 +284,31 @@ def main() -> None:
     print("  and refitted by least squares: " + " ".join(f"{each:.2f}" for each in row), flush=True)
     row = [subject.cut(order, each, fit) for each in widths.values()]
     print("  the widths above, refitted:    " + " ".join(f"{each:.2f}" for each in row), flush=True)
-    by_influence = torch.argsort(fisher.influence, stable=True).tolist()
-    last = list(range(len(by_influence)))[::-1]
-    for count in range(1, 1 + max(1, len(last) // 3)):
+    tell_drops(subject, fisher)
+
+
+def tell_drops(subject: Subject, found: FirstOrderScores) -> None:
+    """Print what is left without some blocks, and without some halves of blocks."""
+    blocks = subject.shape.num_layers
+    by_influence = least_influential_blocks(found.influence, blocks - 1)
+    last = list(range(blocks))[::-1]
+    for count in range(1, 1 + max(1, blocks // 2)):
         print(
             f"without {count} blocks: least influential {by_influence[:count]} "
             f"{subject.without(by_influence[:count]):.2f}, "
             f"last {subject.without(last[:count]):.2f}",
+            flush=True,
+        )
+    if not subject.base.family.halves:
+        return
+    least = least_influential_halves(found.influence_of_halves, 2 * blocks - 1)
+    ends: list[tuple[int, Half]] = [(block, half) for block in last for half in reversed(HALVES)]
+    for count in range(1, 1 + max(2, 2 * blocks // 3)):
+        named = ", ".join(f"{block}.{half}" for block, half in least[:count])
+        print(
+            f"without {count} halves: least influential ({named}) "
+            f"{subject.without_halves(least[:count]):.2f}, "
+            f"last {subject.without_halves(ends[:count]):.2f}",
             flush=True,
         )
 

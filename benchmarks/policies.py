@@ -45,7 +45,10 @@ TOP = 13
 
 POLICIES: dict[str, dict[str, Any]] = {
     "boshnas": {"name": "boshnas"},
+    "boshnas, published": {"name": "boshnas", "form": "published"},
     "boshnas, published proposal": {"name": "boshnas", "proposal": "published"},
+    "boshnas, choices": {"name": "boshnas", "embedding": "choices"},
+    "boshnas, transformer2vec": {"name": "boshnas", "embedding": "transformer2vec"},
     "boshnas, no second order": {"name": "boshnas", "second_order": False},
     "boshnas, no NPN": {"name": "boshnas", "heteroscedastic": False},
     "boshnas, no student": {"name": "boshnas", "student": False},

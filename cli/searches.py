@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from elasticnas.api_schemas.listing import SearchSort
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchRead, SearchState
 from elasticnas.cli.connection import LOCAL, Server
@@ -180,9 +181,20 @@ def follow_search(search_id: SearchId, as_json: AsJson = False, server: Server =
 
 
 @app.command("list")
-def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
-    """All searches, the newest first."""
-    searches = list(server.searches())
+def list_all(
+    state: Annotated[
+        list[SearchState] | None, typer.Option(help="Only those in this state; repeatable.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Only those with this in name, id, notes or a tag.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    sort: Annotated[SearchSort, typer.Option(help="The order.")] = SearchSort.NEWEST,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """All searches, the newest first; or those that are asked for."""
+    searches = list(server.searches(q=text, tag=tag, state=state, sort=sort))
     if as_json:
         print_json(searches)
         return
@@ -200,6 +212,30 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
 def show(search_id: SearchId, server: Server = LOCAL) -> None:
     """Everything about a search, as JSON."""
     print_json(server.search(search_id))
+
+
+@app.command("request")
+def request_of(search_id: SearchId, server: Server = LOCAL) -> None:
+    """The request of a search as it was given, as JSON."""
+    print(json_text(server.request(search_id), indent=2))
+
+
+@app.command("note")
+def note(
+    search_id: SearchId,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    notes: Annotated[str | None, typer.Option(help="Notes, in place of those there are.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag, in place of those there are; repeatable.")
+    ] = None,
+    server: Server = LOCAL,
+) -> None:
+    """Name a search, write notes and tags on it; what is not given stays."""
+    given = {"name": name, "notes": notes, "tags": tag}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise InputError("there is nothing to write", field="--name, --notes or --tag")
+    server.annotate("searches", search_id, **changes)
 
 
 @app.command("evaluations")

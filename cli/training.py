@@ -89,9 +89,9 @@ def train(
     ] = None,
     lora_alpha: Annotated[float | None, typer.Option(show_default=OF_RECIPE)] = None,
     sampling: Annotated[
-        Literal["random", "alternate"] | None,
+        Literal["random", "alternate", "maximal"] | None,
         typer.Option(
-            help="What a step trains: a random subnet, or by turns that and the maximal one.",
+            help="What a step trains: a random subnet, the maximal one, or by turns both.",
             show_default=OF_RECIPE,
         ),
     ] = None,

@@ -168,6 +168,9 @@ def _zeros(supernet: Supernet, tensor: str, when: Sequence[Condition]) -> Table 
     rows, columns = (_lengths(supernet, tensor, axis, when) for axis in (0, 1))
     with looked_at(supernet.tensors[tensor]) as matrix:
         zeros = zeros_in_prefixes(matrix, rows, columns)
+    if (refits := supernet.refits.get(tensor)) is not None:  # of which no row is ever cut
+        fitted = {width: int((each == 0).sum()) for width, each in refits.items()}
+        zeros = tuple(fitted.get(width, found) for width, found in zip(columns, zeros, strict=True))
     if not any(zeros):
         return None
     found = (supernet.plan.cut_under(tensor, axis, when) for axis in (0, 1))
@@ -196,8 +199,8 @@ def zeros_in_prefixes(
         ]
         for top, bottom in pairwise(bounds[0])
     ]
-    sums = np.array(tiles, dtype=np.int64).cumsum(axis=0).cumsum(axis=1)
-    places = [{length: place for place, length in enumerate(each[1:])} for each in bounds]
+    sums = np.pad(np.array(tiles, dtype=np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    places = [{length: place for place, length in enumerate(each)} for each in bounds]
     return tuple(int(sums[places[0][r], places[1][c]]) for r in rows for c in columns)
 
 

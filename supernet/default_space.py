@@ -53,6 +53,27 @@ def rank_space(shape: ModelShape, *, rank: int, ranks: Sequence[int] | None = No
     return SpaceFile(version=2, dimensions=dimensions)
 
 
+def adapter_space(
+    shape: ModelShape,
+    *,
+    rank: int,
+    ranks: Sequence[int] | None = None,
+    by_module: bool = False,
+) -> SpaceFile:
+    """A rank of all adapters of each layer, or of each adapter alone: whole, or 0, which is off."""
+    ranks = ranks or (rank, 0)
+    if by_module:
+        roles = tuple(role for role in Role if role in shape.family.linears)
+        found = [each for role in roles for each in _ranks(shape, role, (role,), ranks)]
+        found.sort(key=lambda each: each.layer or 0)
+    else:
+        found = [
+            each.model_copy(update={"name": f"layer.{each.layer}.lora.rank", "roles": ()})
+            for each in _ranks(shape, "all", tuple(Role), ranks)
+        ]
+    return SpaceFile(version=2, dimensions=tuple(found))
+
+
 def _each(
     shape: ModelShape, name: str, part: str, choices: Sequence[int]
 ) -> Iterator[ElasticDimension]:

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from elasticnas.search.space import SearchSpace
+from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.checkpoint.layout import base_folder
+from elasticnas.supernet.checkpoint.refits import Refits
 from elasticnas.supernet.families.family import Family, TaskHead
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join, ModelShape, SlicingPlan
 
@@ -41,7 +42,8 @@ class Supernet:
     of ``model`` that the adapter file brought; ``base_name`` is what it calls its base model;
     ``folder`` is the checkpoint, which need not be there any more once it is read; ``end_tokens``
     are those that a language model's files say its texts end with; ``dtypes`` are those of its
-    tensors, which stay what they are when the super-network moves to another dtype.
+    tensors, which stay what they are when the super-network moves to another dtype; ``refits`` are
+    weights that stand for some prefixes of the model's.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Supernet:
     base_name: str | None = None
     end_tokens: tuple[int, ...] = ()
     dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
+    refits: Refits = field(default_factory=dict)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -94,6 +97,13 @@ class Supernet:
         """Every tensor at full size, adapters included, by the names that a plan uses."""
         return named_tensors(self.model, self.adapters)
 
+    def sliced(self, name: str, subnet: SubnetConfig) -> torch.Tensor:
+        """What a subnet has of a tensor: its active prefix, a view, or what that is refitted to."""
+        prefix = self.plan.slice(name, self.tensors[name], subnet)
+        if (refits := self.refits.get(name)) is None:
+            return prefix
+        return refits.get(prefix.shape[1], prefix)
+
     def stored_dtype(self, name: str) -> torch.dtype:
         """The dtype in which the checkpoint holds a tensor."""
         return self.dtypes.get(name, self.tensors[name].dtype)
@@ -130,7 +140,12 @@ class Supernet:
             module: replace(adapter, a=adapter.a.to(device), b=adapter.b.to(device))
             for module, adapter in self.adapters.items()
         }
-        return replace(self, model=moved(self.model, device, dtype), adapters=adapters)
+        refits = {
+            name: {columns: each.to(device, dtype) for columns, each in matrices.items()}
+            for name, matrices in self.refits.items()
+        }
+        model = moved(self.model, device, dtype)
+        return replace(self, model=model, adapters=adapters, refits=refits)
 
 
 def moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:

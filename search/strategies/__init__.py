@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from elasticnas.api_schemas.registry import Registry
 from elasticnas.api_schemas.strategies import (
+    BoshnasSettings,
     RandomSettings,
     StrategySettings,
 )
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.strategies.boshnas import BoshnasStrategy
+from elasticnas.search.strategies.boshnas_published import PublishedBoshnasStrategy
 from elasticnas.search.strategies.feasible_random import FeasibleRandomStrategy
 from elasticnas.search.strategies.genetic import GeneticStrategy
 from elasticnas.search.strategies.hill_climbing import HillClimbingStrategy
@@ -39,8 +41,14 @@ def _random(settings: RandomSettings, problem: SearchProblem, *, seed: int) -> S
     return OptunaStrategy(settings, problem, seed=seed)
 
 
+def _boshnas(settings: BoshnasSettings, problem: SearchProblem, *, seed: int) -> Strategy:
+    if settings.form == "published":
+        return PublishedBoshnasStrategy(settings, problem, seed=seed)
+    return BoshnasStrategy(settings, problem, seed=seed)
+
+
 FACTORIES.register("pareto", ParetoStrategy)
-FACTORIES.register("boshnas", BoshnasStrategy)
+FACTORIES.register("boshnas", _boshnas)
 FACTORIES.register("linas", LinasStrategy)
 FACTORIES.register("hill-climbing", HillClimbingStrategy)
 FACTORIES.register("nsga2", GeneticStrategy)

@@ -50,6 +50,8 @@ class BoshnasStrategy:
     numbers at a time, from what had been told when its first one began.
     """
 
+    block = BLOCK
+
     def __init__(self, settings: BoshnasSettings, problem: SearchProblem, *, seed: int) -> None:
         self._settings = settings
         self._problem = problem
@@ -85,7 +87,7 @@ class BoshnasStrategy:
                 rng = generator(self._seed, 0, "design")
                 self._design = stratified(self._problem, size, rng)
             return self._design
-        start = max(number - number % BLOCK, size)
+        start = max(number - number % self.block, size)
         if self._planned is None or self._planned[0] != start:
             self._planned = (start, self._plan(start))
         return self._planned[1]

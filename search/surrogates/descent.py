@@ -14,6 +14,8 @@ Gradient = Callable[[Array], Array]
 
 STEP = 1e-4
 """Of the central differences that products with the Hessian are taken by."""
+SETTLED, STILL = 1e-5, 6
+"""A change that is none, and after how many of them in a row a descent ends."""
 
 
 class AdamW:
@@ -48,16 +50,19 @@ def descend(
     steps: int,
     rate: float,
     second_order: bool,
+    value: Callable[[Array], Array] | None = None,
 ) -> Array:
     """Points (n, d) after descent from ``start``, never outside ``bounds`` ((d,) and (d,)).
 
     AdaHessian (Yao et al. 2021) with GOBI's settings (Tuli et al. 2021): moments of the gradient
     and of the Hessian's diagonal by Hutchinson's probes, power 1, and a rate that goes up and down
     by a cosine of two steps. Without ``second_order`` the root of the gradient's square takes the
-    diagonal's place, which is Adam.
+    diagonal's place, which is Adam. With a ``value`` (n,) of the points, descent ends when its mean
+    has changed by less than 1e-5 in six steps in a row.
     """
     points = start.copy()
     first, second = np.zeros_like(points), np.zeros_like(points)
+    last, still = np.inf, 0
     for index in range(1, steps + 1):
         slope = gradient(points)
         if second_order:
@@ -73,4 +78,10 @@ def descend(
         scaled = np.sqrt(second / (1 - 0.999**index)) + 1e-4
         points -= now * (first / (1 - 0.9**index)) / scaled
         np.clip(points, *bounds, out=points)
+        if value is not None:
+            reached = float(value(points).mean())
+            still = still + 1 if abs(reached - last) < SETTLED else 0
+            last = reached
+            if still == STILL:
+                break
     return points

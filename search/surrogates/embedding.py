@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from elasticnas.api_schemas.spaces import BLOCKS
 from elasticnas.search.activity import Indices
 from elasticnas.search.space import SearchSpace
 from elasticnas.search.surrogates.features import Encoding, Features
@@ -22,6 +23,21 @@ class Embedding(Protocol):
         ...
 
 
-def make_embedding(name: Literal["choices", "transformer2vec"], space: SearchSpace) -> Embedding:
-    """The embedding of this name of a space's subnets."""
+EmbeddingName = Literal["choices", "transformer2vec"]
+
+
+def make_embedding(name: EmbeddingName | None, space: SearchSpace) -> Embedding:
+    """The embedding of this name of a space's subnets, or the one that suits them.
+
+    Where subnets have different layers, choices of layers that only some have compare badly:
+    Transformer2vec.
+    """
+    name = name or ("transformer2vec" if _has_depth(space) else "choices")
     return Transformer2vec(space) if name == "transformer2vec" else Encoding(space)
+
+
+def _has_depth(space: SearchSpace) -> bool:
+    return any(
+        dimension.part == BLOCKS and space.activity.is_parent(position)
+        for position, dimension in enumerate(space.dimensions)
+    )

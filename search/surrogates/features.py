@@ -7,6 +7,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from elasticnas.api_schemas.fields import Choice
 from elasticnas.search.activity import Indices
 from elasticnas.search.space import SearchSpace
 
@@ -24,8 +25,9 @@ class Encoding:
     apart as the ends of a range.
 
     Shared: for each part that dimensions cut (heads, FFN neurons, ranks, ...) the mean share of its
-    range that the subnet keeps, and its square. What all layers have in common is learned from
-    these long before each layer's own effect can be.
+    range that the subnet keeps, and its square; and where several dimensions of a part have the
+    same choices without an order, the share of them that has each choice. What all layers have in
+    common is learned from these long before each layer's own effect can be.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -34,11 +36,14 @@ class Encoding:
         self._shares: list[NDArray[np.float64]] = []
         self._own: list[tuple[int, NDArray[np.float64]]] = []
         self._ordered: list[int] = []
+        self._activity = space.activity
+        alike: dict[tuple[str, tuple[Choice, ...]], list[int]] = defaultdict(list)
         for position, dimension in enumerate(space.dimensions):
             count = len(dimension.choices)
             if count == 1:
                 continue
             if not dimension.ordered:
+                alike[dimension.part, dimension.choices].append(position)
                 self._own.append((position, (np.eye(count) - 1 / count) * np.sqrt(0.5)))
                 continue
             choices = np.array(dimension.amounts or range(count, 0, -1), dtype=np.float64)
@@ -49,6 +54,7 @@ class Encoding:
             self._shares.append(share)
             self._own.append((position, (reached - 0.5) * np.sqrt(-np.diff(share))))
         self._parts = list(ranges.values())
+        self._alike = [(there, len(key[1])) for key, there in alike.items() if len(there) > 1]
 
     def own(self, indices: Indices) -> Features:
         """The columns of each dimension of subnets (n, dimensions): shape (n, columns)."""
@@ -67,9 +73,18 @@ class Encoding:
         return found
 
     def shared(self, indices: Indices) -> Features:
-        """The mean share of each part's ordered choices, and its square: shape (n, 2 * parts)."""
-        if not self._parts:
-            return np.zeros((len(indices), 1))
+        """Of each part, the mean share of ordered choices and its square, and unordered shares.
+
+        Shape (n, 2 * parts with an order + choices without).
+        """
+        columns = [self._means(indices)] if self._parts else []
+        for positions, count in self._alike:
+            active = self._activity.of(indices)[:, positions, None]
+            taken = (indices[:, positions, None] == np.arange(count)) & active
+            columns.append(taken.mean(axis=1) - 1 / count)
+        return np.concatenate(columns, axis=1) if columns else np.zeros((len(indices), 1))
+
+    def _means(self, indices: Indices) -> Features:
         shares = np.stack(
             [s[indices[:, c]] for s, c in zip(self._shares, self._ordered, strict=True)], axis=1
         )

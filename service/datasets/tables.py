@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Owned
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
-class DatasetRow(Owned, Table):
+class DatasetRow(Annotatable, Owned, Table):
     """Registered validation data; the rows themselves are the blob ``digest``."""
 
     called = "dataset"

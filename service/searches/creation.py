@@ -49,9 +49,15 @@ class Relabelling:
 
 
 def create(
-    service: Service, principal: Principal, body: SearchCreate, key: KeyOfRequest | None
+    service: Service,
+    principal: Principal,
+    body: SearchCreate,
+    key: KeyOfRequest | None,
+    asked: dict[str, Any] | None = None,
 ) -> SearchRow:
     """The new search, queued; or the one that the same request has created before.
+
+    ``asked`` is the body as the client wrote it; None where nobody did.
 
     Raises:
         InputError, ProblemError: the search is impossible, or the key belongs to another body.
@@ -60,6 +66,7 @@ def create(
         if (before := earlier(session, principal, SearchRow, key)) is not None:
             return before
         row, relabelling = _resolve(session, service, principal, body)
+    row.asked = asked
     _relabel(service, row, relabelling)
 
     def add(session: Session) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Idempotent
 from elasticnas.service.stored_json import StoredRequest
 
 
-class SearchRow(Idempotent, Table):
+class SearchRow(Annotatable, Idempotent, Table):
     """A search: the request as it was resolved, and counters, so that polling it is one row."""
 
     called = "search"
@@ -34,6 +35,8 @@ class SearchRow(Idempotent, Table):
     state: Mapped[str] = mapped_column(String(16))
     request: Mapped[dict[str, Any]] = mapped_column(StoredRequest)
     """The `SearchCreate` with every default filled in."""
+    asked: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The request as it was given; None of an earlier version's."""
     supernet_id: Mapped[str] = mapped_column(ForeignKey("supernets.id"))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     supernet_digest: Mapped[str] = mapped_column(String(64))

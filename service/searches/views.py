@@ -113,6 +113,8 @@ def _search(
     return SearchRead(
         id=row.id,
         name=row.name,
+        notes=row.notes,
+        tags=row.tags,
         state=SearchState(row.state),
         supernet_id=row.supernet_id,
         dataset_id=row.dataset_id,

@@ -18,6 +18,7 @@ from elasticnas.supernet.checkpoint.adapter_options import ADAPTER_OPTIONS
 from elasticnas.supernet.checkpoint.base_model import BaseModel, read_base_model
 from elasticnas.supernet.checkpoint.end_tokens import read_end_tokens
 from elasticnas.supernet.checkpoint.layout import base_folder, refuse_stray_adapters
+from elasticnas.supernet.checkpoint.refits import read_refits
 from elasticnas.supernet.checkpoint.tokenizer import read_tokenizer
 from elasticnas.supernet.families.family import TASK_TYPES, HeadKind
 from elasticnas.supernet.formats import format_of
@@ -61,6 +62,7 @@ def read_supernet(folder: Path) -> Supernet:
     shape = ModelShape(base.family, base.model.config, shapes, found.truncated)
     known = format_of(folder)
     elastic = known.read(folder, shape)
+    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
     supernet = Supernet(
         method=known.name,
         family=base.family,
@@ -75,8 +77,8 @@ def read_supernet(folder: Path) -> Supernet:
         base_name=found.base_name,
         end_tokens=read_end_tokens(base_at, base.model.config),
         dtypes={name: tensor.dtype for name, tensor in tensors.items()},
+        refits=read_refits(folder, shape, elastic.space, elastic.plan),
     )
-    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
     read_tokenizer(base_at)
     return supernet
 

@@ -62,7 +62,9 @@ def _adapter_config(supernet: Supernet, base_name: str) -> dict[str, object]:
         "bias": "none",
         "fan_in_fan_out": False,
         "target_modules": _targets(supernet),
-        "modules_to_save": list(supernet.task_head.trained) or None,
+        "modules_to_save": (list(supernet.task_head.trained) or None)
+        if supernet.head_tensors
+        else None,
     }
 
 

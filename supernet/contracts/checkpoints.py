@@ -79,7 +79,7 @@ def _dimensions(
         **({"rank": [RANK, 2, 1]} if adapted else {}),
     }
     # A layer of each kind, and two halves that are a layer where both have the same weights.
-    halves: list[list[object]] = [["1.attention"], ["0.ffn", "1.attention"], [1, "0.ffn"]]
+    halves: list[list[object]] = [["0.attention"], ["0.ffn", "1.attention"], [1, "0.ffn"]]
     left_out = [[], [1], [0], *(halves if family.halves else [])]
     return [
         *(

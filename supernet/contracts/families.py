@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache, PreTrainedModel
 
-from elasticnas.api_schemas.spaces import FFN, HALVES, HEADS, RANK
+from elasticnas.api_schemas.spaces import FFN, HALVES, HEADS, RANK, Half
 from elasticnas.api_schemas.weights import SubnetCard
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
@@ -52,11 +52,13 @@ NEW_TOKENS = 6
 class FamilyContract:
     """Subclass it, name the ``family``, and have its methods run by pytest or by hand.
 
-    ``options`` are further fields of a config that is small enough to run in no time.
+    ``options`` are further fields of a config that is small enough to run in no time;
+    ``side_by_side`` says that attention and FFN read the same hidden states.
     """
 
     family: ClassVar[Family]
     options: ClassVar[dict[str, Any]] = {}
+    side_by_side: ClassVar[bool] = False
 
     def test_it_is_registered_under_its_model_type(self) -> None:
         """A checkpoint's ``model_type`` finds it."""
@@ -114,7 +116,7 @@ class FamilyContract:
 
     def test_the_halves_of_a_layer_one_after_the_other_are_the_layer(self) -> None:
         """To the bit: of two equal layers, one's attention and then the other's FFN."""
-        if not self.family.halves:
+        if not self.family.halves or self.side_by_side:
             return
         with self.supernet(adapted=False) as supernet:
             state = supernet.model.state_dict()
@@ -129,6 +131,32 @@ class FamilyContract:
             )
             assert torch.equal(halves, whole)
             assert not torch.allclose(halves, none, atol=1e-4)
+
+    def test_a_half_that_is_left_out_is_removed_from_the_stock_model(self) -> None:
+        """In what a subnet computes, in what it costs, and in the folder that it is exported to."""
+        if not self.family.halves:
+            return
+        with self.supernet() as supernet, tempfile.TemporaryDirectory() as written:
+            for choice in ((1, "0.ffn"), ("0.attention",)):
+                subnet = supernet.space.subnet({"left out": choice})
+                found = logits(supernet, subnet, padded())
+                close(found, stock_logits(masked_model(supernet, subnet), padded()))
+            folder = exported(supernet, subnet, Path(written) / f"{self.family.model_type}_half")
+            loaded = stock_model(supernet, folder)
+            close(stock_logits(loaded, padded()), found)
+            if self.family.is_causal:
+                cached, whole = (
+                    [stock_text(loaded, row, 1, (), use_cache=cached) for row in prompts()]
+                    for cached in (True, False)
+                )
+                assert cached == whole
+            cost = cost_report(cost_model(supernet), subnet, TOKENS)
+            file = transformers.modeling_utils.load_state_dict(folder / "model.safetensors")
+            assert cost.params == sum(tensor.numel() for tensor in file.values())
+            loaded.set_attn_implementation("eager")  # the counter sees both products
+            with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+                loaded(input_ids=padded().inputs["input_ids"][:1])
+            assert cost.torch_flops == counter.get_total_flops()
 
     def test_a_prefix_gives_the_very_bits(self) -> None:
         """A subnet that starts from another's first blocks computes what it would alone."""
@@ -363,14 +391,24 @@ def masked_model(supernet: Supernet, subnet: SubnetConfig) -> PreTrainedModel:
     kept = tuple(halves)
     for block in kept:
         for half in {*HALVES} - {*halves[block]}:
-            for part, gives in family.halves[half].parts.items():
-                blocks.get_submodule(str(block))._modules[part] = StandIn(gives)
+            _remove(model, family, block, half)
     model.config.use_cache = False  # its places are those of the full model's blocks
     for dropped in {*range(supernet.num_layers)} - {*kept}:
         del blocks._modules[str(dropped)]
     for name in family.per_layer:
         setattr(model.config, name, [getattr(model.config, name)[block] for block in kept])
     return model
+
+
+def _remove(model: PreTrainedModel, family: Family, block: int, half: Half) -> None:
+    """Have half a block change nothing: what a decoder adds is zero, an encoder passes it by."""
+    if family.is_causal:
+        role = Role.ATTENTION_OUTPUT if half == "attention" else Role.FFN_OUT
+        for parameter in model.get_submodule(family.module(block, role)).parameters():
+            parameter.detach().zero_()
+        return
+    for part, gives in family.halves[half].parts.items():
+        model.get_submodule(f"{family.layers}.{block}")._modules[part] = StandIn(gives)
 
 
 def exported(supernet: Supernet, subnet: SubnetConfig, folder: Path) -> Path:

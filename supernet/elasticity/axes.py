@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from elasticnas.api_schemas.spaces import FFN, HEADS
+from elasticnas.api_schemas.spaces import FFN, HEADS, Half
 from elasticnas.supernet.families.family import FFN_ROLES, Role, TaskHead
 from elasticnas.supernet.plan import Cut, ModelShape
 
@@ -26,6 +26,11 @@ class Axis(NamedTuple):
     def dimension(self) -> str:
         """The name of the dimension that cuts it."""
         return f"layer.{self.layer}.{'attention.heads' if self.part == HEADS else 'ffn.width'}"
+
+    @property
+    def half(self) -> Half:
+        """The half of the layer that its units are in."""
+        return "attention" if self.part == HEADS else "ffn"
 
     @property
     def reader(self) -> Role:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 
 import torch
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import BLOCKS, Condition
+from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Condition, Half
 from elasticnas.supernet.elasticity.axes import (
+    Axis,
     Scores,
     Widths,
     axes_of,
@@ -70,46 +71,74 @@ def derived_space(
     *,
     widths: Sequence[TargetWidths] = (),
     shares: Sequence[float] = (),
-    left_out: Sequence[int] = (),
+    blocks_out: Sequence[int] = (),
+    halves_out: Collection[tuple[int, Half]] = (),
     tokens: int,
 ) -> SpaceFile:
-    """Widths of every axis, and blocks that may be left out: the first of ``left_out`` or more.
+    """Widths of every axis, and what may be left out: of ``blocks_out`` the first, or more.
 
-    An axis has its full width, its ``shares`` of it, and those of ``widths``. Those of a block that
-    is left out make no difference. Subnets are priced at so many ``tokens``.
+    Or any of ``halves_out``, for each of which there is a dimension. An axis has its full width,
+    its ``shares`` of it, and those of ``widths``; of what is left out they make no difference.
+    Subnets are priced at so many ``tokens``.
     """
     units = axes_of(shape)
     choices = choices_of(widths, units) if widths else {a: (full,) for a, full in units.items()}
-    dropped = [tuple(sorted(left_out[:count])) for count in range(len(left_out) + 1)]
+    dropped = [tuple(sorted(blocks_out[:count])) for count in range(len(blocks_out) + 1)]
     dimensions = [
         ElasticDimension(
             name=axis.dimension,
             part=axis.part,
             layer=axis.layer,
             choices=_with_shares(choices[axis], units[axis], shares),
-            active_when=_runs(axis.layer, dropped),
+            active_when=_runs(axis, dropped, halves_out),
         )
         for axis in units
     ]
-    if left_out:
+    if blocks_out:
         dimensions.append(ElasticDimension(name=DROPPED, part=BLOCKS, choices=tuple(dropped)))
+    dimensions += [
+        ElasticDimension(
+            name=_dimension(layer, half),
+            part=BLOCKS,
+            layer=layer,
+            choices=((), (f"{layer}.{half}",)),
+            ordered=False,
+        )
+        for layer, half in sorted(halves_out)
+    ]
     return SpaceFile(version=2, dimensions=tuple(dimensions), reference_length=tokens)
 
 
-def least_influential(influence: torch.Tensor, count: int | None) -> list[int]:
+def least_influential_blocks(influence: torch.Tensor, count: int | None) -> list[int]:
     """The blocks that may be left out, first the one that changes least; by default a quarter.
+
+    ``influence`` has shape (blocks,).
 
     Raises:
         InputError: no block would be left.
     """
-    blocks = len(influence)
-    count = blocks // 4 if count is None else count
-    if count >= blocks:
+    return _least(influence, count, field="dropped_blocks", name="blocks")
+
+
+def least_influential_halves(influence: torch.Tensor, count: int | None) -> list[tuple[int, Half]]:
+    """As `least_influential_blocks`, of halves of blocks: ``influence`` (blocks, `HALVES`).
+
+    Raises:
+        InputError: no half would be left.
+    """
+    found = _least(influence.flatten(), count, field="dropped_halves", name="halves of blocks")
+    return [(place // len(HALVES), HALVES[place % len(HALVES)]) for place in found]
+
+
+def _least(influence: torch.Tensor, count: int | None, *, field: str, name: str) -> list[int]:
+    most = len(influence) - 1
+    count = len(influence) // 4 if count is None else count
+    if count > most:
         raise InputError(
-            f"the model has {blocks} blocks, and one must be kept",
-            field="dropped_blocks",
+            f"the model has {len(influence)} {name}, and one must be kept",
+            field=field,
             value=count,
-            remedy=f"leave out at most {blocks - 1}",
+            remedy=f"leave out at most {most}",
         )
     return torch.argsort(influence, stable=True)[:count].tolist()
 
@@ -121,7 +150,19 @@ def _with_shares(choices: Sequence[int], full: int, shares: Sequence[float]) -> 
     return tuple(sorted({*choices, *more}, reverse=True))
 
 
-def _runs(layer: int, dropped: Sequence[tuple[int, ...]]) -> tuple[Condition, ...]:
-    """Where a layer's block runs: a condition, if there is a choice without it."""
-    runs = tuple(choice for choice in dropped if layer not in choice)
-    return () if len(runs) == len(dropped) else (Condition(dimension=DROPPED, choices=runs),)
+def _dimension(layer: int, half: Half) -> str:
+    """The name of the dimension that leaves out half a layer."""
+    return f"layer.{layer}.{half}"
+
+
+def _runs(
+    axis: Axis, dropped: Sequence[tuple[int, ...]], halves_out: Collection[tuple[int, Half]]
+) -> tuple[Condition, ...]:
+    """Where the half that an axis lies in runs: conditions, if there are choices without it."""
+    runs = tuple(choice for choice in dropped if axis.layer not in choice)
+    found = []
+    if len(runs) < len(dropped):
+        found.append(Condition(dimension=DROPPED, choices=runs))
+    if (axis.layer, axis.half) in halves_out:
+        found.append(Condition(dimension=_dimension(axis.layer, axis.half), choices=((),)))
+    return tuple(found)

@@ -7,7 +7,8 @@ diagonal of the Fisher matrix). Parameters have no gradients: what is computed a
 states.
 
 ShortGPT (Men et al. 2024, section 3.2) scores whole blocks by what they change: 1 - the cosine of
-the hidden states before and after, averaged over tokens. The same pass gives both.
+the hidden states before and after, averaged over tokens. Halves of blocks, attention and FFN, are
+scored alike. The same pass gives all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from elasticnas.api_schemas.spaces import HALVES, Half
 from elasticnas.supernet.elasticity.axes import Axis, axes_of
+from elasticnas.supernet.families.family import BlockHalf
 from elasticnas.supernet.plan import ModelShape
 
 
@@ -39,12 +42,22 @@ class FirstOrderScores:
         self._counts = axes_of(shape)
         self.units = {axis: _zeros(count) for axis, count in self._counts.items()}
         self._changes = _zeros(shape.num_layers)
+        self._changes_of_halves = _zeros(shape.num_layers, len(HALVES))
+        self._read: dict[tuple[int, Half], torch.Tensor] = {}
         self._tokens = 0
 
     @property
     def influence(self) -> torch.Tensor:
         """How much every block changes of the hidden states, (blocks,)."""
         return self._changes / max(1, self._tokens)
+
+    @property
+    def influence_of_halves(self) -> torch.Tensor:
+        """How much the halves of every block change of them, (blocks, `HALVES`).
+
+        None of them anything in a family whose blocks run whole only.
+        """
+        return self._changes_of_halves / max(1, self._tokens)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -59,6 +72,12 @@ class FirstOrderScores:
             hooks.append(reader.register_forward_pre_hook(partial(self._watch, axis)))
         for layer, block in enumerate(self._model.get_submodule(family.layers).children()):
             hooks.append(block.register_forward_hook(partial(self._compare, layer)))
+            for half, told in family.halves.items():
+                reads, gives = block.get_submodule(told.reads), block.get_submodule(told.output)
+                enter = partial(self._enter_half, (layer, half))
+                hooks.append(reads.register_forward_pre_hook(enter))
+                leave = partial(self._leave_half, (layer, half), told)
+                hooks.append(gives.register_forward_hook(leave))
         try:
             yield
         finally:
@@ -76,26 +95,52 @@ class FirstOrderScores:
         self.units[axis] += of_rows.abs().pow(self._power).sum(0).cpu()
 
     def _compare(self, layer: int, _: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-        before = given[0].detach().float()
-        after = (output[0] if isinstance(output, tuple) else output).detach().float()
-        cosines = nn.functional.cosine_similarity(before, after, dim=-1).double()
-        self._changes[layer] += float((1 - cosines).sum())
+        before = given[0].detach()
+        self._changes[layer] += _change(before, _first(output).detach())
         if layer == 0:
-            self._tokens += cosines.numel()
+            self._tokens += before[..., 0].numel()
+
+    def _enter_half(self, place: tuple[int, Half], _: nn.Module, given: tuple[Any, ...]) -> None:
+        self._read[place] = given[0].detach()
+
+    def _leave_half(
+        self, place: tuple[int, Half], told: BlockHalf, _: nn.Module, __: object, output: Any
+    ) -> None:
+        before, found = self._read.pop(place), _first(output).detach()
+        layer, half = place
+        after = before + found if told.adds else found
+        self._changes_of_halves[layer, HALVES.index(half)] += _change(before, after)
 
     def state(self) -> dict[str, torch.Tensor]:
         """All sums by name, from which `restore` goes on."""
         named = {axis.dimension: sums for axis, sums in self.units.items()}
-        return named | {"changes": self._changes, "tokens": torch.tensor(self._tokens)}
+        return named | {
+            "changes": self._changes,
+            "changes_of_halves": self._changes_of_halves,
+            "tokens": torch.tensor(self._tokens),
+        }
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from the sums of a `state`."""
         self.units = {axis: state[axis.dimension] for axis in self.units}
         self._changes, self._tokens = state["changes"], int(state["tokens"])
+        self._changes_of_halves = state["changes_of_halves"]
 
 
-def _zeros(count: int) -> torch.Tensor:
-    return torch.zeros(count, dtype=torch.float64)
+def _zeros(*shape: int) -> torch.Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
+def _first(output: Any) -> torch.Tensor:
+    """The hidden states in what a block or a part of one gives."""
+    found: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+def _change(before: torch.Tensor, after: torch.Tensor) -> float:
+    """1 - the cosine of what a token was and is, summed over the tokens (rows, tokens, hidden)."""
+    cosines = nn.functional.cosine_similarity(before.float(), after.float(), dim=-1)
+    return float((1 - cosines.double()).sum())
 
 
 def _has_gradient(_module: nn.Module, _given: object, output: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from elasticnas.api_schemas.spaces import BLOCKS, HALVES, HEADS, Condition, Half
-from elasticnas.supernet.elasticity.axes import Axis, axes_of
+from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Condition, Half
+from elasticnas.supernet.elasticity.axes import axes_of
 from elasticnas.supernet.elasticity.derived_space import DROPPED
 from elasticnas.supernet.elasticity.target_costs import TargetWidths, choices_of
 from elasticnas.supernet.formats.halves import names_of
@@ -35,7 +35,7 @@ def target_space(shape: ModelShape, targets: Sequence[TargetWidths], tokens: int
             part=axis.part,
             layer=axis.layer,
             choices=choices[axis],
-            active_when=_runs(half_of(axis), skipped),
+            active_when=_runs((axis.layer, axis.half), skipped),
         )
         for axis in units
     ]
@@ -45,16 +45,11 @@ def target_space(shape: ModelShape, targets: Sequence[TargetWidths], tokens: int
     return SpaceFile(version=2, dimensions=tuple(dimensions), reference_length=tokens)
 
 
-def half_of(axis: Axis) -> tuple[int, Half]:
-    """The half of a layer that an axis's units are in."""
-    return axis.layer, "attention" if axis.part == HEADS else "ffn"
-
-
 def _skipped(shape: ModelShape, targets: Sequence[TargetWidths]) -> list[Skipped]:
     """Nothing, and what each target skips, the least first."""
     found: set[Skipped] = {frozenset()}
     for target in targets:
-        halves = frozenset(half_of(axis) for axis in target.skipped)
+        halves = frozenset((axis.layer, axis.half) for axis in target.skipped)
         if not shape.family.halves:
             halves = frozenset(
                 (layer, half)

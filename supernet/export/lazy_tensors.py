@@ -42,7 +42,9 @@ def subnet_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, LazyTe
 def _sliced(
     supernet: Supernet, subnet: SubnetConfig, name: str, tensor: torch.Tensor
 ) -> LazyTensor:
-    prefix = supernet.plan.slice(name, tensor, subnet)
+    is_refitted = name in supernet.refits
+    found = supernet.plan.slice(name, tensor, subnet)
+    prefix = supernet.sliced(name, subnet) if is_refitted else found
     module, _, part = name.rpartition(".")
     adapter = active_adapter(supernet, module, subnet) if part == "weight" else None
     dtype = supernet.dtypes.get(name, tensor.dtype)

@@ -22,6 +22,8 @@ in `linear_shapes` each layer that differs from what the rest of the config impl
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import {config_class}, {model_class}, PreTrainedModel
@@ -75,7 +77,9 @@ def leave_out(model: PreTrainedModel) -> None:
     """Put stand-ins in the places of the modules named in `left_out`."""
     for name, gives in model.config.left_out.items():
         parent, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, StandIn(gives))
+        stock = model.get_submodule(name)
+        stand_in = StandIn(gives, getattr(stock, "layer_idx", None))
+        setattr(model.get_submodule(parent), attribute, stand_in)
 
 
 def resize_linear_layers(

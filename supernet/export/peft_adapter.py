@@ -7,7 +7,8 @@ module, with the r of its ``rank_pattern`` and the alpha of its ``alpha_pattern`
 vLLM know neither, and take ``lora_alpha / r`` for all modules. Here both come to one and the same
 number: r is the largest rank, alpha belongs to it, and a smaller rank's alpha is smaller in
 proportion. Where modules were trained with different scalings, what a module's differs by is in
-its B. Ranks are not padded.
+its B. Ranks are not padded. An adapter of rank 0, which PEFT refuses, is
+no target at all.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def write_peft_adapter(
 
     Raises:
         InputError: the super-network has no adapter or masked ones, or the subnet cuts more than
-            ranks.
+            ranks, or has no adapter left.
     """
     if not supernet.adapters:
         raise InputError(
@@ -73,13 +74,20 @@ def write_peft_adapter(
     ranks: dict[str, int] = {}
     scaling = _commonest_scaling(supernet)
     for module in supernet.adapters:
-        active = active_adapter(supernet, module, subnet)
-        assert active is not None
+        if (active := active_adapter(supernet, module, subnet)) is None:
+            continue
         share = active.scaling / scaling
         b = active.b if share == 1 else active.b.float() * share
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = lazy(active.a)
         tensors[f"{_PREFIX}{module}.lora_B.weight"] = lazy(b)
         ranks[module] = len(active.a)
+    if not ranks:
+        raise InputError(
+            "the subnet keeps no adapter: all its ranks are 0",
+            field="format",
+            value="peft",
+            remedy="ask for format=transformers, or choose a subnet that keeps one",
+        )
     for name in supernet.head_tensors:
         tensors[f"{_PREFIX}{name}"] = lazy(supernet.model.get_parameter(name))
     nonzero_params = write_safetensors(tensors, folder / "adapter_model.safetensors")
@@ -114,16 +122,19 @@ def _config(supernet: Supernet, ranks: dict[str, int], scaling: float) -> dict[s
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": sorted(_targets(supernet)),
+        "target_modules": sorted(_targets(supernet, ranks)),
         "modules_to_save": sorted(saved) or None,
         "rank_pattern": smaller,
         "alpha_pattern": {module: scaling * r for module, r in smaller.items()},
     }
 
 
-def _targets(supernet: Supernet) -> Collection[str]:
-    """The adapted modules: by the last part of their names where that means no other module."""
-    adapted = set(supernet.adapters)
+def _targets(supernet: Supernet, ranks: Collection[str]) -> Collection[str]:
+    """The adapted modules: by the last part of their names where that means no other module.
+
+    Layers are never named by ``layers_to_transform``: an empty list there adapts all of them.
+    """
+    adapted = set(ranks)
     short = {module.rpartition(".")[2] for module in adapted}
     meant = {name for name, _ in supernet.model.named_modules() if name.rpartition(".")[2] in short}
     return short if meant == adapted else adapted

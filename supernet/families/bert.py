@@ -87,8 +87,14 @@ BERT = Family(
     head_count="num_attention_heads",
     head_width="all_head_size",
     halves={
-        "attention": BlockHalf({"attention": "same, none"}, output="attention.output.LayerNorm"),
-        "ffn": BlockHalf({"intermediate": "same", "output": "same"}, output="output.LayerNorm"),
+        "attention": BlockHalf(
+            {"attention": "same, none"}, reads="attention", output="attention.output.LayerNorm"
+        ),
+        "ffn": BlockHalf(
+            {"intermediate": "same", "output": "same"},
+            reads="intermediate",
+            output="output.LayerNorm",
+        ),
     },
     dropped_out="bert.embeddings.dropout",
     after_attention=_after_attention,

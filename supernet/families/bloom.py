@@ -14,7 +14,7 @@ from transformers import BloomConfig, BloomForCausalLM
 from elasticnas.supernet.checkpoint.options import honoured, refused, without_effect
 from elasticnas.supernet.families.config_options import SAME
 from elasticnas.supernet.families.decoder import DECODER_OPTIONS, DecoderFields
-from elasticnas.supernet.families.family import LONGEST, Family, HeadKind, Role, TaskHead
+from elasticnas.supernet.families.family import LONGEST, BlockHalf, Family, HeadKind, Role, TaskHead
 
 _MEGATRON = without_effect("written by Megatron-DeepSpeed, read by nothing")
 
@@ -76,6 +76,19 @@ BLOOM = Family(
     depth="n_layer",
     other_names={"n_embed": "hidden_size"},
     has_elastic_heads=False,
+    halves={
+        # Both are given the residual as well, and add it themselves.
+        "attention": BlockHalf(
+            {"self_attention": "same, none", "input_layernorm": "same"},
+            reads="input_layernorm",
+            output="self_attention",
+        ),
+        "ffn": BlockHalf(
+            {"mlp": "same", "post_attention_layernorm": "same"},
+            reads="post_attention_layernorm",
+            output="mlp",
+        ),
+    },
     block_returns_tuple=True,
     is_causal=True,
 )

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from transformers import PretrainedConfig
 
+from elasticnas.api_schemas.spaces import Half
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
 from elasticnas.supernet.families.config_fields import Activation, ConfigFields
 from elasticnas.supernet.families.config_options import COMMON_OPTIONS, SAME
-from elasticnas.supernet.families.family import Role
+from elasticnas.supernet.families.family import BlockHalf, Role
 
 _NEEDED_BY_TYPE = {
     "default": (),
@@ -168,3 +169,24 @@ GATED_DECODER_LINEARS: dict[Role, str] = {
     Role.FFN_OUT: "mlp.down_proj",
 }
 """The linear layers of a block in LLaMA's layout."""
+
+
+def added_halves(attention: str, ffn: str) -> dict[Half, BlockHalf]:
+    """The halves of blocks that norm what they read and add what they find to it.
+
+    ``attention`` and ``ffn`` are the modules whose outputs are added.
+    """
+    return {
+        "attention": BlockHalf(
+            {attention: "zero, none", "input_layernorm": "same"},
+            reads="input_layernorm",
+            output=attention,
+            adds=True,
+        ),
+        "ffn": BlockHalf(
+            {ffn: "zero", "post_attention_layernorm": "same"},
+            reads="post_attention_layernorm",
+            output=ffn,
+            adds=True,
+        ),
+    }

@@ -98,9 +98,13 @@ DISTILBERT = replace(
     head_width="dim",
     halves={
         "attention": BlockHalf(
-            {"attention": "zero, none", "sa_layer_norm": "same"}, output="sa_layer_norm"
+            {"attention": "zero, none", "sa_layer_norm": "same"},
+            reads="attention",
+            output="sa_layer_norm",
         ),
-        "ffn": BlockHalf({"ffn": "zero", "output_layer_norm": "same"}, output="output_layer_norm"),
+        "ffn": BlockHalf(
+            {"ffn": "zero", "output_layer_norm": "same"}, reads="ffn", output="output_layer_norm"
+        ),
     },
     dropped_out="distilbert.embeddings.dropout",
     after_attention=_after_attention,

@@ -97,12 +97,15 @@ class BlockHalf:
 
     ``parts`` are the modules of a block that this half alone has, each with what a `StandIn` gives
     in its place where the half is left out: ``same`` what it is given, or ``zero``. Then the
-    stock block passes on the other half's outcome to the bit. ``output`` is the module whose
-    output is the half's.
+    stock block passes on the other half's outcome to the bit. ``reads`` is the module whose input
+    is the half's, ``output`` the one whose output is the half's outcome, or with ``adds`` what the
+    half adds to its input.
     """
 
     parts: Mapping[str, str]
+    reads: str
     output: str
+    adds: bool = False
 
 
 AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -18,6 +18,7 @@ from elasticnas.supernet.families.decoder import (
     DECODER_OPTIONS,
     DecoderFields,
     Rotation,
+    added_halves,
     older_rotation,
 )
 from elasticnas.supernet.families.family import Family, HeadKind, Role, TaskHead
@@ -85,6 +86,7 @@ GPT_NEOX = Family(
         Role.FFN_IN: "mlp.dense_h_to_4h",
         Role.FFN_OUT: "mlp.dense_4h_to_h",
     },
+    halves=added_halves("attention", "mlp"),
     other_names={"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"},
     is_causal=True,
     takes_full_masks=True,

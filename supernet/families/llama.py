@@ -13,6 +13,7 @@ from elasticnas.supernet.families.decoder import (
     GATED_DECODER_LINEARS,
     GATED_DECODER_OPTIONS,
     GatedDecoderFields,
+    added_halves,
     older_rotation,
 )
 from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
@@ -42,6 +43,7 @@ LLAMA = Family(
     linears=GATED_DECODER_LINEARS,
     kv_heads="num_key_value_heads",
     head_dim="head_dim",
+    halves=added_halves("self_attn", "mlp"),
     is_causal=True,
     takes_full_masks=True,
     older_options=older_rotation,

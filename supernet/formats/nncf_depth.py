@@ -85,7 +85,7 @@ def _block(nodes: object, shape: ModelShape, *, field: str) -> Block:
                 field=field,
                 value=name,
                 remedy="name the LayerNorm that is the last step of either"
-                if shape.family.halves
+                if shape.family.dropped_out is not None
                 else f"blocks of {shape.family.model_type} are run whole only: leave out whole "
                 "layers, in search_space.json",
             )
@@ -96,9 +96,11 @@ def _block(nodes: object, shape: ModelShape, *, field: str) -> Block:
 
 
 def _ends(shape: ModelShape) -> dict[str, int]:
-    """Modules behind which so many halves of layers have run."""
+    """Modules behind which so many halves have run, of a family whose graphs are known."""
     family = shape.family
-    ends = {} if family.dropped_out is None else {family.dropped_out: 0}
+    if family.dropped_out is None:
+        return {}
+    ends = {family.dropped_out: 0}
     for layer in range(shape.num_layers):
         for index, half in enumerate(HALVES, 1):
             if half in family.halves:

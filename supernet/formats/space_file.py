@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, RANK, Dimension
@@ -134,7 +134,7 @@ class _NamedDimension(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: Literal["heads", "width", "rank", "depth"]
-    choices: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    choices: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

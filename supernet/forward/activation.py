@@ -123,7 +123,8 @@ def active_tensors(
 
     Those of the ``first`` of its blocks are left out.
 
-    A cut weight without an adapter, or with one that stays unmerged, is a view; with a merged one
+    A cut weight without an adapter, or with one that stays unmerged, is a view or what that is
+    refitted to; with a merged one
     it is the sum ``W[:o, :i] + scaling * B[:o, :r] A[:r, :i]``, through which gradients flow to A
     and B. ``merges_all`` merges unmerged ones too, as a file without adapters needs it.
     """
@@ -134,7 +135,7 @@ def active_tensors(
         if not is_active(supernet.family, module, halves) or not plan.has(module, subnet):
             continue
         name = f"{module}.weight"
-        weight = plan.slice(name, full[name], subnet)
+        weight = supernet.sliced(name, subnet)
         adapter = active_adapter(supernet, module, subnet)
         if adapter is not None and (merges_all or module not in supernet.unmerged):
             weight = merged(weight, adapter)
@@ -145,10 +146,15 @@ def active_tensors(
 
 
 def active_adapter(supernet: Supernet, module: str, subnet: SubnetConfig) -> LoraAdapter | None:
-    """A linear module's adapter at the subnet's rank and widths: views, None where it has none."""
+    """A linear module's adapter at the subnet's rank and widths: views, None where it has none.
+
+    It has none where its rank is 0.
+    """
     if (adapter := supernet.adapters.get(module)) is None:
         return None
     a = supernet.plan.slice(f"{module}.{LORA_A}", adapter.a, subnet)
+    if not len(a):
+        return None
     b = supernet.plan.slice(f"{module}.{LORA_B}", adapter.b, subnet)
     return replace(adapter, a=a, b=b)
 

@@ -25,6 +25,7 @@ tokens in a batch; in bfloat16, which is merged by way of float32, 4.3, 4.6 and 
 def weight_bytes(supernet: Supernet, dtype: torch.dtype) -> int:
     """What the weights take in ``dtype``, and the adapters in float32."""
     parameters = sum(each.numel() for each in supernet.model.parameters())
+    parameters += sum(m.numel() for each in supernet.refits.values() for m in each.values())
     adapters = supernet.adapters.values()
     return parameters * dtype.itemsize + sum(each.a.nbytes + each.b.nbytes for each in adapters)
 

@@ -1,33 +1,40 @@
 """Making a super-network of a fine-tuned model without training.
 
 What matters most comes first: heads and neurons are put into the order of their importance on a few
-hundred rows, so that prefixes keep the best of them; blocks that change least may be left out. What
-is saved between batches are the sums of the scores.
+hundred rows, so that prefixes keep the best of them; attentions, FFNs or whole blocks that change
+least may be left out. What is saved between batches are the sums of the scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.spaces import Half
 from elasticnas.api_schemas.training import DeriveSettings, Importance
 from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.checkpoint.changed_copy import write_changed_copy
-from elasticnas.supernet.elasticity.axes import Scores, descending
+from elasticnas.supernet.checkpoint.refits import write_refits
+from elasticnas.supernet.elasticity.axes import Axis, Scores, axes_of, descending
 from elasticnas.supernet.elasticity.derived_space import (
     derived_space,
-    least_influential,
+    least_influential_blocks,
+    least_influential_halves,
     widths_for,
 )
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
 from elasticnas.supernet.elasticity.magnitude import magnitudes
+from elasticnas.supernet.elasticity.refit import Covariances, refits_of
 from elasticnas.supernet.elasticity.reorder import Reordering
+from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.formats.elasticnas import elastic_part
-from elasticnas.supernet.formats.space_file import SPACE_FILE
+from elasticnas.supernet.formats.space_file import SPACE_FILE, SpaceFile
 from elasticnas.supernet.forward.activation import ActiveSubnet
 from elasticnas.supernet.methods.pretrained import fine_tuned, training_rows
 from elasticnas.supernet.methods.step import StepRun
@@ -55,29 +62,44 @@ def derive(run: StepRun) -> None:
         base.family, base.model.config, {name: tuple(t.shape) for name, t in tensors.items()}
     )
     rows = training_rows(run.source, run.data, settings, base)
-    found = first_order(run, base, shape, rows)
+    covariances = Covariances(base.model, shape) if settings.refit else None
+    found = first_order(run, base, shape, rows, covariances)
     scores = _chosen(settings.importance, found, base, shape)
     widths = widths_for(shape, base.task_head, scores, settings.targets, settings.max_length)
+    blocks, halves = _left_out(settings, found, base.family)
     space = derived_space(
         shape,
         widths=widths,
         shares=settings.shares,
-        left_out=least_influential(found.influence, settings.dropped_blocks),
+        blocks_out=blocks,
+        halves_out=halves,
         tokens=settings.max_length,
     )
     elastic = elastic_part(space, shape)
-    elastic.plan.validate(elastic.space, shape.shapes)
+    elastic.plan.validate(elastic.space, shape.shapes, has_halves=bool(base.family.halves))
     (run.output / "base").mkdir()
     reordering = Reordering(shape, descending(scores))
     write_changed_copy(run.source, base.family, reordering, run.output / "base")
+    if covariances is not None:
+        choices = _narrower(space, shape)
+        # As the files have them: the model was moved to the precision that it was run in.
+        tensors = named_tensors(fine_tuned(run.source, run.data).model, {})
+        write_refits(refits_of(tensors, covariances.sums, shape, reordering, choices), run.output)
     text = space.model_dump_json(indent=2, exclude_defaults=True)
     (run.output / SPACE_FILE).write_text(text, encoding="utf-8")
 
 
 def first_order(
-    run: StepRun, base: BaseModel, shape: ModelShape, rows: TrainingRows
+    run: StepRun,
+    base: BaseModel,
+    shape: ModelShape,
+    rows: TrainingRows,
+    covariances: Covariances | None = None,
 ) -> FirstOrderScores:
-    """The scores of the calibration rows, batch by batch from where the run was saved."""
+    """The scores of the calibration rows, batch by batch from where the run was saved.
+
+    The same pass gives ``covariances``.
+    """
     settings: DeriveSettings = run.settings
     model = moved(base.model, run.device, getattr(torch, settings.precision))
     scores = FirstOrderScores(model, shape, 1 if settings.importance is Importance.TAYLOR else 2)
@@ -86,6 +108,8 @@ def first_order(
         state = load_file(run.saved / SCORES_FILE)
         first = int(state["batches"])
         scores.restore(state)
+        if covariances is not None:
+            covariances.restore(state)
     groups = calibration_groups(
         rows.lengths,
         settings.calibration_rows,
@@ -95,14 +119,14 @@ def first_order(
     )
     active = ActiveSubnet(model, {}, base.family)
     for number, group in enumerate(groups[first:], first + 1):
-        with scores.watching():
+        with scores.watching(), nullcontext() if covariances is None else covariances.watching():
             for loss in _losses(run, active, rows, group, number):
                 loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         run.advance(
             number,
             len(groups),
             {"rows": sum(map(len, groups[:number]))},
-            save=partial(_save, scores, number),
+            save=partial(_save, scores, covariances, number),
             save_every=settings.save_every,
         )
     return scores
@@ -119,8 +143,41 @@ def _losses(
     return [rows.loss(active, group, run.device) * len(group)]
 
 
-def _save(scores: FirstOrderScores, batches: int, folder: Path) -> None:
-    save_file({**scores.state(), "batches": torch.tensor(batches)}, folder / SCORES_FILE)
+def _save(
+    scores: FirstOrderScores, covariances: Covariances | None, batches: int, folder: Path
+) -> None:
+    state = {**scores.state(), "batches": torch.tensor(batches)}
+    if covariances is not None:
+        state |= covariances.state()
+    save_file(state, folder / SCORES_FILE)
+
+
+def _narrower(space: SpaceFile, shape: ModelShape) -> dict[Axis, tuple[int, ...]]:
+    """The widths of every axis below its full one."""
+    choices = {each.name: each.amounts or () for each in space.dimensions}
+    return {axis: choices[axis.dimension][1:] for axis in axes_of(shape)}
+
+
+def _left_out(
+    settings: DeriveSettings, found: FirstOrderScores, family: Family
+) -> tuple[list[int], list[tuple[int, Half]]]:
+    """The blocks that may be left out, or the halves of blocks.
+
+    Raises:
+        InputError: halves are asked for, and the family's blocks run whole only; or none would be
+            left.
+    """
+    if settings.dropped_halves and not family.halves:
+        raise InputError(
+            f"blocks of {family.model_type} are run whole only",
+            field="dropped_halves",
+            value=settings.dropped_halves,
+            remedy="leave out whole blocks, by dropped_blocks",
+        )
+    asks_for_blocks = settings.dropped_blocks is not None and not settings.dropped_halves
+    if asks_for_blocks or not family.halves:
+        return least_influential_blocks(found.influence, settings.dropped_blocks), []
+    return [], least_influential_halves(found.influence_of_halves, settings.dropped_halves)
 
 
 def _chosen(

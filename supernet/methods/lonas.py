@@ -11,7 +11,7 @@ in every step, with random ones and the minimal one, for several times the cost 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,26 @@ def fine_tune(run: StepRun, adaptation: Adaptation) -> None:
     settings: TrainingSettings = run.settings
     torch.manual_seed(settings.seed)
     base = pretrained(run.source, run.data)
+    supernet = new_supernet(run, base, adaptation)
+    rows = training_rows(run.source, run.data, settings, base)
+    fit(run, supernet, rows, trainable_tensors(supernet))
+    write_supernet(supernet, run.source, run.output)
+
+
+def new_supernet(
+    run: StepRun,
+    base: BaseModel,
+    adaptation: Adaptation,
+    modules: Collection[str] | None = None,
+) -> Supernet:
+    """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021), on the device.
+
+    Of those that the method adapts ``modules`` are adapted alone, None are all.
+
+    Raises:
+        InputError: roles, space or precision do not fit the model.
+    """
+    settings: TrainingSettings = run.settings
     if base.task_head.trained and settings.precision is not Precision.FLOAT32:
         raise InputError(
             "a new head is trained in float32, with the model that it belongs to",
@@ -73,17 +93,6 @@ def fine_tune(run: StepRun, adaptation: Adaptation) -> None:
             value=settings.precision.value,
             remedy=f"leave it at {Precision.FLOAT32}",
         )
-    supernet = _new_supernet(run, base, adaptation)
-    supernet = supernet.to(run.device, getattr(torch, settings.precision))
-    trainable = _trainable(supernet)
-    rows = training_rows(run.source, run.data, settings, base)
-    fit(run, supernet, rows, trainable)
-    write_supernet(supernet, run.source, run.output)
-
-
-def _new_supernet(run: StepRun, base: BaseModel, adaptation: Adaptation) -> Supernet:
-    """A super-network with fresh adapters (A uniform, B zero: Hu et al. 2021)."""
-    settings: TrainingSettings = run.settings
     family, model = base.family, base.model
     # Merged, an adapter is small beside an encoder's matrix; a language model's is too large to
     # have a gradient of its own at every step.
@@ -91,6 +100,8 @@ def _new_supernet(run: StepRun, base: BaseModel, adaptation: Adaptation) -> Supe
     adapters = {}
     for layer in range(family.num_layers(model.config)):
         for module in family.modules(layer, _roles(settings, family, adaptation)):
+            if modules is not None and module not in modules:
+                continue
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             a = torch.empty(settings.lora_rank, inputs)
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
@@ -119,7 +130,7 @@ def _new_supernet(run: StepRun, base: BaseModel, adaptation: Adaptation) -> Supe
         head_tensors=base.new_tensors,
     )
     elastic.plan.validate(elastic.space, shapes)
-    return supernet
+    return supernet.to(run.device, getattr(torch, settings.precision))
 
 
 def _roles(settings: TrainingSettings, family: Family, adaptation: Adaptation) -> Sequence[Role]:
@@ -141,11 +152,12 @@ def _roles(settings: TrainingSettings, family: Family, adaptation: Adaptation) -
     return [Role(role) for role in settings.adapted]
 
 
-def _trainable(supernet: Supernet) -> dict[str, torch.Tensor]:
-    """The adapters and the head, by name, set to require gradients."""
+def trainable_tensors(supernet: Supernet) -> dict[str, torch.Tensor]:
+    """The adapters and the head that comes with them, by name, set to require gradients."""
     trained = tuple(f"{module}." for module in supernet.task_head.trained)
+    head = {name for name in supernet.head_tensors if name.startswith(trained)}
     return {
         name: tensor.requires_grad_(True)
         for name, tensor in supernet.tensors.items()
-        if ".lora_" in name or name.startswith(trained)
+        if ".lora_" in name or name in head
     }

@@ -91,7 +91,7 @@ def optimise(
         for rate, group in zip(groups, optimizer.param_groups, strict=True):
             fallen = _schedule(step, horizon or steps, settings)
             group["lr"] = rate * settings.learning_rate * fallen
-        torch.manual_seed(_seed(settings.seed, step))
+        torch.manual_seed(seed_of(settings.seed, step))
         loss = learn(step)
         if settings.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(trainable.values(), settings.max_gradient_norm)
@@ -111,6 +111,8 @@ def optimise(
 def _subnet(supernet: Supernet, settings: TrainingSettings, step: int) -> SubnetConfig:
     """Who is trained at this step."""
     space = supernet.space
+    if settings.sampling is Sampling.MAXIMAL:
+        return space.maximal
     if settings.sampling is Sampling.ALTERNATE and step % 2 == 0:
         return space.maximal
     return random_subnet(space, settings.seed, step)
@@ -118,7 +120,7 @@ def _subnet(supernet: Supernet, settings: TrainingSettings, step: int) -> Subnet
 
 def random_subnet(space: SearchSpace, seed: int, step: int) -> SubnetConfig:
     """A subnet for a step, every choice drawn uniformly and independently."""
-    rng = random.Random(_seed(seed, step))
+    rng = random.Random(seed_of(seed, step))
     return space.decode([rng.randrange(count) for count in space.cardinalities])
 
 
@@ -132,7 +134,7 @@ def batch_rows(lengths: Sequence[int], settings: OptimiserSettings, step: int) -
     size = min(settings.batch_size, count)
     per_epoch = count // size
     epoch, place = divmod(step, per_epoch)
-    generator = torch.Generator().manual_seed(_seed(settings.seed, -1 - epoch))
+    generator = torch.Generator().manual_seed(seed_of(settings.seed, -1 - epoch))
     order = torch.randperm(count, generator=generator)[: per_epoch * size].tolist()
     if settings.group_by_length:
         order = [
@@ -160,6 +162,6 @@ def _schedule(step: int, steps: int, settings: OptimiserSettings) -> float:
     return (1 - math.cos(math.pi * left)) / 2
 
 
-def _seed(seed: int, step: int) -> int:
+def seed_of(seed: int, step: int) -> int:
     """A seed for one step, different from those of all steps near it."""
     return random.Random(f"{seed}/{step}").getrandbits(63)

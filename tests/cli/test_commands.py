@@ -37,6 +37,7 @@ COMMANDS = [
     *(["job", name] for name in ("list", "show", "watch", "events", "cancel", "retry", "delete")),
     *(["storage", name] for name in ("check", "hold", "claim")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
+    *(["search", name] for name in ("request", "note")),
     ["events"],
     *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
     ["search"],

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
+from elasticnas.api_schemas.spaces import (
+    BLOCKS,
+    FFN,
+    HEADS,
+    OPERATION,
+    RANK,
+    Condition,
+    Dimension,
+)
 from elasticnas.search import evolution
 from elasticnas.search.space import SearchSpace
 from elasticnas.search.surrogates import Posterior, make_surrogate
@@ -105,3 +113,36 @@ def test_choices_without_an_order_are_equally_far_from_each_other():
     gaps = np.linalg.norm(columns[:, None] - columns[None, :], axis=2)
     np.testing.assert_allclose(gaps, 1.0 - np.eye(3))
     np.testing.assert_allclose(columns.sum(axis=0), 0.0, atol=1e-12)
+
+
+UNORDERED = SearchSpace(
+    tuple(
+        Dimension(name=f"op.{i}", part=OPERATION, layer=i, choices=("a", "b", "c"), ordered=False)
+        for i in range(12)
+    )
+)
+
+
+def test_what_an_operation_is_worth_in_all_layers_is_learned_from_few_measurements():
+    worth = np.array([0.0, 0.03, 0.01])
+    subnets = np.random.default_rng(0).integers(3, size=(12 + 200, 12))
+    losses = 0.2 + worth[subnets].sum(axis=1)
+    surrogate = make_surrogate("average", UNORDERED)
+    tuned = surrogate.tune(subnets[:12], losses[:12], None)
+    mean, _ = surrogate.condition(tuned, subnets[:12], losses[:12], None).marginal(subnets[12:])
+    # Twelve measurements say little of the 24 effects of layers, taken one by one.
+    assert np.sqrt(np.mean((mean - losses[12:]) ** 2)) < 0.65 * np.std(losses[12:])
+
+
+def test_operations_are_counted_by_the_layers_that_run():
+    depth = Dimension(name="depth", part=BLOCKS, choices=(12, 6))
+    layers = tuple(
+        dimension.model_copy(
+            update={"active_when": (Condition(dimension="depth", choices=(12,)),) if i > 5 else ()}
+        )
+        for i, dimension in enumerate(UNORDERED.dimensions)
+    )
+    encoding = Encoding(SearchSpace((depth, *layers)))
+    whole, half = encoding.shared(np.array([[0] + [0] * 12, [1] + [0] * 12]))
+    np.testing.assert_allclose(whole[2:] + 1 / 3, [1, 0, 0])
+    np.testing.assert_allclose(half[2:] + 1 / 3, [0.5, 0, 0])

@@ -24,6 +24,9 @@ VALUES = {"number": "0", "kind": "front", "step": "train"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
+    "/v1/searches/{search_id}": {"name": "theirs"},
+    "/v1/supernets/{supernet_id}": {"name": "theirs"},
+    "/v1/datasets/{dataset_id}": {"name": "theirs"},
     "/v1/searches/{search_id}/subnets/{number}/finetune": {"dataset_id": "unknown"},
 }
 REFERENCES = {

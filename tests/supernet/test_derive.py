@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import FFN, HEADS
+from elasticnas.api_schemas.spaces import BLOCKS, FFN, HALVES, HEADS
 from elasticnas.api_schemas.training import DeriveSettings, Importance
 from elasticnas.search.cost import whole_costs
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import tiny_model as contract_model
+from elasticnas.supernet.contracts.families import masked_model
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.elasticity.axes import Axis, axes_of, fixed_macs, unit_macs
 from elasticnas.supernet.elasticity.derived_space import derived_space, widths_for
@@ -22,7 +26,12 @@ from elasticnas.supernet.elasticity.first_order import FirstOrderScores
 from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.formats.elasticnas import elastic_part
-from elasticnas.supernet.forward.activation import ActiveSubnet, activate, active_blocks
+from elasticnas.supernet.forward.activation import (
+    ActiveSubnet,
+    activate,
+    active_blocks,
+    active_halves,
+)
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.plan import ModelShape
@@ -87,6 +96,59 @@ def test_influence_is_what_a_block_turns_the_hidden_states_by():
     for layer in range(len(states) - 1):
         cosine = torch.cosine_similarity(states[layer], states[layer + 1], dim=-1)
         assert float(scores.influence[layer]) == pytest.approx(float(1 - cosine.mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "reads_middle"),
+    [
+        ("bert", "intermediate"),
+        ("distilbert", "ffn"),
+        ("llama", "post_attention_layernorm"),
+        ("bloom", "post_attention_layernorm"),
+    ],
+)
+def test_the_influence_of_a_half_is_what_it_turns_the_hidden_states_by(
+    name: str, reads_middle: str
+):
+    """Behind attention they are what the FFN's first module, or its norm, is given."""
+    family = FAMILIES[name]
+    model = contract_model(family).requires_grad_(False)
+    scores = FirstOrderScores(model, shape_of(family, model), 2)
+    tokens = {"input_ids": torch.randint(5, 24, (3, 7))}
+    states: list[torch.Tensor] = []
+    for block in model.get_submodule(family.layers).children():
+        block.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+        middle = block.get_submodule(reads_middle)
+        middle.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+    with scores.watching():
+        output = model(**tokens, output_hidden_states=True)
+    if name != "llama" and name != "bloom":  # whose last hidden states have passed a norm
+        states.append(output.hidden_states[-1])
+    cosines = [torch.cosine_similarity(a, b, dim=-1).mean() for a, b in pairwise(states)]
+    found = scores.influence_of_halves.flatten()[: len(cosines)]
+    torch.testing.assert_close(found, 1 - torch.stack(cosines).double(), rtol=0, atol=1e-5)
+
+
+def test_halves_side_by_side_both_change_what_the_block_is_given():
+    """GPT-NeoX adds both to it at once."""
+    family = FAMILIES["gpt_neox"]
+    model = contract_model(family).requires_grad_(False)
+    scores = FirstOrderScores(model, shape_of(family, model), 2)
+    seen: dict[str, torch.Tensor] = {}
+    block = model.get_submodule(f"{family.layers}.0")
+    block.register_forward_pre_hook(lambda _, given: seen.update(given=given[0]))
+    for part in ("attention", "mlp"):
+        block.get_submodule(part).register_forward_hook(
+            lambda _, __, out, part=part: seen.update(
+                {part: out[0] if isinstance(out, tuple) else out}
+            )
+        )
+    with scores.watching():
+        model(torch.randint(5, 24, (3, 7)), use_cache=False)
+    for place, part in enumerate(("attention", "mlp")):
+        cosine = torch.cosine_similarity(seen["given"], seen["given"] + seen[part], dim=-1).mean()
+        found = float(scores.influence_of_halves[0, place])
+        assert found == pytest.approx(1 - float(cosine.detach()), abs=1e-5)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -181,6 +243,65 @@ def test_a_language_model_keeps_whole_groups_of_heads(tmp_path: Path):
     assert supernet.space.subnet(chosen)[f"layer.{left_out}.ffn.width"] == 40
 
 
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_any_of_the_least_influential_halves_may_be_left_out(name: str, tmp_path: Path):
+    if name == "bert":
+        tiny_model("bert").save_pretrained(tmp_path / "base")
+        write_tokenizer(tmp_path / "base")
+        base, rows = tmp_path / "base", some_rows()
+    else:
+        base, rows = write_language_model(tmp_path, FAMILIES["llama"]), questions()
+    settings = DeriveSettings(dropped_halves=3, **SMALL)
+    run_recipe("derive", base, rows, tmp_path / "made", settings)
+    supernet = read_supernet(tmp_path / "made")
+    out = {d.name: d.choices[1] for d in supernet.space.dimensions if d.part == BLOCKS}
+    assert len(out) == 3
+    assert all(choices == (name.removeprefix("layer."),) for name, choices in out.items())
+    tokens = {"input_ids": torch.randint(5, 24, (3, 7))}
+    for count in (1, 3):
+        chosen = dict(list(out.items())[:count])
+        subnet = supernet.space.subnet(chosen)
+        left = {(b, h) for b, halves in active_halves(supernet, subnet).items() for h in halves}
+        gone = {(b, h) for b in range(3) for h in HALVES} - left
+        assert {(f"{b}.{h}",) for b, h in gone} == set(chosen.values())
+        with torch.inference_mode():
+            expected = masked_model(supernet, subnet)(**tokens).logits
+            found = activate(supernet, subnet).logits(tokens)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    # What a half that is left out would be cut to makes no difference.
+    dropped, choice = next(iter(out.items()))
+    width = "attention.heads" if dropped.endswith("attention") else "ffn.width"
+    axis = f"{dropped.rpartition('.')[0]}.{width}"
+    full, *_, least = next(d.choices for d in supernet.space.dimensions if d.name == axis)
+    assert supernet.space.subnet({dropped: choice, axis: least})[axis] == full
+
+
+def test_by_default_a_quarter_of_the_halves_may_be_left_out(encoder: Path, tmp_path: Path):
+    run_recipe("derive", encoder, some_rows(), tmp_path / "made", DeriveSettings(**SMALL))
+    dimensions = read_supernet(tmp_path / "made").space.dimensions
+    assert sum(each.part == BLOCKS for each in dimensions) == 1  # of six
+
+
+def test_a_family_whose_blocks_run_whole_loses_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FAMILIES._values, "llama", replace(FAMILIES["llama"], halves={}))
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    settings = DeriveSettings(dropped_halves=1, **SMALL)
+    with pytest.raises(InputError, match="run whole only") as refused:
+        run_recipe("derive", base, questions(), tmp_path / "refused", settings)
+    assert refused.value.field == "dropped_halves"
+    settings = DeriveSettings(dropped_blocks=1, **SMALL)
+    run_recipe("derive", base, questions(), tmp_path / "made", settings)
+    (out,) = (d for d in read_supernet(tmp_path / "made").space.dimensions if d.part == BLOCKS)
+    assert out.name == "blocks"
+
+
+def test_halves_and_blocks_are_not_left_out_together():
+    with pytest.raises(ValidationError, match="give dropped_halves or dropped_blocks, not both"):
+        DeriveSettings(dropped_halves=1, dropped_blocks=1)
+
+
 def test_what_matters_is_kept_by_the_prefix(tmp_path: Path):
     """A model of which half the neurons do nothing loses nothing by being cut to the others."""
     model = tiny_model("bert")
@@ -222,7 +343,7 @@ def test_units_cost_what_the_cost_model_of_the_space_says(name: str):
     family = FAMILIES[name]
     model = contract_model(family)
     shape = shape_of(family, model)
-    elastic = elastic_part(derived_space(shape, shares=(0.5,), left_out=(1,), tokens=16), shape)
+    elastic = elastic_part(derived_space(shape, shares=(0.5,), blocks_out=(1,), tokens=16), shape)
     supernet = Supernet(
         "elasticnas", family, model, {}, elastic.space, elastic.plan, 16, Path("nowhere")
     )
@@ -236,7 +357,11 @@ def test_units_cost_what_the_cost_model_of_the_space_says(name: str):
 
 @pytest.mark.parametrize(
     ("settings", "labels", "field"),
-    [({"dropped_blocks": 3}, 2, "dropped_blocks"), ({}, 3, "base/config.json/num_labels")],
+    [
+        ({"dropped_blocks": 3}, 2, "dropped_blocks"),
+        ({"dropped_halves": 6}, 2, "dropped_halves"),
+        ({}, 3, "base/config.json/num_labels"),
+    ],
 )
 def test_what_cannot_be_done_is_refused(
     settings: dict[str, int], labels: int, field: str, encoder: Path, tmp_path: Path

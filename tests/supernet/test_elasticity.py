@@ -182,10 +182,17 @@ def test_a_refitted_layer_is_the_least_squares_solution():
     mixed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
     inputs = torch.randn(200, 6, generator=generator, dtype=torch.float64) @ mixed
     weight = torch.randn(3, 6, generator=generator, dtype=torch.float64)
-    found = refitted(weight, inputs.T @ inputs, kept=4, damping=0.0)
-    expected = torch.linalg.lstsq(inputs[:, :4], inputs @ weight.T).solution.T
-    torch.testing.assert_close(found, expected)
-    assert torch.equal(refitted(weight, inputs.T @ inputs, kept=6), weight)
+    found = refitted(weight, inputs.T @ inputs, [6, 4, 2], damping=0.0)
+    for width in (4, 2):
+        expected = torch.linalg.lstsq(inputs[:, :width], inputs @ weight.T).solution.T
+        torch.testing.assert_close(found[width], expected)
+    assert torch.equal(found[6], weight)
+
+
+def test_inputs_that_are_always_zero_are_refitted_to_nothing_new():
+    weight = torch.ones(2, 3)
+    found = refitted(weight, torch.zeros(3, 3, dtype=torch.float64), [2])
+    assert torch.equal(found[2], weight[:, :2])
 
 
 def test_covariances_are_of_what_the_reading_layers_are_given():

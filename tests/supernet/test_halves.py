@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
+from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.forward.activation import activate, active_halves
 from elasticnas.supernet.measuring.batching import packs
 from elasticnas.supernet.supernet import Supernet
@@ -49,7 +51,10 @@ def test_a_half_that_is_left_out_passes_on_what_it_is_given(tmp_path: Path, choi
         torch.testing.assert_close(found, by_hand(supernet, subnet), rtol=1e-4, atol=1e-5)
 
 
-def test_a_family_whose_layers_run_whole_refuses_halves(tmp_path: Path):
+def test_a_family_whose_layers_run_whole_refuses_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FAMILIES._values, "llama", replace(FAMILIES["llama"], halves={}))
     folder = causal.causal(tmp_path)
     dimension = {"name": "out", "part": "blocks", "ordered": False, "choices": [[], ["1.ffn"]]}
     space = {"version": 2, "dimensions": [dimension]}

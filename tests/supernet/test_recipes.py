@@ -24,8 +24,9 @@ WHOLE = {name: value for name, value in SMALL.items() if name != "lora_rank"}
 UNTRAINED = {"batch_size": 8, "max_length": 16, "calibration_rows": 20, "save_every": 2}
 """Settings of a recipe that has no steps of an optimiser."""
 RECIPES_TRIED = {
-    "derive": {"dropped_blocks": 1, "targets": (0.7,)},
+    "derive": {"dropped_halves": 2, "targets": (0.7,), "refit": True},
     "eftnas": {"teacher_epochs": 1, "calibration_rows": 32},
+    "flexora": {"repeats": 2, "select_steps": 2, "rule": "top", "top": 2, "outer_batch_size": 6},
     "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False},
     "lonas": {},
     "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
@@ -57,12 +58,13 @@ def test_a_recipe_keeps_the_contract(recipe: str, check, encoder: Path, tmp_path
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("recipe", ["derive", "lonas", "shears"])
+@pytest.mark.parametrize("recipe", ["derive", "flexora", "lonas", "shears"])
 def test_a_recipe_keeps_the_contract_on_a_language_model(
     recipe: str, check, language_model: Path, tmp_path: Path
 ):
     small = UNTRAINED if recipe == "derive" else SMALL
-    settings = RECIPES[recipe].settings.model_validate(small | {"loss_on": "text"})
+    more = RECIPES_TRIED[recipe] if recipe == "flexora" else {}
+    settings = RECIPES[recipe].settings.model_validate(small | more | {"loss_on": "text"})
     check(Trial(recipe, settings, language_model, questions()), tmp_path)
 
 
