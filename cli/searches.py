@@ -157,7 +157,7 @@ def search(
         else:
             out.print(started.id)
         return
-    _follow(server, started.id, as_json)
+    follow_to_the_end(server, started.id, as_json)
 
 
 def _evaluation(dataset: str | None, settings: list[str]) -> dict[str, Any] | None:
@@ -177,7 +177,7 @@ def _evaluation(dataset: str | None, settings: list[str]) -> dict[str, Any] | No
 @app.command("follow")
 def follow_search(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
     """Watch a search until it is over."""
-    _follow(server, search_id, as_json)
+    follow_to_the_end(server, search_id, as_json)
 
 
 @app.command("list")
@@ -311,7 +311,12 @@ def _print_state(changed: SearchRead, as_json: bool) -> None:
         out.print(changed.state.value)
 
 
-def _follow(server: Server, search_id: str, as_json: bool) -> None:
+def follow_to_the_end(server: Server, search_id: str, as_json: bool) -> None:
+    """Watch a search until it is over, then show its front.
+
+    Raises:
+        typer.Exit: it failed, or the user leaves it to itself.
+    """
     try:
         ended = follow(server, search_id, err)
     except KeyboardInterrupt:

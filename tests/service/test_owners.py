@@ -23,6 +23,8 @@ VALUES = {"number": "0", "kind": "front", "step": "train"}
 """What a path needs beside ids."""
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
+    "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
+    "/v1/supernets/{supernet_id}/feasibility": {},
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
     "/v1/searches/{search_id}": {"name": "theirs"},
     "/v1/supernets/{supernet_id}": {"name": "theirs"},
