@@ -38,6 +38,7 @@ from elasticnas.service.searches.bounds import bounds_of_today
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
+from elasticnas.service.supernets import layers
 from elasticnas.service.workers import endpoints as workers
 from elasticnas.service.workers.inside import WorkerInside
 
@@ -107,6 +108,7 @@ def create_app(
     app.add_middleware(HeadAsGet)
     for router in (
         supernets.router,
+        layers.router,
         datasets.router,
         searches.router,
         evaluations.router,
