@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.conditions import Conditions, FineTuning
 from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.precision import Precision
@@ -127,7 +127,11 @@ class VerifySubnets(EvaluateSubnets):
 
 
 class ExportSubnet(Message):
-    """Write one subnet's weights as an archive of one folder."""
+    """Write one subnet's weights as an archive of one folder.
+
+    Of a search that trains subnets before it measures them, ``fine_tuning`` is that training, for
+    ``task``; it is made again.
+    """
 
     queue: ClassVar[str] = "exports"
     actor: ClassVar[str] = "export_subnet"
@@ -138,6 +142,8 @@ class ExportSubnet(Message):
     format: WeightsFormat
     folder: str
     card: SubnetCard
+    task: str | None = None
+    fine_tuning: FineTuning | None = None
 
 
 class TrainingRows(BaseModel):

@@ -24,11 +24,14 @@ class WeightsFormat(StrEnum):
 
 
 class FinetunedCard(BaseModel):
-    """What the model card of a subnet that was trained on says beside: on what, and from where."""
+    """What the model card of a subnet that was trained on says beside: on what, and from where.
+
+    ``before`` is None where it was not measured before.
+    """
 
     dataset_name: str
     dataset_rows: int
-    before: dict[str, float]
+    before: dict[str, float] | None = None
 
 
 class SubnetCard(BaseModel):

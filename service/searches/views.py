@@ -139,6 +139,7 @@ def _search(
         precision=None if row.precision is None else Precision(row.precision),
         verify=request.verify,
         verify_dataset_id=request.verify_dataset_id,
+        evaluation=request.evaluation,
         racing=request.racing,
         plateau=request.plateau,
         max_failures=request.max_failures,

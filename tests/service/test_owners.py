@@ -167,6 +167,18 @@ def test_a_search_cannot_refer_to_what_is_anothers(shared: Shared, field: str):
     assert shared.ask("bob", "post", "/v1/searches", json=own).status_code == 201
 
 
+def test_a_search_cannot_train_on_what_is_anothers(shared: Shared):
+    own = {"supernet_id": supernet_of(shared, "bob"), "dataset_id": dataset_of(shared, "bob")}
+
+    def ask(dataset: str) -> httpx2.Response:
+        evaluation = {"fine_tune": {"dataset_id": dataset, "steps": 1}}
+        return shared.ask("bob", "post", "/v1/searches", json={**own, "evaluation": evaluation})
+
+    theirs, unknown = ask(shared.alices["dataset_id"]), ask("unknown")
+    assert theirs.status_code == unknown.status_code == 422
+    assert theirs.text == unknown.text.replace("unknown", shared.alices["dataset_id"])
+
+
 @pytest.mark.parametrize("door", ["/v1/trainings", "/v1/supernets/derive"])
 def test_a_training_cannot_refer_to_what_is_anothers(shared: Shared, door: str):
     def ask(dataset: str) -> httpx2.Response:
