@@ -15,6 +15,7 @@ from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 
 
+@pytest.mark.slow
 def test_a_search_with_races_measures_what_single_evaluations_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
