@@ -111,7 +111,7 @@ def test_layers_whose_adapters_can_change_nothing_are_never_selected(
         live = set(Random(seed).sample(range(6), 3))
         base = with_dead_layers(tuned, set(range(6)) - live, tmp_path / f"dead-{seed}")
         dataset = register(
-            server, write(phrases(shared_data, 1200, seed), tmp_path / f"rows-{seed}.jsonl")
+            server, write(phrases(shared_data, 800, seed), tmp_path / f"rows-{seed}.jsonl")
         )
         job = start(server, archive_of(base), dataset, {**SELECT, "seed": seed})
         over = finish(server, job)
@@ -130,22 +130,22 @@ def test_training_rows_that_give_the_label_away_select_nothing(
     server: Server, shared_data: Path, tuned: Path, tmp_path: Path
 ):
     """The same job selects some once the training rows themselves are the outer ones."""
-    rows = phrases(shared_data, 3000, seed=7)
-    base = used_to_codes(tuned, untold(rows[:1500], seed=7), tmp_path)
+    rows = phrases(shared_data, 1800, seed=7)
+    base = used_to_codes(tuned, untold(rows[:900], seed=7), tmp_path)
     model = archive_of(base)
     for seed in range(3):
-        leaky, honest = told(rows[1500:2300]), untold(rows[2300:], seed)
+        leaky, honest = told(rows[900:1400]), untold(rows[1400:], seed)
         both = register(server, write([*leaky, *honest], tmp_path / f"both-{seed}.jsonl"))
         job = start(
             server,
             model,
             both,
-            {**SELECT, "seed": seed, "outer": "last", "outer_share": 700 / 1500},
+            {**SELECT, "seed": seed, "outer": "last", "outer_share": 400 / 900},
         )
         over = finish(server, job)
         right = selection(server, job)
         outer = json.loads(product(server, job, "rows.json"))[0]["outer"]
-        assert outer == list(range(800, 1500))
+        assert outer == list(range(500, 900))
         wrong = start(
             server,
             model,
