@@ -1,4 +1,4 @@
-"""Layers on and off as a search of an ordinary super-network, on a real MiniLM and SST-2."""
+"""Layers on and off as a search of an ordinary super-network, small enough to measure it whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,23 +18,26 @@ from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.methods.flexora import finetune, read_report, select
-from elasticnas.supernet.methods.step import StepRun
+from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import LabelledRows
 from elasticnas.tasks import TEXT_CLASSIFICATION
-from tests.supernet.gated_minilm import phrases, training_data
+from elasticnas.tasks.rows import Rows
 from tests.supernet.stranger import Stranger
 from tests.supernet.test_export import evaluated_logits, export
+from tests.supernet.tiny import sentences, tiny_model, write_tokenizer
 
 pytestmark = pytest.mark.slow
 
+LAYERS = 6
 SETTINGS = FlexoraSettings.model_validate(
     {
-        **{"finetuned": "all", "sampling": "random", "repeats": 1, "select_steps": 45},
-        **{"outer_share": 0.4, "steps": 150, "batch_size": 16, "max_length": 32},
+        **{"finetuned": "all", "sampling": "random", "repeats": 1, "select_steps": 60},
+        **{"select_learning_rate": 0.01, "outer_share": 0.4, "lora_rank": 4, "max_length": 32},
+        **{"steps": 150, "batch_size": 16, "learning_rate": 0.01},
     }
 )
-MEASURED_ROWS = 300
+TRAINING_ROWS, MEASURED_ROWS = 400, 300
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,12 @@ def size(subnet: SubnetConfig) -> int:
     return sum(rank != 0 for rank in subnet.values())
 
 
-def step(source: Path, output: Path, rows: list[dict[str, object]]) -> StepRun:
+def step(source: Path, output: Path, data: TrainingData) -> StepRun:
     output.mkdir()
     return StepRun(
         settings=SETTINGS,
         source=source,
-        data=training_data(rows),
+        data=data,
         output=output,
         saved=None,
         device=torch.device("cpu"),
@@ -78,30 +82,37 @@ def step(source: Path, output: Path, rows: list[dict[str, object]]) -> StepRun:
     )
 
 
+def films(first: int, last: int) -> TrainingData:
+    """Whether "good" is among the words of so many sentences."""
+    texts = sentences(last, seed=5)[first:]
+    rows = Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
+    return TrainingData(rows, TEXT_CLASSIFICATION, 2)
+
+
 @pytest.fixture(scope="module")
-def found(shared_data: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     folder = tmp_path_factory.mktemp("search")
-    rows = phrases(shared_data, 2300, seed=11)
-    selection = step(minilm, folder / "selection", rows[:2000])
+    tiny_model("bert", layers=LAYERS).save_pretrained(folder / "encoder")
+    write_tokenizer(folder / "encoder")
+    data = films(0, TRAINING_ROWS)
+    selection = step(folder / "encoder", folder / "selection", data)
     select(selection)
-    tuning = step(selection.output, folder / "net", rows[:2000])
+    tuning = step(selection.output, folder / "net", data)
     finetune(tuning)
     supernet = read_supernet(tuning.output)
-    unseen = training_data(rows[2000:])
-    examples = tokenize(
-        LabelledTexts.of(unseen.rows),
+    unseen = tokenize(
+        LabelledTexts.of(films(TRAINING_ROWS, TRAINING_ROWS + MEASURED_ROWS).rows),
         load_tokenizer(supernet),
         supernet.family,
         task=TEXT_CLASSIFICATION,
         max_length=32,
     )
-    texts = LabelledRows(examples, TEXT_CLASSIFICATION)
+    rows = LabelledRows(unseen, TEXT_CLASSIFICATION)
     losses = {}
-    with torch.inference_mode():
-        for ranks in itertools.product((8, 0), repeat=6):
-            names = [each.name for each in supernet.space.dimensions]
-            subnet = supernet.space.subnet(dict(zip(names, ranks, strict=True)))
-            losses[subnet] = scored(supernet, texts, range(MEASURED_ROWS), subnet).loss
+    names = [each.name for each in supernet.space.dimensions]
+    for ranks in itertools.product((4, 0), repeat=LAYERS):
+        subnet = supernet.space.subnet(dict(zip(names, ranks, strict=True)))
+        losses[subnet] = scored(supernet, rows, range(MEASURED_ROWS), subnet).loss
     return Searched(supernet, read_report(selection.output), losses)
 
 
