@@ -62,7 +62,7 @@ IdempotencyKey = Annotated[
 """Printable ASCII, as the standard's draft has it (a quoted string of it)."""
 
 CursorText = Annotated[
-    str, StringConstraints(min_length=1, max_length=300, pattern=r"^[A-Za-z0-9_-]+$")
+    str, StringConstraints(min_length=1, max_length=1500, pattern=r"^[A-Za-z0-9_-]+$")
 ]
 """Base64 for URLs, without padding."""
 

@@ -66,6 +66,8 @@ class SupernetPending(BaseModel):
     id: str
     name: str
     state: Literal["reading", "failed"]
+    notes: str | None = None
+    tags: list[str] = Field(default_factory=list)
     problem: Problem | None = Field(description="why it failed")
     waiting_for: str | None = Field(
         default=None, description="what its reading waits for, such as a worker; null: nothing"
@@ -81,6 +83,8 @@ class SupernetRead(BaseModel):
     id: str
     name: str
     state: Literal["ready"] = "ready"
+    notes: str | None = None
+    tags: list[str] = Field(default_factory=list)
     method: str
     model_type: str
     head: HeadKind = HeadKind.CLASSIFIER

@@ -107,8 +107,12 @@ def product(
     out.print(str(target))
 
 
-def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> JobRead:
+def watch_to_the_end(
+    client: Client, job_id: str, *, as_json: bool, shows_result: bool = True
+) -> JobRead:
     """Show a job until it is over, then what it made; the exit code says how it ended.
+
+    Without ``shows_result`` nothing is printed to the output, for there is more to come.
 
     Returns:
         The job, which is completed.
@@ -125,9 +129,9 @@ def watch_to_the_end(client: Client, job_id: str, *, as_json: bool) -> JobRead:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    if as_json:
+    if as_json and shows_result:
         print_json(ended)
-    elif ended.state is JobState.COMPLETED:
+    elif ended.state is JobState.COMPLETED and shows_result:
         _print_made(ended)
     if ended.state is JobState.CANCELLED:
         err.print(f"the job was cancelled; 'elasticnas job retry {job_id}' goes on with it")

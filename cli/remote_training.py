@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from elasticnas.api_schemas.jobs import JobRead
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.jobs import watch_to_the_end
 from elasticnas.cli.output import err, out, print_json
@@ -23,8 +24,11 @@ def train_remotely(
     columns: Mapping[str, str],
     detach: bool,
     as_json: bool,
-) -> None:
+    shows_result: bool = True,
+) -> JobRead:
     """Start a training on a server and watch it, or with ``detach`` leave it to itself.
+
+    Without ``shows_result`` nothing is printed of how it ended, unless it failed.
 
     Args:
         base: the pretrained model's folder, which is uploaded.
@@ -47,8 +51,9 @@ def train_remotely(
             dataset_id = client.add_dataset(rows, {"name": rows.stem, **columns}).id
         job = client.start_training({**request, "dataset_id": dataset_id}, archive)
     if not detach:
-        watch_to_the_end(client, job.id, as_json=as_json)
-    elif as_json:
+        return watch_to_the_end(client, job.id, as_json=as_json, shows_result=shows_result)
+    if as_json:
         print_json(job)
     else:
         out.print(job.id)
+    return job

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from elasticnas.api_schemas.listing import SearchSort
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchRead, SearchState
 from elasticnas.cli.connection import LOCAL, Server
@@ -74,6 +75,16 @@ def search(
     verify_dataset: Annotated[
         str | None, typer.Option(help="Id of a dataset to measure the front on at the end.")
     ] = None,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET", help="Id of a dataset to train each subnet on before it is measured."
+        ),
+    ] = None,
+    fine_tune_settings: Annotated[
+        list[str] | None,
+        typer.Option("--fine-tune-set", help="A setting of that training, such as steps=200."),
+    ] = None,
     racing: Annotated[
         float | None,
         typer.Option(
@@ -129,6 +140,7 @@ def search(
         "parallel_evaluations": parallel,
         "verify": verify,
         "verify_dataset_id": verify_dataset,
+        "evaluation": _evaluation(fine_tune, fine_tune_settings or []),
         "racing": None if racing is None else {"confidence": racing},
         "weight": weight,
         "precision": precision,
@@ -145,19 +157,44 @@ def search(
         else:
             out.print(started.id)
         return
-    _follow(server, started.id, as_json)
+    follow_to_the_end(server, started.id, as_json)
+
+
+def _evaluation(dataset: str | None, settings: list[str]) -> dict[str, Any] | None:
+    if dataset is None and settings:
+        raise InputError(
+            "there is no training to set anything of",
+            field="--fine-tune-set",
+            value=settings[0],
+            remedy="name the dataset to train on: --fine-tune DATASET",
+        )
+    if dataset is None:
+        return None
+    given = dict(_setting(text, "--fine-tune-set") for text in settings)
+    return {"fine_tune": {"dataset_id": dataset} | given}
 
 
 @app.command("follow")
 def follow_search(search_id: SearchId, as_json: AsJson = False, server: Server = LOCAL) -> None:
     """Watch a search until it is over."""
-    _follow(server, search_id, as_json)
+    follow_to_the_end(server, search_id, as_json)
 
 
 @app.command("list")
-def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
-    """All searches, the newest first."""
-    searches = list(server.searches())
+def list_all(
+    state: Annotated[
+        list[SearchState] | None, typer.Option(help="Only those in this state; repeatable.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Only those with this in name, id, notes or a tag.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    sort: Annotated[SearchSort, typer.Option(help="The order.")] = SearchSort.NEWEST,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """All searches, the newest first; or those that are asked for."""
+    searches = list(server.searches(q=text, tag=tag, state=state, sort=sort))
     if as_json:
         print_json(searches)
         return
@@ -175,6 +212,30 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
 def show(search_id: SearchId, server: Server = LOCAL) -> None:
     """Everything about a search, as JSON."""
     print_json(server.search(search_id))
+
+
+@app.command("request")
+def request_of(search_id: SearchId, server: Server = LOCAL) -> None:
+    """The request of a search as it was given, as JSON."""
+    print(json_text(server.request(search_id), indent=2))
+
+
+@app.command("note")
+def note(
+    search_id: SearchId,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    notes: Annotated[str | None, typer.Option(help="Notes, in place of those there are.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag, in place of those there are; repeatable.")
+    ] = None,
+    server: Server = LOCAL,
+) -> None:
+    """Name a search, write notes and tags on it; what is not given stays."""
+    given = {"name": name, "notes": notes, "tags": tag}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise InputError("there is nothing to write", field="--name, --notes or --tag")
+    server.annotate("searches", search_id, **changes)
 
 
 @app.command("evaluations")
@@ -250,7 +311,12 @@ def _print_state(changed: SearchRead, as_json: bool) -> None:
         out.print(changed.state.value)
 
 
-def _follow(server: Server, search_id: str, as_json: bool) -> None:
+def follow_to_the_end(server: Server, search_id: str, as_json: bool) -> None:
+    """Watch a search until it is over, then show its front.
+
+    Raises:
+        typer.Exit: it failed, or the user leaves it to itself.
+    """
     try:
         ended = follow(server, search_id, err)
     except KeyboardInterrupt:
@@ -304,10 +370,10 @@ def _plateau(text: str) -> dict[str, Any]:
         ) from None
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, field: str = "--set") -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError("write it as NAME=VALUE", field="--set", value=text)
+        raise InputError("write it as NAME=VALUE", field=field, value=text)
     try:
         return name.strip(), json.loads(value)
     except ValueError:

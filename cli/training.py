@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.jobs import JobRead, StepProgress
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.recipes import RECIPES
 from elasticnas.api_schemas.registry import load_plugins
@@ -190,10 +190,14 @@ class There:
     name: str | None
     detach: bool
     as_json: bool
+    shows_result: bool = True
 
 
-def run_or_send(asked: Asked, here: Here, there: There) -> None:
+def run_or_send(asked: Asked, here: Here, there: There) -> JobRead | None:
     """Run a recipe on this machine, or have a server's worker do it.
+
+    Returns:
+        The server's job, as it ended or, detached, as it begins.
 
     Raises:
         InputError: an option has no meaning there, or something cannot be used.
@@ -204,7 +208,7 @@ def run_or_send(asked: Asked, here: Here, there: There) -> None:
         only_here = {"--output": here.output, "--resume": here.resume}
         _refuse("with --server", "its worker decides that", only_here)
         name = there.name or asked.base.resolve().name
-        train_remotely(
+        return train_remotely(
             there.server,
             asked.base,
             asked.data,
@@ -213,8 +217,8 @@ def run_or_send(asked: Asked, here: Here, there: There) -> None:
             columns=asked.rows.fields(),
             detach=there.detach,
             as_json=there.as_json,
+            shows_result=there.shows_result,
         )
-        return
     of_server = {
         "--dataset": there.dataset,
         "--name": there.name,
@@ -223,6 +227,7 @@ def run_or_send(asked: Asked, here: Here, there: There) -> None:
     }
     _refuse("without --server", "it is about a job", of_server)
     _run_here(asked, here)
+    return None
 
 
 def _run_here(asked: Asked, here: Here) -> None:

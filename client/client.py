@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,16 +13,20 @@ from urllib.parse import quote
 import httpx2
 from pydantic import RootModel
 
-from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.comparison import ComparisonRead
+from elasticnas.api_schemas.costs import CostReport, CostsRead
 from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.feasibility import FeasibilityRead
+from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
 from elasticnas.api_schemas.meta import Meta
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.points import PointsRead
 from elasticnas.api_schemas.problems import InputError, Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
-from elasticnas.api_schemas.spaces import SpaceRead
+from elasticnas.api_schemas.spaces import LayersRead, SpaceRead
 from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
+from elasticnas.api_schemas.weights import ExportsRead
 from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
 from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
@@ -41,6 +45,9 @@ UPLOAD_TIMEOUT = httpx2.Timeout(30.0, read=600.0)
 """What is uploaded is unpacked and stored before the server answers."""
 WAIT_SECONDS = 10
 """How long one request waits for a worker to have read a checkpoint."""
+
+Filter = str | float | bool | Sequence[str] | None
+"""What a list may be asked for; None: anything."""
 
 Transition = Literal["pause", "resume", "cancel", "extend", "retry"]
 
@@ -147,9 +154,12 @@ class Client:
                 timeout=UPLOAD_TIMEOUT,
             )
 
-    def supernets(self) -> Iterator[SupernetRead | SupernetPending]:
-        """All super-networks, the newest first, those that are not ready too."""
-        return self._connection.pages("/v1/supernets", ANY_SUPERNET)
+    def supernets(self, **filters: Filter) -> Iterator[SupernetRead | SupernetPending]:
+        """All super-networks, the newest first, those that are not ready too.
+
+        ``filters`` are those of ``GET /v1/supernets``: q, tag, state, method, sort.
+        """
+        return self._connection.pages("/v1/supernets", ANY_SUPERNET, params=_sent(filters))
 
     def supernet(self, supernet_id: str) -> SupernetRead | SupernetPending:
         """One super-network."""
@@ -171,14 +181,51 @@ class Client:
         )
         return self._connection.parsed(CostReport, answer)
 
+    def layers(self, supernet_id: str) -> LayersRead:
+        """Its search space layer by layer."""
+        return self._connection.read(resource_path("supernets", supernet_id, "layers"), LayersRead)
+
+    def costs(
+        self,
+        supernet_id: str,
+        subnets: Sequence[Mapping[str, Choice]],
+        max_length: int | None = None,
+        *,
+        per_layer: bool = False,
+    ) -> CostsRead:
+        """What many subnets cost; with ``per_layer``, layer by layer."""
+        body = {"subnets": list(subnets), "max_length": max_length, "per_layer": per_layer}
+        path = resource_path("supernets", supernet_id, "costs")
+        answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
+        return self._connection.parsed(CostsRead, answer)
+
+    def feasibility(
+        self,
+        supernet_id: str,
+        constraints: Sequence[Mapping[str, Any]] = (),
+        max_length: int | None = None,
+    ) -> FeasibilityRead:
+        """What constraints, such as ``{"cost": "gflops", "max": 8}``, leave of the space."""
+        body = {"constraints": list(constraints), "max_length": max_length}
+        path = resource_path("supernets", supernet_id, "feasibility")
+        answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
+        return self._connection.parsed(FeasibilityRead, answer)
+
     def add_dataset(self, file: Path, fields: dict[str, str]) -> DatasetRead:
         """Upload validation data; ``fields`` are the form fields beside the file."""
         answer = self._upload("/v1/datasets", "file", file, fields)
         return self._connection.parsed(DatasetRead, answer)
 
-    def datasets(self) -> Iterator[DatasetRead]:
-        """All datasets, the newest first."""
-        return self._connection.pages("/v1/datasets", DatasetRead)
+    def datasets(self, **filters: Filter) -> Iterator[DatasetRead]:
+        """All datasets, the newest first; ``filters``: q, tag, task, sort."""
+        return self._connection.pages("/v1/datasets", DatasetRead, params=_sent(filters))
+
+    def annotate(
+        self, kind: Literal["supernets", "datasets", "searches"], identifier: str, **changes: Any
+    ) -> None:
+        """Write a ``name``, ``notes`` or ``tags`` on something; what is not given stays."""
+        path = resource_path(kind, identifier)
+        self._connection.send("PATCH", path, **json_body(changes), is_repeatable=True)
 
     def dataset(self, dataset_id: str) -> DatasetRead:
         """One dataset."""
@@ -207,9 +254,17 @@ class Client:
         )
         return self._connection.parsed(SearchRead, answer)
 
-    def searches(self) -> Iterator[SearchRead]:
-        """All searches, the newest first."""
-        return self._connection.pages("/v1/searches", SearchRead)
+    def searches(self, **filters: Filter) -> Iterator[SearchRead]:
+        """All searches, the newest first.
+
+        ``filters`` are those of ``GET /v1/searches``: q, tag, state, supernet_id, dataset_id, sort.
+        """
+        return self._connection.pages("/v1/searches", SearchRead, params=_sent(filters))
+
+    def request(self, search_id: str) -> dict[str, Any]:
+        """The request of a search as it was given, for `start_search`."""
+        path = resource_path("searches", search_id, "request")
+        return self._connection.read(path, RootModel[dict[str, Any]]).root
 
     def search(self, search_id: str) -> SearchRead:
         """One search."""
@@ -236,10 +291,13 @@ class Client:
         """
         return followed(self._connection, "/v1/events", EventReader(OverviewEvent, after))
 
-    def evaluations(self, search_id: str) -> Iterator[EvaluationRead]:
-        """All evaluations of a search, by number."""
+    def evaluations(self, search_id: str, **filters: Filter) -> Iterator[EvaluationRead]:
+        """All evaluations of a search, by number.
+
+        ``filters``: state, on_front, sort, and bounds such as ``max_gflops``.
+        """
         path = resource_path("searches", search_id, "evaluations")
-        return self._connection.pages(path, EvaluationRead, limit=500)
+        return self._connection.pages(path, EvaluationRead, limit=500, params=_sent(filters))
 
     def evaluation(self, search_id: str, number: int) -> EvaluationRead:
         """One evaluation of a search."""
@@ -260,6 +318,17 @@ class Client:
         return self._connection.parsed(
             PointsRead, self._connection.send("GET", path, params=params)
         )
+
+    def compare(self, search_id: str, a: int, b: int) -> ComparisonRead:
+        """What changes from one subnet of a search to another, with paired intervals."""
+        path = resource_path("searches", search_id, "compare")
+        answer = self._connection.send("GET", path, params={"a": a, "b": b})
+        return self._connection.parsed(ComparisonRead, answer)
+
+    def exports(self, search_id: str, number: int) -> ExportsRead:
+        """In which formats a subnet's weights can be had, and which are built."""
+        path = resource_path("searches", search_id, "subnets", number, "exports")
+        return self._connection.read(path, ExportsRead)
 
     def front(self, search_id: str, **bounds: float) -> FrontRead:
         """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""
@@ -336,10 +405,11 @@ class Client:
         )
         return self._connection.parsed(JobRead, answer)
 
-    def jobs(self, state: JobState | None = None, kind: JobKind | None = None) -> Iterator[JobRead]:
-        """All jobs, or those of a state or kind, the newest first."""
-        asked = {"state": state, "kind": kind}
-        wanted = {name: value.value for name, value in asked.items() if value is not None}
+    def jobs(
+        self, state: JobState | None = None, kind: JobKind | None = None, **filters: Filter
+    ) -> Iterator[JobRead]:
+        """All jobs, or those of a state or kind, the newest first; ``filters``: q, sort."""
+        wanted = _sent({"state": state, "kind": kind, **filters})
         return self._connection.pages("/v1/jobs", JobRead, params=wanted)
 
     def job(self, job_id: str) -> JobRead:
@@ -381,6 +451,11 @@ class Client:
         """What happens to a job until it is over, as `events` tells it of a search."""
         path = resource_path("jobs", job_id, "events")
         return followed(self._connection, path, EventReader(JobEvent, after))
+
+
+def _sent(filters: Mapping[str, Filter]) -> dict[str, Filter]:
+    """Those that are given."""
+    return {name: value for name, value in filters.items() if value is not None}
 
 
 def _relative(path: str) -> PurePosixPath:

@@ -128,7 +128,7 @@ class Connection:
         return self.parsed(model, self.send("GET", path))
 
     def pages(
-        self, path: str, model: Any, limit: int = 100, params: Mapping[str, str] | None = None
+        self, path: str, model: Any, limit: int = 100, params: Mapping[str, Any] | None = None
     ) -> Iterator[Any]:
         """All items of a list, page by page; one that is not understood is left out, and logged."""
         cursor: str | None = None

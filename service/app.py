@@ -18,6 +18,7 @@ from elasticnas.service import operations
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.datasets import endpoints as datasets
 from elasticnas.service.exports import endpoints as exports
+from elasticnas.service.exports import listing
 from elasticnas.service.http import errors
 from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
@@ -32,11 +33,13 @@ from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches import comparison, evaluations, front, points, streaming
 from elasticnas.service.searches import endpoints as searches
-from elasticnas.service.searches import front, points, streaming
+from elasticnas.service.searches.bounds import bounds_of_today
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
 from elasticnas.service.supernets import endpoints as supernets
+from elasticnas.service.supernets import layers
 from elasticnas.service.workers import endpoints as workers
 from elasticnas.service.workers.inside import WorkerInside
 
@@ -46,7 +49,8 @@ Register a super-network and validation data, start a search, poll its Pareto fr
 weights of the subnet you choose. Errors are `application/problem+json` (RFC 9457); their types are
 listed at `/problems`."""
 
-FRONT = "/v1/searches/{search_id}/front"
+BOUNDED = ("/v1/searches/{search_id}/front", "/v1/searches/{search_id}/evaluations")
+"""Addresses that take bounds on costs and metrics."""
 SMALL_BODY_BYTES = 1 << 20
 """The largest body of a request that carries neither a file nor a list of subnets."""
 
@@ -105,13 +109,17 @@ def create_app(
     app.add_middleware(HeadAsGet)
     for router in (
         supernets.router,
+        layers.router,
         datasets.router,
         searches.router,
+        evaluations.router,
         front.router,
         points.router,
         plots.router,
         streaming.router,
         exports.router,
+        listing.router,
+        comparison.router,
         trainings.router,
         trainings.derivations,
         finetunings.router,
@@ -165,7 +173,8 @@ def _describe(app: FastAPI) -> None:
             return app.openapi_schema
         schema = original()
         # Metrics that plugins register are known only now.
-        schema["paths"][FRONT]["get"]["parameters"] += front.bounds_of_today()
+        for path in BOUNDED:
+            schema["paths"][path]["get"]["parameters"] += bounds_of_today()
         components = schema.setdefault("components", {}).setdefault("schemas", {})
         described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})

@@ -11,17 +11,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, UploadFile
 
-from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.annotations import NamedPatch
+from elasticnas.api_schemas.datasets import ClassCount, DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
+from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.registry import NameIn
+from elasticnas.service.annotations import annotate
 from elasticnas.service.database import now
 from elasticnas.service.datasets import repository
 from elasticnas.service.datasets.reading import columns_asked, read_rows
 from elasticnas.service.datasets.rows import DatasetRows, write_canonical
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.http.errors import input_problem
+from elasticnas.service.http.filters import NameSought, TagSought, TextSought
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import ProblemError, documented, refuse
 from elasticnas.service.http.routing import StrictRoute
@@ -136,6 +140,7 @@ def create_dataset(
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
         label_names_given=asked.label_names is not None,
+        class_counts=rows.class_counts,
         digest=digest,
         size_bytes=size,
         created_at=now(),
@@ -167,13 +172,23 @@ def _settings(
     return settings
 
 
-@router.get("", summary="List datasets")
+@router.get("", summary="List datasets", responses=documented("invalid-input"))
 def list_datasets(
-    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep,
+    principal: PrincipalDep,
+    q: TextSought = None,
+    tag: TagSought = None,
+    task: NameSought = None,
+    sort: Sort = Sort.NEWEST,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[DatasetRead]:
-    """The newest first."""
+    """The newest first, unless sorted otherwise."""
+    wanted = repository.Wanted(q, tag, task)
     with service.database.read() as session:
-        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
+        rows, following = repository.page(
+            session, principal, wanted, sort=sort, limit=limit, cursor=cursor
+        )
     return Page(items=[read(row) for row in rows], next_cursor=following)
 
 
@@ -182,6 +197,21 @@ def read_dataset(dataset_id: Identity, service: ServiceDep, principal: Principal
     """Its task, metric, columns and size."""
     with service.database.read() as session:
         return read(repository.found(session, principal, dataset_id))
+
+
+@router.patch(
+    "/{dataset_id}",
+    summary="Rename a dataset, write notes and tags on it",
+    responses=documented("not-found", "invalid-request"),
+)
+def patch_dataset(
+    dataset_id: Identity, body: NamedPatch, service: ServiceDep, principal: PrincipalDep
+) -> DatasetRead:
+    """What is left out stays as it is."""
+    with service.database.write() as session:
+        row = repository.found(session, principal, dataset_id, lock=True)
+        annotate(row, body)
+    return read(row)
 
 
 @router.delete(
@@ -204,6 +234,8 @@ def read(row: DatasetRow) -> DatasetRead:
     return DatasetRead(
         id=row.id,
         name=row.name,
+        notes=row.notes,
+        tags=row.tags,
         task=row.task,
         metric=row.metric,
         rows=row.rows,
@@ -215,6 +247,17 @@ def read(row: DatasetRow) -> DatasetRead:
         num_labels=row.num_labels,
         label_names=row.label_names,
         label_names_given=row.label_names_given,
+        class_counts=_class_counts(row),
         digest=row.digest,
         created_at=row.created_at,
     )
+
+
+def _class_counts(row: DatasetRow) -> list[ClassCount] | None:
+    names = row.label_names or []
+    if row.class_counts is None:
+        return None
+    return [
+        ClassCount(label=label, name=names[label] if label < len(names) else None, rows=count)
+        for label, count in enumerate(row.class_counts)
+    ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, union
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select, union
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import JobState
+from elasticnas.api_schemas.listing import Sort
+from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.jobs.tables import JobRow
@@ -15,17 +19,50 @@ from elasticnas.service.searches.tables import SearchRow
 
 
 def found(
-    session: Session, principal: Principal, dataset_id: str, *, field: str | None = None
+    session: Session,
+    principal: Principal,
+    dataset_id: str,
+    *,
+    field: str | None = None,
+    lock: bool = False,
 ) -> DatasetRow:
     """One of the principal's datasets, or the problem of `repository.found`."""
-    return repository.found(session, principal, DatasetRow, dataset_id, field=field)
+    return repository.found(session, principal, DatasetRow, dataset_id, field=field, lock=lock)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which datasets a list is of: those for which everything holds that is not None."""
+
+    text: str | None = None
+    tag: str | None = None
+    task: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What must hold of a row."""
+        row = DatasetRow
+        return [
+            *listing.holds_text(self.text, row.name, row.id, row.notes, row.tags),
+            *listing.has_tag(row, self.tag),
+            *listing.is_one_of(row.task, self.task and [self.task]),
+        ]
 
 
 def page(
-    session: Session, principal: Principal, *, limit: int, cursor: str | None
+    session: Session,
+    principal: Principal,
+    wanted: Wanted,
+    *,
+    sort: Sort,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[DatasetRow], str | None]:
-    """Datasets, the newest first."""
-    return repository.newest_page(session, principal, DatasetRow, limit=limit, cursor=cursor)
+    """Datasets in the order asked for."""
+    order = listing.order_of(DatasetRow, sort, {"name": DatasetRow.name})
+    conditions = wanted.conditions()
+    return listing.page(
+        session, principal, DatasetRow, conditions, order, limit=limit, cursor=cursor
+    )
 
 
 def add(session: Session, row: DatasetRow) -> None:
@@ -59,6 +96,9 @@ def digests(session: Session) -> set[str]:
                 select(SearchRow.verify_dataset_digest).where(
                     SearchRow.verify_dataset_digest.is_not(None)
                 ),
+                select(SearchRow.train_dataset_digest).where(
+                    SearchRow.train_dataset_digest.is_not(None)
+                ),
             )
         )
     )
@@ -67,7 +107,9 @@ def digests(session: Session) -> set[str]:
 def user(session: Session, dataset_id: str) -> str | None:
     """A search or job that refers to the dataset, in words, if there is one."""
     search = select(SearchRow.id).where(
-        (SearchRow.dataset_id == dataset_id) | (SearchRow.verify_dataset_id == dataset_id)
+        (SearchRow.dataset_id == dataset_id)
+        | (SearchRow.verify_dataset_id == dataset_id)
+        | (SearchRow.train_dataset_id == dataset_id)
     )
     if (found := session.scalars(search.limit(1)).first()) is not None:
         return f"search {found}"

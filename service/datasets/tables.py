@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Owned
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 
-class DatasetRow(Owned, Table):
+class DatasetRow(Annotatable, Owned, Table):
     """Registered validation data; the rows themselves are the blob ``digest``."""
 
     called = "dataset"
@@ -34,6 +35,8 @@ class DatasetRow(Owned, Table):
     label_names: Mapped[list[Any] | None]
     label_names_given: Mapped[bool] = mapped_column(default=False)
     """Whether the user gave the names in the order of classes; else they are the labels, sorted."""
+    class_counts: Mapped[list[Any] | None]
+    """How many rows are of each class; None where labels are no classes, or nobody counted."""
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 from pydantic import AwareDatetime, TypeAdapter
 
-from elasticnas.api_schemas.fields import CursorText, Identity, Number
+from elasticnas.api_schemas.fields import CursorText, Finite, Identity, Name, Number
 from elasticnas.api_schemas.paging import MAX_PAGE
 from elasticnas.api_schemas.problems import InputError
 
@@ -19,33 +20,57 @@ Position = TypeVar("Position")
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="most items on a page")]
 Cursor = Annotated[CursorText | None, Query(description="the `next_cursor` of the page before")]
 
-_NEWEST: TypeAdapter[tuple[AwareDatetime, str]] = TypeAdapter(tuple[AwareDatetime, Identity])
-_NUMBERED: TypeAdapter[tuple[int]] = TypeAdapter(tuple[Number])
+
+@dataclass(frozen=True)
+class Place:
+    """How the value by which a list is sorted stands in a cursor."""
+
+    adapter: TypeAdapter[tuple[str, Any, str]]
+
+    def text(self, value: Any) -> Any:
+        """The value as JSON."""
+        return value.isoformat() if isinstance(value, datetime) else value
+
+
+MOMENT = Place(TypeAdapter(tuple[str, AwareDatetime, Identity]))
+TEXT = Place(TypeAdapter(tuple[str, Name, Identity]))
+FLOAT = Place(TypeAdapter(tuple[str, Finite, Identity]))
+
+_NUMBERED: TypeAdapter[tuple[str, float, int]] = TypeAdapter(tuple[str, Finite, Number])
 
 
 def encode_cursor(*position: object) -> str:
     """An opaque cursor for a position in an order."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
-def number_of(cursor: str) -> int:
-    """The number after which a page of numbered things begins.
-
-    Raises:
-        InputError: it is not a cursor of such a list.
-    """
-    return _decoded(cursor, _NUMBERED)[0]
-
-
-def moment_and_id(cursor: str) -> tuple[datetime, str]:
-    """The position after which a page of a list by age begins.
+def value_and_number(cursor: str, order: str) -> tuple[float, int]:
+    """The value and the number behind which a page of numbered things in this order begins.
 
     Raises:
         InputError: it is not a cursor of such a list.
     """
-    moment, identity = _decoded(cursor, _NEWEST)
+    name, value, number = _decoded(cursor, _NUMBERED)
+    if name != order:
+        raise _bad(cursor)
+    return value, number
+
+
+def place_of(cursor: str, order: str, place: Place) -> tuple[Any, str]:
+    """The value and the id behind which a page of a list in this order begins.
+
+    Raises:
+        InputError: it is not a cursor of such a list.
+    """
+    name, value, identity = _decoded(cursor, place.adapter)
+    if name != order:
+        raise _bad(cursor)
     try:
-        return moment.astimezone(UTC), identity
+        return value.astimezone(UTC) if isinstance(value, datetime) else value, identity
     except OverflowError as error:  # within a day of the first or the last year
         raise _bad(cursor) from error
 

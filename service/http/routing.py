@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from email.message import Message
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response, params
+from fastapi import Depends, Request, Response, params
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
@@ -21,7 +21,9 @@ LARGE = 1 << 16
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read by `parse_json`."""
+    """A request whose JSON is read by `parse_json`, once."""
+
+    _value: Any = None
 
     async def json(self) -> Any:
         """The body's value.
@@ -29,8 +31,23 @@ class StrictRequest(Request):
         Raises:
             ProblemError: the body is not JSON that can be read.
         """
-        body = await self.body()
-        return parse_json(body) if len(body) < LARGE else await run_in_threadpool(parse_json, body)
+        if self._value is None:
+            body = await self.body()
+            is_small = len(body) < LARGE
+            self._value = (
+                parse_json(body) if is_small else await run_in_threadpool(parse_json, body)
+            )
+        return self._value
+
+
+async def _body_as_sent(request: Request) -> dict[str, Any]:
+    """Empty where the body is none that the endpoint takes, which it then says itself."""
+    value = await request.json() if isinstance(request, StrictRequest) else None
+    return value if isinstance(value, dict) else {}
+
+
+BodyAsSent = Annotated[dict[str, Any], Depends(_body_as_sent)]
+"""The JSON object of a request as the client wrote it, before any model reads it."""
 
 
 class StrictRoute(APIRoute):

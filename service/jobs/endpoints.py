@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
 
 from elasticnas.api_schemas.fields import Identity, LongText, Name
 from elasticnas.api_schemas.jobs import JobEventKind, JobKind, JobRead, JobState, StepProduct
+from elasticnas.api_schemas.listing import AgeSort
 from elasticnas.api_schemas.paging import Page
 from elasticnas.service.exports.download import LeasedFile
 from elasticnas.service.http.etags import matches
+from elasticnas.service.http.filters import IdSought, TextSought
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import documented
 from elasticnas.service.jobs import products, repository, transitions, views
@@ -30,19 +32,23 @@ from elasticnas.service.supernets.tables import SupernetRow
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", summary="List jobs")
+@router.get("", summary="List jobs", responses=documented("invalid-input"))
 def list_jobs(
     service: ServiceDep,
     principal: PrincipalDep,
+    q: TextSought = None,
+    state: Annotated[list[JobState] | None, Query()] = None,
+    kind: JobKind | None = None,
+    dataset_id: IdSought = None,
+    sort: AgeSort = AgeSort.NEWEST,
     limit: Limit = 50,
     cursor: Cursor = None,
-    state: JobState | None = None,
-    kind: JobKind | None = None,
 ) -> Page[JobRead]:
-    """The newest first."""
+    """The newest first, unless sorted otherwise; those in several states if `state` is repeated."""
+    wanted = repository.Wanted(q, state, kind, dataset_id)
     with service.database.read() as session:
         rows, following = repository.page(
-            session, principal, state=state, kind=kind, limit=limit, cursor=cursor
+            session, principal, wanted, sort=sort, limit=limit, cursor=cursor
         )
         items = views.read_jobs(session, rows, service.present)
     return Page(items=items, next_cursor=following)

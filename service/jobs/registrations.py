@@ -6,6 +6,7 @@ checkpoint has two, that it was begun and how it ended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +45,9 @@ class RegistrationEvent:
     data: dict[str, Any]
 
 
-def states(state: JobState | None) -> list[SupernetState]:
-    """The states of super-networks whose registration is in this state of a job; None: in any."""
-    return [each for each, as_job in JOB_STATES.items() if state in (None, as_job)]
+def states(of_jobs: Sequence[JobState] | None) -> list[SupernetState]:
+    """The states of super-networks whose registration is in one of these of a job; None: any."""
+    return [each for each, as_job in JOB_STATES.items() if not of_jobs or as_job in of_jobs]
 
 
 def job_read(row: SupernetRow, waiting_for: str | None) -> JobRead:

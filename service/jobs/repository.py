@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.jobs import JobKind, JobState
+from elasticnas.api_schemas.listing import AgeSort
 from elasticnas.api_schemas.messages import RunStep
+from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
 from elasticnas.service.jobs import registrations
 from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
@@ -23,29 +27,57 @@ _IS_A_JOB = ~exists().where(JobRow.supernet_id == SupernetRow.id)
 """Of super-networks: the reading of one that a training made is the end of the training."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs a list is of: those for which everything holds that is not None."""
+
+    text: str | None = None
+    states: Sequence[JobState] | None = None
+    kind: JobKind | None = None
+    dataset_id: str | None = None
+
+    def jobs(self) -> list[ColumnElement[bool]] | None:
+        """What must hold of a job; None: it is not of jobs."""
+        if self.kind == JobKind.REGISTRATION:
+            return None
+        return [
+            *listing.holds_text(self.text, JobRow.name, JobRow.id, JobRow.recipe),
+            *listing.is_one_of(JobRow.state, self.states),
+            *listing.is_one_of(JobRow.kind, self.kind and [self.kind]),
+            *listing.is_one_of(JobRow.dataset_id, self.dataset_id and [self.dataset_id]),
+        ]
+
+    def registrations(self) -> list[ColumnElement[bool]] | None:
+        """What must hold of a super-network whose registration it is; None: it is not of those."""
+        states = registrations.states(self.states)
+        if self.kind not in (None, JobKind.REGISTRATION) or self.dataset_id or not states:
+            return None
+        return [
+            *listing.holds_text(self.text, SupernetRow.name, SupernetRow.id),
+            SupernetRow.state.in_(states),
+            _IS_A_JOB,
+        ]
+
+
 def page(
     session: Session,
     principal: Principal,
+    wanted: Wanted,
     *,
-    state: JobState | None,
-    kind: JobKind | None,
+    sort: AgeSort,
     limit: int,
     cursor: str | None,
 ) -> tuple[list[JobRow | SupernetRow], str | None]:
-    """Jobs and registrations, the newest first."""
-    rows: list[JobRow | SupernetRow] = []
-    if kind in (None, JobKind.REGISTRATION) and (states := registrations.states(state)):
-        conditions = SupernetRow.state.in_(states), _IS_A_JOB
-        rows += repository.newest(
-            session, principal, SupernetRow, *conditions, limit=limit, cursor=cursor
-        )
-    if kind != JobKind.REGISTRATION:
-        wanted = [] if state is None else [JobRow.state == state]
-        wanted += [] if kind is None else [JobRow.kind == kind]
-        rows += repository.newest(session, principal, JobRow, *wanted, limit=limit, cursor=cursor)
-    # Of the same moment supernet-... comes before job-..., as where the cursor is compared.
-    rows.sort(key=lambda row: row.created_at, reverse=True)
-    return repository.page_of(rows, limit)
+    """Jobs and registrations, by age."""
+    found: list[tuple[Any, Any]] = []
+    for table, conditions in ((SupernetRow, wanted.registrations()), (JobRow, wanted.jobs())):
+        if conditions is not None:
+            order = listing.order_of(table, sort, {})
+            found += listing.placed(
+                session, principal, table, conditions, order, limit=limit, cursor=cursor
+            )
+    found.sort(key=lambda each: (each[1], each[0].id), reverse=sort is AgeSort.NEWEST)
+    return listing.page_of(found, listing.order_of(JobRow, sort, {}), limit)
 
 
 def found(session: Session, principal: Principal, job_id: str, *, lock: bool = False) -> JobRow:
@@ -124,7 +156,7 @@ def underway(session: Session, principal: Principal, *, limit: int) -> list[str]
     """The ids of the principal's jobs and registrations that have not ended, the newest first."""
     mine = repository.readable(principal, JobRow).where(JobRow.state.in_(UNFINISHED))
     read = repository.readable(principal, SupernetRow).where(
-        SupernetRow.state.in_(registrations.states(JobState.RUNNING)), _IS_A_JOB
+        SupernetRow.state.in_(registrations.states([JobState.RUNNING])), _IS_A_JOB
     )
     found = [
         each

@@ -91,7 +91,9 @@ def _body(
     return written(PLOTS[kind](subject), picture_format), None
 
 
-def _revision(service: Service, principal: Principal, search_id: str) -> tuple[int, int]:
-    """What grows with everything that a picture shows, or 404."""
+def _revision(
+    service: Service, principal: Principal, search_id: str
+) -> tuple[int, int, str | None]:
+    """What changes with everything that a picture shows, or 404."""
     with service.database.read() as session:
         return repository.picture_revision(session, principal, search_id)

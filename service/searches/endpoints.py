@@ -1,25 +1,30 @@
-"""``/v1/searches``: create, list, read, cancel, delete, and the evaluations of each."""
+"""``/v1/searches``: create, list, read, annotate, change, delete."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from elasticnas.api_schemas.fields import Identity, Number
+from fastapi import APIRouter, Query
+from pydantic import JsonValue
+
+from elasticnas.api_schemas.annotations import SearchPatch
+from elasticnas.api_schemas.fields import Identity
+from elasticnas.api_schemas.listing import SearchSort
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.searches import (
     BudgetExtension,
-    EvaluationRead,
-    EvaluationState,
     SearchCreate,
     SearchRead,
+    SearchState,
 )
-from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, number_of
-from elasticnas.service.http.problems import documented, not_found
-from elasticnas.service.http.routing import StrictRoute
+from elasticnas.service.annotations import annotate
+from elasticnas.service.http.filters import IdSought, TagSought, TextSought
+from elasticnas.service.http.paging import Cursor, Limit
+from elasticnas.service.http.problems import documented
+from elasticnas.service.http.routing import BodyAsSent, StrictRoute
 from elasticnas.service.idempotency import KeyHeader, KeyOfRequest
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
-from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository, transitions, views
 from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import SearchRow
@@ -39,6 +44,7 @@ def create_search(
     body: SearchCreate,
     service: ServiceDep,
     principal: PrincipalDep,
+    asked: BodyAsSent,
     idempotency_key: KeyHeader = None,
 ) -> SearchRead:
     """Queue a search; it starts within a moment.
@@ -47,16 +53,28 @@ def create_search(
     constraint that no subnet meets, a label that the super-network cannot predict.
     """
     key = KeyOfRequest.of(idempotency_key, body)
-    return _read(service, create(service, principal, body, key))
+    return _read(service, create(service, principal, body, key, asked))
 
 
-@router.get("", summary="List searches")
+@router.get("", summary="List searches", responses=documented("invalid-input"))
 def list_searches(
-    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep,
+    principal: PrincipalDep,
+    q: TextSought = None,
+    tag: TagSought = None,
+    state: Annotated[list[SearchState] | None, Query()] = None,
+    supernet_id: IdSought = None,
+    dataset_id: IdSought = None,
+    sort: SearchSort = SearchSort.NEWEST,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[SearchRead]:
-    """The newest first."""
+    """The newest first, unless sorted otherwise; those in several states if `state` is repeated."""
+    wanted = repository.Wanted(q, tag, state, supernet_id, dataset_id)
     with service.database.read() as session:
-        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
+        rows, following = repository.page(
+            session, principal, wanted, sort=sort, limit=limit, cursor=cursor
+        )
         items = views.read_searches(session, service.reports, rows, service.present)
     return Page(items=items, next_cursor=following)
 
@@ -67,6 +85,37 @@ def read_search(search_id: Identity, service: ServiceDep, principal: PrincipalDe
     with service.database.read() as session:
         row = repository.found(session, principal, search_id)
         return views.read_searches(session, service.reports, [row], service.present)[0]
+
+
+@router.patch(
+    "/{search_id}",
+    summary="Name a search, write notes and tags on it",
+    responses=documented("not-found", "invalid-request"),
+)
+def patch_search(
+    search_id: Identity, body: SearchPatch, service: ServiceDep, principal: PrincipalDep
+) -> SearchRead:
+    """What is left out stays as it is. In any state; nothing else of the search changes."""
+    with service.database.write() as session:
+        row = repository.found(session, principal, search_id, lock=True)
+        annotate(row, body)
+    return _read(service, row)
+
+
+@router.get(
+    "/{search_id}/request",
+    summary="The request of a search",
+    responses=documented("not-found"),
+)
+def read_request(
+    search_id: Identity, service: ServiceDep, principal: PrincipalDep
+) -> dict[str, JsonValue]:
+    """The body of `POST /v1/searches` as it was given, which may be sent again.
+
+    Of a search of an earlier version its defaults are filled in.
+    """
+    with service.database.read() as session:
+        return repository.asked(session, principal, search_id)
 
 
 @router.post(
@@ -131,48 +180,6 @@ def retry_search(search_id: Identity, service: ServiceDep, principal: PrincipalD
 def delete_search(search_id: Identity, service: ServiceDep, principal: PrincipalDep) -> None:
     """With its evaluations, front and exports. Only once it has ended: cancel it first."""
     transitions.delete(service, principal, search_id)
-
-
-@router.get(
-    "/{search_id}/evaluations", summary="List evaluations", responses=documented("not-found")
-)
-def list_evaluations(
-    search_id: Identity,
-    service: ServiceDep,
-    principal: PrincipalDep,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-    state: EvaluationState | None = None,
-) -> Page[EvaluationRead]:
-    """Every evaluation of a search, by number; those in flight too."""
-    after = -1 if cursor is None else number_of(cursor)
-    with service.database.read() as session:
-        search = repository.found(session, principal, search_id)
-        rows = evaluations.page(session, search_id, state=state, after=after, limit=limit + 1)
-        front = evaluations.front_numbers(session, search_id)
-        space = service.reports.get(session, search.supernet_id).space
-    items = [views.read_evaluation(row, space, front) for row in rows[:limit]]
-    more = len(rows) > limit
-    return Page(items=items, next_cursor=encode_cursor(items[-1].number) if more else None)
-
-
-@router.get(
-    "/{search_id}/evaluations/{number}",
-    summary="Read an evaluation",
-    responses=documented("not-found"),
-)
-def read_evaluation(
-    search_id: Identity, number: Number, service: ServiceDep, principal: PrincipalDep
-) -> EvaluationRead:
-    """One evaluation of a search, also while it is in flight."""
-    with service.database.read() as session:
-        search = repository.found(session, principal, search_id)
-        row = evaluations.of_number(session, search_id, number)
-        if row is None:
-            raise not_found("evaluation", str(number))
-        front = evaluations.front_numbers(session, search_id)
-        space = service.reports.get(session, search.supernet_id).space
-        return views.read_evaluation(row, space, front)
 
 
 def _read(service: Service, row: SearchRow) -> SearchRead:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +18,12 @@ from sqlalchemy import (
     inspect,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.orm import Session, undefer
 
+from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.messages import SubnetOutcome
 from elasticnas.api_schemas.searches import EvaluationState
 from elasticnas.service.database import clock_in_sql
@@ -50,16 +53,83 @@ def of_number(session: Session, search_id: str, number: int) -> EvaluationRow | 
     return session.get(EvaluationRow, (search_id, number))
 
 
-def page(
-    session: Session, search_id: str, *, state: EvaluationState | None, after: int, limit: int
-) -> Sequence[EvaluationRow]:
-    """At most ``limit`` evaluations with numbers beyond ``after``."""
-    query = select(EvaluationRow).where(
-        EvaluationRow.search_id == search_id, EvaluationRow.number > after
+@dataclass(frozen=True)
+class Wanted:
+    """Which evaluations of a search a list is of, and by what it is sorted.
+
+    ``sort`` is ``number``, a cost or a metric, with a hyphen from the largest; a list by a metric
+    is of those that have it. ``at_most`` and ``at_least`` are bounds on costs and metrics.
+    """
+
+    states: Collection[EvaluationState] = ()
+    on_front: bool = False
+    at_most: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    sort: str = "number"
+
+    def conditions(self, search_id: str) -> Iterator[ColumnElement[bool]]:
+        """What must hold of a row."""
+        yield EvaluationRow.search_id == search_id
+        if self.states:
+            yield EvaluationRow.state.in_(self.states)
+        if self.on_front:
+            yield EvaluationRow.number.in_(_front(search_id))
+        for name, bound in self.at_most.items():
+            yield _measured(name) <= bound
+        for name, bound in self.at_least.items():
+            yield _measured(name) >= bound
+
+    @property
+    def falls(self) -> bool:
+        """Whether the largest come first."""
+        return self.sort.startswith("-")
+
+    @property
+    def key(self) -> ColumnElement[Any]:
+        """What the list is sorted by."""
+        name = self.sort.removeprefix("-")
+        return EvaluationRow.number.expression if name == "number" else _measured(name)
+
+
+def with_outcomes(
+    session: Session, search_id: str, numbers: Collection[int]
+) -> dict[int, EvaluationRow]:
+    """These evaluations by number, with what is kept of single rows."""
+    rows = session.scalars(
+        select(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .options(undefer(EvaluationRow.hits), undefer(EvaluationRow.resamples))
     )
-    if state is not None:
-        query = query.where(EvaluationRow.state == state)
-    return session.scalars(query.order_by(EvaluationRow.number).limit(limit)).all()
+    return {row.number: row for row in rows}
+
+
+def page(
+    session: Session,
+    search_id: str,
+    wanted: Wanted,
+    *,
+    after: tuple[float, int] | None,
+    limit: int,
+) -> list[tuple[EvaluationRow, float]]:
+    """At most ``limit`` evaluations in order, each with the value that it is sorted by.
+
+    ``after`` are that value and the number of the last one of the page before.
+    """
+    key, number = wanted.key, EvaluationRow.number.expression
+    places = (number,) if wanted.sort.removeprefix("-") == "number" else (key, number)
+    query = select(EvaluationRow, key).where(*wanted.conditions(search_id), key.is_not(None))
+    if after is not None:
+        here, last = tuple_(*places), tuple_(*after[-len(places) :])
+        query = query.where(here < last if wanted.falls else here > last)
+    query = query.order_by(*(each.desc() if wanted.falls else each.asc() for each in places))
+    return [(row, value) for row, value in session.execute(query.limit(limit))]
+
+
+def _measured(name: str) -> ColumnElement[Any]:
+    """A cost or a metric of an evaluation."""
+    column = EvaluationRow.cost if name in frozenset(Cost) else EvaluationRow.metrics
+    value: ColumnElement[Any] = column[name].as_float()
+    return value
 
 
 def recorded(

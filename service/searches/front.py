@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.fields import Finite, Identity
-from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.fields import Identity
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchCreate, is_cost
 from elasticnas.search.knee import knee
 from elasticnas.service.http.etags import etag_of, matches
@@ -25,72 +22,13 @@ from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository, views
+from elasticnas.service.searches.bounds import Bounds
 from elasticnas.tasks import METRICS, TASKS, Task
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 
-FINITE: TypeAdapter[float] = TypeAdapter(Finite)
-
-
-def _parameter(name: str, description: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": description,
-        "schema": {"type": "number"},
-    }
-
-
-def bounds_of_today() -> list[dict[str, Any]]:
-    """The bounds on costs and on every registered metric, as OpenAPI describes parameters."""
-    return [_parameter(f"max_{cost}", f"only points of at most this {cost}") for cost in Cost] + [
-        _parameter(each.bound, f"only points no worse than this {each.name}")
-        for each in METRICS.values()
-    ]
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Upper and lower bounds on costs and metrics: a point is no worse than any of them."""
-
-    upper: Mapping[str, float]
-    lower: Mapping[str, float]
-
-    @classmethod
-    def of(cls, query: Mapping[str, str], task: Task) -> Bounds:
-        """The bounds among the query parameters.
-
-        Raises:
-            InputError: a parameter does not exist, is of another task, or is not a number.
-        """
-        valid = {f"max_{cost}": cost.value for cost in Cost}
-        valid |= {metric.bound: metric.name for metric in task.metrics}
-        upper: dict[str, float] = {}
-        lower: dict[str, float] = {}
-        for name, text in query.items():
-            if name == "format":
-                continue
-            if name not in valid:
-                raise InputError(
-                    "there is no such filter on this search's front",
-                    field=name,
-                    value=text,
-                    remedy=f"valid are format, {', '.join(valid)}",
-                )
-            try:
-                bound = FINITE.validate_python(text)
-            except ValidationError as error:
-                raise InputError("this is not a finite number", field=name, value=text) from error
-            (upper if name.startswith("max_") else lower)[valid[name]] = bound
-        return cls(upper, lower)
-
-    def admit(self, point: EvaluationRead) -> bool:
-        """True when the point lies within every bound."""
-        values = dict(point.cost) | (point.metrics or {})
-        return all(
-            name in values and values[name] <= bound for name, bound in self.upper.items()
-        ) and all(name in values and values[name] >= bound for name, bound in self.lower.items())
+PARAMETERS = ("format",)
+"""What a request may say beside bounds."""
 
 
 @router.get(
@@ -119,7 +57,7 @@ def read_front(
     as_csv = format == "csv" or (format is None and (accept or "").startswith("text/csv"))
     with service.database.read() as session:
         task, revision = _revision(session, principal, search_id)
-        bounds = Bounds.of(request.query_params, task)
+        bounds = Bounds.of(request.query_params, task, others=PARAMETERS)
         while True:
             etag = etag_of(search_id, revision, as_csv, bounds)
             headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}

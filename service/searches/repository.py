@@ -5,7 +5,8 @@ Evaluations, front, events and exports belong to a search: a request finds the s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -22,8 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, load_only
 
+from elasticnas.api_schemas.listing import SearchSort
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import Budget, SearchState, StopReason
+from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import not_found
@@ -42,11 +45,44 @@ def found(
     return repository.found(session, principal, SearchRow, search_id, lock=lock)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which searches a list is of: those for which everything holds that is not None."""
+
+    text: str | None = None
+    tag: str | None = None
+    states: Sequence[SearchState] | None = None
+    supernet_id: str | None = None
+    dataset_id: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What must hold of a row."""
+        row = SearchRow
+        return [
+            *listing.holds_text(self.text, row.name, row.id, row.notes, row.tags),
+            *listing.has_tag(row, self.tag),
+            *listing.is_one_of(row.state, self.states),
+            *listing.is_one_of(row.supernet_id, self.supernet_id and [self.supernet_id]),
+            *listing.is_one_of(row.dataset_id, self.dataset_id and [self.dataset_id]),
+        ]
+
+
 def page(
-    session: Session, principal: Principal, *, limit: int, cursor: str | None
+    session: Session,
+    principal: Principal,
+    wanted: Wanted,
+    *,
+    sort: SearchSort,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[SearchRow], str | None]:
-    """Searches, the newest first."""
-    return repository.newest_page(session, principal, SearchRow, limit=limit, cursor=cursor)
+    """Searches in the order asked for."""
+    columns = {"name": SearchRow.name, "hypervolume": SearchRow.hypervolume}
+    order = listing.order_of(SearchRow, sort, columns)
+    conditions = wanted.conditions()
+    return listing.page(
+        session, principal, SearchRow, conditions, order, limit=limit, cursor=cursor
+    )
 
 
 def add(session: Session, row: SearchRow) -> None:
@@ -115,6 +151,12 @@ def _glanced(session: Session, searches: Select[Any]) -> list[tuple[SearchRow, B
     return [(row, Budget.model_validate(readable_budget(budget))) for row, budget in rows]
 
 
+def queued(session: Session) -> list[str]:
+    """The searches that have not begun, of all owners, the next one first."""
+    query = select(SearchRow.id).where(SearchRow.state == SearchState.QUEUED)
+    return list(session.scalars(query.order_by(SearchRow.created_at, SearchRow.id)))
+
+
 def tasks(session: Session, search_ids: Collection[str]) -> dict[str, str]:
     """The task of each of these searches, of any owner."""
     rows = session.execute(select(SearchRow.id, SearchRow.task).where(SearchRow.id.in_(search_ids)))
@@ -155,12 +197,21 @@ def front_revision(session: Session, principal: Principal, search_id: str) -> tu
     return task, revision
 
 
-def picture_revision(session: Session, principal: Principal, search_id: str) -> tuple[int, int]:
-    """What grows with every change of the front and with every result; or 404."""
-    front, results = _columns(
-        session, principal, search_id, SearchRow.front_revision, SearchRow.recorded
+def picture_revision(
+    session: Session, principal: Principal, search_id: str
+) -> tuple[int, int, str | None]:
+    """What grows with every change of the front and with every result, and the name; or 404."""
+    row = SearchRow
+    front, results, name = _columns(
+        session, principal, search_id, row.front_revision, row.recorded, row.name
     )
-    return front, results
+    return front, results, name
+
+
+def asked(session: Session, principal: Principal, search_id: str) -> dict[str, Any]:
+    """The request of a search as it was given, or as it was resolved by an earlier version."""
+    given, resolved = _columns(session, principal, search_id, SearchRow.asked, SearchRow.request)
+    return dict(resolved if given is None else given)
 
 
 def _columns(session: Session, principal: Principal, search_id: str, *columns: Any) -> Any:

@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Idempotent
 from elasticnas.service.stored_json import StoredRequest
 
 
-class SearchRow(Idempotent, Table):
+class SearchRow(Annotatable, Idempotent, Table):
     """A search: the request as it was resolved, and counters, so that polling it is one row."""
 
     called = "search"
@@ -26,6 +27,7 @@ class SearchRow(Idempotent, Table):
         Index("ix_searches_supernet_id", "supernet_id"),
         Index("ix_searches_dataset_id", "dataset_id"),
         Index("ix_searches_verify_dataset_id", "verify_dataset_id"),
+        Index("ix_searches_train_dataset_id", "train_dataset_id"),
         Index("ix_searches_conditions_key", "conditions_key"),
     )
 
@@ -33,6 +35,8 @@ class SearchRow(Idempotent, Table):
     state: Mapped[str] = mapped_column(String(16))
     request: Mapped[dict[str, Any]] = mapped_column(StoredRequest)
     """The `SearchCreate` with every default filled in."""
+    asked: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The request as it was given; None of an earlier version's."""
     supernet_id: Mapped[str] = mapped_column(ForeignKey("supernets.id"))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     supernet_digest: Mapped[str] = mapped_column(String(64))
@@ -47,6 +51,9 @@ class SearchRow(Idempotent, Table):
     """Of the dataset's rows, which the search never sees; 0 when it measures on all of them."""
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
     verify_dataset_digest: Mapped[str | None] = mapped_column(String(64))
+    train_dataset_id: Mapped[str | None] = mapped_column(String(40))
+    """Of the rows that every subnet is fine-tuned on before it is measured."""
+    train_dataset_digest: Mapped[str | None] = mapped_column(String(64))
     reference_point: Mapped[dict[str, Any]]
 
     coordinator_id: Mapped[str | None] = mapped_column(String(40))
@@ -114,6 +121,8 @@ class EvaluationRow(Table):
     report: Mapped[dict[str, Any] | None]
     verified: Mapped[dict[str, Any] | None]
     """The `Verified` of a front member, or the problem that kept it from being verified."""
+    resamples: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The `Resamples` behind the intervals of ``verified``."""
     verify_attempt: Mapped[int] = mapped_column(default=1)
     precision: Mapped[str | None] = mapped_column(String(16))
     """In which it was measured; None where nobody said."""

@@ -11,8 +11,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from elasticnas.api_schemas.annotations import NamedPatch
 from elasticnas.api_schemas.costs import CostReport, CostRequest
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name
+from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import FieldError, InputError, Problem
 from elasticnas.api_schemas.spaces import SpaceRead
@@ -23,6 +25,8 @@ from elasticnas.api_schemas.supernets import (
     SupernetPending,
     SupernetRead,
 )
+from elasticnas.service.annotations import annotate
+from elasticnas.service.http.filters import NameSought, TagSought, TextSought
 from elasticnas.service.http.forms import upload_form
 from elasticnas.service.http.paging import Cursor, Limit
 from elasticnas.service.http.problems import ProblemError, documented, problem, refuse
@@ -163,13 +167,24 @@ def _answer(service: Service, row: SupernetRow, *, waited: bool) -> Response:
     return JSONResponse(pending.model_dump(mode="json"), 202, headers)
 
 
-@router.get("", summary="List super-networks")
+@router.get("", summary="List super-networks", responses=documented("invalid-input"))
 def list_supernets(
-    service: ServiceDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+    service: ServiceDep,
+    principal: PrincipalDep,
+    q: TextSought = None,
+    tag: TagSought = None,
+    state: Annotated[list[SupernetState] | None, Query()] = None,
+    method: NameSought = None,
+    sort: Sort = Sort.NEWEST,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[AnySupernet]:
-    """The newest first, those that are not ready too: `state` says so."""
+    """The newest first, unless sorted otherwise; those that are not ready too."""
+    wanted = repository.Wanted(q, tag, state, method)
     with service.database.read() as session:
-        rows, following = repository.page(session, principal, limit=limit, cursor=cursor)
+        rows, following = repository.page(
+            session, principal, wanted, sort=sort, limit=limit, cursor=cursor
+        )
     return Page(items=[views.supernet_view(row) for row in rows], next_cursor=following)
 
 
@@ -230,6 +245,21 @@ def price_subnet(
     length = body.max_length or supernet.report.reference_length
     require_length(length, supernet.report.max_positions)
     return supernet.cost(supernet.space.subnet(body.subnet), length)
+
+
+@router.patch(
+    "/{supernet_id}",
+    summary="Rename a super-network, write notes and tags on it",
+    responses=documented("not-found", "invalid-request"),
+)
+def patch_supernet(
+    supernet_id: Identity, body: NamedPatch, service: ServiceDep, principal: PrincipalDep
+) -> AnySupernet:
+    """What is left out stays as it is. In any `state`."""
+    with service.database.write() as session:
+        row = repository.found(session, principal, supernet_id, lock=True)
+        annotate(row, body)
+    return views.supernet_view(row)
 
 
 @router.delete(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, union, update
+from sqlalchemy import ColumnElement, delete, select, union, update
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
 from elasticnas.service.database import now
 from elasticnas.service.jobs import registrations
@@ -33,11 +36,41 @@ def found(
     return repository.found(session, principal, SupernetRow, supernet_id, field=field, lock=lock)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which super-networks a list is of: those for which everything holds that is not None."""
+
+    text: str | None = None
+    tag: str | None = None
+    states: Sequence[SupernetState] | None = None
+    method: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What must hold of a row."""
+        row = SupernetRow
+        return [
+            *listing.holds_text(self.text, row.name, row.id, row.notes, row.tags),
+            *listing.has_tag(row, self.tag),
+            *listing.is_one_of(row.state, self.states),
+            *listing.is_one_of(row.summary["method"].as_string(), self.method and [self.method]),
+        ]
+
+
 def page(
-    session: Session, principal: Principal, *, limit: int, cursor: str | None
+    session: Session,
+    principal: Principal,
+    wanted: Wanted,
+    *,
+    sort: Sort,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[SupernetRow], str | None]:
-    """Super-networks, the newest first, in every state."""
-    return repository.newest_page(session, principal, SupernetRow, limit=limit, cursor=cursor)
+    """Super-networks in the order asked for."""
+    order = listing.order_of(SupernetRow, sort, {"name": SupernetRow.name})
+    conditions = wanted.conditions()
+    return listing.page(
+        session, principal, SupernetRow, conditions, order, limit=limit, cursor=cursor
+    )
 
 
 def add(session: Session, row: SupernetRow) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Owned
 
@@ -21,7 +22,7 @@ class SupernetState(StrEnum):
     FAILED = "failed"
 
 
-class SupernetRow(Owned, Table):
+class SupernetRow(Annotatable, Owned, Table):
     """A registered checkpoint, or one that a worker is reading."""
 
     called = "super-network"

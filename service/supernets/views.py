@@ -86,6 +86,8 @@ def pending_view(row: SupernetRow, waiting_for: str | None = None) -> SupernetPe
     return SupernetPending(
         id=row.id,
         name=row.name,
+        notes=row.notes,
+        tags=row.tags,
         state="failed" if row.state == SupernetState.FAILED else "reading",
         problem=None if row.problem is None else Problem.model_validate(row.problem),
         waiting_for=waiting_for,
@@ -101,6 +103,8 @@ def ready_view(row: SupernetRow) -> SupernetRead:
     return SupernetRead(
         id=row.id,
         name=row.name,
+        notes=row.notes,
+        tags=row.tags,
         method=summary.method,
         model_type=summary.model_type,
         head=summary.head,

@@ -31,12 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 COMMANDS = [
     *([name] for name in ("serve", "coordinate", "worker", "demo", "train", "settings")),
-    *([name] for name in ("front", "weights", "plot", "create-bucket")),
+    *([name] for name in ("front", "weights", "finetune", "plot", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
     *(["dataset", name] for name in ("add", "list", "delete")),
     *(["job", name] for name in ("list", "show", "watch", "events", "cancel", "retry", "delete")),
     *(["storage", name] for name in ("check", "hold", "claim")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
+    *(["search", name] for name in ("request", "note")),
     ["events"],
     *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
     ["search"],
@@ -155,6 +156,7 @@ OF_A_CLIENT = {"pydantic", "httpx2"}
         (["front", "--help"], OF_A_CLIENT),
         (["dataset", "list", "--help"], OF_A_CLIENT | {"numpy"}),
         (["train", "--help"], OF_A_CLIENT | {"numpy"}),
+        (["finetune", "--help"], OF_A_CLIENT | {"numpy"}),
     ],
 )
 def test_a_command_imports_what_it_needs_alone(arguments, allowed):
@@ -453,6 +455,13 @@ def test_a_fine_tuned_model_becomes_a_super_network(tmp_path: Path):
     )
     assert odd.returncode == 2
     assert "lora-rank" in odd.stderr
+    alone = elasticnas(
+        *("supernet", "derive", "--base", tmp_path / "model", "--data", rows),
+        *("--output", tmp_path / "other", "--validation", rows),
+    )
+    assert alone.returncode == 2
+    assert "--validation" in alone.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_train_makes_a_language_model_sparse_and_trains_ranks(tmp_path: Path):

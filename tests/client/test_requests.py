@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import httpx2
 import pytest
 
 from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.searches import SearchState
 from elasticnas.client import Client, ServerProblemError, ServerUnreachableError, connection
 from elasticnas.client.proxies import proxy_for
 from tests.backing import free_port
@@ -267,3 +269,22 @@ def test_a_proxy_that_cannot_be_used_is_refused_by_its_variable(monkeypatch, pro
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(InputError, match="ALL_PROXY"):
         Client("http://nas.example:8000")
+
+
+def test_lists_are_asked_for_by_what_is_given_and_nothing_else():
+    empty = Answer(200, {"items": [], "next_cursor": None})
+    with StubServer(first(empty)) as stub:
+        client = Client(stub.url)
+        wanted = [SearchState.RUNNING, SearchState.PAUSED]
+        assert list(client.searches(state=wanted, q="a b", tag=None)) == []
+        assert list(client.evaluations("search-1", on_front=True, max_gflops=0.5)) == []
+    asked = [parse_qs(request.path.partition("?")[2]) for request in stub.requests]
+    assert asked[0] == {"limit": ["100"], "state": ["running", "paused"], "q": ["a b"]}
+    assert asked[1] == {"limit": ["500"], "on_front": ["true"], "max_gflops": ["0.5"]}
+
+
+def test_what_is_written_on_a_search_is_sent_once_more_when_the_answer_is_lost():
+    with StubServer(first(Answer(None), Answer(200, search_read()))) as stub:
+        Client(stub.url).annotate("searches", "search-1", notes=None, tags=["a"])
+    assert len(stub.requests) == 2
+    assert json.loads(stub.requests[1].body) == {"notes": None, "tags": ["a"]}

@@ -55,7 +55,7 @@ def test_the_slider_finds_what_the_rest_finds(tab: Watched, service: Served, sea
     slider.focus()
     for _ in range(3):
         slider.press("PageDown")
-    bound = float(re.search(r"max_gflops=([\d.]+)", tab.page.url)[1])
+    bound = float(tab.page.get_by_label("At most GFLOPs, as a number").input_value())
     front = service.get(f"/v1/searches/{search}/front", max_gflops=bound)
     assert len(front["items"]) < len(service.get(f"/v1/searches/{search}/front")["items"])
     said = tab.page.locator(".sentence").inner_text()
@@ -64,6 +64,7 @@ def test_the_slider_finds_what_the_rest_finds(tab: Watched, service: Served, sea
     assert f"{best['metrics']['accuracy']:.3f}" in said
     tab.page.get_by_role("heading", name=f"Subnet {front['best']}").wait_for()
 
+    tab.page.wait_for_url(re.compile(f"max_gflops={re.escape(f'{bound:g}')}$"))
     tab.page.reload()  # the address is the state
     assert tab.page.locator(".sentence").inner_text() == said
 
@@ -87,7 +88,7 @@ def test_the_front_is_one_tab_stop_that_arrows_walk(tab: Watched, service: Serve
     for item in items[:3]:
         active = front.get_attribute("aria-activedescendant")
         assert active == f"member-{item['number']}"
-        assert f"subnet={item['number']}" in tab.page.url
+        tab.page.wait_for_url(re.compile(f"subnet={item['number']}$"))
         front.press("ArrowRight")
     front.press("?")
     dialog = tab.page.get_by_role("dialog", name="Keys")

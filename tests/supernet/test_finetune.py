@@ -141,6 +141,12 @@ def measured(asked: Trial, subnet: SubnetConfig, supernet: Supernet) -> dict[str
     return found
 
 
+def test_stopped_after_every_unit_it_ends_as_an_undisturbed_one(tmp_path: Path):
+    asked = trial(tmp_path / "given", write_checkpoint(tmp_path / "net"), classes(), SUBNET)
+    a_step_that_must_stop_saves_and_goes_on_to_the_same_result(asked, tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "check",
     [check for check in CHECKS if check is not the_result_is_a_super_network],
@@ -166,6 +172,7 @@ def test_the_metrics_before_are_the_searchs_and_those_after_the_models(tmp_path:
     assert "32 rows of *more films*" in card
 
 
+@pytest.mark.slow
 def test_zeros_of_a_sparse_weight_stay_unless_told_otherwise(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path / "net", adapted=())
     file = checkpoint / "base" / "model.safetensors"

@@ -1,6 +1,6 @@
 import { html, keyed, nothing } from "./vendor/lit.js";
 import { define, Part } from "./core/element.js";
-import { followLinks, onNavigation } from "./core/router.js";
+import { followLinks, onNavigation, path } from "./core/router.js";
 import { once } from "./core/api.js";
 import { learnMetrics } from "./core/format.js";
 import "./views/searches.js";
@@ -20,12 +20,28 @@ const ROUTES = [
   ["/", "Searches", () => html`<nas-searches></nas-searches>`],
   ["/searches/new", "New search", () => html`<nas-new-search></nas-new-search>`],
   [`/searches/${id}`, "Search", (search) => html`<nas-search .search=${search}></nas-search>`],
-  [`/searches/${id}/subnets/(\\d+)`, "Subnet", (search, number) => html`<nas-subnet .search=${search} .number=${Number(number)}></nas-subnet>`],
-  [`/searches/${id}/compare`, "Compare", (search) => html`<nas-compare .search=${search}></nas-compare>`],
+  [
+    `/searches/${id}/subnets/(\\d+)`,
+    "Subnet",
+    (search, number) => html`<nas-subnet .search=${search} .number=${Number(number)}></nas-subnet>`,
+  ],
+  [
+    `/searches/${id}/compare`,
+    "Compare",
+    (search) => html`<nas-compare .search=${search}></nas-compare>`,
+  ],
   ["/supernets", "Super-networks", () => html`<nas-supernets></nas-supernets>`],
-  [`/supernets/${id}`, "Super-network", (supernet) => html`<nas-supernet .supernet=${supernet}></nas-supernet>`],
+  [
+    `/supernets/${id}`,
+    "Super-network",
+    (supernet) => html`<nas-supernet .supernet=${supernet}></nas-supernet>`,
+  ],
   ["/datasets", "Datasets", () => html`<nas-datasets></nas-datasets>`],
-  [`/datasets/${id}`, "Dataset", (dataset) => html`<nas-dataset .dataset=${dataset}></nas-dataset>`],
+  [
+    `/datasets/${id}`,
+    "Dataset",
+    (dataset) => html`<nas-dataset .dataset=${dataset}></nas-dataset>`,
+  ],
   ["/workers", "Workers", () => html`<nas-workers></nas-workers>`],
   ["/jobs", "Jobs", () => html`<nas-jobs></nas-jobs>`],
   [`/jobs/${id}`, "Job", (job) => html`<nas-job .job=${job}></nas-job>`],
@@ -46,14 +62,22 @@ class App extends Part {
     super.connectedCallback();
     followLinks();
     onNavigation(() => this.arrive(), this.leaving.signal);
-    once("/v1/meta").then((meta) => learnMetrics(meta.tasks.flatMap((task) => task.metrics).map((each) => ({ name: each.name, is_better_when_larger: each.better === "larger" }))), () => {});
+    once("/v1/meta").then(
+      (meta) =>
+        learnMetrics(
+          meta.tasks
+            .flatMap((task) => task.metrics)
+            .map((each) => ({ name: each.name, is_better_when_larger: each.better === "larger" })),
+        ),
+      () => {},
+    );
     this.arrive();
   }
 
   arrive() {
-    const isNew = this.path !== location.pathname;
+    const isNew = this.path !== path();
     const isFirst = this.path === undefined;
-    this.path = location.pathname;
+    this.path = path();
     if (isNew) {
       const route = ROUTES.find((each) => each.pattern.test(this.path));
       document.title = `${route?.title ?? "Not found"} · ElasticNAS`;
@@ -93,7 +117,8 @@ class App extends Part {
   }
 
   view() {
-    if (!this.route) return html`<div class="empty"><h1 tabindex="-1">There is nothing at this address</h1><p>Perhaps it was mistyped. <a href="/">All searches</a> are a start.</p></div>`;
+    if (!this.route)
+      return html`<div class="empty"><h1 tabindex="-1">There is nothing at this address</h1><p>Perhaps it was mistyped. <a href="/">All searches</a> are a start.</p></div>`;
     const [, ...parts] = this.route.pattern.exec(this.path);
     return keyed(this.key, this.route.view(...parts.map(decodeURIComponent)));
   }

@@ -16,12 +16,18 @@ for (const name of ["d3", "lit"]) {
     format: "esm",
     legalComments: "none",
     conditions: ["production"],
-    alias: Object.fromEntries(["d3-interpolate", "d3-time", "d3-time-format"].map((each) => [each, "./linear-only.js"])),
+    alias: Object.fromEntries(
+      ["d3-interpolate", "d3-time", "d3-time-format"].map((each) => [each, "./linear-only.js"]),
+    ),
     metafile: true,
     outfile: `${TARGET}${name}.js`,
   });
   const body = readFileSync(`${TARGET}${name}.js`);
-  const packages = packagesOf(Object.entries(Object.values(built.metafile.outputs)[0].inputs).filter(([, { bytesInOutput }]) => bytesInOutput).map(([path]) => path));
+  const packages = packagesOf(
+    Object.entries(Object.values(built.metafile.outputs)[0].inputs)
+      .filter(([, { bytesInOutput }]) => bytesInOutput)
+      .map(([path]) => path),
+  );
   files[`${name}.js`] = { sha256: createHash("sha256").update(body).digest("hex"), packages };
 }
 writeFileSync(`${TARGET}vendor.json`, `${JSON.stringify(files, null, 2)}\n`);
@@ -29,11 +35,15 @@ writeFileSync(`${TARGET}LICENSES.txt`, licences.join(`\n\n${"-".repeat(78)}\n\n`
 
 /** Name, version and licence of every package that went into a bundle. */
 function packagesOf(inputs) {
-  const folders = new Set(inputs.flatMap((path) => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? []));
+  const folders = new Set(
+    inputs.flatMap((path) => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? []),
+  );
   return [...folders].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
     const file = readdirSync(folder).find((each) => /^licen[cs]e/i.test(each));
-    licences.push(`${name} ${version} (${license})\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}`);
+    licences.push(
+      `${name} ${version} (${license})\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}`,
+    );
     return { name, version, license };
   });
 }

@@ -37,7 +37,10 @@ ASKED: dict[str, Callable[[Session, Service, str], object]] = {
         session, Principal(DEFAULT_OWNER), search_id
     ),
     "a page": lambda session, _, search_id: evaluations.page(
-        session, search_id, state=None, after=5, limit=10
+        session, search_id, evaluations.Wanted(), after=(5, 5), limit=10
+    ),
+    "the results since the last look": lambda session, _, search_id: evaluations.recorded(
+        session, search_id, ["number", "metrics"], after=EVALUATIONS - 5, limit=10
     ),
     "a look for results": lambda session, _, search_id: evaluations.waiting(session, [search_id]),
     "a look for answers": lambda session, _, search_id: answers(session, search_id),

@@ -4,7 +4,10 @@ import { label, value } from "../core/format.js";
 export const MARGIN = { top: 14, right: 16, bottom: 44, left: 58 };
 
 /** The bottom axis of a chart: ticks, their values, and what they are of. */
-export function bottomAxis(scale, { width, height, name, title = label(name), format = (tick) => value(name, tick) }) {
+export function bottomAxis(
+  scale,
+  { width, height, name, title = label(name), format = (tick) => value(name, tick) },
+) {
   const ticks = scale.ticks(Math.max(3, Math.floor(width / 90)));
   const end = height - MARGIN.bottom;
   return svg`<g class="axis" aria-hidden="true">
@@ -16,7 +19,10 @@ export function bottomAxis(scale, { width, height, name, title = label(name), fo
 }
 
 /** The left axis. Its title stands above it, to be read without turning the head. */
-export function leftAxis(scale, { width, height, name, title = label(name), format = (tick) => value(name, tick) }) {
+export function leftAxis(
+  scale,
+  { width, height, name, title = label(name), format = (tick) => value(name, tick) },
+) {
   const ticks = scale.ticks(Math.max(3, Math.floor(height / 60)));
   return svg`<g class="axis" aria-hidden="true">
     <g class="grid">${ticks.map((tick) => svg`<line x1=${MARGIN.left} x2=${width - MARGIN.right} y1=${scale(tick)} y2=${scale(tick)}></line>`)}</g>
@@ -27,7 +33,9 @@ export function leftAxis(scale, { width, height, name, title = label(name), form
 
 /** Watch an element's width. */
 export function watchWidth(element, onWidth, signal) {
-  const observer = new ResizeObserver(([entry]) => onWidth(Math.max(240, Math.floor(entry.contentRect.width))));
+  const observer = new ResizeObserver(([entry]) =>
+    onWidth(Math.max(240, Math.floor(entry.contentRect.width))),
+  );
   observer.observe(element);
   signal.addEventListener("abort", () => observer.disconnect());
 }
@@ -41,5 +49,8 @@ export function airy([low, high], share = 0.04) {
 
 /** The colour of the dots as the stylesheet has it for the theme. */
 export function dotColour() {
-  return getComputedStyle(document.documentElement).getPropertyValue("--dot").split(",").map(Number);
+  return getComputedStyle(document.documentElement)
+    .getPropertyValue("--dot")
+    .split(",")
+    .map(Number);
 }

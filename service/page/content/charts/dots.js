@@ -21,7 +21,12 @@ export function paintDots(canvas, { width, height, xs, ys, shown, clip }) {
   const cover = new Float32Array(w * h);
   const stamp = disc(2.3 * ratio);
   const each = xs.length > 5000 ? 0.28 : 0.45;
-  const [x0, x1, y0, y1] = [clip.left * ratio, clip.right * ratio, clip.top * ratio, clip.bottom * ratio];
+  const [x0, x1, y0, y1] = [
+    clip.left * ratio,
+    clip.right * ratio,
+    clip.top * ratio,
+    clip.bottom * ratio,
+  ];
   for (let i = 0; i < xs.length; i += 1) {
     const cx = Math.round(xs[i] * ratio);
     const cy = Math.round(ys[i] * ratio);

@@ -6,7 +6,11 @@ import { isCost, label, lessIsBetter, quantity } from "../core/format.js";
 import { airy, bottomAxis, leftAxis, MARGIN, watchWidth } from "./axes.js";
 import { paintDots } from "./dots.js";
 
-const REFERENCES = { maximal: "M-6-6h12v12h-12z", minimal: "M0 7-7-5h14z", heuristic: "M0-8 8 0 0 8-8 0z" };
+const REFERENCES = {
+  maximal: "M-6-6h12v12h-12z",
+  minimal: "M0 7-7-5h14z",
+  heuristic: "M0-8 8 0 0 8-8 0z",
+};
 const NEAR = 14; // pixels from the pointer
 
 /**
@@ -38,9 +42,14 @@ class FrontChart extends Part {
 
   firstUpdated() {
     watchWidth(this.querySelector(".chart"), (width) => (this.width = width), this.leaving.signal);
-    const repaint = () => this.requestUpdate();
+    const repaint = () => {
+      this.painted = null;
+      this.requestUpdate();
+    };
     addEventListener("theme", repaint, { signal: this.leaving.signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal: this.leaving.signal });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, {
+      signal: this.leaving.signal,
+    });
   }
 
   get height() {
@@ -49,23 +58,39 @@ class FrontChart extends Part {
 
   willUpdate(changed) {
     if (!this.model || !this.width) return;
-    if (["model", "version", "x", "y", "width", "zoomed"].some((name) => changed.has(name))) this.lay();
+    if (["model", "version", "x", "y", "width", "zoomed"].some((name) => changed.has(name)))
+      this.lay();
   }
 
   /** Scales, and the place of every dot. */
   lay() {
     const { columns, front } = this.model;
-    const members = front.items.filter((item) => Number.isFinite(SearchModel.of(item, this.x)) && Number.isFinite(SearchModel.of(item, this.y)));
-    const ends = (name) => extent([...members.map((item) => SearchModel.of(item, name)), ...this.intervals(members, name)]);
+    const members = front.items.filter(
+      (item) =>
+        Number.isFinite(SearchModel.of(item, this.x)) &&
+        Number.isFinite(SearchModel.of(item, this.y)),
+    );
+    const ends = (name) =>
+      extent([
+        ...members.map((item) => SearchModel.of(item, name)),
+        ...this.intervals(members, name),
+      ]);
     const domain = (name) => {
       const [low, high] = ends(name);
       if (this.zoomed) return [low, high];
       const [all0, all1] = extent(columns[name] ?? []);
-      return low === undefined ? [all0, all1] : [Math.min(low, all0 ?? low), Math.max(high, all1 ?? high)];
+      return low === undefined
+        ? [all0, all1]
+        : [Math.min(low, all0 ?? low), Math.max(high, all1 ?? high)];
     };
-    this.members = [...members].sort((a, b) => SearchModel.of(a, this.x) - SearchModel.of(b, this.x));
+    this.members = [...members].sort(
+      (a, b) => SearchModel.of(a, this.x) - SearchModel.of(b, this.x),
+    );
     this.scaleX = scaleLinear(airy(domain(this.x)), [MARGIN.left, this.width - MARGIN.right]);
-    this.scaleY = scaleLinear(airy(domain(this.y), 0.06), [this.height - MARGIN.bottom, MARGIN.top]);
+    this.scaleY = scaleLinear(airy(domain(this.y), 0.06), [
+      this.height - MARGIN.bottom,
+      MARGIN.top,
+    ]);
     const onFront = new Set(front.items.map((item) => item.number));
     const count = this.model.count;
     this.xs = new Float64Array(count);
@@ -73,7 +98,12 @@ class FrontChart extends Part {
     for (let i = 0; i < count; i += 1) {
       const a = columns[this.x]?.[i];
       const b = columns[this.y]?.[i];
-      const isDot = a !== null && a !== undefined && b !== null && b !== undefined && !onFront.has(columns.number[i]);
+      const isDot =
+        a !== null &&
+        a !== undefined &&
+        b !== null &&
+        b !== undefined &&
+        !onFront.has(columns.number[i]);
       this.xs[i] = isDot ? this.scaleX(a) : Number.NaN;
       this.ys[i] = isDot ? this.scaleY(b) : Number.NaN;
     }
@@ -90,8 +120,22 @@ class FrontChart extends Part {
   updated() {
     const canvas = this.querySelector("canvas");
     if (!this.model || !this.width || !canvas) return;
+    if (this.painted?.xs === this.xs && this.painted.mask === this.mask) return;
+    this.painted = { xs: this.xs, mask: this.mask };
     const shown = this.mask ?? new Uint8Array(this.xs.length).fill(1);
-    paintDots(canvas, { width: this.width, height: this.height, xs: this.xs, ys: this.ys, shown, clip: { left: MARGIN.left, right: this.width - MARGIN.right, top: MARGIN.top, bottom: this.height - MARGIN.bottom } });
+    paintDots(canvas, {
+      width: this.width,
+      height: this.height,
+      xs: this.xs,
+      ys: this.ys,
+      shown,
+      clip: {
+        left: MARGIN.left,
+        right: this.width - MARGIN.right,
+        top: MARGIN.top,
+        bottom: this.height - MARGIN.bottom,
+      },
+    });
   }
 
   // -- pointers and keys --------------------------------------------------------------------
@@ -99,10 +143,18 @@ class FrontChart extends Part {
   nearest(event) {
     const box = this.querySelector("svg").getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    const member = this.members.map((item) => [Math.hypot(this.scaleX(SearchModel.of(item, this.x)) - x, this.scaleY(SearchModel.of(item, this.y)) - y), item.number]).sort((a, b) => a[0] - b[0])[0];
+    const member = this.members
+      .map((item) => [
+        Math.hypot(
+          this.scaleX(SearchModel.of(item, this.x)) - x,
+          this.scaleY(SearchModel.of(item, this.y)) - y,
+        ),
+        item.number,
+      ])
+      .sort((a, b) => a[0] - b[0])[0];
     if (member && member[0] < NEAR) return member[1];
     this.tree ??= quadtree(
-      [...this.xs.keys()].filter((i) => this.xs[i] === this.xs[i]),
+      [...this.xs.keys()].filter((i) => !Number.isNaN(this.xs[i])),
       (i) => this.xs[i],
       (i) => this.ys[i],
     );
@@ -122,7 +174,14 @@ class FrontChart extends Part {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = this.members.findIndex((item) => item.number === this.selected);
     const last = this.members.length - 1;
-    const to = { ArrowRight: Math.min(last, at + 1), ArrowUp: Math.min(last, at + 1), ArrowLeft: Math.max(0, at - 1), ArrowDown: Math.max(0, at - 1), Home: 0, End: last }[event.key];
+    const to = {
+      ArrowRight: Math.min(last, at + 1),
+      ArrowUp: Math.min(last, at + 1),
+      ArrowLeft: Math.max(0, at - 1),
+      ArrowDown: Math.max(0, at - 1),
+      Home: 0,
+      End: last,
+    }[event.key];
     if (to !== undefined && last >= 0) this.say("pick", this.members[to].number);
     else if (event.key === "Enter" && this.selected !== null) this.say("open", this.selected);
     else if (event.key === "d" && this.selected !== null) this.say("take", this.selected);
@@ -155,7 +214,11 @@ class FrontChart extends Part {
       ${this.stairs()}
       <g aria-hidden="true">${this.members.map((item) => this.interval(item))}</g>
       <g class="front" role="listbox" tabindex="0" aria-label=${`Pareto front, ${this.members.length} subnets by ${label(this.x)}. Arrows walk it, Enter opens, d downloads, question mark lists the keys`} aria-activedescendant=${this.members.some((item) => item.number === this.selected) ? `member-${this.selected}` : nothing} @keydown=${this.key}>
-        ${repeat(this.members, (item) => item.number, (item) => this.member(item, inside.has(item.number)))}
+        ${repeat(
+          this.members,
+          (item) => item.number,
+          (item) => this.member(item, inside.has(item.number)),
+        )}
       </g>
       <rect class="focus-frame" x="1" y="6" width=${width - 2} height=${height - 8} rx="6"></rect>
       <g aria-hidden="true">${this.references()}${this.chosenDot()}</g>`;
@@ -167,7 +230,9 @@ class FrontChart extends Part {
 
   member(item, isInside) {
     const [x, y] = this.at(item);
-    const named = [item.number === this.best && "best", item.number === this.knee && "knee"].filter(Boolean);
+    const named = [item.number === this.best && "best", item.number === this.knee && "knee"].filter(
+      Boolean,
+    );
     const isSelected = item.number === this.selected;
     return svg`<g class="member ${isInside ? "" : "outside"}" role="option" id="member-${item.number}" aria-selected=${isSelected} aria-label=${describe(item, [this.x, this.y], named)} transform="translate(${x} ${y})">
       ${named.length ? svg`<circle class="named" r="9"></circle><text class="strong halo" y="-14" text-anchor="middle">${named.join(", ")}</text>` : nothing}
@@ -199,17 +264,26 @@ class FrontChart extends Part {
 
   /** Where the sliders have put an end to either axis. */
   bound() {
-    const [top, bottom, left, right] = [MARGIN.top, this.height - MARGIN.bottom, MARGIN.left, this.width - MARGIN.right];
+    const [top, bottom, left, right] = [
+      MARGIN.top,
+      this.height - MARGIN.bottom,
+      MARGIN.left,
+      this.width - MARGIN.right,
+    ];
     const marks = [];
     if (this.x in this.bounds) {
       const x = Math.max(left, Math.min(right, this.scaleX(this.bounds[this.x])));
       const [from, to] = lessIsBetter(this.x) ? [x, right] : [left, x];
-      marks.push(svg`<rect class="beyond" x=${from} y=${top} width=${to - from} height=${bottom - top}></rect><line class="bound" x1=${x} x2=${x} y1=${top} y2=${bottom}></line>`);
+      marks.push(
+        svg`<rect class="beyond" x=${from} y=${top} width=${to - from} height=${bottom - top}></rect><line class="bound" x1=${x} x2=${x} y1=${top} y2=${bottom}></line>`,
+      );
     }
     if (this.y in this.bounds) {
       const y = Math.max(top, Math.min(bottom, this.scaleY(this.bounds[this.y])));
       const [from, to] = lessIsBetter(this.y) ? [top, y] : [y, bottom];
-      marks.push(svg`<rect class="beyond" x=${left} y=${from} width=${right - left} height=${to - from}></rect><line class="bound" x1=${left} x2=${right} y1=${y} y2=${y}></line>`);
+      marks.push(
+        svg`<rect class="beyond" x=${left} y=${from} width=${right - left} height=${to - from}></rect><line class="bound" x1=${left} x2=${right} y1=${y} y2=${y}></line>`,
+      );
     }
     return svg`<g aria-hidden="true">${marks}</g>`;
   }
@@ -220,7 +294,9 @@ class FrontChart extends Part {
     for (const [origin, path] of Object.entries(REFERENCES)) {
       const row = columns.origin.indexOf(origin);
       if (row < 0 || columns[this.x]?.[row] == null || columns[this.y]?.[row] == null) continue;
-      marks.push(svg`<path class="reference" d=${path} transform="translate(${this.scaleX(columns[this.x][row])} ${this.scaleY(columns[this.y][row])})"></path>`);
+      marks.push(
+        svg`<path class="reference" d=${path} transform="translate(${this.scaleX(columns[this.x][row])} ${this.scaleY(columns[this.y][row])})"></path>`,
+      );
     }
     return this.zoomed ? nothing : marks;
   }
@@ -228,7 +304,7 @@ class FrontChart extends Part {
   /** A ring about a selected dot that is not on the front. */
   chosenDot() {
     const row = this.model.rows.get(this.selected);
-    if (row === undefined || !(this.xs[row] === this.xs[row])) return nothing;
+    if (row === undefined || Number.isNaN(this.xs[row])) return nothing;
     return svg`<g class="member" transform="translate(${this.xs[row]} ${this.ys[row]})"><circle class="ring" r="8"></circle></g>`;
   }
 
@@ -261,7 +337,8 @@ const KEYS = [
   ["?", "This list"],
 ];
 
-const keysDialog = () => html`<dialog aria-label="Keys"><div class="stack"><h2>Keys of the front</h2>
+const keysDialog =
+  () => html`<dialog aria-label="Keys"><div class="stack"><h2>Keys of the front</h2>
   <dl class="pairs">${KEYS.map(([keys, does]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${does}</dd>`)}</dl>
   <form method="dialog"><button autofocus>Close</button></form></div></dialog>`;
 

@@ -2,7 +2,16 @@ import { html, nothing, svg } from "../vendor/lit.js";
 import { choice } from "../core/format.js";
 
 const ORDER = ["heads", "ffn", "rank"];
-const TITLES = { heads: "Heads", ffn: "FFN width", rank: "LoRA rank", operation: "Operation", hidden: "Hidden size", kernel: "Kernel", blocks: "Blocks", ffn_layers: "FFN layers" };
+const TITLES = {
+  heads: "Heads",
+  ffn: "FFN width",
+  rank: "LoRA rank",
+  operation: "Operation",
+  hidden: "Hidden size",
+  kernel: "Kernel",
+  blocks: "Blocks",
+  ffn_layers: "FFN layers",
+};
 const ROW = 24;
 const LEFT = 26;
 
@@ -19,7 +28,12 @@ export function layersOf(space) {
     if (dimension.layer === null || dimension.layer === undefined) rest.push(dimension);
     else layers.set(dimension.layer, [...(layers.get(dimension.layer) ?? []), dimension]);
   }
-  return { layers: [...layers].sort((a, b) => a[0] - b[0]).map(([layer, dimensions]) => ({ layer, optional: [], dimensions })), dimensions: rest };
+  return {
+    layers: [...layers]
+      .sort((a, b) => a[0] - b[0])
+      .map(([layer, dimensions]) => ({ layer, optional: [], dimensions })),
+    dimensions: rest,
+  };
 }
 
 /**
@@ -43,16 +57,34 @@ export function layerPicture(shape, subnet, runs = null, width = 340) {
 }
 
 function partsOf({ layers }) {
-  const found = new Set(layers.flatMap((each) => each.dimensions.map((dimension) => dimension.part)));
+  const found = new Set(
+    layers.flatMap((each) => each.dimensions.map((dimension) => dimension.part)),
+  );
   for (const each of layers) {
     if (each.optional?.includes("attention")) found.add("heads");
     if (each.optional?.includes("ffn")) found.add("ffn");
   }
-  return [...ORDER.filter((part) => found.has(part)), ...[...found].filter((part) => !ORDER.includes(part)).sort()];
+  return [
+    ...ORDER.filter((part) => found.has(part)),
+    ...[...found].filter((part) => !ORDER.includes(part)).sort(),
+  ];
 }
 
 function columnWidths(parts, { layers }, width) {
-  const weight = (part) => ({ heads: 1.35, ffn: 1.35 })[part] ?? Math.max(0.8, Math.min(1.6, 0.5 * Math.max(...layers.map((each) => each.dimensions.filter((dimension) => dimension.part === part).length))));
+  const weight = (part) =>
+    ({ heads: 1.35, ffn: 1.35 })[part] ??
+    Math.max(
+      0.8,
+      Math.min(
+        1.6,
+        0.5 *
+          Math.max(
+            ...layers.map(
+              (each) => each.dimensions.filter((dimension) => dimension.part === part).length,
+            ),
+          ),
+      ),
+    );
   const total = parts.reduce((sum, part) => sum + weight(part), 0);
   let x = LEFT;
   return parts.map((part) => {
@@ -71,10 +103,20 @@ function layerRow({ layer, dimensions }, at, { parts, widths, subnet, runs }) {
     <text x="0" y=${y + 14}>${layer}</text>
     ${parts.map((part, i) => {
       const mine = dimensions.filter((each) => each.part === part);
-      const skipped = runs?.[halfOf(part)] === false || (runs && !halfOf(part) && Object.values(runs).every((each) => each === false));
-      if (skipped) return svg`<rect class="skipped" x=${widths[i].x} y=${y + 2} width=${widths[i].width} height=${ROW - 7} rx="2"><title>Layer ${layer}: skipped</title></rect>`;
+      const skipped =
+        runs?.[halfOf(part)] === false ||
+        (runs && !halfOf(part) && Object.values(runs).every((each) => each === false));
+      if (skipped)
+        return svg`<rect class="skipped" x=${widths[i].x} y=${y + 2} width=${widths[i].width} height=${ROW - 7} rx="2"><title>Layer ${layer}: skipped</title></rect>`;
       const share = widths[i].width / Math.max(1, mine.length);
-      return mine.map((each, k) => cell(each, subnet[each.name], { x: widths[i].x + k * share, y: y + 2, width: share - (mine.length > 1 ? 3 : 0), height: ROW - 7 }));
+      return mine.map((each, k) =>
+        cell(each, subnet[each.name], {
+          x: widths[i].x + k * share,
+          y: y + 2,
+          width: share - (mine.length > 1 ? 3 : 0),
+          height: ROW - 7,
+        }),
+      );
     })}
   </g>`;
 }
@@ -83,7 +125,8 @@ function layerRow({ layer, dimensions }, at, { parts, widths, subnet, runs }) {
 function cell(dimension, chosen, { x, y, width, height }) {
   const title = svg`<title>${dimension.name}: ${choice(chosen)} of ${choice(dimension.choices[0])}</title>`;
   const most = dimension.choices[0];
-  if (typeof chosen !== "number" || !dimension.ordered) return svg`<g>${title}<rect class="back" x=${x} y=${y} width=${width} height=${height} rx="2"></rect><text class="value" x=${x + 4} y=${y + 12.5}>${fitted(choice(chosen), width)}</text></g>`;
+  if (typeof chosen !== "number" || !dimension.ordered)
+    return svg`<g>${title}<rect class="back" x=${x} y=${y} width=${width} height=${height} rx="2"></rect><text class="value" x=${x + 4} y=${y + 12.5}>${fitted(choice(chosen), width)}</text></g>`;
   if (dimension.part === "heads" && most <= 24) {
     const room = 16;
     const step = (width - room) / most;
@@ -97,13 +140,27 @@ function cell(dimension, chosen, { x, y, width, height }) {
     ${room ? svg`<text class="value" x=${x + width} y=${y + 12.5} text-anchor="end">${chosen}</text>` : nothing}</g>`;
 }
 
-const fitted = (text, width) => (text.length * 6.4 > width - 6 ? `${text.slice(0, Math.max(1, Math.floor((width - 12) / 6.4)))}…` : text);
+const fitted = (text, width) =>
+  text.length * 6.4 > width - 6
+    ? `${text.slice(0, Math.max(1, Math.floor((width - 12) / 6.4)))}…`
+    : text;
 
 function layerTable({ layers }, subnet, runs) {
-  return html`<div class="scroll"><table><thead><tr><th scope="col">Layer</th><th scope="col">Dimension</th><th scope="col" class="right">Chosen</th><th scope="col" class="right">Largest</th></tr></thead>
+  return html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Layer</th><th scope="col">Dimension</th><th scope="col" class="right">Chosen</th><th scope="col" class="right">Largest</th></tr></thead>
     <tbody>${layers.flatMap(({ layer, dimensions }) => {
       const run = runs?.find((each) => each.layer === layer)?.runs ?? {};
-      const out = Object.entries(run).filter(([, does]) => does === false).map(([half]) => html`<tr><td>${layer}</td><td>${half}</td><td class="right">skipped</td><td class="right">–</td></tr>`);
-      return [...dimensions.map((each) => html`<tr><td>${layer}</td><td>${each.name}</td><td class="right">${choice(subnet[each.name])}</td><td class="right">${choice(each.choices[0])}</td></tr>`), ...out];
+      const out = Object.entries(run)
+        .filter(([, does]) => does === false)
+        .map(
+          ([half]) =>
+            html`<tr><td>${layer}</td><td>${half}</td><td class="right">skipped</td><td class="right">–</td></tr>`,
+        );
+      return [
+        ...dimensions.map(
+          (each) =>
+            html`<tr><td>${layer}</td><td>${each.name}</td><td class="right">${choice(subnet[each.name])}</td><td class="right">${choice(each.choices[0])}</td></tr>`,
+        ),
+        ...out,
+      ];
     })}</tbody></table></div>`;
 }

@@ -17,10 +17,21 @@ const OUTSIDE = 400;
  * Says `ranges`: `{name: [low, high]}`, as the filters of the table have them.
  */
 class Parallel extends Part {
-  static properties = { model: { attribute: false }, version: { attribute: false }, names: { attribute: false }, ranges: { attribute: false }, mask: { attribute: false }, width: { state: true } };
+  static properties = {
+    model: { attribute: false },
+    version: { attribute: false },
+    names: { attribute: false },
+    ranges: { attribute: false },
+    mask: { attribute: false },
+    width: { state: true },
+  };
 
   firstUpdated() {
-    watchWidth(this.querySelector(".scroll"), (width) => (this.width = Math.max(width, this.names.length * 104)), this.leaving.signal);
+    watchWidth(
+      this.querySelector(".scroll"),
+      (width) => (this.width = Math.max(width, this.names.length * 104)),
+      this.leaving.signal,
+    );
     addEventListener("theme", () => this.requestUpdate(), { signal: this.leaving.signal });
   }
 
@@ -52,7 +63,11 @@ class Parallel extends Part {
     const say = (to) => {
       const { [name]: _, ...others } = this.ranges;
       const ends = [scale.invert(Math.max(from, to)), scale.invert(Math.min(from, to))];
-      this.dispatchEvent(new CustomEvent("ranges", { detail: Math.abs(to - from) < 3 ? others : { ...others, [name]: ends } }));
+      this.dispatchEvent(
+        new CustomEvent("ranges", {
+          detail: Math.abs(to - from) < 3 ? others : { ...others, [name]: ends },
+        }),
+      );
     };
     const drag = (move) => say(at(move));
     overlay.addEventListener("pointermove", drag);
@@ -66,7 +81,10 @@ class Parallel extends Part {
   selection({ name, scale }) {
     const range = this.ranges[name];
     if (!range) return nothing;
-    const [top, bottom] = [clamp(scale(Math.min(range[1], scale.domain()[1]))), clamp(scale(Math.max(range[0], scale.domain()[0])))];
+    const [top, bottom] = [
+      clamp(scale(Math.min(range[1], scale.domain()[1]))),
+      clamp(scale(Math.max(range[0], scale.domain()[0]))),
+    ];
     return svg`<rect class="selection" x="-9" y=${top} width="18" height=${Math.max(1, bottom - top)} rx="3"></rect>`;
   }
 
@@ -82,9 +100,19 @@ class Parallel extends Part {
     const [inside, outside] = this.sampled();
     const dots = dotColour().join(",");
     this.stroke(context, outside, `rgba(${dots},0.10)`, 1);
-    this.stroke(context, inside.filter((row) => !this.isMember(row)), `rgba(${dots},${inside.length > 300 ? 0.22 : 0.5})`, 1);
+    this.stroke(
+      context,
+      inside.filter((row) => !this.isMember(row)),
+      `rgba(${dots},${inside.length > 300 ? 0.22 : 0.5})`,
+      1,
+    );
     const accent = getComputedStyle(document.documentElement).getPropertyValue("--accent");
-    this.stroke(context, inside.filter((row) => this.isMember(row)), accent, 1.6);
+    this.stroke(
+      context,
+      inside.filter((row) => this.isMember(row)),
+      accent,
+      1.6,
+    );
   }
 
   isMember(row) {
@@ -123,11 +151,15 @@ class Parallel extends Part {
     const shown = Math.min(this.passing ?? LINES, LINES);
     return html`<div class="scroll" tabindex="0" role="group" aria-label="Parallel coordinates"><div class="chart"><canvas aria-hidden="true"></canvas>
       <svg height=${HEIGHT} .style=${this.width ? `width:${this.width}px` : ""} viewBox="0 0 ${this.width ?? 600} ${HEIGHT}" aria-label="Parallel coordinates; the filters of the table do the same">
-      ${this.axes?.map(({ name, x, scale }) => svg`<g class="axis" transform="translate(${x} 0)">
+      ${
+        this.axes?.map(
+          ({ name, x, scale }) => svg`<g class="axis" transform="translate(${x} 0)">
         <line y1=${TOP} y2=${HEIGHT - BOTTOM}></line>
         <text class="strong" y="14" text-anchor="middle">${label(name)}</text>
         <text y="31" text-anchor="middle">${value(name, scale.domain()[1])}</text><text y=${HEIGHT - 2} text-anchor="middle">${value(name, scale.domain()[0])}</text>
-        <g class="brush">${this.selection({ name, scale })}<rect class="overlay" data-axis=${name} x="-16" y=${TOP} width="32" height=${HEIGHT - TOP - BOTTOM} @pointerdown=${(event) => this.brush(event, { name, scale })}></rect></g></g>`) ?? nothing}</svg></div></div>
+        <g class="brush">${this.selection({ name, scale })}<rect class="overlay" data-axis=${name} x="-16" y=${TOP} width="32" height=${HEIGHT - TOP - BOTTOM} @pointerdown=${(event) => this.brush(event, { name, scale })}></rect></g></g>`,
+        ) ?? nothing
+      }</svg></div></div>
       <p class="small soft">Drag along an axis to filter the front and the table; click an axis to let go. ${this.model && this.model.count > LINES ? `${count(shown)} of ${count(this.passing ?? 0)} lines are drawn, and the whole front.` : ""}
         ${Object.keys(this.ranges ?? {}).length ? html`<button class="link" type="button" @click=${() => this.dispatchEvent(new CustomEvent("ranges", { detail: {} }))}>Remove all filters</button>` : nothing}</p>`;
   }

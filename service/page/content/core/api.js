@@ -33,7 +33,11 @@ export async function raw(method, path, { body, signal, headers = {} } = {}) {
     answer = await fetch(path, { method, body: sent, signal, headers });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Refusal({ title: "The server does not answer", detail: `${method} ${path} got no answer. Is the server running, and can this machine reach it?`, status: 0 });
+    throw new Refusal({
+      title: "The server does not answer",
+      detail: `${method} ${path} got no answer. Is the server running, and can this machine reach it?`,
+      status: 0,
+    });
   }
   if (!answer.ok && answer.status !== 304) throw new Refusal(await problemOf(answer));
   return answer;
@@ -46,7 +50,11 @@ async function problemOf(answer) {
   } catch {
     // What answered is no ElasticNAS server: a proxy, perhaps.
   }
-  return { title: `The server answered ${answer.status}`, detail: answer.statusText, status: answer.status };
+  return {
+    title: `The server answered ${answer.status}`,
+    detail: answer.statusText,
+    status: answer.status,
+  };
 }
 
 export const get = (path, signal) => send("GET", path, { signal });
@@ -84,9 +92,27 @@ export function upload(path, form, onProgress, signal) {
     const request = new XMLHttpRequest();
     request.open("POST", path);
     request.responseType = "json";
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onload = () => (request.status < 400 ? resolve(request.response) : reject(new Refusal(request.response ?? { title: `The server answered ${request.status}`, status: request.status })));
-    request.onerror = () => reject(new Refusal({ title: "The upload broke off", detail: "The server closed the connection. Nothing was registered; try again.", status: 0 }));
+    request.upload.onprogress = (event) =>
+      event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onload = () =>
+      request.status < 400
+        ? resolve(request.response)
+        : reject(
+            new Refusal(
+              request.response ?? {
+                title: `The server answered ${request.status}`,
+                status: request.status,
+              },
+            ),
+          );
+    request.onerror = () =>
+      reject(
+        new Refusal({
+          title: "The upload broke off",
+          detail: "The server closed the connection. Nothing was registered; try again.",
+          status: 0,
+        }),
+      );
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);
   });

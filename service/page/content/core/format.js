@@ -13,7 +13,13 @@ export const COSTS = {
 
 export const isCost = (name) => name in COSTS;
 
-const SMALLER = new Set(["perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "loss"]);
+const SMALLER = new Set([
+  "perplexity",
+  "word_perplexity",
+  "byte_perplexity",
+  "bits_per_byte",
+  "loss",
+]);
 
 /** Teach which metrics are better when smaller, as the server says. @param {{name: string, is_better_when_larger: boolean}[]} metrics */
 export function learnMetrics(metrics) {
@@ -55,7 +61,8 @@ export function value(name, number) {
 
 /** A cost or a metric with its unit or its name. */
 export function quantity(name, number) {
-  if (isCost(name)) return `${value(name, number)}${COSTS[name].bytes ? ` of ${label(name).toLowerCase()}` : ` ${COSTS[name].unit}`}`;
+  if (isCost(name))
+    return `${value(name, number)}${COSTS[name].bytes ? ` of ${label(name).toLowerCase()}` : ` ${COSTS[name].unit}`}`;
   return `${name.replaceAll("_", " ")} ${value(name, number)}`;
 }
 
@@ -95,4 +102,5 @@ export function ago(text) {
 }
 
 /** A choice of a dimension as text. */
-export const choice = (each) => (Array.isArray(each) ? (each.length ? each.join(", ") : "none") : String(each));
+export const choice = (each) =>
+  Array.isArray(each) ? (each.length ? each.join(", ") : "none") : String(each);

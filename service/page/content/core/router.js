@@ -1,6 +1,11 @@
 /** The address is the state: every view reads its own from it, and writes it back. */
 
 const changed = new EventTarget();
+const REST = 250; // browsers refuse more than 200 changes of the address in 30 seconds
+
+/** Where the page is; the browser's own address may follow a moment later. */
+let here = new URL(location.href);
+let pending = null;
 
 /** @param {() => void} listener @param {AbortSignal} signal */
 export function onNavigation(listener, signal) {
@@ -9,13 +14,26 @@ export function onNavigation(listener, signal) {
 
 /** Go to an address of this page. @param {string} href */
 export function go(href, { replace = false } = {}) {
-  const target = new URL(href, location.href);
-  if (target.href === location.href) return;
-  history[replace ? "replaceState" : "pushState"](null, "", target);
+  const target = new URL(href, here);
+  if (target.href === here.href) return;
+  if (!replace) settle();
+  here = target;
+  if (replace) pending ??= setTimeout(settle, REST);
+  else history.pushState(null, "", here);
   announce();
 }
 
-export const query = () => new URLSearchParams(location.search);
+/** Write the address down that a dragged slider has left unwritten. */
+function settle() {
+  clearTimeout(pending);
+  pending = null;
+  if (here.href !== location.href) history.replaceState(null, "", here);
+}
+
+export const query = () => new URLSearchParams(here.search);
+
+/** The path of the view that is shown. */
+export const path = () => here.pathname;
 
 /**
  * Set some parameters of the address; null or "" removes one.
@@ -28,7 +46,7 @@ export function setQuery(values, { replace = true } = {}) {
     else parameters.set(name, String(value));
   }
   const text = parameters.toString();
-  go(location.pathname + (text ? `?${text}` : ""), { replace });
+  go(here.pathname + (text ? `?${text}` : ""), { replace });
 }
 
 function announce() {
@@ -37,7 +55,13 @@ function announce() {
 
 /** Links within the page are followed without loading it anew. */
 export function followLinks() {
-  addEventListener("popstate", announce);
+  addEventListener("popstate", () => {
+    clearTimeout(pending);
+    pending = null;
+    here = new URL(location.href);
+    announce();
+  });
+  addEventListener("pagehide", settle);
   document.addEventListener("click", (event) => {
     const link = event.composedPath().find((each) => each instanceof HTMLAnchorElement);
     if (!(link instanceof HTMLAnchorElement) || !isOurs(event, link)) return;
@@ -48,7 +72,18 @@ export function followLinks() {
 }
 
 function isOurs(event, link) {
-  const plain = !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey);
+  const plain = !(
+    event.defaultPrevented ||
+    event.button ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey
+  );
   const here = link.origin === location.origin && !link.target && !link.hasAttribute("download");
-  return plain && here && !/^\/(v1|openapi|problems|page|healthz|readyz)\b/.test(link.pathname) && !(link.hash && link.pathname === location.pathname);
+  return (
+    plain &&
+    here &&
+    !/^\/(v1|openapi|problems|page|healthz|readyz)\b/.test(link.pathname) &&
+    !(link.hash && link.pathname === location.pathname)
+  );
 }

@@ -3,7 +3,8 @@
 import { once } from "./api.js";
 
 /** Follow a reference within the OpenAPI document. */
-export const resolved = (document, schema) => (schema?.$ref ? document.components.schemas[schema.$ref.split("/").at(-1)] : schema);
+export const resolved = (document, schema) =>
+  schema?.$ref ? document.components.schemas[schema.$ref.split("/").at(-1)] : schema;
 
 /** The strategies that the server knows, with the schema of their settings. */
 export async function strategies() {
@@ -13,7 +14,12 @@ export async function strategies() {
   return Object.entries(union.discriminator.mapping).map(([name, reference]) => {
     const schema = resolved(document, { $ref: reference });
     const known = meta?.strategies.find((each) => each.name === name);
-    return { name, description: known?.description ?? schema.description ?? "", missing: known?.missing ?? [], fields: fieldsOf(document, schema) };
+    return {
+      name,
+      description: known?.description ?? schema.description ?? "",
+      missing: known?.missing ?? [],
+      fields: fieldsOf(document, schema),
+    };
   });
 }
 
@@ -21,7 +27,12 @@ export async function strategies() {
 function fieldsOf(document, schema) {
   return Object.entries(schema.properties)
     .filter(([name]) => name !== "name")
-    .map(([name, property]) => ({ name, ...kindOf(document, property), default: property.default, description: property.description ?? "" }));
+    .map(([name, property]) => ({
+      name,
+      ...kindOf(document, property),
+      default: property.default,
+      description: property.description ?? "",
+    }));
 }
 
 /** What kind of input a property takes: number, choice, check, text, or JSON. */
@@ -31,9 +42,16 @@ function kindOf(document, property) {
   const real = members.filter((each) => each.type !== "null");
   const one = real[0] ?? {};
   if (real.length === 1 && one.enum) return { kind: "choice", options: one.enum, nullable };
-  if (real.length === 1 && one.const !== undefined) return { kind: "choice", options: [one.const], nullable };
+  if (real.length === 1 && one.const !== undefined)
+    return { kind: "choice", options: [one.const], nullable };
   if (real.length === 1 && (one.type === "integer" || one.type === "number")) {
-    return { kind: "number", step: one.type === "integer" ? 1 : "any", min: one.minimum ?? one.exclusiveMinimum, max: one.maximum ?? one.exclusiveMaximum, nullable };
+    return {
+      kind: "number",
+      step: one.type === "integer" ? 1 : "any",
+      min: one.minimum ?? one.exclusiveMinimum,
+      max: one.maximum ?? one.exclusiveMaximum,
+      nullable,
+    };
   }
   if (real.length === 1 && one.type === "boolean") return { kind: "check", nullable };
   if (real.length === 1 && one.type === "string") return { kind: "text", nullable };

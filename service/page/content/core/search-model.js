@@ -14,19 +14,33 @@ export class SearchModel extends EventTarget {
   /** @param {string} id @param {AbortSignal} signal */
   constructor(id, signal) {
     super();
-    Object.assign(this, { id, signal, path: `/v1/searches/${encodeURIComponent(id)}`, connection: "open" });
+    Object.assign(this, {
+      id,
+      signal,
+      path: `/v1/searches/${encodeURIComponent(id)}`,
+      connection: "open",
+    });
     this.columns = {};
     this.rows = new Map();
     this.after = 0;
     this.front = null;
-    this.choices = new Map();
     this.version = 0;
   }
 
   async open() {
-    [this.search, this.front] = await Promise.all([get(this.path, this.signal), get(`${this.path}/front`, this.signal)]);
-    this.metrics = [...new Set([...this.search.objectives, ...Object.keys(this.search.best?.metrics ?? {})])].filter((each) => !isCost(each));
-    this.costs = [...new Set([...this.search.objectives.filter(isCost), ...Object.keys(this.search.maximal_cost)])];
+    [this.search, this.front] = await Promise.all([
+      get(this.path, this.signal),
+      get(`${this.path}/front`, this.signal),
+    ]);
+    this.metrics = [
+      ...new Set([...this.search.objectives, ...Object.keys(this.search.best?.metrics ?? {})]),
+    ].filter((each) => !isCost(each));
+    this.costs = [
+      ...new Set([
+        ...this.search.objectives.filter(isCost),
+        ...Object.keys(this.search.maximal_cost),
+      ]),
+    ];
     for (const name of [...FIELDS, ...this.metrics, ...this.costs]) this.columns[name] = [];
     await this.readPoints();
     this.follow();
@@ -59,7 +73,7 @@ export class SearchModel extends EventTarget {
   // -- what is read -------------------------------------------------------------------------
 
   async readPoints() {
-    const fields = Object.keys(this.columns).filter((each) => each !== "choices").join(",");
+    const fields = Object.keys(this.columns).join(",");
     let page;
     do {
       page = await get(`${this.path}/points?fields=${fields}&after=${this.after}`, this.signal);
@@ -87,24 +101,8 @@ export class SearchModel extends EventTarget {
     this.front = await get(`${this.path}/front`, this.signal);
   }
 
-  /** The index of each dimension's choice, by number; read when a view first needs them. */
-  async readChoices() {
-    this.choicesAfter ??= 0;
-    let page;
-    do {
-      page = await get(`${this.path}/points?fields=number,choices&after=${this.choicesAfter}`, this.signal);
-      page.columns.number.forEach((number, i) => this.choices.set(number, page.columns.choices[i]));
-      this.choicesAfter = page.after;
-    } while (page.more);
-    return this.choices;
-  }
-
   supernet() {
     return once(`/v1/supernets/${this.search.supernet_id}`);
-  }
-
-  space() {
-    return once(`/v1/supernets/${this.search.supernet_id}/space`);
   }
 
   // -- what streams -------------------------------------------------------------------------
@@ -130,8 +128,16 @@ export class SearchModel extends EventTarget {
         this.say();
       } else this.refresh({ points: true });
     } else if (kind === "progress") {
-      Object.assign(this.search, { state: data.state, progress: data.progress, hypervolume: data.hypervolume, front_size: data.front_size });
-      const behind = data.recorded === undefined ? this.count < data.progress.completed + data.progress.failed + data.progress.given_up : data.recorded > this.after;
+      Object.assign(this.search, {
+        state: data.state,
+        progress: data.progress,
+        hypervolume: data.hypervolume,
+        front_size: data.front_size,
+      });
+      const behind =
+        data.recorded === undefined
+          ? this.count < data.progress.completed + data.progress.failed + data.progress.given_up
+          : data.recorded > this.after;
       this.say();
       if (behind) this.refresh({ points: true });
     } else if (kind === "front") this.refresh({ front: true, points: true });
@@ -150,8 +156,12 @@ export class SearchModel extends EventTarget {
     const { search, front, points } = this.wanted;
     this.wanted = {};
     try {
-      await Promise.all([search && this.readSearch(), front && this.readFront(), points && this.readPoints()]);
-    } catch (error) {
+      await Promise.all([
+        search && this.readSearch(),
+        front && this.readFront(),
+        points && this.readPoints(),
+      ]);
+    } catch {
       if (this.signal.aborted) return;
       this.wanted = { search, front, points, ...this.wanted };
     }
@@ -189,11 +199,20 @@ export class SearchModel extends EventTarget {
   /** The best by the first metric, of equal ones the cheapest: as `best` of the front's REST. */
   best(items) {
     const sign = lessIsBetter(this.metric) ? -1 : 1;
-    return items.reduce((best, item) => (best === null || sign * SearchModel.of(item, this.metric) > sign * SearchModel.of(best, this.metric) ? item : best), null);
+    return items.reduce(
+      (best, item) =>
+        best === null ||
+        sign * SearchModel.of(item, this.metric) > sign * SearchModel.of(best, this.metric)
+          ? item
+          : best,
+      null,
+    );
   }
 
   /** The parameters of a request for what is within the bounds. */
   static query(bounds) {
-    return new URLSearchParams(Object.entries(bounds).map(([name, bound]) => [boundOf(name), String(bound)])).toString();
+    return new URLSearchParams(
+      Object.entries(bounds).map(([name, bound]) => [boundOf(name), String(bound)]),
+    ).toString();
   }
 }

@@ -24,7 +24,9 @@ export class Stream {
 
   open() {
     if (this.closed) return;
-    const resume = this.lastId ? `${this.path.includes("?") ? "&" : "?"}last_event_id=${this.lastId}` : "";
+    const resume = this.lastId
+      ? `${this.path.includes("?") ? "&" : "?"}last_event_id=${this.lastId}`
+      : "";
     const source = new EventSource(this.path + resume);
     this.source = source;
     source.onopen = () => this.opened();

@@ -13,7 +13,12 @@ const STEPS = 400;
  * Says `bounds` with all of them. An unbounded objective has none.
  */
 class Budget extends Part {
-  static properties = { model: { attribute: false }, version: { attribute: false }, bounds: { attribute: false }, others: { state: true } };
+  static properties = {
+    model: { attribute: false },
+    version: { attribute: false },
+    bounds: { attribute: false },
+    others: { state: true },
+  };
 
   /** Which objectives have a slider: those asked for first, the others behind a button. */
   names() {
@@ -54,9 +59,11 @@ class Budget extends Part {
 
   render() {
     if (!this.model?.front) return nothing;
-    if (!this.model.front.items.length) return html`<p class="soft">The first results will be here in a moment: then a slider for each objective.</p>`;
+    if (!this.model.front.items.length)
+      return html`<p class="soft">The first results will be here in a moment: then a slider for each objective.</p>`;
     const [first, rest] = this.names();
-    const shown = this.others || rest.some((name) => name in this.bounds) ? [...first, ...rest] : first;
+    const shown =
+      this.others || rest.some((name) => name in this.bounds) ? [...first, ...rest] : first;
     return html`<div class="budget">
       ${this.answer()}
       <div class="sliders">${shown.map((name) => this.slider(name))}</div>
@@ -79,15 +86,27 @@ class Budget extends Part {
   /** The bound that excludes all, the subnet that comes closest to it, and the way to it. */
   nothingWithin() {
     const wide = Object.entries(this.bounds).map(([name, bound]) => {
-      const others = Object.fromEntries(Object.entries(this.bounds).filter(([each]) => each !== name));
+      const others = Object.fromEntries(
+        Object.entries(this.bounds).filter(([each]) => each !== name),
+      );
       const items = this.model.within(others);
-      const closest = items.reduce((best, item) => (best === null || (lessIsBetter(name) ? SearchModel.of(item, name) < SearchModel.of(best, name) : SearchModel.of(item, name) > SearchModel.of(best, name)) ? item : best), null);
+      const closest = items.reduce(
+        (best, item) =>
+          best === null ||
+          (lessIsBetter(name)
+            ? SearchModel.of(item, name) < SearchModel.of(best, name)
+            : SearchModel.of(item, name) > SearchModel.of(best, name))
+            ? item
+            : best,
+        null,
+      );
       return { name, bound, closest };
     });
     const { name, bound, closest } = wide.find((each) => each.closest !== null) ?? wide[0];
     const verb = lessIsBetter(name) ? "under" : "over";
     const superlative = isCost(name) ? "the cheapest" : "the best";
-    if (closest === null) return html`<div class="note warm" role="status"><strong>No subnet is within all of these bounds.</strong><button type="button" @click=${() => this.dispatchEvent(new CustomEvent("bounds", { detail: {} }))}>Remove all bounds</button></div>`;
+    if (closest === null)
+      return html`<div class="note warm" role="status"><strong>No subnet is within all of these bounds.</strong><button type="button" @click=${() => this.dispatchEvent(new CustomEvent("bounds", { detail: {} }))}>Remove all bounds</button></div>`;
     const reached = SearchModel.of(closest, name);
     return html`<div class="note warm" role="status"><strong>Nothing ${verb} ${isCost(name) ? quantity(name, bound) : `${label(name).toLowerCase()} ${value(name, bound)}`}${Object.keys(this.bounds).length > 1 ? " within the other bounds" : ""}; ${superlative} is ${value(name, reached)}.</strong>
       <span><button type="button" @click=${() => this.set(name, reached)}>Take ${value(name, reached)} as the bound</button></span></div>`;
@@ -96,9 +115,15 @@ class Budget extends Part {
 
 /** What the front's best within the bounds is, in a sentence. */
 export function sentence(model, item, bounds) {
-  const said = Object.entries(bounds).map(([name, bound]) => (isCost(name) ? `under ${quantity(name, bound)}` : `${lessIsBetter(name) ? "under" : "over"} ${label(name).toLowerCase()} ${value(name, bound)}`));
+  const said = Object.entries(bounds).map(([name, bound]) =>
+    isCost(name)
+      ? `under ${quantity(name, bound)}`
+      : `${lessIsBetter(name) ? "under" : "over"} ${label(name).toLowerCase()} ${value(name, bound)}`,
+  );
   const found = item.verified?.metrics[model.metric];
-  const metric = found ? html`${model.metric.replaceAll("_", " ")} ${value(model.metric, found.value)} (${value(model.metric, found.low)} to ${value(model.metric, found.high)})` : html`${model.metric.replaceAll("_", " ")} ${value(model.metric, item.metrics[model.metric])}`;
+  const metric = found
+    ? html`${model.metric.replaceAll("_", " ")} ${value(model.metric, found.value)} (${value(model.metric, found.low)} to ${value(model.metric, found.high)})`
+    : html`${model.metric.replaceAll("_", " ")} ${value(model.metric, item.metrics[model.metric])}`;
   const cost = model.cost;
   const full = model.search.maximal_cost[cost];
   return html`${said.length ? html`Best ${said.join(" and ")}` : "Best of all"}: <b>no. ${item.number}</b>, ${metric}, ${quantity(cost, item.cost[cost])}${full ? html`, ${percent(item.cost[cost] / full)} of the full model` : nothing}.`;

@@ -15,7 +15,8 @@ const SIGNS = {
 };
 
 /** A state as a word with a sign: colour alone says nothing here. */
-export const stateMark = (state, word = state.replaceAll("_", " ")) => html`<span class="state ${state}"><svg viewBox="0 0 12 12" aria-hidden="true">${SIGNS[state] ?? SIGNS.queued}</svg>${word}</span>`;
+export const stateMark = (state, word = state.replaceAll("_", " ")) =>
+  html`<span class="state ${state}"><svg viewBox="0 0 12 12" aria-hidden="true">${SIGNS[state] ?? SIGNS.queued}</svg>${word}</span>`;
 
 /** A problem document: what is wrong, where, and what was found. */
 export function problemNote(problem, more = nothing) {
@@ -46,28 +47,48 @@ export function progressBar(fraction, label) {
 }
 
 /** The head of a view. Its title takes the focus when the view is opened. */
-export const heading = (title, { crumbs = nothing, below = nothing, actions = nothing } = {}) => html`<div class="head">
+export const heading = (
+  title,
+  { crumbs = nothing, below = nothing, actions = nothing } = {},
+) => html`<div class="head">
   <div>${crumbs === nothing ? nothing : html`<p class="crumbs">${crumbs}</p>`}<h1 tabindex="-1">${title}</h1>${below}</div>
   ${actions === nothing ? nothing : html`<div class="actions">${actions}</div>`}
 </div>`;
 
 /** A button that copies a text and says so. */
-export const copyButton = (text, label = "Copy") => html`<button class="quiet" type="button" @click=${async (event) => {
-  const button = event.currentTarget;
-  await navigator.clipboard.writeText(text);
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = label), 1500);
-}}>${label}</button>`;
+export const copyButton = (text, label = "Copy") =>
+  html`<button class="quiet" type="button" @click=${async (event) => {
+    const button = event.currentTarget;
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = label), 1500);
+  }}>${label}</button>`;
 
 /** Ask before something that cannot be taken back. Resolves to whether it was confirmed. */
 export function confirmed(question, detail, yes) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-labelledby", "question");
-  const title = Object.assign(document.createElement("h2"), { textContent: question, id: "question" });
-  const text = Object.assign(document.createElement("p"), { textContent: detail, className: "soft" });
-  const form = Object.assign(document.createElement("form"), { method: "dialog", className: "actions" });
-  const keep = Object.assign(document.createElement("button"), { textContent: "No, go back", value: "no" });
-  const sure = Object.assign(document.createElement("button"), { textContent: yes, value: "yes", className: "danger" });
+  const title = Object.assign(document.createElement("h2"), {
+    textContent: question,
+    id: "question",
+  });
+  const text = Object.assign(document.createElement("p"), {
+    textContent: detail,
+    className: "soft",
+  });
+  const form = Object.assign(document.createElement("form"), {
+    method: "dialog",
+    className: "actions",
+  });
+  const keep = Object.assign(document.createElement("button"), {
+    textContent: "No, go back",
+    value: "no",
+  });
+  const sure = Object.assign(document.createElement("button"), {
+    textContent: yes,
+    value: "yes",
+    className: "danger",
+  });
   form.append(keep, sure);
   const box = Object.assign(document.createElement("div"), { className: "stack" });
   box.append(title, text, form);
@@ -83,7 +104,13 @@ export function confirmed(question, detail, yes) {
 }
 
 /** A select with its label. */
-export const choose = (label, value, options, onChange, extra = {}) => html`<label class="field"><span>${label}</span>
+export const choose = (
+  label,
+  value,
+  options,
+  onChange,
+  extra = {},
+) => html`<label class="field"><span>${label}</span>
   <select name=${extra.name ?? nothing} @change=${(event) => onChange(event.target.value)}>
     ${options.map(([key, text]) => html`<option value=${key} ?selected=${String(key) === String(value ?? "")}>${text}</option>`)}
   </select></label>`;

@@ -25,15 +25,25 @@ export class Listing extends Part {
   /** Those that hold the text of the address in one of their words. */
   found(words) {
     const sought = (query().get("q") ?? "").toLowerCase();
-    return this.items.filter((each) => words(each).some((word) => String(word ?? "").toLowerCase().includes(sought)));
+    return this.items.filter((each) =>
+      words(each).some((word) =>
+        String(word ?? "")
+          .toLowerCase()
+          .includes(sought),
+      ),
+    );
   }
 
   finder() {
-    return this.items?.length > 5 ? html`<label class="field"><span>Find</span><input type="search" .value=${query().get("q") ?? ""} @input=${(event) => setQuery({ q: event.target.value })}></label>` : nothing;
+    return this.items?.length > 5
+      ? html`<label class="field"><span>Find</span><input type="search" .value=${query().get("q") ?? ""} @input=${(event) => setQuery({ q: event.target.value })}></label>`
+      : nothing;
   }
 
   loading() {
-    return this.items || this.problem ? problemNote(this.problem) : html`<p class="soft">Loading…</p>`;
+    return this.items || this.problem
+      ? problemNote(this.problem)
+      : html`<p class="soft">Loading…</p>`;
   }
 }
 

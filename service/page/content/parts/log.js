@@ -16,7 +16,12 @@ const REASONS = {
 
 /** What has happened to a search, and what has failed, by its problem. */
 class Log extends Part {
-  static properties = { model: { attribute: false }, version: { attribute: false }, failures: { state: true }, problem: { state: true } };
+  static properties = {
+    model: { attribute: false },
+    version: { attribute: false },
+    failures: { state: true },
+    problem: { state: true },
+  };
 
   willUpdate(changed) {
     if ((changed.has("model") || changed.has("version")) && this.model) this.read();
@@ -27,7 +32,12 @@ class Log extends Part {
     if (failed === this.known) return;
     this.known = failed;
     try {
-      this.failures = failed ? await all(`${this.model.path}/evaluations?state=failed&limit=200`, { signal: this.leaving.signal, most: 400 }) : [];
+      this.failures = failed
+        ? await all(`${this.model.path}/evaluations?state=failed&limit=200`, {
+            signal: this.leaving.signal,
+            most: 400,
+          })
+        : [];
     } catch (error) {
       this.problem = problemOf(error);
     }
@@ -39,7 +49,10 @@ class Log extends Part {
     const moments = [
       [search.created_at, "The search was created"],
       [search.started_at, "It started"],
-      [search.finished_at, `It ended, because ${REASONS[search.stop_reason] ?? search.stop_reason}`],
+      [
+        search.finished_at,
+        `It ended, because ${REASONS[search.stop_reason] ?? search.stop_reason}`,
+      ],
     ].filter(([when]) => when);
     return html`<div class="stack">
       ${problemNote(this.problem)}
@@ -63,7 +76,10 @@ export function groups(failures) {
   const found = new Map();
   for (const { number, error } of failures) {
     const key = `${error?.type} ${(error?.detail ?? "").replace(/\d+/g, "#")}`;
-    const group = found.get(key) ?? { problem: error ?? { title: "It failed without a word", status: 0 }, numbers: [] };
+    const group = found.get(key) ?? {
+      problem: error ?? { title: "It failed without a word", status: 0 },
+      numbers: [],
+    };
     group.numbers.push(number);
     found.set(key, group);
   }

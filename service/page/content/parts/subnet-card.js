@@ -18,7 +18,11 @@ export async function shapeOf(supernet) {
 /** Which halves of layers run, and what each layer costs; null where the server cannot say. */
 export async function perLayer(supernet, subnet, maxLength, signal) {
   try {
-    const answer = await post(`/v1/supernets/${supernet}/costs`, { subnets: [subnet], max_length: maxLength, per_layer: true }, signal);
+    const answer = await post(
+      `/v1/supernets/${supernet}/costs`,
+      { subnets: [subnet], max_length: maxLength, per_layer: true },
+      signal,
+    );
     return answer.items[0];
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -28,7 +32,15 @@ export async function perLayer(supernet, subnet, maxLength, signal) {
 
 /** The selected subnet: its numbers, its layers, and what can be done with it. */
 class SubnetCard extends Part {
-  static properties = { model: { attribute: false }, version: { attribute: false }, number: { attribute: false }, item: { state: true }, shape: { state: true }, layers: { state: true }, problem: { state: true } };
+  static properties = {
+    model: { attribute: false },
+    version: { attribute: false },
+    number: { attribute: false },
+    item: { state: true },
+    shape: { state: true },
+    layers: { state: true },
+    problem: { state: true },
+  };
 
   willUpdate(changed) {
     if (!this.model?.search || this.number === null || this.number === undefined) return;
@@ -44,7 +56,8 @@ class SubnetCard extends Part {
     const known = this.model.front.items.find((each) => each.number === number);
     if (known) this.item = known;
     try {
-      const item = known ?? (await get(`${this.model.path}/evaluations/${number}`, this.leaving.signal));
+      const item =
+        known ?? (await get(`${this.model.path}/evaluations/${number}`, this.leaving.signal));
       if (number !== this.number) return;
       this.item = item;
       this.shape = await shapeOf(supernet);
@@ -57,7 +70,8 @@ class SubnetCard extends Part {
 
   render() {
     if (!this.model?.search) return nothing;
-    if (this.number === null || this.number === undefined) return html`<h2>No subnet is selected</h2><p class="soft">Click a dot of the front, or walk the front with the arrow keys.</p>`;
+    if (this.number === null || this.number === undefined)
+      return html`<h2>No subnet is selected</h2><p class="soft">Click a dot of the front, or walk the front with the arrow keys.</p>`;
     if (this.problem) return problemNote(this.problem);
     if (!this.item) return html`<p class="soft">Loading…</p>`;
     const { item, model } = this;
@@ -97,7 +111,7 @@ function number(item, model, name) {
     return html`<dt>${label(name)}</dt><dd>${value(name, item.cost[name])}${full ? html`<span class="soft small">, ${percent(item.cost[name] / full)} of full</span>` : nothing}</dd>`;
   }
   const unseen = item.verified?.metrics[name];
-  return html`<dt>${label(name)}</dt><dd>${value(name, item.metrics[name])}${unseen ? html`<br><span class="soft small nowrap">unseen rows: ${value(name, unseen.value)} (${value(name, unseen.low)} to ${value(name, unseen.high)})</span>` : nothing}</dd>`;
+  return html`<dt>${label(name)}</dt><dd>${value(name, item.metrics[name])}${unseen ? html`<br><span class="soft small">unseen rows: ${value(name, unseen.value)} (${value(name, unseen.low)} to ${value(name, unseen.high)})</span>` : nothing}</dd>`;
 }
 
 define("nas-subnet-card", SubnetCard);

@@ -7,7 +7,14 @@ const PATIENCE = 700;
 
 /** A button that has a subnet's weights built and downloads them. */
 class TakeHome extends Part {
-  static properties = { search: {}, number: { type: Number }, format: {}, primary: { type: Boolean }, state: { state: true }, problem: { state: true } };
+  static properties = {
+    search: {},
+    number: { type: Number },
+    format: {},
+    primary: { type: Boolean },
+    state: { state: true },
+    problem: { state: true },
+  };
 
   constructor() {
     super();
@@ -29,7 +36,8 @@ class TakeHome extends Part {
 
   /** Ask until a worker has built them; then the browser downloads. */
   async take() {
-    const run = (this.run = Symbol("download"));
+    const run = Symbol("download");
+    this.run = run;
     const path = this.path;
     this.state = "building";
     this.problem = null;
@@ -48,7 +56,9 @@ class TakeHome extends Part {
   }
 
   render() {
-    const text = { idle: "Download", building: "A worker builds it…", done: "Download again" }[this.state];
+    const text = { idle: "Download", building: "A worker builds it…", done: "Download again" }[
+      this.state
+    ];
     return html`<span class="row"><button type="button" class=${this.primary ? "primary" : ""} ?disabled=${this.state === "building" || this.number === null} @click=${this.take}>${text}</button>
       <span role="status" class="small soft">${this.state === "building" ? "The file is ready in a moment." : this.state === "done" ? "The download has begun." : nothing}</span></span>
       ${problemNote(this.problem)}`;

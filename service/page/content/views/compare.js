@@ -1,7 +1,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { define, Part } from "../core/element.js";
 import { get } from "../core/api.js";
-import { onNavigation, query, setQuery } from "../core/router.js";
+import { onNavigation, path, query, setQuery } from "../core/router.js";
 import { choice, count, isCost, label, lessIsBetter, value } from "../core/format.js";
 import { layerPicture } from "../charts/layer-picture.js";
 import { heading, problemNote, problemOf } from "../parts/common.js";
@@ -9,11 +9,19 @@ import { perLayer, shapeOf } from "../parts/subnet-card.js";
 
 /** `/searches/{id}/compare?a=&b=`: where two subnets differ, and whether it matters. */
 class Compare extends Part {
-  static properties = { search: {}, answer: { state: true }, record: { state: true }, pair: { state: true }, shape: { state: true }, runs: { state: true }, problem: { state: true } };
+  static properties = {
+    search: {},
+    answer: { state: true },
+    record: { state: true },
+    pair: { state: true },
+    shape: { state: true },
+    runs: { state: true },
+    problem: { state: true },
+  };
 
   connectedCallback() {
     super.connectedCallback();
-    onNavigation(() => location.pathname.endsWith("/compare") && this.read(), this.leaving.signal);
+    onNavigation(() => path().endsWith("/compare") && this.read(), this.leaving.signal);
     this.read();
   }
 
@@ -21,18 +29,27 @@ class Compare extends Part {
     const [a, b] = ["a", "b"].map((each) => query().get(each) ?? "");
     if (`${a} ${b}` === this.asked) return;
     this.asked = `${a} ${b}`;
-    const path = `/v1/searches/${encodeURIComponent(this.search)}`;
+    const address = `/v1/searches/${encodeURIComponent(this.search)}`;
     const { signal } = this.leaving;
     try {
       this.problem = null;
-      this.record ??= await get(path, signal);
-      this.front ??= await get(`${path}/front`, signal);
+      this.record ??= await get(address, signal);
+      this.front ??= await get(`${address}/front`, signal);
       document.title = `Compare · ${this.record.name ?? this.record.id}`;
       if (a === "" || b === "") return;
-      this.pair = await Promise.all([a, b].map((each) => get(`${path}/evaluations/${encodeURIComponent(each)}`, signal)));
-      this.answer = await get(`${path}/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`, signal);
+      this.pair = await Promise.all(
+        [a, b].map((each) => get(`${address}/evaluations/${encodeURIComponent(each)}`, signal)),
+      );
+      this.answer = await get(
+        `${address}/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`,
+        signal,
+      );
       this.shape = await shapeOf(this.record.supernet_id);
-      this.runs = await Promise.all(this.pair.map((each) => perLayer(this.record.supernet_id, each.subnet, this.record.max_length, signal)));
+      this.runs = await Promise.all(
+        this.pair.map((each) =>
+          perLayer(this.record.supernet_id, each.subnet, this.record.max_length, signal),
+        ),
+      );
     } catch (error) {
       this.problem = problemOf(error);
     }
@@ -40,7 +57,8 @@ class Compare extends Part {
 
   render() {
     const [a, b] = ["a", "b"].map((each) => query().get(each) ?? "");
-    const which = (name, at) => html`<label class="field"><span>${name}</span><input type="number" min="0" step="1" .value=${at} @change=${(event) => setQuery({ [name.toLowerCase()]: event.target.value }, { replace: false })}></label>`;
+    const which = (name, at) =>
+      html`<label class="field"><span>${name}</span><input type="number" min="0" step="1" .value=${at} @change=${(event) => setQuery({ [name.toLowerCase()]: event.target.value }, { replace: false })}></label>`;
     return html`${heading("Two subnets", { crumbs: html`<a href="/">Searches</a> / <a href="/searches/${this.search}">${this.record?.name ?? this.search}</a>` })}
       <div class="stack">
         <div class="row">${which("A", a)}${which("B", b)}<button type="button" @click=${() => setQuery({ a: b, b: a })}>Swap</button></div>
@@ -53,22 +71,35 @@ class Compare extends Part {
     const { answer } = this;
     return html`
       <section class="card stack" aria-label="Differences"><h2>What changes from A to B</h2>
-        <div class="scroll"><table><thead><tr><th scope="col">Quantity</th><th scope="col" class="right">A: ${answer.a}</th><th scope="col" class="right">B: ${answer.b}</th><th scope="col" class="right">Difference</th><th scope="col">So</th></tr></thead>
-        <tbody>${Object.entries({ ...answer.metrics, ...answer.cost }).filter(([name]) => this.isAsked(name)).map(([name, each]) => this.rowOf(name, each))}</tbody></table></div>
+        <div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Quantity</th><th scope="col" class="right">A: ${answer.a}</th><th scope="col" class="right">B: ${answer.b}</th><th scope="col" class="right">Difference</th><th scope="col">So</th></tr></thead>
+        <tbody>${Object.entries({ ...answer.metrics, ...answer.cost })
+          .filter(([name]) => this.isAsked(name))
+          .map(([name, each]) => this.rowOf(name, each))}</tbody></table></div>
         <p class="small soft">${answer.measured_on ? `Metrics with intervals of 95 %, paired, on ${count(answer.measured_on.rows)} ${answer.measured_on.part === "verification" ? "rows that the search never saw" : "rows"}.` : (answer.why_no_interval ?? "")}</p></section>
       <section class="card stack" aria-label="Choices"><h2>${answer.dimensions.length ? `${answer.dimensions.length} dimensions differ` : "No dimension differs"}</h2>
-        ${answer.dimensions.length ? html`<div class="scroll"><table><thead><tr><th scope="col">Dimension</th><th scope="col" class="right">A</th><th scope="col" class="right">B</th></tr></thead><tbody>${answer.dimensions.map((each) => html`<tr><td>${each.name}</td><td class="right">${choice(each.a)}</td><td class="right">${choice(each.b)}</td></tr>`)}</tbody></table></div>` : nothing}</section>
+        ${answer.dimensions.length ? html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Dimension</th><th scope="col" class="right">A</th><th scope="col" class="right">B</th></tr></thead><tbody>${answer.dimensions.map((each) => html`<tr><td>${each.name}</td><td class="right">${choice(each.a)}</td><td class="right">${choice(each.b)}</td></tr>`)}</tbody></table></div>` : nothing}</section>
       ${this.shape && this.pair ? html`<div class="halves">${this.pair.map((each, i) => html`<section class="card" aria-label="Layers of ${each.number}"><h2>${"AB"[i]}: <a href="/searches/${this.search}/subnets/${each.number}">subnet ${each.number}</a></h2>${layerPicture(this.shape, each.subnet, this.runs?.[i]?.layers ?? null, 440)}</section>`)}</div>` : nothing}`;
   }
 
   isAsked(name) {
-    return !isCost(name) || this.record.objectives.includes(name) || ["gflops", "params"].includes(name);
+    return (
+      !isCost(name) || this.record.objectives.includes(name) || ["gflops", "params"].includes(name)
+    );
   }
 
   rowOf(name, { a, b, difference, low, high, could_be_chance: chance }) {
     const better = difference !== 0 && difference < 0 === lessIsBetter(name);
-    const verdict = difference === 0 ? "the same" : chance ? "could be chance" : better ? "better" : "worse";
-    const sign = isCost(name) ? (difference > 0 ? "+" : difference < 0 ? "−" : "") : difference > 0 ? "+" : "";
+    const verdict =
+      difference === 0 ? "the same" : chance ? "could be chance" : better ? "better" : "worse";
+    const sign = isCost(name)
+      ? difference > 0
+        ? "+"
+        : difference < 0
+          ? "−"
+          : ""
+      : difference > 0
+        ? "+"
+        : "";
     return html`<tr><td>${label(name)}</td><td class="right">${value(name, a)}</td><td class="right">${value(name, b)}</td>
       <td class="right">${sign}${value(name, isCost(name) ? Math.abs(difference) : difference)}${low != null ? html`<br><span class="small soft">${value(name, low)} to ${value(name, high)}</span>` : nothing}</td><td>${chance ? html`<strong>${verdict}</strong>` : verdict}</td></tr>`;
   }

@@ -4,7 +4,15 @@ import { get, post } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { Stream } from "../core/stream.js";
 import { ago, count, time } from "../core/format.js";
-import { choose, confirmed, heading, problemNote, problemOf, progressBar, stateMark } from "../parts/common.js";
+import {
+  choose,
+  confirmed,
+  heading,
+  problemNote,
+  problemOf,
+  progressBar,
+  stateMark,
+} from "../parts/common.js";
 import { Detail, Listing } from "../parts/listing.js";
 import "../charts/curves.js";
 
@@ -18,13 +26,20 @@ class Jobs extends Listing {
 
   connectedCallback() {
     super.connectedCallback();
-    this.stream = new Stream("/v1/events", { kinds: ["progress", "state"], signal: this.leaving.signal, onEvent: (kind, data) => this.heard(kind, data), onReopen: () => this.read() });
+    this.stream = new Stream("/v1/events", {
+      kinds: ["progress", "state"],
+      signal: this.leaving.signal,
+      onEvent: (kind, data) => this.heard(kind, data),
+      onReopen: () => this.read(),
+    });
   }
 
   heard(kind, data) {
     if (kind === "state" && data.kind === "job") this.read();
     for (const news of data.jobs ?? []) {
-      const step = this.items?.find((each) => each.id === news.id)?.steps.find((each) => each.name === news.step);
+      const step = this.items
+        ?.find((each) => each.id === news.id)
+        ?.steps.find((each) => each.name === news.step);
       if (step) step.progress = news.progress;
     }
     this.requestUpdate();
@@ -35,11 +50,14 @@ class Jobs extends Listing {
   }
 
   body() {
-    if (!this.items.length) return html`<div class="card"><div class="empty"><h2>No job yet</h2><p class="soft">Make a super-network of a model of yours: a training is a job, and so is the reading of an upload.</p><pre>elasticnas train --server ${location.origin} --base MODEL --data train.jsonl --epochs 3</pre></div></div>`;
+    if (!this.items.length)
+      return html`<div class="card"><div class="empty"><h2>No job yet</h2><p class="soft">Make a super-network of a model of yours: a training is a job, and so is the reading of an upload.</p><pre>elasticnas train --server ${location.origin} --base MODEL --data train.jsonl --epochs 3</pre></div></div>`;
     const state = query().get("state") ?? "";
-    const shown = this.found((each) => [each.name, each.id, each.recipe, each.kind]).filter((each) => !state || each.state === state);
+    const shown = this.found((each) => [each.name, each.id, each.recipe, each.kind]).filter(
+      (each) => !state || each.state === state,
+    );
     return html`<div class="stack"><div class="fields">${this.finder()}${choose("State", state, [["", "Every state"], ...STATES.map((each) => [each, each])], (text) => setQuery({ state: text }))}</div>
-      <div class="card"><div class="scroll"><table><thead><tr><th scope="col">Job</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Created</th></tr></thead>
+      <div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing"><thead><tr><th scope="col">Job</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Created</th></tr></thead>
       <tbody>${shown.map((each) => html`<tr><td><a href="/jobs/${each.id}"><strong>${each.name}</strong></a></td><td>${each.kind}${each.recipe ? html`<br><span class="small soft">${each.recipe}</span>` : nothing}</td><td>${stateMark(each.state)}${each.queue_position != null ? html`<br><span class="small soft">${each.queue_position}. in the queue</span>` : nothing}</td><td>${overall(each)}</td><td>${ago(each.created_at)}</td></tr>`)}</tbody></table></div></div></div>`;
   }
 }
@@ -61,7 +79,12 @@ class Job extends Detail {
   opened() {
     this.curves = new Map();
     this.stream?.close();
-    this.stream = new Stream(`${this.path}/events?last_event_id=0`, { kinds: ["state", "scalars", "progress"], signal: this.leaving.signal, onEvent: (kind, data) => this.heard(kind, data), onState: (state) => (this.connection = state) });
+    this.stream = new Stream(`${this.path}/events?last_event_id=0`, {
+      kinds: ["state", "scalars", "progress"],
+      signal: this.leaving.signal,
+      onEvent: (kind, data) => this.heard(kind, data),
+      onState: (state) => (this.connection = state),
+    });
   }
 
   heard(kind, data) {
@@ -80,7 +103,10 @@ class Job extends Detail {
       const key = `${step} ${name}`;
       const points = this.curves.get(key) ?? [];
       const grown = [...points.filter(([at]) => at < done), [done, number]]; // a step that goes on from a save point repeats some
-      this.curves.set(key, grown.length > MOST ? grown.filter((_, i) => i % 2 || i === grown.length - 1) : grown);
+      this.curves.set(
+        key,
+        grown.length > MOST ? grown.filter((_, i) => i % 2 || i === grown.length - 1) : grown,
+      );
     }
   }
 
@@ -102,7 +128,14 @@ class Job extends Detail {
   }
 
   async cancel() {
-    if (await confirmed("Cancel this job?", "What it has saved stays; a retry goes on from its last save point.", "Cancel the job")) this.act("cancel");
+    if (
+      await confirmed(
+        "Cancel this job?",
+        "What it has saved stays; a retry goes on from its last save point.",
+        "Cancel the job",
+      )
+    )
+      this.act("cancel");
   }
 
   render() {
@@ -131,10 +164,12 @@ class Job extends Detail {
   }
 
   steps() {
-    return html`<section class="card" aria-label="Steps"><h2>Steps</h2><div class="scroll"><table><thead><tr><th scope="col">Step</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col" class="right">Attempt</th><th scope="col">Saved</th><th scope="col">Worker</th></tr></thead>
-      <tbody>${this.item.steps.map((each) => html`<tr><td>${each.name}</td><td>${stateMark(each.state)}</td>
+    return html`<section class="card" aria-label="Steps"><h2>Steps</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Step</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col" class="right">Attempt</th><th scope="col">Saved</th><th scope="col">Worker</th></tr></thead>
+      <tbody>${this.item.steps.map(
+        (each) => html`<tr><td>${each.name}</td><td>${stateMark(each.state)}</td>
         <td>${each.progress.total ? html`${progressBar(each.progress.done / each.progress.total, `Progress of ${each.name}`)}<span class="small soft">${count(each.progress.done)} of ${count(each.progress.total)}</span>` : "–"}</td>
-        <td class="right">${each.attempt}</td><td>${each.saved_at ? ago(each.saved_at) : "–"}</td><td class="mono small">${each.worker ?? "–"}</td></tr>`)}</tbody></table></div></section>`;
+        <td class="right">${each.attempt}</td><td>${each.saved_at ? ago(each.saved_at) : "–"}</td><td class="mono small">${each.worker ?? "–"}</td></tr>`,
+      )}</tbody></table></div></section>`;
   }
 }
 

@@ -8,15 +8,36 @@ import { copyButton, heading, problemNote, problemOf } from "../parts/common.js"
 import { asCommand, asCurl, asPython } from "../parts/request-text.js";
 
 const WAIT = 350; // milliseconds of rest before the server is asked what a constraint leaves
-const LANGUAGES = [["curl", asCurl], ["Command", asCommand], ["Python", asPython]];
+const LANGUAGES = [
+  ["curl", asCurl],
+  ["Command", asCommand],
+  ["Python", asPython],
+];
 
 /** `/searches/new`: a form that becomes the body of `POST /v1/searches`. */
 class NewSearch extends Part {
-  static properties = { supernets: { state: true }, datasets: { state: true }, strategies: { state: true }, tasks: { state: true }, draft: { state: true }, feasible: { state: true }, refusal: { state: true }, problem: { state: true }, sending: { state: true }, language: { state: true } };
+  static properties = {
+    supernets: { state: true },
+    datasets: { state: true },
+    strategies: { state: true },
+    tasks: { state: true },
+    draft: { state: true },
+    feasible: { state: true },
+    refusal: { state: true },
+    problem: { state: true },
+    sending: { state: true },
+    language: { state: true },
+  };
 
   constructor() {
     super();
-    this.draft = { supernet_id: "", dataset_id: "", constraints: [], strategy: { name: "pareto" }, budget: { evaluations: 200 } };
+    this.draft = {
+      supernet_id: "",
+      dataset_id: "",
+      constraints: [],
+      strategy: { name: "pareto" },
+      budget: { evaluations: 200 },
+    };
     this.language = "curl";
   }
 
@@ -28,7 +49,11 @@ class NewSearch extends Part {
   async open() {
     const { signal } = this.leaving;
     try {
-      [this.supernets, this.datasets, this.strategies] = await Promise.all([all("/v1/supernets?limit=200", { signal }), all("/v1/datasets?limit=200", { signal }), strategies()]);
+      [this.supernets, this.datasets, this.strategies] = await Promise.all([
+        all("/v1/supernets?limit=200", { signal }),
+        all("/v1/datasets?limit=200", { signal }),
+        strategies(),
+      ]);
       this.tasks = (await once("/v1/meta").catch(() => null))?.tasks;
       const from = query().get("from");
       if (from) await this.clone(from);
@@ -43,13 +68,23 @@ class NewSearch extends Part {
 
   /** Begin with the request of another search, as it was given. */
   async clone(id) {
-    const request = await get(`/v1/searches/${encodeURIComponent(id)}/request`, this.leaving.signal);
+    const request = await get(
+      `/v1/searches/${encodeURIComponent(id)}/request`,
+      this.leaving.signal,
+    );
     const given = Object.fromEntries(Object.entries(request).filter(([, each]) => each !== null));
-    this.draft = { constraints: [], strategy: { name: "pareto" }, ...given, budget: { evaluations: 200, ...given.budget } };
+    this.draft = {
+      constraints: [],
+      strategy: { name: "pareto" },
+      ...given,
+      budget: { evaluations: 200, ...given.budget },
+    };
   }
 
   get supernet() {
-    return this.supernets?.find((each) => each.id === this.draft.supernet_id && each.state === "ready");
+    return this.supernets?.find(
+      (each) => each.id === this.draft.supernet_id && each.state === "ready",
+    );
   }
 
   get dataset() {
@@ -71,8 +106,10 @@ class NewSearch extends Part {
     const { draft } = this;
     const request = { ...draft };
     if (!draft.constraints.length) delete request.constraints;
-    for (const [name, each] of Object.entries(request)) if (each === null || each === undefined || each === "") delete request[name];
-    if (request.budget.seconds === null || request.budget.seconds === undefined) request.budget = { evaluations: draft.budget.evaluations };
+    for (const [name, each] of Object.entries(request))
+      if (each === null || each === undefined || each === "") delete request[name];
+    if (request.budget.seconds === null || request.budget.seconds === undefined)
+      request.budget = { evaluations: draft.budget.evaluations };
     return request;
   }
 
@@ -92,9 +129,14 @@ class NewSearch extends Part {
     const { supernet } = this;
     if (!supernet) return;
     const constraints = this.draft.constraints.filter((each) => each.max > 0);
-    const asked = (this.asked = JSON.stringify([supernet.id, constraints, this.draft.max_length]));
+    const asked = JSON.stringify([supernet.id, constraints, this.draft.max_length]);
+    this.asked = asked;
     try {
-      const answer = await post(`/v1/supernets/${supernet.id}/feasibility`, { constraints, max_length: this.draft.max_length ?? null }, this.leaving.signal);
+      const answer = await post(
+        `/v1/supernets/${supernet.id}/feasibility`,
+        { constraints, max_length: this.draft.max_length ?? null },
+        this.leaving.signal,
+      );
       if (asked === this.asked) this.feasible = answer;
     } catch {
       if (asked === this.asked) this.feasible = null;
@@ -107,12 +149,19 @@ class NewSearch extends Part {
     this.refusal = null;
     this.key ??= crypto.randomUUID?.() ?? String(Math.random());
     try {
-      const search = await send("POST", "/v1/searches", { body: this.request(), headers: { "Idempotency-Key": this.key + JSON.stringify(this.request()).length } });
+      const search = await send("POST", "/v1/searches", {
+        body: this.request(),
+        headers: { "Idempotency-Key": this.key + JSON.stringify(this.request()).length },
+      });
       go(`/searches/${search.id}`);
     } catch (error) {
       this.key = null;
       this.refusal = problemOf(error);
-      this.updateComplete.then(() => (this.querySelector("[aria-invalid=true]") ?? this.querySelector(".note.bad"))?.scrollIntoView({ block: "center" }));
+      this.updateComplete.then(() =>
+        (
+          this.querySelector("[aria-invalid=true]") ?? this.querySelector(".note.bad")
+        )?.scrollIntoView({ block: "center" }),
+      );
     }
     this.sending = false;
   }
@@ -121,7 +170,9 @@ class NewSearch extends Part {
 
   /** What the server said of a field, by its pointer. */
   wrong(pointer) {
-    return this.refusal?.errors?.find((each) => each.pointer === pointer || each.pointer.startsWith(`${pointer}/`))?.detail;
+    return this.refusal?.errors?.find(
+      (each) => each.pointer === pointer || each.pointer.startsWith(`${pointer}/`),
+    )?.detail;
   }
 
   field(title, pointer, input, hint = nothing) {
@@ -129,12 +180,30 @@ class NewSearch extends Part {
     return html`<label class="field"><span>${title}</span>${input(wrong ? "true" : nothing)}${wrong ? html`<small class="wrong">${wrong}</small>` : hint === nothing ? nothing : html`<small>${hint}</small>`}</label>`;
   }
 
-  number(title, pointer, entry, onChange, { hint = nothing, step = 1, min, max, placeholder = "" } = {}) {
-    return this.field(title, pointer, (invalid) => html`<input type="number" name=${pointer.slice(1)} step=${step} min=${min ?? nothing} max=${max ?? nothing} placeholder=${placeholder} aria-invalid=${invalid} .value=${entry === null || entry === undefined ? "" : String(entry)} @input=${(event) => onChange(event.target.value === "" ? null : Number(event.target.value))}>`, hint);
+  number(
+    title,
+    pointer,
+    entry,
+    onChange,
+    { hint = nothing, step = 1, min, max, placeholder = "" } = {},
+  ) {
+    return this.field(
+      title,
+      pointer,
+      (invalid) =>
+        html`<input type="number" name=${pointer.slice(1)} step=${step} min=${min ?? nothing} max=${max ?? nothing} placeholder=${placeholder} aria-invalid=${invalid} .value=${entry === null || entry === undefined ? "" : String(entry)} @input=${(event) => onChange(event.target.value === "" ? null : Number(event.target.value))}>`,
+      hint,
+    );
   }
 
   select(title, pointer, entry, options, onChange, hint = nothing) {
-    return this.field(title, pointer, (invalid) => html`<select name=${pointer.slice(1)} aria-invalid=${invalid} @change=${(event) => onChange(event.target.value)}>${options.map(([key, text]) => html`<option value=${key} ?selected=${String(key) === String(entry ?? "")}>${text}</option>`)}</select>`, hint);
+    return this.field(
+      title,
+      pointer,
+      (invalid) =>
+        html`<select name=${pointer.slice(1)} aria-invalid=${invalid} @change=${(event) => onChange(event.target.value)}>${options.map(([key, text]) => html`<option value=${key} ?selected=${String(key) === String(entry ?? "")}>${text}</option>`)}</select>`,
+      hint,
+    );
   }
 
   render() {
@@ -159,8 +228,27 @@ class NewSearch extends Part {
   what() {
     const { draft } = this;
     return html`<fieldset class="card"><legend>What is searched</legend><div class="fields">
-      ${this.select("Super-network", "/supernet_id", draft.supernet_id, this.supernets.filter((each) => each.state === "ready").map((each) => [each.id, each.name]), (id) => { this.set("supernet_id", id); setQuery({ supernet: id }); })}
-      ${this.select("Validation data", "/dataset_id", draft.dataset_id, this.datasets.map((each) => [each.id, `${each.name}, ${each.rows} rows`]), (id) => { this.draft.objectives = undefined; this.set("dataset_id", id); setQuery({ dataset: id }); })}
+      ${this.select(
+        "Super-network",
+        "/supernet_id",
+        draft.supernet_id,
+        this.supernets.filter((each) => each.state === "ready").map((each) => [each.id, each.name]),
+        (id) => {
+          this.set("supernet_id", id);
+          setQuery({ supernet: id });
+        },
+      )}
+      ${this.select(
+        "Validation data",
+        "/dataset_id",
+        draft.dataset_id,
+        this.datasets.map((each) => [each.id, `${each.name}, ${each.rows} rows`]),
+        (id) => {
+          this.draft.objectives = undefined;
+          this.set("dataset_id", id);
+          setQuery({ dataset: id });
+        },
+      )}
       ${this.field("Name", "/name", (invalid) => html`<input name="name" maxlength="200" aria-invalid=${invalid} .value=${draft.name ?? ""} @input=${(event) => this.set("name", event.target.value)}>`, "to find it again")}
     </div></fieldset>`;
   }
@@ -174,7 +262,10 @@ class NewSearch extends Part {
       else objectives.splice(at, 1);
       this.set("objectives", objectives);
     };
-    const options = (none) => [...(none ? [["", none]] : []), ...names.map((each) => [each, `${label(each)}${isCost(each) ? " (less is better)" : ""}`])];
+    const options = (none) => [
+      ...(none ? [["", none]] : []),
+      ...names.map((each) => [each, `${label(each)}${isCost(each) ? " (less is better)" : ""}`]),
+    ];
     const shown = asked.length ? asked : [this.dataset.metric, "gflops"];
     return html`<fieldset class="card"><legend>Objectives</legend><div class="fields">
       ${this.select("First", "/objectives", shown[0], options(), (name) => set(0, name), "the best of this is named")}
@@ -185,19 +276,41 @@ class NewSearch extends Part {
 
   constraints() {
     const { constraints } = this.draft;
-    const replace = (at, change) => this.set("constraints", constraints.map((each, i) => (i === at ? { ...each, ...change } : each)));
-    const range = (cost) => this.feasible?.range?.[cost] ?? (this.supernet ? { low: this.supernet.cost.minimal[cost], high: this.supernet.cost.maximal[cost] } : null);
+    const replace = (at, change) =>
+      this.set(
+        "constraints",
+        constraints.map((each, i) => (i === at ? { ...each, ...change } : each)),
+      );
+    const range = (cost) =>
+      this.feasible?.range?.[cost] ??
+      (this.supernet
+        ? { low: this.supernet.cost.minimal[cost], high: this.supernet.cost.maximal[cost] }
+        : null);
     return html`<fieldset class="card"><legend>Constraints</legend><div class="stack">
       ${constraints.map((each, i) => {
         const ends = range(each.cost);
         return html`<div class="row">
-          ${this.select("Cost", `/constraints/${i}/cost`, each.cost, this.costs.map((cost) => [cost, label(cost)]), (cost) => replace(i, { cost }))}
+          ${this.select(
+            "Cost",
+            `/constraints/${i}/cost`,
+            each.cost,
+            this.costs.map((cost) => [cost, label(cost)]),
+            (cost) => replace(i, { cost }),
+          )}
           ${this.number("At most", `/constraints/${i}/max`, each.max, (max) => replace(i, { max }), { step: "any", min: 0, hint: ends ? `${value(each.cost, ends.low)} to ${value(each.cost, ends.high)}` : nothing })}
-          <button type="button" class="quiet" @click=${() => this.set("constraints", constraints.filter((_, at) => at !== i))}>Remove</button></div>`;
+          <button type="button" class="quiet" @click=${() =>
+            this.set(
+              "constraints",
+              constraints.filter((_, at) => at !== i),
+            )}>Remove</button></div>`;
       })}
       <div><button type="button" ?disabled=${constraints.length >= this.costs.length} @click=${() => {
-        const cost = this.costs.find((each) => !constraints.some((one) => one.cost === each)) ?? "gflops";
-        this.set("constraints", [...constraints, { cost, max: Number((this.supernet.cost.maximal[cost] * 0.75).toPrecision(3)) }]);
+        const cost =
+          this.costs.find((each) => !constraints.some((one) => one.cost === each)) ?? "gflops";
+        this.set("constraints", [
+          ...constraints,
+          { cost, max: Number((this.supernet.cost.maximal[cost] * 0.75).toPrecision(3)) },
+        ]);
       }}>Add a constraint</button></div>
       ${constraints.length ? nothing : html`<p class="small soft">Every subnet of the space may be measured.</p>`}
     </div></fieldset>`;
@@ -205,13 +318,28 @@ class NewSearch extends Part {
 
   strategy() {
     const { strategy } = this.draft;
-    const chosen = this.strategies.find((each) => each.name === strategy.name) ?? this.strategies[0];
+    const chosen =
+      this.strategies.find((each) => each.name === strategy.name) ?? this.strategies[0];
     const set = (name, entry) => {
       const { [name]: _, ...others } = strategy;
-      this.set("strategy", entry === null || entry === undefined || entry === "" ? others : { ...others, [name]: entry });
+      this.set(
+        "strategy",
+        entry === null || entry === undefined || entry === ""
+          ? others
+          : { ...others, [name]: entry },
+      );
     };
     return html`<fieldset class="card"><legend>Strategy</legend><div class="stack">
-      <div class="fields">${this.select("Strategy", "/strategy/name", strategy.name, this.strategies.map((each) => [each.name, each.missing.length ? `${each.name} (needs ${each.missing.join(", ")})` : each.name]), (name) => this.set("strategy", { name }))}</div>
+      <div class="fields">${this.select(
+        "Strategy",
+        "/strategy/name",
+        strategy.name,
+        this.strategies.map((each) => [
+          each.name,
+          each.missing.length ? `${each.name} (needs ${each.missing.join(", ")})` : each.name,
+        ]),
+        (name) => this.set("strategy", { name }),
+      )}</div>
       <p class="small soft">${chosen.description.split("\n\n")[0].replaceAll("`", "")}</p>
       ${chosen.fields.length ? html`<details ?open=${Object.keys(strategy).length > 1 || Boolean(this.wrong("/strategy"))}><summary>${chosen.fields.length} settings of ${chosen.name}</summary><div class="fields">${chosen.fields.map((each) => this.setting(each, strategy[each.name], (entry) => set(each.name, entry)))}</div></details>` : nothing}
     </div></fieldset>`;
@@ -220,11 +348,35 @@ class NewSearch extends Part {
   setting(field, entry, onChange) {
     const title = field.name.replaceAll("_", " ");
     const pointer = `/strategy/${field.name}`;
-    const usual = field.default === null || field.default === undefined ? "the strategy's choice" : String(field.default);
+    const usual =
+      field.default === null || field.default === undefined
+        ? "the strategy's choice"
+        : String(field.default);
     const hint = field.description || nothing;
-    if (field.kind === "choice") return this.select(title, pointer, entry ?? "", [["", usual], ...field.options.map((each) => [each, each])], onChange, hint);
-    if (field.kind === "check") return this.select(title, pointer, entry === undefined ? "" : String(entry), [["", usual], ["true", "yes"], ["false", "no"]], (text) => onChange(text === "" ? null : text === "true"), hint);
-    if (field.kind === "number") return this.number(title, pointer, entry, onChange, { ...field, hint, placeholder: usual });
+    if (field.kind === "choice")
+      return this.select(
+        title,
+        pointer,
+        entry ?? "",
+        [["", usual], ...field.options.map((each) => [each, each])],
+        onChange,
+        hint,
+      );
+    if (field.kind === "check")
+      return this.select(
+        title,
+        pointer,
+        entry === undefined ? "" : String(entry),
+        [
+          ["", usual],
+          ["true", "yes"],
+          ["false", "no"],
+        ],
+        (text) => onChange(text === "" ? null : text === "true"),
+        hint,
+      );
+    if (field.kind === "number")
+      return this.number(title, pointer, entry, onChange, { ...field, hint, placeholder: usual });
     const parse = (text) => {
       if (field.kind === "text" || text === "") return text;
       try {
@@ -233,7 +385,13 @@ class NewSearch extends Part {
         return text;
       }
     };
-    return this.field(title, pointer, (invalid) => html`<input aria-invalid=${invalid} placeholder=${typeof field.default === "object" && field.default ? JSON.stringify(field.default) : usual} .value=${entry === undefined ? "" : typeof entry === "string" ? entry : JSON.stringify(entry)} @change=${(event) => onChange(parse(event.target.value))}>`, hint);
+    return this.field(
+      title,
+      pointer,
+      (invalid) =>
+        html`<input aria-invalid=${invalid} placeholder=${typeof field.default === "object" && field.default ? JSON.stringify(field.default) : usual} .value=${entry === undefined ? "" : typeof entry === "string" ? entry : JSON.stringify(entry)} @change=${(event) => onChange(parse(event.target.value))}>`,
+      hint,
+    );
   }
 
   budget() {
@@ -247,7 +405,18 @@ class NewSearch extends Part {
 
   more() {
     const { draft } = this;
-    const is = ["max_length", "seed", "verify", "racing", "plateau", "precision", "weight", "max_failures", "task_settings"].some((name) => draft[name] !== undefined && draft[name] !== null) || this.refusal;
+    const is =
+      [
+        "max_length",
+        "seed",
+        "verify",
+        "racing",
+        "plateau",
+        "precision",
+        "weight",
+        "max_failures",
+        "task_settings",
+      ].some((name) => draft[name] !== undefined && draft[name] !== null) || this.refusal;
     return html`<details class="card" ?open=${Boolean(is)}><summary>Verification, races, precision and more</summary><div class="fields">
       ${this.number("Verify on", "/verify", draft.verify, (entry) => this.set("verify", entry), { step: "any", min: 0, max: 1, placeholder: "no rows", hint: "share of the rows kept back to measure the front on at the end" })}
       ${this.number("Races", "/racing", draft.racing?.confidence, (confidence) => this.set("racing", confidence === null ? undefined : { confidence }), { step: "any", min: 0, max: 1, placeholder: "none", hint: "give up what so surely will not reach the front, such as 0.95" })}
@@ -265,7 +434,10 @@ class NewSearch extends Part {
   preview() {
     const { supernet, feasible, draft } = this;
     const constraints = draft.constraints.filter((each) => each.max > 0);
-    const gflops = feasible?.range?.gflops ?? { low: supernet.cost.minimal.gflops, high: supernet.cost.maximal.gflops };
+    const gflops = feasible?.range?.gflops ?? {
+      low: supernet.cost.minimal.gflops,
+      high: supernet.cost.maximal.gflops,
+    };
     const first = (draft.objectives ?? []).find(isCost) ?? "gflops";
     return html`<section class="card stack tight" aria-label="The space"><h2>The space</h2>
       <dl class="pairs"><dt>Subnets</dt><dd>${size(supernet.space.size)}</dd><dt>Dimensions</dt><dd>${supernet.space.dimensions}</dd><dt>GFLOPs</dt><dd>${value("gflops", gflops.low)} to ${value("gflops", gflops.high)}</dd></dl>
@@ -282,6 +454,7 @@ class NewSearch extends Part {
   }
 }
 
-const share = (part) => (part > 0 && part < 0.01 ? `${(part * 100).toPrecision(1)} %` : percent(part));
+const share = (part) =>
+  part > 0 && part < 0.01 ? `${(part * 100).toPrecision(1)} %` : percent(part);
 
 define("nas-new-search", NewSearch);

@@ -27,7 +27,12 @@ class Reference extends Part {
     for (const [path, item] of Object.entries(this.document.paths)) {
       for (const verb of VERBS.filter((each) => item[each])) {
         const operation = item[verb];
-        if (!`${verb} ${path} ${operation.summary} ${operation.description}`.toLowerCase().includes(sought)) continue;
+        if (
+          !`${verb} ${path} ${operation.summary} ${operation.description}`
+            .toLowerCase()
+            .includes(sought)
+        )
+          continue;
         const tag = operation.tags?.[0] ?? "other";
         found.set(tag, [...(found.get(tag) ?? []), { path, verb, operation }]);
       }
@@ -36,7 +41,9 @@ class Reference extends Part {
   }
 
   render() {
-    const title = heading("REST", { below: html`<p class="soft">Everything that this page does, for every client. The document itself: <a href="/openapi.json">openapi.json</a></p>` });
+    const title = heading("REST", {
+      below: html`<p class="soft">Everything that this page does, for every client. The document itself: <a href="/openapi.json">openapi.json</a></p>`,
+    });
     if (this.problem) return html`${title}${problemNote(this.problem)}`;
     if (!this.document) return html`${title}<p class="soft">Loading…</p>`;
     return html`${title}<div class="stack">
@@ -50,7 +57,7 @@ class Reference extends Part {
     return html`<details class="operation"><summary><span class="verb ${verb}">${verb.toUpperCase()}</span><code>${path}</code><span class="soft">${operation.summary}</span></summary>
       <div class="stack">
         ${(operation.description ?? "").split("\n\n").map((each) => html`<p>${each}</p>`)}
-        ${operation.parameters?.length ? html`<div class="scroll"><table><caption>Parameters</caption><thead><tr><th scope="col">Name</th><th scope="col">In</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead><tbody>${operation.parameters.map((each) => html`<tr><td><code>${each.name}</code>${each.required ? " *" : ""}</td><td>${each.in}</td><td class="small">${this.type(each.schema)}</td><td>${each.description ?? ""}</td></tr>`)}</tbody></table></div>` : nothing}
+        ${operation.parameters?.length ? html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><caption>Parameters</caption><thead><tr><th scope="col">Name</th><th scope="col">In</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead><tbody>${operation.parameters.map((each) => html`<tr><td><code>${each.name}</code>${each.required ? " *" : ""}</td><td>${each.in}</td><td class="small">${this.type(each.schema)}</td><td>${each.description ?? ""}</td></tr>`)}</tbody></table></div>` : nothing}
         ${bodies.map(([type, { schema }]) => html`<details><summary>Body: ${type}</summary><pre>${JSON.stringify(this.example(schema), null, 2)}</pre></details>`)}
         ${answers.map(([status, answer]) => html`<details><summary>${status}: ${answer.description}</summary>${Object.entries(answer.content ?? {}).map(([type, { schema }]) => html`<p class="small soft">${type}</p>${schema ? html`<pre>${JSON.stringify(this.example(schema), null, 2)}</pre>` : nothing}`)}</details>`)}
       </div></details>`;
@@ -58,7 +65,11 @@ class Reference extends Part {
 
   type(schema) {
     const found = resolved(this.document, schema) ?? {};
-    if (found.anyOf) return found.anyOf.filter((each) => each.type !== "null").map((each) => this.type(each)).join(" or ");
+    if (found.anyOf)
+      return found.anyOf
+        .filter((each) => each.type !== "null")
+        .map((each) => this.type(each))
+        .join(" or ");
     if (found.enum) return found.enum.join(", ");
     return found.type ?? "any";
   }
@@ -69,11 +80,24 @@ class Reference extends Part {
     if (!found || depth > DEPTH) return "…";
     if (found.default !== undefined && found.default !== null) return found.default;
     const members = found.anyOf ?? found.oneOf;
-    if (members) return this.example(members.find((each) => each.type !== "null"), depth);
+    if (members)
+      return this.example(
+        members.find((each) => each.type !== "null"),
+        depth,
+      );
     if (found.type === "array") return [this.example(found.items, depth + 1)];
-    if (found.properties) return Object.fromEntries(Object.entries(found.properties).map(([name, each]) => [name, this.example(each, depth + 1)]));
-    if (found.type === "object" && found.additionalProperties) return { "…": this.example(found.additionalProperties, depth + 1) };
-    return found.const ?? (found.enum ? found.enum.join(" | ") : (found.format ?? found.type ?? "any"));
+    if (found.properties)
+      return Object.fromEntries(
+        Object.entries(found.properties).map(([name, each]) => [
+          name,
+          this.example(each, depth + 1),
+        ]),
+      );
+    if (found.type === "object" && found.additionalProperties)
+      return { "…": this.example(found.additionalProperties, depth + 1) };
+    return (
+      found.const ?? (found.enum ? found.enum.join(" | ") : (found.format ?? found.type ?? "any"))
+    );
   }
 }
 

@@ -4,7 +4,14 @@ import { get } from "../core/api.js";
 import { go, query, setQuery } from "../core/router.js";
 import { SearchModel } from "../core/search-model.js";
 import { boundOf, count, duration, isCost, label } from "../core/format.js";
-import { choose, confirmed, heading, problemNote, problemOf, progressBar, stateMark } from "../parts/common.js";
+import {
+  confirmed,
+  heading,
+  problemNote,
+  problemOf,
+  progressBar,
+  stateMark,
+} from "../parts/common.js";
 import { frontLegend } from "../charts/front-chart.js";
 import { noWorker } from "./searches.js";
 import "../charts/history.js";
@@ -27,7 +34,17 @@ const AXES = 6;
 
 /** `/searches/{id}`: the front grows, a budget finds the subnet, the card shows it. */
 class Search extends Part {
-  static properties = { search: {}, model: { attribute: false }, version: { state: true }, problem: { state: true }, refusal: { state: true }, supernet: { state: true }, dataset: { state: true }, workers: { state: true }, busy: { state: true } };
+  static properties = {
+    search: {},
+    model: { attribute: false },
+    version: { state: true },
+    problem: { state: true },
+    refusal: { state: true },
+    supernet: { state: true },
+    dataset: { state: true },
+    workers: { state: true },
+    busy: { state: true },
+  };
 
   connectedCallback() {
     super.connectedCallback();
@@ -45,7 +62,10 @@ class Search extends Part {
       await model.open();
       this.model = model;
       document.title = `${model.search.name ?? model.id} · ElasticNAS`;
-      const [supernet, dataset] = await Promise.allSettled([model.supernet(), get(`/v1/datasets/${model.search.dataset_id}`, signal)]);
+      const [supernet, dataset] = await Promise.allSettled([
+        model.supernet(),
+        get(`/v1/datasets/${model.search.dataset_id}`, signal),
+      ]);
       this.supernet = supernet.value;
       this.dataset = dataset.value;
       await this.look();
@@ -58,7 +78,9 @@ class Search extends Part {
   async look() {
     if (!this.model?.search.waiting_for || this.looking) return;
     this.looking = true;
-    this.workers = (await get("/v1/workers", this.leaving.signal).catch(() => ({ items: null }))).items;
+    this.workers = (
+      await get("/v1/workers", this.leaving.signal).catch(() => ({ items: null }))
+    ).items;
     setTimeout(() => (this.looking = false), 5000);
   }
 
@@ -67,12 +89,22 @@ class Search extends Part {
   get bounds() {
     const parameters = query();
     const names = [...this.model.costs, ...this.model.metrics];
-    return Object.fromEntries(names.filter((name) => parameters.has(boundOf(name)) && Number.isFinite(Number(parameters.get(boundOf(name))))).map((name) => [name, Number(parameters.get(boundOf(name)))]));
+    return Object.fromEntries(
+      names
+        .filter(
+          (name) =>
+            parameters.has(boundOf(name)) && Number.isFinite(Number(parameters.get(boundOf(name)))),
+        )
+        .map((name) => [name, Number(parameters.get(boundOf(name)))]),
+    );
   }
 
   setBounds(bounds) {
     const names = [...this.model.costs, ...this.model.metrics];
-    setQuery({ ...Object.fromEntries(names.map((name) => [boundOf(name), bounds[name] ?? null])), subnet: null });
+    setQuery({
+      ...Object.fromEntries(names.map((name) => [boundOf(name), bounds[name] ?? null])),
+      subnet: null,
+    });
   }
 
   get ranges() {
@@ -80,18 +112,31 @@ class Search extends Part {
     return Object.fromEntries(
       text.split(",").flatMap((each) => {
         const [, name, low, high] = /^(\w+):([^:]*)\.\.([^:]*)$/.exec(each) ?? [];
-        return name in this.model.columns ? [[name, [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)]]] : [];
+        return name in this.model.columns
+          ? [[name, [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)]]]
+          : [];
       }),
     );
   }
 
   setRanges(ranges) {
     const end = (number) => (Number.isFinite(number) ? String(Number(number.toPrecision(6))) : "");
-    setQuery({ only: Object.entries(ranges).map(([name, [low, high]]) => `${name}:${end(low)}..${end(high)}`).join(",") });
+    setQuery({
+      only: Object.entries(ranges)
+        .map(([name, [low, high]]) => `${name}:${end(low)}..${end(high)}`)
+        .join(","),
+    });
   }
 
-  /** Which rows pass the ranges; null for all. */
+  /** Which rows pass the ranges; null for all. The same array as long as the answer is the same. */
   mask() {
+    const key = `${query().get("only")} ${this.version}`;
+    if (key !== this.maskKey) this.lastMask = this.passing();
+    this.maskKey = key;
+    return this.lastMask;
+  }
+
+  passing() {
     const ranges = Object.entries(this.ranges);
     if (!ranges.length) return null;
     const passes = new Uint8Array(this.model.count).fill(1);
@@ -109,7 +154,9 @@ class Search extends Part {
   names() {
     const { search, costs, metrics, columns } = this.model;
     const differs = (name) => columns[name]?.some((each) => each !== columns[name][0]);
-    const others = [...metrics, ...costs].filter((name) => !search.objectives.includes(name) && differs(name));
+    const others = [...metrics, ...costs].filter(
+      (name) => !search.objectives.includes(name) && differs(name),
+    );
     return [...search.objectives, ...others].slice(0, AXES);
   }
 
@@ -128,7 +175,14 @@ class Search extends Part {
 
   async cancel() {
     const finished = this.model.search.progress.completed;
-    if (await confirmed("Cancel this search?", `The ${count(finished)} results so far stay; what is being measured is dropped. It can be extended later.`, "Cancel the search")) this.act("cancel");
+    if (
+      await confirmed(
+        "Cancel this search?",
+        `The ${count(finished)} results so far stay; what is being measured is dropped. It can be extended later.`,
+        "Cancel the search",
+      )
+    )
+      this.act("cancel");
   }
 
   async extend() {
@@ -139,7 +193,8 @@ class Search extends Part {
   // -- what is seen --------------------------------------------------------------------------
 
   render() {
-    if (this.problem) return html`${heading("Search")}${problemNote(this.problem, html`<a href="/">All searches</a>`)}`;
+    if (this.problem)
+      return html`${heading("Search")}${problemNote(this.problem, html`<a href="/">All searches</a>`)}`;
     if (!this.model) return html`${heading("Search")}<p class="soft">Loading…</p>`;
     return html`
       ${this.model.connection === "lost" ? html`<div class="banner" role="status">The connection to the server is lost: what you see may be old. Trying again…</div>` : nothing}
@@ -163,7 +218,8 @@ class Search extends Part {
       cancel: ["queued", "running", "paused"].includes(state),
       retry: search.progress.failed > 0,
     };
-    const button = (action, text, run, kind = "") => html`<button type="button" class=${kind} ?disabled=${this.busy === action} @click=${run}>${text}</button>`;
+    const button = (action, text, run, kind = "") =>
+      html`<button type="button" class=${kind} ?disabled=${this.busy === action} @click=${run}>${text}</button>`;
     return heading(html`${search.name ?? search.id} ${stateMark(state)}`, {
       crumbs: html`<a href="/">Searches</a> / <span class="mono small">${search.id}</span>`,
       below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.dataset ? html`<a href="/datasets/${search.dataset_id}">${this.dataset.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>`,
@@ -179,9 +235,12 @@ class Search extends Part {
 
   waiting() {
     const { search } = this.model;
-    if (!search.waiting_for || this.model.isOver) return search.error ? problemNote(search.error) : nothing;
+    if (!search.waiting_for || this.model.isOver)
+      return search.error ? problemNote(search.error) : nothing;
     const absent = noWorker(this.workers, [search]);
-    return absent === nothing ? html`<div class="note warm" role="status"><strong>The search waits for ${search.waiting_for}</strong></div>` : absent;
+    return absent === nothing
+      ? html`<div class="note warm" role="status"><strong>The search waits for ${search.waiting_for}</strong></div>`
+      : absent;
   }
 
   facts() {
@@ -189,7 +248,10 @@ class Search extends Part {
     const { progress } = search;
     const finished = progress.completed + progress.failed + progress.given_up;
     const ends = search.state === "running" && progress.eta_seconds !== null;
-    const range = progress.eta_low_seconds != null && progress.eta_high_seconds != null ? html` <small>${duration(progress.eta_low_seconds)} to ${duration(progress.eta_high_seconds)}</small>` : nothing;
+    const range =
+      progress.eta_low_seconds != null && progress.eta_high_seconds != null
+        ? html` <small>${duration(progress.eta_low_seconds)} to ${duration(progress.eta_high_seconds)}</small>`
+        : nothing;
     return html`<section class="card stack tight" aria-label="Progress">
       ${progressBar(progress.fraction, "Progress of the search")}
       <dl class="facts">
@@ -210,13 +272,17 @@ class Search extends Part {
     const { model } = this;
     const parameters = query();
     const axes = [...model.costs, ...model.metrics];
-    const x = axes.includes(parameters.get("x")) ? parameters.get("x") : (model.search.objectives.find(isCost) ?? model.search.objectives[1]);
+    const x = axes.includes(parameters.get("x"))
+      ? parameters.get("x")
+      : (model.search.objectives.find(isCost) ?? model.search.objectives[1]);
     const y = axes.includes(parameters.get("y")) ? parameters.get("y") : model.metric;
     const { bounds } = this;
     const inside = model.within(bounds);
     const best = model.best(inside);
     const knee = Object.keys(bounds).length ? null : model.front.knee;
-    const selected = parameters.has("subnet") ? Number(parameters.get("subnet")) : (best?.number ?? null);
+    const selected = parameters.has("subnet")
+      ? Number(parameters.get("subnet"))
+      : (best?.number ?? null);
     const pick = (number) => setQuery({ subnet: number });
     if (!model.count) return this.nothingYet();
     return html`<div class="two">
@@ -237,7 +303,8 @@ class Search extends Part {
 
   nothingYet() {
     const { search } = this.model;
-    if (this.model.isOver) return html`<section class="card"><div class="empty"><h2>The search ended without a result</h2><p class="soft">Nothing was measured before it ended. Extend it, or clone it with other settings.</p></div></section>`;
+    if (this.model.isOver)
+      return html`<section class="card"><div class="empty"><h2>The search ended without a result</h2><p class="soft">Nothing was measured before it ended. Extend it, or clone it with other settings.</p></div></section>`;
     return html`<section class="card"><div class="empty"><h2>The first results are on their way</h2><p class="soft">${search.state === "paused" ? "The search is paused: resume it to have it measured." : "The maximal, minimal and middle subnets are measured first. The front appears here as it grows; there is no need to reload."}</p></div></section>`;
   }
 
@@ -259,11 +326,16 @@ class Search extends Part {
 
   panel(tab) {
     const { model, version } = this;
-    if (tab === "history") return html`<nas-history .model=${model} .version=${version}></nas-history>`;
-    if (tab === "parallel") return html`<nas-parallel .model=${model} .version=${version} .names=${this.names()} .ranges=${this.ranges} .mask=${this.mask()} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
-    if (tab === "widths") return html`<nas-widths .model=${model} .version=${version}></nas-widths>`;
-    if (tab === "importance") return html`<nas-importance .model=${model} .version=${version}></nas-importance>`;
-    if (tab === "log") return html`<nas-log .model=${model} .version=${version} @retry=${() => this.act("retry")}></nas-log>`;
+    if (tab === "history")
+      return html`<nas-history .model=${model} .version=${version}></nas-history>`;
+    if (tab === "parallel")
+      return html`<nas-parallel .model=${model} .version=${version} .names=${this.names()} .ranges=${this.ranges} .mask=${this.mask()} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
+    if (tab === "widths")
+      return html`<nas-widths .model=${model} .version=${version}></nas-widths>`;
+    if (tab === "importance")
+      return html`<nas-importance .model=${model} .version=${version}></nas-importance>`;
+    if (tab === "log")
+      return html`<nas-log .model=${model} .version=${version} @retry=${() => this.act("retry")}></nas-log>`;
     const parameters = query();
     return html`<nas-result-table .model=${model} .version=${version} .names=${this.names()} .mask=${this.mask()} .ranges=${this.ranges} .sort=${parameters.get("sort") ?? "number"} .onlyFront=${parameters.get("show") === "front"} .selected=${Number(parameters.get("subnet") ?? -1)}
       @sort=${(event) => setQuery({ sort: event.detail })} @ranges=${(event) => this.setRanges(event.detail)} @only-front=${(event) => setQuery({ show: event.detail ? "front" : null })}></nas-result-table>`;
@@ -273,7 +345,10 @@ class Search extends Part {
     const submit = (event) => {
       const form = new FormData(event.target);
       if (event.submitter?.value !== "extend") return;
-      this.act("extend", { evaluations: Number(form.get("evaluations") || 0), seconds: Number(form.get("seconds") || 0) });
+      this.act("extend", {
+        evaluations: Number(form.get("evaluations") || 0),
+        seconds: Number(form.get("seconds") || 0),
+      });
     };
     const timed = this.model.search.budget.seconds !== null;
     return html`<dialog class="extend" aria-labelledby="extend-title"><form method="dialog" class="stack" @submit=${submit}>

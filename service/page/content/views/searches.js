@@ -5,13 +5,27 @@ import { all, get } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { Stream } from "../core/stream.js";
 import { ago, duration, quantity } from "../core/format.js";
-import { choose, heading, problemNote, problemOf, progressBar, stateMark } from "../parts/common.js";
+import {
+  choose,
+  heading,
+  problemNote,
+  problemOf,
+  progressBar,
+  stateMark,
+} from "../parts/common.js";
 
 const STATES = ["queued", "running", "paused", "completed", "failed", "cancelled"];
 
 /** `/`: all searches, the newest first, live; the jobs beside them. */
 class Searches extends Part {
-  static properties = { items: { state: true }, supernets: { state: true }, jobs: { state: true }, workers: { state: true }, problem: { state: true }, connection: { state: true } };
+  static properties = {
+    items: { state: true },
+    supernets: { state: true },
+    jobs: { state: true },
+    workers: { state: true },
+    problem: { state: true },
+    connection: { state: true },
+  };
 
   connectedCallback() {
     super.connectedCallback();
@@ -60,13 +74,22 @@ class Searches extends Part {
   }
 
   shown() {
-    const [state, supernet, text] = ["state", "supernet", "q"].map((name) => query().get(name) ?? "");
+    const [state, supernet, text] = ["state", "supernet", "q"].map(
+      (name) => query().get(name) ?? "",
+    );
     const sought = text.toLowerCase();
     return this.items.filter(
       (each) =>
         (!state || each.state === state) &&
         (!supernet || each.supernet_id === supernet) &&
-        (!sought || [each.name ?? "", each.id, this.nameOf(each.supernet_id), each.notes ?? "", ...(each.tags ?? [])].some((where) => where.toLowerCase().includes(sought))),
+        (!sought ||
+          [
+            each.name ?? "",
+            each.id,
+            this.nameOf(each.supernet_id),
+            each.notes ?? "",
+            ...(each.tags ?? []),
+          ].some((where) => where.toLowerCase().includes(sought))),
     );
   }
 
@@ -104,27 +127,35 @@ class Searches extends Part {
 
   table() {
     const shown = this.shown();
-    if (!shown.length) return html`<div class="card"><p>No search is like that. <button class="link" @click=${() => setQuery({ q: null, state: null, supernet: null })}>Show all ${this.items.length}</button></p></div>`;
-    return html`<div class="card"><div class="scroll"><table>
+    if (!shown.length)
+      return html`<div class="card"><p>No search is like that. <button class="link" @click=${() => setQuery({ q: null, state: null, supernet: null })}>Show all ${this.items.length}</button></p></div>`;
+    return html`<div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing">
       <thead><tr><th scope="col">Search</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Hypervolume</th><th scope="col">Best</th></tr></thead>
-      <tbody>${repeat(shown, (each) => each.id, (each) => this.rowOf(each))}</tbody></table></div></div>`;
+      <tbody>${repeat(
+        shown,
+        (each) => each.id,
+        (each) => this.rowOf(each),
+      )}</tbody></table></div></div>`;
   }
 
   rowOf(search) {
     const { progress } = search;
-    const metric = search.objectives.find((each) => search.best?.metrics && each in search.best.metrics);
+    const metric = search.objectives.find(
+      (each) => search.best?.metrics && each in search.best.metrics,
+    );
     const eta = progress.eta_seconds === null ? "" : `, ${duration(progress.eta_seconds)} left`;
     return html`<tr>
       <td><a href="/searches/${search.id}"><strong>${search.name ?? search.id}</strong></a><br><span class="small soft">${this.nameOf(search.supernet_id)} · ${search.strategy.name} · ${ago(search.created_at)}</span></td>
       <td>${stateMark(search.state)}</td>
       <td class="nowrap">${progressBar(progress.fraction, `Progress of ${search.name ?? search.id}`)}<span class="small soft">${progress.completed + progress.failed + progress.given_up} of ${progress.budget_evaluations}${search.state === "running" ? eta : ""}${progress.failed ? html`, ${progress.failed} failed` : nothing}</span></td>
-      <td>${spark(search.sparkline)}<span class="small soft number">${search.hypervolume.toFixed(3)}</span></td>
+      <td data-is="Hypervolume">${spark(search.sparkline)}<span class="small soft number">${search.hypervolume.toFixed(3)}</span></td>
       <td class="nowrap">${metric ? quantity(metric, search.best.metrics[metric]) : "–"}</td>
     </tr>`;
   }
 
   jobList() {
-    if (!this.jobs?.length) return html`<p class="soft small">Trainings and registrations are listed here.</p>`;
+    if (!this.jobs?.length)
+      return html`<p class="soft small">Trainings and registrations are listed here.</p>`;
     return html`<ul class="plain stack">${this.jobs.map((job) => {
       const step = job.steps.find((each) => each.state === "running") ?? job.steps.at(-1);
       return html`<li><div class="row spread"><a href="/jobs/${job.id}">${job.name}</a>${stateMark(job.state)}</div>
@@ -137,24 +168,45 @@ class Searches extends Part {
 /** The hypervolume as it grew, in a few pixels. */
 function spark(points) {
   if (!points?.length || points.length < 2) return nothing;
-  const x = scaleLinear(extent(points, (each) => each[0]), [1, 95]);
+  const x = scaleLinear(
+    extent(points, (each) => each[0]),
+    [1, 95],
+  );
   const y = scaleLinear([0, Math.max(...points.map((each) => each[1]), 1e-9)], [24, 2]);
-  const path = line((each) => x(each[0]), (each) => y(each[1]))(points);
+  const path = line(
+    (each) => x(each[0]),
+    (each) => y(each[1]),
+  )(points);
   return html`<svg class="spark" viewBox="0 0 96 26" aria-hidden="true">${svg`<path class="line" d=${path}></path>`}</svg>`;
 }
 
 /** Says that nobody works, where somebody should, and how to begin. */
 export function noWorker(workers, searches) {
-  const waiting = searches.find((each) => ["queued", "running"].includes(each.state) && each.waiting_for);
-  if (!workers || workers.some((each) => each.alive || each.loading || each.alive === null) || !waiting) return nothing;
+  const waiting = searches.find(
+    (each) => ["queued", "running"].includes(each.state) && each.waiting_for,
+  );
+  if (
+    !workers ||
+    workers.some((each) => each.alive || each.loading || each.alive === null) ||
+    !waiting
+  )
+    return nothing;
   return html`<div class="note warm" role="status"><strong>No worker is alive: nothing is being measured.</strong><span>Start one where the GPUs are:</span>
     <pre>elasticnas worker</pre></div>`;
 }
 
 const STEPS = [
   ["Register a super-network", "elasticnas supernet add CHECKPOINT", "/supernets"],
-  ["Register validation data", "elasticnas dataset add rows.jsonl --text-columns sentence --label-column label", "/datasets"],
-  ["Start a search", "elasticnas search --supernet ID --dataset ID --constraint 'gflops<=8'", "/searches/new"],
+  [
+    "Register validation data",
+    "elasticnas dataset add rows.jsonl --text-columns sentence --label-column label",
+    "/datasets",
+  ],
+  [
+    "Start a search",
+    "elasticnas search --supernet ID --dataset ID --constraint 'gflops<=8'",
+    "/searches/new",
+  ],
 ];
 
 function firstSteps(supernets) {

@@ -12,7 +12,16 @@ const EVERY = 1500;
 
 /** `/searches/{id}/subnets/{n}`: one subnet, layer by layer, among its neighbours, to take home. */
 class Subnet extends Part {
-  static properties = { search: {}, number: { attribute: false }, item: { state: true }, model: { state: true }, shape: { state: true }, priced: { state: true }, exports: { state: true }, problem: { state: true } };
+  static properties = {
+    search: {},
+    number: { attribute: false },
+    item: { state: true },
+    model: { state: true },
+    shape: { state: true },
+    priced: { state: true },
+    exports: { state: true },
+    problem: { state: true },
+  };
 
   connectedCallback() {
     super.connectedCallback();
@@ -26,7 +35,11 @@ class Subnet extends Part {
   async open() {
     const { signal } = this.leaving;
     try {
-      const [search, front, item] = await Promise.all([get(this.path, signal), get(`${this.path}/front`, signal), get(`${this.path}/evaluations/${this.number}`, signal)]);
+      const [search, front, item] = await Promise.all([
+        get(this.path, signal),
+        get(`${this.path}/front`, signal),
+        get(`${this.path}/evaluations/${this.number}`, signal),
+      ]);
       const metric = search.objectives.find((each) => !isCost(each));
       const cost = search.objectives.find(isCost) ?? "gflops";
       this.model = { id: search.id, search, front, metric, cost };
@@ -35,7 +48,8 @@ class Subnet extends Part {
       this.readExports();
       this.shape = await shapeOf(search.supernet_id);
       this.priced = await perLayer(search.supernet_id, item.subnet, search.max_length, signal);
-      if (!["completed", "failed", "given_up"].includes(item.state)) setTimeout(() => signal.aborted || this.open(), EVERY);
+      if (!["completed", "failed", "given_up"].includes(item.state))
+        setTimeout(() => signal.aborted || this.open(), EVERY);
     } catch (error) {
       this.problem = problemOf(error);
     }
@@ -44,22 +58,34 @@ class Subnet extends Part {
   /** What may be downloaded; while a worker builds one, asked anew. */
   async readExports() {
     try {
-      this.exports = (await get(`${this.path}/subnets/${this.number}/exports`, this.leaving.signal)).items;
-      if (this.exports.some((each) => each.state === "pending")) setTimeout(() => this.leaving.signal.aborted || this.readExports(), EVERY);
+      this.exports = (
+        await get(`${this.path}/subnets/${this.number}/exports`, this.leaving.signal)
+      ).items;
+      if (this.exports.some((each) => each.state === "pending"))
+        setTimeout(() => this.leaving.signal.aborted || this.readExports(), EVERY);
     } catch (error) {
-      if (error.status === 404) this.exports = ["transformers", "peft"].map((format) => ({ format, possible: true, state: "absent" }));
+      if (error.status === 404)
+        this.exports = ["transformers", "peft"].map((format) => ({
+          format,
+          possible: true,
+          state: "absent",
+        }));
     }
   }
 
   render() {
-    if (this.problem) return html`${heading("Subnet")}${problemNote(this.problem, html`<a href="/searches/${this.search}">The search</a>`)}`;
+    if (this.problem)
+      return html`${heading("Subnet")}${problemNote(this.problem, html`<a href="/searches/${this.search}">The search</a>`)}`;
     if (!this.item) return html`${heading("Subnet")}<p class="soft">Loading…</p>`;
     const { item, model } = this;
     const name = model.search.name ?? model.id;
-    return html`${heading(html`Subnet ${item.number} ${item.on_front ? html`<span class="tag">on the front</span>` : stateMark(item.state)}`, {
-      crumbs: html`<a href="/">Searches</a> / <a href="/searches/${model.id}?subnet=${item.number}">${name}</a>`,
-      actions: html`${model.front.best !== null && model.front.best !== item.number ? html`<a class="button" href="/searches/${model.id}/compare?a=${model.front.best}&b=${item.number}">Compare with the best</a>` : nothing}`,
-    })}
+    return html`${heading(
+      html`Subnet ${item.number} ${item.on_front ? html`<span class="tag">on the front</span>` : stateMark(item.state)}`,
+      {
+        crumbs: html`<a href="/">Searches</a> / <a href="/searches/${model.id}?subnet=${item.number}">${name}</a>`,
+        actions: html`${model.front.best !== null && model.front.best !== item.number ? html`<a class="button" href="/searches/${model.id}/compare?a=${model.front.best}&b=${item.number}">Compare with the best</a>` : nothing}`,
+      },
+    )}
     <div class="stack">
       ${item.error ? problemNote(item.error) : nothing}
       <div class="halves">
@@ -79,10 +105,12 @@ class Subnet extends Part {
     const others = model.front.items.filter((each) => each.number !== item.number);
     const cheaper = others.filter((each) => by(each) <= by(item)).slice(-2);
     const dearer = others.filter((each) => by(each) > by(item)).slice(0, 2);
-    const row = (each) => html`<tr aria-selected=${each.number === item.number}><td>${each.number === item.number ? html`<strong>${each.number}</strong>` : html`<a href="/searches/${model.id}/subnets/${each.number}">${each.number}</a>`}</td>
+    const row = (
+      each,
+    ) => html`<tr aria-selected=${each.number === item.number}><td>${each.number === item.number ? html`<strong>${each.number}</strong>` : html`<a href="/searches/${model.id}/subnets/${each.number}">${each.number}</a>`}</td>
       ${model.search.objectives.map((name) => html`<td class="right">${value(name, SearchModel.of(each, name))}</td>`)}
       <td>${each.number === item.number ? "this one" : html`<a href="/searches/${model.id}/compare?a=${item.number}&b=${each.number}">compare</a>`}</td></tr>`;
-    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2><div class="scroll"><table><thead><tr><th scope="col">No.</th>${model.search.objectives.map((name) => html`<th scope="col" class="right">${label(name)}</th>`)}<th scope="col"><span class="hidden-text">Compare</span></th></tr></thead>
+    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">No.</th>${model.search.objectives.map((name) => html`<th scope="col" class="right">${label(name)}</th>`)}<th scope="col"><span class="hidden-text">Compare</span></th></tr></thead>
       <tbody>${[...cheaper, item, ...dearer].map(row)}</tbody></table></div>
       ${item.verified?.versus_maximal?.[model.metric] ? html`<p class="small soft">Against the maximal subnet, on ${count(item.verified.rows)} unseen rows: ${signed(item.verified.versus_maximal[model.metric].value)} (${signed(item.verified.versus_maximal[model.metric].low)} to ${signed(item.verified.versus_maximal[model.metric].high)}).</p>` : nothing}</section>`;
   }
@@ -91,21 +119,27 @@ class Subnet extends Part {
     const layers = this.priced?.layers;
     const { cost } = this.model;
     if (!layers) return nothing;
-    const most = Math.max(...layers.map((each) => each.cost[cost] ?? 0), this.priced.rest?.[cost] ?? 0);
+    const most = Math.max(
+      ...layers.map((each) => each.cost[cost] ?? 0),
+      this.priced.rest?.[cost] ?? 0,
+    );
     const total = this.item.cost[cost];
-    const row = (name, number) => html`<tr><td>${name}</td><td class="right">${value(cost, number)}</td><td class="right">${percent(number / total)}</td><td class="only-wide"><meter min="0" max=${most} .value=${number} aria-label="Cost of ${name}"></meter></td></tr>`;
-    return html`<section class="card" aria-label="Cost per layer"><h2>${label(cost)}, layer by layer</h2><div class="scroll"><table><thead><tr><th scope="col">Layer</th><th scope="col" class="right">${label(cost)}</th><th scope="col" class="right">Share</th><th scope="col" class="only-wide"><span class="hidden-text">Bar</span></th></tr></thead>
+    const row = (name, number) =>
+      html`<tr><td>${name}</td><td class="right">${value(cost, number)}</td><td class="right">${percent(number / total)}</td><td class="only-wide"><meter min="0" max=${most} .value=${number} aria-label="Cost of ${name}"></meter></td></tr>`;
+    return html`<section class="card" aria-label="Cost per layer"><h2>${label(cost)}, layer by layer</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Layer</th><th scope="col" class="right">${label(cost)}</th><th scope="col" class="right">Share</th><th scope="col" class="only-wide"><span class="hidden-text">Bar</span></th></tr></thead>
       <tbody>${layers.map((each) => row(`Layer ${each.layer}`, each.cost[cost] ?? 0))}${this.priced.rest ? row("All else", this.priced.rest[cost] ?? 0) : nothing}</tbody></table></div></section>`;
   }
 
   takeHome() {
     if (!this.exports) return nothing;
     return html`<section class="card stack" aria-label="Download"><h2>Take it home</h2>
-      ${this.exports.map((each) => html`<div class="stack tight"><div class="row spread"><div><h3>${each.format}</h3>
+      ${this.exports.map(
+        (each) => html`<div class="stack tight"><div class="row spread"><div><h3>${each.format}</h3>
         <span class="small soft">${each.possible === false ? each.reason : (WHAT[each.format] ?? "")}${each.size_bytes ? `, ${bytes(each.size_bytes)}` : ""}</span></div>
         ${each.possible === false ? nothing : html`<nas-take-home .search=${this.search} .number=${this.number} .format=${each.format}></nas-take-home>`}</div>
         ${each.problem ? problemNote(each.problem) : nothing}
-        ${each.possible === false ? nothing : snippet(this.item.number, each.format, this.search)}</div>`)}</section>`;
+        ${each.possible === false ? nothing : snippet(this.item.number, each.format, this.search)}</div>`,
+      )}</section>`;
   }
 
   provenance() {
@@ -117,14 +151,22 @@ class Subnet extends Part {
   }
 }
 
-const WHAT = { transformers: "A self-contained folder for stock Transformers", peft: "A stock PEFT adapter", onnx: "A graph for ONNX Runtime" };
+const WHAT = {
+  transformers: "A self-contained folder for stock Transformers",
+  peft: "A stock PEFT adapter",
+  onnx: "A graph for ONNX Runtime",
+};
 const signed = (number) => `${number > 0 ? "+" : ""}${number.toFixed(3)}`;
 
 /** How the file is fetched and loaded, to copy. */
 function snippet(number, format, search) {
   const fetch = `elasticnas weights ${search} ${number}${format === "transformers" ? "" : ` --format ${format}`} --output subnet-${number} --server ${location.origin}`;
   const load = {
-    transformers: `from transformers import AutoModel, AutoTokenizer\n\nmodel = AutoModelForSequenceClassification.from_pretrained("subnet-${number}")\ntokenizer = AutoTokenizer.from_pretrained("subnet-${number}")`.replace("import AutoModel,", "import AutoModelForSequenceClassification,"),
+    transformers:
+      `from transformers import AutoModel, AutoTokenizer\n\nmodel = AutoModelForSequenceClassification.from_pretrained("subnet-${number}")\ntokenizer = AutoTokenizer.from_pretrained("subnet-${number}")`.replace(
+        "import AutoModel,",
+        "import AutoModelForSequenceClassification,",
+      ),
     peft: `from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(base_model, "subnet-${number}")`,
   }[format];
   const text = `# ${fetch}\n${load ?? ""}`.trim();

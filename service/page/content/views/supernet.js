@@ -12,28 +12,43 @@ const EVERY = 1000;
 
 /** `/supernets/{id}`: what it is, and a playground: a slider per dimension, the cost at once. */
 class Supernet extends Detail {
-  static properties = { supernet: {}, space: { state: true }, shape: { state: true }, cost: { state: true }, layers: { state: true }, length: { state: true } };
+  static properties = {
+    supernet: {},
+    space: { state: true },
+    shape: { state: true },
+    cost: { state: true },
+    layers: { state: true },
+    length: { state: true },
+  };
 
   get path() {
     return `/v1/supernets/${encodeURIComponent(this.supernet)}`;
   }
 
   async opened() {
-    if (this.item.state === "reading") return setTimeout(() => this.leaving.signal.aborted || this.open(), EVERY);
+    if (this.item.state === "reading")
+      return setTimeout(() => this.leaving.signal.aborted || this.open(), EVERY);
     if (this.item.state !== "ready") return undefined;
-    [this.space, this.shape] = await Promise.all([once(`${this.path}/space`), shapeOf(this.supernet)]);
+    [this.space, this.shape] = await Promise.all([
+      once(`${this.path}/space`),
+      shapeOf(this.supernet),
+    ]);
     return this.price();
   }
 
   /** The subnet of the address: indices of choices, in the order of the dimensions. */
   get indices() {
     const given = (query().get("subnet") ?? "").split(".").map(Number);
-    return this.space.dimensions.map((each, i) => (given[i] >= 0 && given[i] < each.choices.length ? given[i] : 0));
+    return this.space.dimensions.map((each, i) =>
+      given[i] >= 0 && given[i] < each.choices.length ? given[i] : 0,
+    );
   }
 
   get subnet() {
     const { indices } = this;
-    return Object.fromEntries(this.space.dimensions.map((each, i) => [each.name, each.choices[indices[i]]]));
+    return Object.fromEntries(
+      this.space.dimensions.map((each, i) => [each.name, each.choices[indices[i]]]),
+    );
   }
 
   choose(changes) {
@@ -44,10 +59,14 @@ class Supernet extends Detail {
 
   /** Ask for the cost; of requests that overtake each other the last one counts. */
   async price() {
-    const asked = (this.asked = Symbol("price"));
+    const asked = Symbol("price");
+    this.asked = asked;
     const { subnet } = this;
     try {
-      const [cost, layers] = await Promise.all([post(`${this.path}/cost`, { subnet, max_length: this.length ?? null }, this.leaving.signal), perLayer(this.supernet, subnet, this.length ?? null, this.leaving.signal)]);
+      const [cost, layers] = await Promise.all([
+        post(`${this.path}/cost`, { subnet, max_length: this.length ?? null }, this.leaving.signal),
+        perLayer(this.supernet, subnet, this.length ?? null, this.leaving.signal),
+      ]);
       if (asked !== this.asked) return;
       [this.cost, this.layers, this.refusal] = [cost, layers?.layers ?? null, null];
     } catch (error) {
@@ -59,22 +78,29 @@ class Supernet extends Detail {
     if (this.problem) return html`${heading("Super-network")}${problemNote(this.problem)}`;
     if (!this.item) return html`${heading("Super-network")}<p class="soft">Loading…</p>`;
     const { item } = this;
-    return html`${heading(html`${item.name} ${item.state === "ready" ? nothing : stateMark(item.state)}`, {
-      crumbs: html`<a href="/supernets">Super-networks</a> / <span class="mono small">${item.id}</span>`,
-      actions: html`${item.state === "ready" ? html`<a class="button primary" href="/searches/new?supernet=${item.id}">Search it</a>` : nothing}
+    return html`${heading(
+      html`${item.name} ${item.state === "ready" ? nothing : stateMark(item.state)}`,
+      {
+        crumbs: html`<a href="/supernets">Super-networks</a> / <span class="mono small">${item.id}</span>`,
+        actions: html`${item.state === "ready" ? html`<a class="button primary" href="/searches/new?supernet=${item.id}">Search it</a>` : nothing}
         <button type="button" class="danger" @click=${() => this.remove("Delete this super-network?", "Its file goes with it. It is refused while a search refers to it.", "/supernets")}>Delete</button>`,
-    })}
+      },
+    )}
     <div class="stack">${problemNote(this.refusal)}${this.state()}${item.state === "ready" ? this.ready() : nothing}</div>`;
   }
 
   state() {
     const { item } = this;
-    if (item.state === "failed") return problemNote(item.problem ?? { title: "It could not be read" });
-    if (item.state === "reading") return html`<div class="note" role="status"><strong>A worker reads the checkpoint…</strong>${item.waiting_for ? html`<span>It waits for ${item.waiting_for}</span>` : nothing}</div>`;
+    if (item.state === "failed")
+      return problemNote(item.problem ?? { title: "It could not be read" });
+    if (item.state === "reading")
+      return html`<div class="note" role="status"><strong>A worker reads the checkpoint…</strong>${item.waiting_for ? html`<span>It waits for ${item.waiting_for}</span>` : nothing}</div>`;
     return html`<section class="card" aria-label="Facts"><dl class="facts">
       <div><dt>Method</dt><dd>${item.method} <small>${item.model_type}</small></dd></div>
       <div><dt>Subnets</dt><dd>${size(item.space.size)}</dd></div>
-      <div><dt>Dimensions</dt><dd>${item.space.dimensions} <small>${Object.entries(item.space.parts).map(([part, many]) => `${many} ${part}`).join(", ")}</small></dd></div>
+      <div><dt>Dimensions</dt><dd>${item.space.dimensions} <small>${Object.entries(item.space.parts)
+        .map(([part, many]) => `${many} ${part}`)
+        .join(", ")}</small></dd></div>
       <div><dt>GFLOPs</dt><dd>${value("gflops", item.cost.minimal.gflops)} to ${value("gflops", item.cost.maximal.gflops)}</dd></div>
       <div><dt>Reference length</dt><dd>${count(item.reference_length)} <small>of ${count(item.max_positions)} tokens</small></dd></div>
       <div><dt>File</dt><dd>${bytes(item.size_bytes)}</dd></div>
@@ -103,7 +129,9 @@ class Supernet extends Detail {
     const parts = [...new Set(this.space.dimensions.map((each) => each.part))];
     const { indices } = this;
     return parts.map((part) => {
-      const mine = this.space.dimensions.map((each, i) => [each, i]).filter(([each]) => each.part === part);
+      const mine = this.space.dimensions
+        .map((each, i) => [each, i])
+        .filter(([each]) => each.part === part);
       const most = Math.max(...mine.map(([each]) => each.choices.length - 1));
       if (!most) return nothing;
       const chosen = mine.map(([, i]) => indices[i]);
@@ -124,11 +152,18 @@ class Supernet extends Detail {
   prices() {
     if (!this.cost) return html`<p class="soft">Loading…</p>`;
     const full = this.item.cost.maximal;
-    return html`<label class="row small">At <input type="number" min="1" max=${this.item.max_positions} .value=${String(this.cost.max_length)} @change=${(event) => {
+    return html`<label class="row small">At <input type="number" min="1" max=${this.item.max_positions} .value=${String(this.cost.max_length)} @change=${(
+      event,
+    ) => {
       this.length = Number(event.target.value) || null;
       this.price();
     }} aria-label="Tokens of the sequence"> tokens</label>
-      <dl class="pairs" aria-live="polite">${Object.entries(this.cost).filter(([name, number]) => isCost(name) && number !== null).map(([name, number]) => html`<dt>${label(name)}</dt><dd>${value(name, number)}${full[name] && this.cost.max_length === full.max_length ? html`<span class="soft small">, ${percent(number / full[name])} of full</span>` : nothing}</dd>`)}</dl>`;
+      <dl class="pairs" aria-live="polite">${Object.entries(this.cost)
+        .filter(([name, number]) => isCost(name) && number !== null)
+        .map(
+          ([name, number]) =>
+            html`<dt>${label(name)}</dt><dd>${value(name, number)}${full[name] && this.cost.max_length === full.max_length ? html`<span class="soft small">, ${percent(number / full[name])} of full</span>` : nothing}</dd>`,
+        )}</dl>`;
   }
 }
 

@@ -18,7 +18,12 @@ class Supernets extends Listing {
     this.sent = 0;
     this.refusal = null;
     try {
-      const supernet = await upload(this.path, form, (share) => (this.sent = share), this.leaving.signal);
+      const supernet = await upload(
+        this.path,
+        form,
+        (share) => (this.sent = share),
+        this.leaving.signal,
+      );
       go(`/supernets/${supernet.id}`);
     } catch (error) {
       this.refusal = problemOf(error);
@@ -33,16 +38,26 @@ class Supernets extends Listing {
   }
 
   body() {
-    if (!this.items.length) return html`<div class="card"><div class="empty"><h2>No super-network yet</h2><p class="soft">Upload a fine-tuned one here: an archive of its base model, its adapter and its search space. On the command line:</p><pre>elasticnas supernet add CHECKPOINT</pre></div></div>`;
-    return html`${this.finder()}<div class="card"><div class="scroll"><table>
+    if (!this.items.length)
+      return html`<div class="card"><div class="empty"><h2>No super-network yet</h2><p class="soft">Upload a fine-tuned one here: an archive of its base model, its adapter and its search space. On the command line:</p><pre>elasticnas supernet add CHECKPOINT</pre></div></div>`;
+    return html`${this.finder()}<div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing">
       <thead><tr><th scope="col">Super-network</th><th scope="col">State</th><th scope="col">Method</th><th scope="col" class="right">Subnets</th><th scope="col" class="right">GFLOPs</th><th scope="col" class="right">File</th></tr></thead>
-      <tbody>${this.found((each) => [each.name, each.id, each.method, each.model_type, each.notes, ...(each.tags ?? [])]).map((each) => html`<tr>
+      <tbody>${this.found((each) => [
+        each.name,
+        each.id,
+        each.method,
+        each.model_type,
+        each.notes,
+        ...(each.tags ?? []),
+      ]).map(
+        (each) => html`<tr>
         <td><a href="/supernets/${each.id}"><strong>${each.name}</strong></a><br><span class="small soft">${ago(each.created_at)}</span></td>
         <td>${stateMark(each.state)}</td>
         <td>${each.method ?? "–"}<br><span class="small soft">${each.model_type ?? ""}</span></td>
-        <td class="right">${each.space ? size(each.space.size) : "–"}</td>
-        <td class="right nowrap">${each.cost ? `${value("gflops", each.cost.minimal.gflops)} to ${value("gflops", each.cost.maximal.gflops)}` : "–"}</td>
-        <td class="right">${bytes(each.size_bytes)}</td></tr>`)}</tbody></table></div></div>`;
+        <td class="right" data-is="Subnets">${each.space ? size(each.space.size) : "–"}</td>
+        <td class="right nowrap" data-is="GFLOPs">${each.cost ? `${value("gflops", each.cost.minimal.gflops)} to ${value("gflops", each.cost.maximal.gflops)}` : "–"}</td>
+        <td class="right">${bytes(each.size_bytes)}</td></tr>`,
+      )}</tbody></table></div></div>`;
   }
 
   form() {

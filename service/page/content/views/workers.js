@@ -24,22 +24,34 @@ class Workers extends Listing {
     const alive = this.items.some((each) => each.alive || each.loading);
     return html`<div class="stack">
       ${alive ? nothing : html`<div class="card"><div class="empty"><h2>No worker is alive</h2><p class="soft">Searches, registrations and downloads wait for one. A server without a queue of its own has one inside; beside others, start one for each GPU:</p><pre>elasticnas worker</pre></div></div>`}
-      ${this.items.length ? html`<div class="card"><div class="scroll"><table>
+      ${
+        this.items.length
+          ? html`<div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing">
         <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Device</th><th scope="col">Memory</th><th scope="col">At work on</th><th scope="col">Precision</th><th scope="col" class="right">Evaluations</th><th scope="col">Heard from</th></tr></thead>
-        <tbody>${this.items.map((each) => this.rowOf(each))}</tbody></table></div></div>` : nothing}
+        <tbody>${this.items.map((each) => this.rowOf(each))}</tbody></table></div></div>`
+          : nothing
+      }
     </div>`;
   }
 
   rowOf(worker) {
-    const state = worker.loading ? "reading" : worker.alive === null ? "queued" : worker.alive ? "alive" : "lost";
-    const word = { reading: "loading", queued: "unknown", alive: "alive", lost: "not heard from" }[state];
+    const state = worker.loading
+      ? "reading"
+      : worker.alive === null
+        ? "queued"
+        : worker.alive
+          ? "alive"
+          : "lost";
+    const word = { reading: "loading", queued: "unknown", alive: "alive", lost: "not heard from" }[
+      state
+    ];
     const { memory } = worker;
     return html`<tr><td class="mono small">${worker.name || "inside the server"}</td><td>${stateMark(state, word)}</td>
       <td>${worker.device}${worker.device_name ? html`<br><span class="small soft">${worker.device_name}</span>` : nothing}</td>
       <td class="nowrap">${memory ? html`${progressBar(memory.used_bytes / memory.total_bytes, `Memory of ${worker.name}`)}<span class="small soft">${bytes(memory.used_bytes)} of ${bytes(memory.total_bytes)}</span>` : "–"}</td>
       <td>${worker.at?.length ? summary(worker.at) : worker.busy ? "others' work" : "–"}</td>
       <td>${worker.precision ?? "–"}${worker.precisions?.length > 1 ? html`<br><span class="small soft">can ${worker.precisions.join(", ")}</span>` : nothing}</td>
-      <td class="right">${count(worker.evaluations)}</td><td>${ago(worker.last_seen_at)}</td></tr>`;
+      <td class="right" data-is="Evaluations">${count(worker.evaluations)}</td><td>${ago(worker.last_seen_at)}</td></tr>`;
   }
 }
 
@@ -47,9 +59,20 @@ class Workers extends Listing {
 function summary(at) {
   const lines = new Map();
   for (const each of at) {
-    const [href, where] = each.search_id ? [`/searches/${each.search_id}`, each.search_id] : each.job_id ? [`/jobs/${each.job_id}`, each.job_id] : [`/supernets/${each.supernet_id}`, each.supernet_id];
+    const [href, where] = each.search_id
+      ? [`/searches/${each.search_id}`, each.search_id]
+      : each.job_id
+        ? [`/jobs/${each.job_id}`, each.job_id]
+        : [`/supernets/${each.supernet_id}`, each.supernet_id];
     const key = `${each.kind} ${where}`;
-    lines.set(key, { href, kind: each.kind, step: each.step, numbers: [...(lines.get(key)?.numbers ?? []), each.number].filter((number) => number !== undefined) });
+    lines.set(key, {
+      href,
+      kind: each.kind,
+      step: each.step,
+      numbers: [...(lines.get(key)?.numbers ?? []), each.number].filter(
+        (number) => number !== undefined,
+      ),
+    });
   }
   return html`<ul class="plain">${[...lines.values()].map((each) => html`<li class="small"><a href=${each.href}>${each.kind}${each.step ? ` ${each.step}` : ""}${each.numbers.length ? ` of ${each.numbers.slice(0, 4).join(", ")}${each.numbers.length > 4 ? "…" : ""}` : ""}</a></li>`)}</ul>`;
 }
