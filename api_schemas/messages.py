@@ -21,7 +21,7 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.api_schemas.verification import Verified
+from elasticnas.api_schemas.verification import Resamples, Verified
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 
 
@@ -266,7 +266,8 @@ class SubnetsEvaluated(BaseModel):
 class SubnetsVerified(BaseModel):
     """What chosen subnets measure on rows that had no part in choosing them, or the problem.
 
-    ``precision`` is as in `SubnetOutcome`.
+    ``precision`` is as in `SubnetOutcome`. ``resamples`` are those behind the intervals, which are
+    the same for all subnets; None from a worker of an earlier version.
     """
 
     kind: Literal["subnets_verified"] = "subnets_verified"
@@ -275,6 +276,7 @@ class SubnetsVerified(BaseModel):
     attempt: int = 1
     precision: Precision | None = None
     verified: tuple[Verified, ...] | None = None
+    resamples: tuple[Resamples, ...] | None = None
     problem: Problem | None = None
 
 

@@ -274,6 +274,10 @@ class Progress(BaseModel):
     elapsed_seconds: float
     evaluations_per_second: float | None
     eta_seconds: float | None
+    eta_low_seconds: float | None = Field(
+        default=None, description="9 of 10 searches are over between this and `eta_high_seconds`"
+    )
+    eta_high_seconds: float | None = None
 
     @property
     def finished(self) -> int:
@@ -354,6 +358,9 @@ class SearchRead(BaseModel):
         default=None,
         description="what keeps an unfinished search from going on, such as a worker of its "
         "precision; null where nothing does",
+    )
+    queue_position: int | None = Field(
+        default=None, description="of a queued search: 1 is the next; null of every other"
     )
     error: Problem | None = Field(description="why it failed, or why the service paused it")
     created_at: datetime

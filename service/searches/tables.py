@@ -121,6 +121,8 @@ class EvaluationRow(Table):
     report: Mapped[dict[str, Any] | None]
     verified: Mapped[dict[str, Any] | None]
     """The `Verified` of a front member, or the problem that kept it from being verified."""
+    resamples: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The `Resamples` behind the intervals of ``verified``."""
     verify_attempt: Mapped[int] = mapped_column(default=1)
     precision: Mapped[str | None] = mapped_column(String(16))
     """In which it was measured; None where nobody said."""

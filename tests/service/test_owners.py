@@ -21,6 +21,7 @@ from tests.service.running import Running, tar_of
 OWNER = "test-owner"
 VALUES = {"number": "0", "kind": "front", "step": "train"}
 """What a path needs beside ids."""
+QUERIES = {"/v1/searches/{search_id}/compare": "?a=0&b=1"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
@@ -85,7 +86,8 @@ class Shared:
 
 def filled(path: str, ids: dict[str, str]) -> str:
     """The path with these ids; an id that none is known for fails the test."""
-    return re.sub(r"\{(\w+)\}", lambda found: (ids | VALUES)[found[1]], path)
+    query = QUERIES.get(path, "")
+    return re.sub(r"\{(\w+)\}", lambda found: (ids | VALUES)[found[1]], path) + query
 
 
 @pytest.fixture
