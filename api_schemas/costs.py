@@ -12,10 +12,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from elasticnas.api_schemas.fields import MAX_INT32, Choice
-from elasticnas.api_schemas.spaces import Condition, SubnetAsked
+from elasticnas.api_schemas.spaces import Condition, SubnetAsked, SubnetChoices
 
 
 class Cost(StrEnum):
@@ -119,6 +119,7 @@ class Term(BaseModel):
     ``amounts`` are dimensions with whole numbers for choices. The product is added to everything
     that the term ``counts`` as, where all conditions ``when`` hold; to multiply-accumulates and to
     the bytes of keys and values it is added times the sequence length to the power of ``tokens``.
+    ``layer`` is the one that it is of, None where it is of none, or nobody said.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -129,6 +130,7 @@ class Term(BaseModel):
     tables: tuple[Table, ...] = ()
     tokens: Literal[0, 1, 2] = 0
     when: tuple[Condition, ...] = ()
+    layer: NonNegativeInt | None = None
 
     @cached_property
     def dimensions(self) -> frozenset[str]:
@@ -202,6 +204,52 @@ class CostReport(BaseModel):
         """The costs that a search can name as objective or constraint."""
         values = ((cost.value, getattr(self, cost.value)) for cost in Cost)
         return {name: value for name, value in values if value is not None}
+
+
+MAX_PRICED = 1000
+"""The most subnets that one request prices."""
+
+
+class CostsRequest(BaseModel):
+    """Body of ``POST /v1/supernets/{id}/costs``: many subnets, each as in a `CostRequest`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subnets: Annotated[list[SubnetAsked], Field(min_length=1, max_length=MAX_PRICED)]
+    max_length: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = None
+    per_layer: bool = Field(default=False, description="also what each layer costs")
+
+
+class LayerCost(BaseModel):
+    """One layer of a subnet."""
+
+    layer: int
+    runs: dict[str, bool] = Field(description="whether its attention and its ffn are there")
+    choices: SubnetChoices = Field(description="of the dimensions that belong to it")
+    share: dict[str, float] = Field(
+        description="of each part with amounts: what was chosen, as a share of the largest choice"
+    )
+    cost: dict[str, int | float]
+
+
+class PricedSubnet(BaseModel):
+    """A subnet and what it costs; ``layers`` and ``rest`` together are the whole."""
+
+    subnet: SubnetChoices
+    cost: CostReport
+    layers: list[LayerCost] | None = None
+    rest: dict[str, int | float] | None = Field(
+        default=None,
+        description="what belongs to no layer, such as embeddings and the head; of a super-network "
+        "that an earlier version registered also biases and norms that no choice changes",
+    )
+
+
+class CostsRead(BaseModel):
+    """The costs of subnets, in the order in which they were asked for."""
+
+    max_length: int
+    items: list[PricedSubnet]
 
 
 class CostRequest(BaseModel):

@@ -141,6 +141,21 @@ def skipping_halves(
     )
 
 
+class LayerRead(BaseModel):
+    """A layer: its dimensions, and the halves of it that subnets may leave out."""
+
+    layer: int
+    optional: list[Half]
+    dimensions: list[Dimension]
+
+
+class LayersRead(BaseModel):
+    """A search space layer by layer; ``dimensions`` are those that belong to no one layer."""
+
+    layers: list[LayerRead]
+    dimensions: list[Dimension]
+
+
 class SpaceRead(BaseModel):
     """A search space as REST shows it; ``size`` is the number of distinct subnets."""
 

@@ -196,6 +196,16 @@ class Importance(StrEnum):
     """The norm of its weights."""
 
 
+class HalvesBy(StrEnum):
+    """What says how much an attention or an FFN matters."""
+
+    OUTPUT = "output"
+    """How far what the model says moves without it, which is tried on some of the rows (as SLEB
+    tries blocks: Song et al. 2024)."""
+    INFLUENCE = "influence"
+    """How much it changes of the hidden states (ShortGPT: Men et al. 2024). Nothing is tried."""
+
+
 CutShare = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -209,10 +219,10 @@ class DeriveSettings(RowSettings):
     threshold for the whole model, on the importance per multiply-accumulate, leaves the shares
     ``targets`` of the full cost.
 
-    Attentions and FFNs that change the hidden states least may be left out, each by itself:
-    ``dropped_halves`` of them. Or, with ``dropped_blocks``, whole blocks: the least influential
-    one, or the two least, and so on. Where neither is given, a quarter of all halves may be; of a
-    family whose blocks run whole only, of the blocks.
+    Attentions and FFNs that matter least, as ``halves_by`` says, may be left out, each by itself:
+    ``dropped_halves`` of them. Or, with ``dropped_blocks``, whole blocks: the one that changes the
+    hidden states least, or the two least, and so on. Where neither is given, a quarter of all
+    halves may be; of a family whose blocks run whole only, of the blocks.
 
     With ``refit`` the layers that read what was cut are fitted to what is left, for each width of
     the space, by least squares on the same rows.
@@ -225,6 +235,7 @@ class DeriveSettings(RowSettings):
     shares: tuple[CutShare, ...] = (0.75, 0.5, 0.25)
     dropped_halves: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
     dropped_blocks: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
+    halves_by: HalvesBy = HalvesBy.OUTPUT
     refit: bool = False
     precision: Precision = Precision.FLOAT32
     save_every: Count = 200

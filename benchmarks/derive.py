@@ -43,13 +43,14 @@ from elasticnas.supernet.elasticity.derived_space import (
     widths_for,
 )
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
+from elasticnas.supernet.elasticity.half_drops import HalfDrops
 from elasticnas.supernet.elasticity.magnitude import magnitudes
 from elasticnas.supernet.elasticity.refit import Covariances, refits_of
 from elasticnas.supernet.elasticity.reorder import Reordering
 from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.formats.space_file import SpaceFile
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
-from elasticnas.supernet.methods.derive import first_order
+from elasticnas.supernet.methods.derive import DROP_ROWS, first_order
 from elasticnas.supernet.methods.pretrained import fine_tuned, training_rows
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.plan import ModelShape
@@ -128,6 +129,14 @@ class Subject:
         with found.watching(), torch.inference_mode():
             for group in groups:
                 rows.loss(active, group, torch.device("cpu"))
+        return found.sums
+
+    def drops(self) -> torch.Tensor:
+        """How far answers to some calibration rows move without each half, (blocks, `HALVES`)."""
+        rows = training_rows(self.folder, self.calibration, self.settings, self.base)
+        found = HalfDrops(self.base.model, self.shape)
+        for group in calibration_groups(rows.lengths, DROP_ROWS, self.settings.seed, tokens=4096):
+            found.add(rows, group, torch.device("cpu"))
         return found.sums
 
     def without(self, blocks: Sequence[int]) -> float:
@@ -301,16 +310,19 @@ def tell_drops(subject: Subject, found: FirstOrderScores) -> None:
         )
     if not subject.base.family.halves:
         return
-    least = least_influential_halves(found.influence_of_halves, 2 * blocks - 1)
     ends: list[tuple[int, Half]] = [(block, half) for block in last for half in reversed(HALVES)]
+    orders = {
+        "least missed": least_influential_halves(subject.drops(), 2 * blocks - 1),
+        "least influential": least_influential_halves(found.influence_of_halves, 2 * blocks - 1),
+        "last": ends,
+    }
     for count in range(1, 1 + max(2, 2 * blocks // 3)):
-        named = ", ".join(f"{block}.{half}" for block, half in least[:count])
-        print(
-            f"without {count} halves: least influential ({named}) "
-            f"{subject.without_halves(least[:count]):.2f}, "
-            f"last {subject.without_halves(ends[:count]):.2f}",
-            flush=True,
+        told = (
+            f"{name} ({', '.join(f'{block}.{half}' for block, half in order[:count])}) "
+            f"{subject.without_halves(order[:count]):.2f}"
+            for name, order in orders.items()
         )
+        print(f"without {count} halves: {'; '.join(told)}", flush=True)
 
 
 if __name__ == "__main__":

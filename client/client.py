@@ -13,16 +13,20 @@ from urllib.parse import quote
 import httpx2
 from pydantic import RootModel
 
-from elasticnas.api_schemas.costs import CostReport
+from elasticnas.api_schemas.comparison import ComparisonRead
+from elasticnas.api_schemas.costs import CostReport, CostsRead
 from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.feasibility import FeasibilityRead
+from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState, StepProduct
 from elasticnas.api_schemas.meta import Meta
 from elasticnas.api_schemas.plots import PictureFormat, PlotKind
 from elasticnas.api_schemas.points import PointsRead
 from elasticnas.api_schemas.problems import InputError, Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
-from elasticnas.api_schemas.spaces import SpaceRead
+from elasticnas.api_schemas.spaces import LayersRead, SpaceRead
 from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
+from elasticnas.api_schemas.weights import ExportsRead
 from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
 from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
@@ -177,6 +181,36 @@ class Client:
         )
         return self._connection.parsed(CostReport, answer)
 
+    def layers(self, supernet_id: str) -> LayersRead:
+        """Its search space layer by layer."""
+        return self._connection.read(resource_path("supernets", supernet_id, "layers"), LayersRead)
+
+    def costs(
+        self,
+        supernet_id: str,
+        subnets: Sequence[Mapping[str, Choice]],
+        max_length: int | None = None,
+        *,
+        per_layer: bool = False,
+    ) -> CostsRead:
+        """What many subnets cost; with ``per_layer``, layer by layer."""
+        body = {"subnets": list(subnets), "max_length": max_length, "per_layer": per_layer}
+        path = resource_path("supernets", supernet_id, "costs")
+        answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
+        return self._connection.parsed(CostsRead, answer)
+
+    def feasibility(
+        self,
+        supernet_id: str,
+        constraints: Sequence[Mapping[str, Any]] = (),
+        max_length: int | None = None,
+    ) -> FeasibilityRead:
+        """What constraints, such as ``{"cost": "gflops", "max": 8}``, leave of the space."""
+        body = {"constraints": list(constraints), "max_length": max_length}
+        path = resource_path("supernets", supernet_id, "feasibility")
+        answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
+        return self._connection.parsed(FeasibilityRead, answer)
+
     def add_dataset(self, file: Path, fields: dict[str, str]) -> DatasetRead:
         """Upload validation data; ``fields`` are the form fields beside the file."""
         answer = self._upload("/v1/datasets", "file", file, fields)
@@ -284,6 +318,17 @@ class Client:
         return self._connection.parsed(
             PointsRead, self._connection.send("GET", path, params=params)
         )
+
+    def compare(self, search_id: str, a: int, b: int) -> ComparisonRead:
+        """What changes from one subnet of a search to another, with paired intervals."""
+        path = resource_path("searches", search_id, "compare")
+        answer = self._connection.send("GET", path, params={"a": a, "b": b})
+        return self._connection.parsed(ComparisonRead, answer)
+
+    def exports(self, search_id: str, number: int) -> ExportsRead:
+        """In which formats a subnet's weights can be had, and which are built."""
+        path = resource_path("searches", search_id, "subnets", number, "exports")
+        return self._connection.read(path, ExportsRead)
 
     def front(self, search_id: str, **bounds: float) -> FrontRead:
         """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""

@@ -85,10 +85,14 @@ class Feasible:
     def dearest(self, cost: Cost) -> float:
         """The largest cost that a feasible subnet has.
 
+        Without constraints, and where all costs fall, it is the maximal subnet's.
+
         Exact in a space that is small enough to walk through. In a larger one it is the largest
         that a climb finds: subnets are disturbed at random, then each dimension takes the dearest
         choice that the others leave room for. The climb is the same each time.
         """
+        if self.is_monotone and not self._costs:
+            return float(self._table.of(np.zeros_like(self._minimal(1)), [cost])[0, 0])
         return self._extreme(cost, 1)
 
     def _extreme(self, cost: Cost, sign: Literal[1, -1]) -> float:
@@ -110,6 +114,21 @@ class Feasible:
             value = sign * self._table.of(both, [cost])[:, 0]
             best = both[np.argsort(-value, kind="stable")[:CLIMBERS]]
         return float(self._table.of(best[:1], [cost])[0, 0])
+
+    def count(self, samples: int, rng: np.random.Generator) -> tuple[int, int]:
+        """How many feasible subnets there are among how many.
+
+        Among all of a space that is small enough to walk through; else among about ``samples``
+        that are drawn uniformly, at least one.
+        """
+        if (feasible := self._everything) is not None:
+            everything = self.unconstrained._everything
+            return len(feasible), len(everything if everything is not None else feasible)
+        cards = np.array(self._space.cardinalities)
+        drawn = np.floor(rng.random((samples, len(cards))) * cards).astype(np.intp)
+        # Of the rows that stand for one subnet the canonical one alone counts.
+        drawn = drawn[self._are_canonical(drawn)]
+        return int(self.mask(drawn).sum()), max(1, len(drawn))
 
     def draws(self, count: int, rng: np.random.Generator) -> Indices:
         """Independent subnets (count, dimensions), each feasible one as likely as any other.

@@ -26,7 +26,11 @@ def cost_model(supernet: Supernet) -> CostModel:
     (LayerNorms, embeddings). A weight that two layers share is the linear layer's.
     """
     layers = (*range(supernet.num_layers), None)
-    return cost_terms.cost_model(term for each in layers for term in layer_terms(supernet, each))
+    return cost_terms.cost_model(
+        term.model_copy(update={"layer": layer})
+        for layer in layers
+        for term in layer_terms(supernet, layer)
+    )
 
 
 def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:

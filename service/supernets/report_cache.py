@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.search.cost import cost_report
+from elasticnas.search.layer_costs import LayeredCosts
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.service.http.problems import not_found
 from elasticnas.service.supernets import repository
@@ -26,6 +28,11 @@ class ReportedSupernet:
 
     report: SupernetReport
     space: SearchSpace
+
+    @cached_property
+    def layered(self) -> LayeredCosts:
+        """What each of its layers costs."""
+        return LayeredCosts(self.space, self.report.cost_model, self.report.presences)
 
     def cost(self, subnet: SubnetConfig, max_length: int) -> CostReport:
         """What a subnet costs at this sequence length."""

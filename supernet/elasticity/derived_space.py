@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Condition, Half
+from elasticnas.api_schemas.spaces import BLOCKS, HALVES, Condition, Half, SubnetChoices
 from elasticnas.supernet.elasticity.axes import (
     Axis,
     Scores,
@@ -109,6 +109,11 @@ def derived_space(
     return SpaceFile(version=2, dimensions=tuple(dimensions), reference_length=tokens)
 
 
+def without_half(layer: int, half: Half) -> SubnetChoices:
+    """The choice that leaves out half a layer, of a space that has it."""
+    return {_dimension(layer, half): (f"{layer}.{half}",)}
+
+
 def least_influential_blocks(influence: torch.Tensor, count: int | None) -> list[int]:
     """The blocks that may be left out, first the one that changes least; by default a quarter.
 
@@ -121,7 +126,8 @@ def least_influential_blocks(influence: torch.Tensor, count: int | None) -> list
 
 
 def least_influential_halves(influence: torch.Tensor, count: int | None) -> list[tuple[int, Half]]:
-    """As `least_influential_blocks`, of halves of blocks: ``influence`` (blocks, `HALVES`).
+    """As `least_influential_blocks`, of halves of blocks: ``influence`` (blocks, `HALVES`) is any
+    measure of what changes where one is left out.
 
     Raises:
         InputError: no half would be left.

@@ -1,7 +1,7 @@
 """Making a super-network of a fine-tuned model without training.
 
 What matters most comes first: heads and neurons are put into the order of their importance on a few
-hundred rows, so that prefixes keep the best of them; attentions, FFNs or whole blocks that change
+hundred rows, so that prefixes keep the best of them; attentions, FFNs or whole blocks that matter
 least may be left out. What is saved between batches are the sums of the scores.
 """
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import Half
-from elasticnas.api_schemas.training import DeriveSettings, Importance
+from elasticnas.api_schemas.training import DeriveSettings, HalvesBy, Importance
 from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.checkpoint.changed_copy import write_changed_copy
 from elasticnas.supernet.checkpoint.refits import write_refits
@@ -29,6 +29,7 @@ from elasticnas.supernet.elasticity.derived_space import (
     widths_for,
 )
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
+from elasticnas.supernet.elasticity.half_drops import HalfDrops
 from elasticnas.supernet.elasticity.magnitude import magnitudes
 from elasticnas.supernet.elasticity.refit import Covariances, refits_of
 from elasticnas.supernet.elasticity.reorder import Reordering
@@ -46,6 +47,8 @@ from elasticnas.supernet.training.rows import TrainingRows
 SCORES_FILE = "scores.safetensors"
 TOKENS = 8192
 """So many tokens at most are sent back through the model at once."""
+DROP_ROWS = 64
+"""On about so many of the calibration rows each half of a block is tried to be left out."""
 
 
 def derive(run: StepRun) -> None:
@@ -63,10 +66,13 @@ def derive(run: StepRun) -> None:
     )
     rows = training_rows(run.source, run.data, settings, base)
     covariances = Covariances(base.model, shape) if settings.refit else None
-    found = first_order(run, base, shape, rows, covariances)
+    tries = _may_lose_halves(settings, base.family) and settings.halves_by is HalvesBy.OUTPUT
+    drops = HalfDrops(base.model, shape) if tries else None
+    found = first_order(run, base, shape, rows, covariances, drops)
     scores = _chosen(settings.importance, found, base, shape)
     widths = widths_for(shape, base.task_head, scores, settings.targets, settings.max_length)
-    blocks, halves = _left_out(settings, found, base.family)
+    influence = found.influence_of_halves if drops is None else drops.sums
+    blocks, halves = _left_out(settings, found.influence, influence, base.family)
     space = derived_space(
         shape,
         widths=widths,
@@ -95,10 +101,12 @@ def first_order(
     shape: ModelShape,
     rows: TrainingRows,
     covariances: Covariances | None = None,
+    drops: HalfDrops | None = None,
 ) -> FirstOrderScores:
     """The scores of the calibration rows, batch by batch from where the run was saved.
 
-    The same pass gives ``covariances``.
+    The same pass gives ``covariances``; between its batches halves are tried for ``drops``, on some
+    rows of each.
     """
     settings: DeriveSettings = run.settings
     model = moved(base.model, run.device, getattr(torch, settings.precision))
@@ -110,6 +118,8 @@ def first_order(
         scores.restore(state)
         if covariances is not None:
             covariances.restore(state)
+        if drops is not None:
+            drops.sums = state["drops"]
     groups = calibration_groups(
         rows.lengths,
         settings.calibration_rows,
@@ -122,11 +132,14 @@ def first_order(
         with scores.watching(), nullcontext() if covariances is None else covariances.watching():
             for loss in _losses(run, active, rows, group, number):
                 loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        if drops is not None:
+            some = max(1, round(len(group) * DROP_ROWS / settings.calibration_rows))
+            drops.add(rows, group[:some], run.device)
         run.advance(
             number,
             len(groups),
             {"rows": sum(map(len, groups[:number]))},
-            save=partial(_save, scores, covariances, number),
+            save=partial(_save, scores, covariances, drops, number),
             save_every=settings.save_every,
         )
     return scores
@@ -144,9 +157,15 @@ def _losses(
 
 
 def _save(
-    scores: FirstOrderScores, covariances: Covariances | None, batches: int, folder: Path
+    scores: FirstOrderScores,
+    covariances: Covariances | None,
+    drops: HalfDrops | None,
+    batches: int,
+    folder: Path,
 ) -> None:
     state = {**scores.state(), "batches": torch.tensor(batches)}
+    if drops is not None:
+        state["drops"] = drops.sums
     if covariances is not None:
         state |= covariances.state()
     save_file(state, folder / SCORES_FILE)
@@ -158,14 +177,11 @@ def _narrower(space: SpaceFile, shape: ModelShape) -> dict[Axis, tuple[int, ...]
     return {axis: choices[axis.dimension][1:] for axis in axes_of(shape)}
 
 
-def _left_out(
-    settings: DeriveSettings, found: FirstOrderScores, family: Family
-) -> tuple[list[int], list[tuple[int, Half]]]:
-    """The blocks that may be left out, or the halves of blocks.
+def _may_lose_halves(settings: DeriveSettings, family: Family) -> bool:
+    """Whether halves of blocks may be left out, or else whole blocks.
 
     Raises:
-        InputError: halves are asked for, and the family's blocks run whole only; or none would be
-            left.
+        InputError: halves are asked for, and the family's blocks run whole only.
     """
     if settings.dropped_halves and not family.halves:
         raise InputError(
@@ -175,9 +191,20 @@ def _left_out(
             remedy="leave out whole blocks, by dropped_blocks",
         )
     asks_for_blocks = settings.dropped_blocks is not None and not settings.dropped_halves
-    if asks_for_blocks or not family.halves:
-        return least_influential_blocks(found.influence, settings.dropped_blocks), []
-    return [], least_influential_halves(found.influence_of_halves, settings.dropped_halves)
+    return bool(family.halves) and not asks_for_blocks
+
+
+def _left_out(
+    settings: DeriveSettings, blocks: torch.Tensor, halves: torch.Tensor, family: Family
+) -> tuple[list[int], list[tuple[int, Half]]]:
+    """The blocks that may be left out, or the halves of blocks, by how much they matter.
+
+    Raises:
+        InputError: none would be left.
+    """
+    if not _may_lose_halves(settings, family):
+        return least_influential_blocks(blocks, settings.dropped_blocks), []
+    return [], least_influential_halves(halves, settings.dropped_halves)
 
 
 def _chosen(

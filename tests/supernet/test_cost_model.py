@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.search.cost import cost_report
+from elasticnas.search.layer_costs import LayeredCosts
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import some_subnets
 from elasticnas.supernet.contracts.checkpoints import write_checkpoint as write_decoder
@@ -90,3 +91,20 @@ def test_the_cost_model_survives_its_journey_as_json(tmp_path: Path):
     model = cost_model(supernet)
     back = type(model).model_validate(json.loads(model.model_dump_json()))
     assert back == model
+
+
+def test_every_term_is_of_a_layer_or_of_none(tmp_path: Path):
+    """So that what a layer costs is known, its norms and biases too."""
+    supernet = read_supernet(write_checkpoint(tmp_path / "tiny"))
+    layered = LayeredCosts(supernet.space, cost_model(supernet), supernet.plan.presences)
+    layers = layered.of(supernet.space.maximal, 16)
+    assert [each.layer for each in layers] == list(range(supernet.num_layers))
+    own = [
+        sum(
+            parameter.numel()
+            for name, parameter in supernet.model.named_parameters()
+            if supernet.family.layer_of(name) == layer
+        )
+        for layer in range(supernet.num_layers)
+    ]
+    assert [each.cost["params"] for each in layers] == own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn.functional import kl_div
+from transformers import LlamaForCausalLM
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.spaces import BLOCKS, FFN, HALVES, HEADS
-from elasticnas.api_schemas.training import DeriveSettings, Importance
+from elasticnas.api_schemas.training import DeriveSettings, HalvesBy, Importance
 from elasticnas.search.cost import whole_costs
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.checkpoints import tiny_model as contract_model
@@ -23,6 +26,7 @@ from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.elasticity.axes import Axis, axes_of, fixed_macs, unit_macs
 from elasticnas.supernet.elasticity.derived_space import derived_space, widths_for
 from elasticnas.supernet.elasticity.first_order import FirstOrderScores
+from elasticnas.supernet.elasticity.half_drops import HalfDrops
 from elasticnas.supernet.elasticity.own_labels import class_losses, token_loss
 from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.formats.elasticnas import elastic_part
@@ -32,7 +36,9 @@ from elasticnas.supernet.forward.activation import (
     active_blocks,
     active_halves,
 )
+from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.methods.local import run_recipe
+from elasticnas.supernet.methods.pretrained import fine_tuned, training_rows
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import Supernet, named_tensors
@@ -274,6 +280,46 @@ def test_any_of_the_least_influential_halves_may_be_left_out(name: str, tmp_path
     axis = f"{dropped.rpartition('.')[0]}.{width}"
     full, *_, least = next(d.choices for d in supernet.space.dimensions if d.name == axis)
     assert supernet.space.subnet({dropped: choice, axis: least})[axis] == full
+
+
+@pytest.mark.parametrize("by", HalvesBy)
+def test_a_half_that_does_nothing_is_the_first_to_be_left_out(by: HalvesBy, tmp_path: Path):
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    model = LlamaForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        model.model.layers[1].self_attn.o_proj.weight.zero_()
+    model.save_pretrained(base)
+    settings = DeriveSettings(dropped_halves=1, halves_by=by, loss_on="text", **SMALL)
+    run_recipe("derive", base, questions(), tmp_path / "made", settings)
+    dimensions = read_supernet(tmp_path / "made").space.dimensions
+    assert [d.name for d in dimensions if d.part == BLOCKS] == ["layer.1.attention"]
+
+
+def test_what_leaving_a_half_out_changes_is_summed_over_rows(encoder: Path):
+    settings = DeriveSettings(**SMALL)
+    base = fine_tuned(encoder, some_rows())
+    rows = training_rows(encoder, some_rows(), settings, base)
+    drops = HalfDrops(base.model, shape_of(base.family, base.model))
+    device = torch.device("cpu")
+    for some in ([0, 1, 2], [3]):
+        drops.add(rows, some, device)
+    full = base.model
+    expected = torch.zeros(3, 2, dtype=torch.float64)
+    for layer in range(3):
+        for place, half in enumerate(HALVES):
+            cut = copy.deepcopy(full)
+            for part, gives in base.family.halves[half].parts.items():
+                cut.bert.encoder.layer[layer]._modules[part] = StandIn(gives)
+            for row in range(4):
+                inputs = rows.inputs([row])
+                with torch.inference_mode():
+                    whole, found = (
+                        ActiveSubnet(each, {}, base.family).logits(inputs) for each in (full, cut)
+                    )
+                expected[layer, place] += kl_div(
+                    found.log_softmax(-1), whole.log_softmax(-1), log_target=True, reduction="sum"
+                )
+    torch.testing.assert_close(drops.sums, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_by_default_a_quarter_of_the_halves_may_be_left_out(encoder: Path, tmp_path: Path):

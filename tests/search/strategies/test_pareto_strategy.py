@@ -5,6 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from benchmarks import policies
+from benchmarks.problems import tables
 from elasticnas.search.cost import cost_report
 from elasticnas.search.strategies.pareto import block_length, explores, tuning_point
 from tests.search.spaces import accuracy, cost_model, space
@@ -118,3 +120,13 @@ def test_hyperparameters_are_tuned_at_few_points_and_never_on_the_future():
     assert points == sorted(points)
     assert all(point <= measured for measured, point in enumerate(points, start=4))
     assert len(set(points)) < 20
+
+
+@pytest.mark.skipif(
+    not (tables.FOLDER / "nas-bench-macro").is_dir(), reason="the published tables are not here"
+)
+@pytest.mark.slow
+def test_choices_without_an_order_do_not_make_it_blind():
+    shares = [policies.run("macro-front", "pareto", seed)["share"] for seed in range(4)]
+    assert np.mean([each["50"] for each in shares]) >= 0.94
+    assert np.mean([each["100"] for each in shares]) >= 0.96
