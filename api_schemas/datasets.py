@@ -7,6 +7,14 @@ from datetime import datetime
 from pydantic import BaseModel, Field, JsonValue
 
 
+class ClassCount(BaseModel):
+    """How many rows are of a class; ``name`` is its label where labels are text."""
+
+    label: int
+    name: str | None
+    rows: int
+
+
 class DatasetRead(BaseModel):
     """A registered dataset.
 
@@ -35,5 +43,9 @@ class DatasetRead(BaseModel):
     kind: str | None = None
     choices_columns: list[str] | None = None
     task_settings: dict[str, JsonValue] = Field(default_factory=dict)
+    class_counts: list[ClassCount] | None = Field(
+        default=None,
+        description="null where labels are no classes, and of a dataset of an earlier version",
+    )
     digest: str
     created_at: datetime

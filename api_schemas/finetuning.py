@@ -63,6 +63,28 @@ class FinetuneSettings(OptimiserSettings, DistillationSettings):
         return self
 
 
+class FineTune(FinetuneSettings):
+    """A training that every subnet of a search has before it is measured, on another dataset.
+
+    It begins with the super-network's weights. Left out, ``max_length`` and ``task_settings`` are
+    the search's.
+    """
+
+    dataset_id: Identity
+
+
+class Evaluation(BaseModel):
+    """How a search comes to the metrics of a subnet.
+
+    With ``fine_tune`` it trains each by itself first, and what is measured, verified and handed out
+    is what came of that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fine_tune: FineTune | None = None
+
+
 class FinetuneCreate(BaseModel):
     """``POST /v1/searches/{id}/subnets/{number}/finetune``: train a subnet on by itself.
 

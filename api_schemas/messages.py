@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.conditions import Conditions, FineTuning
 from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.precision import Precision
@@ -21,7 +21,7 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits, Racing, Rival
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.supernets import SupernetReport
-from elasticnas.api_schemas.verification import Verified
+from elasticnas.api_schemas.verification import Resamples, Verified
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 
 
@@ -127,7 +127,11 @@ class VerifySubnets(EvaluateSubnets):
 
 
 class ExportSubnet(Message):
-    """Write one subnet's weights as an archive of one folder."""
+    """Write one subnet's weights as an archive of one folder.
+
+    Of a search that trains subnets before it measures them, ``fine_tuning`` is that training, for
+    ``task``; it is made again.
+    """
 
     queue: ClassVar[str] = "exports"
     actor: ClassVar[str] = "export_subnet"
@@ -138,6 +142,8 @@ class ExportSubnet(Message):
     format: WeightsFormat
     folder: str
     card: SubnetCard
+    task: str | None = None
+    fine_tuning: FineTuning | None = None
 
 
 class TrainingRows(BaseModel):
@@ -260,7 +266,8 @@ class SubnetsEvaluated(BaseModel):
 class SubnetsVerified(BaseModel):
     """What chosen subnets measure on rows that had no part in choosing them, or the problem.
 
-    ``precision`` is as in `SubnetOutcome`.
+    ``precision`` is as in `SubnetOutcome`. ``resamples`` are those behind the intervals, which are
+    the same for all subnets; None from a worker of an earlier version.
     """
 
     kind: Literal["subnets_verified"] = "subnets_verified"
@@ -269,6 +276,7 @@ class SubnetsVerified(BaseModel):
     attempt: int = 1
     precision: Precision | None = None
     verified: tuple[Verified, ...] | None = None
+    resamples: tuple[Resamples, ...] | None = None
     problem: Problem | None = None
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
+from elasticnas.api_schemas.finetuning import Evaluation, FineTune
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
@@ -176,6 +177,11 @@ class SearchCreate(BaseModel):
     verify_dataset_id: Identity | None = Field(
         default=None, description="instead of a share: a dataset to measure the front on"
     )
+    evaluation: Evaluation | None = Field(
+        default=None,
+        description="train each subnet by itself before it is measured; None: measure it with the "
+        "super-network's weights",
+    )
     racing: Racing | None = Field(
         default=None,
         description="give subnets up before the last row when they will hardly reach the front; "
@@ -192,6 +198,36 @@ class SearchCreate(BaseModel):
         if dataset is not None and info.data.get("verify") is not None:
             raise ValueError("give either verify or verify_dataset_id, not both")
         return dataset
+
+    @field_validator("evaluation")
+    @classmethod
+    def _trained_in_float32(
+        cls, evaluation: Evaluation | None, info: ValidationInfo
+    ) -> Evaluation | None:
+        precision = info.data.get("precision", "auto")
+        if evaluation is not None and precision not in ("auto", Precision.FLOAT32):
+            raise ValueError(
+                f"subnets are trained and measured in float32, not in {precision}: leave precision "
+                "or evaluation out"
+            )
+        return evaluation
+
+    @field_validator("racing")
+    @classmethod
+    def _trained_ones_run_no_races(
+        cls, racing: Racing | None, info: ValidationInfo
+    ) -> Racing | None:
+        if racing is not None and info.data.get("evaluation") is not None:
+            raise ValueError(
+                "a race spares rows to measure, of which a training costs many times more: leave "
+                "racing or evaluation out"
+            )
+        return racing
+
+    @property
+    def fine_tune(self) -> FineTune | None:
+        """The training that every subnet has before it is measured."""
+        return None if self.evaluation is None else self.evaluation.fine_tune
 
     @model_validator(mode="after")
     def _population_follows_budget(self) -> Self:
@@ -238,6 +274,10 @@ class Progress(BaseModel):
     elapsed_seconds: float
     evaluations_per_second: float | None
     eta_seconds: float | None
+    eta_low_seconds: float | None = Field(
+        default=None, description="9 of 10 searches are over between this and `eta_high_seconds`"
+    )
+    eta_high_seconds: float | None = None
 
     @property
     def finished(self) -> int:
@@ -300,6 +340,7 @@ class SearchRead(BaseModel):
     )
     verify: float | None
     verify_dataset_id: str | None
+    evaluation: Evaluation | None = None
     racing: Racing | None
     plateau: Plateau | None
     max_failures: int | None
@@ -317,6 +358,9 @@ class SearchRead(BaseModel):
         default=None,
         description="what keeps an unfinished search from going on, such as a worker of its "
         "precision; null where nothing does",
+    )
+    queue_position: int | None = Field(
+        default=None, description="of a queued search: 1 is the next; null of every other"
     )
     error: Problem | None = Field(description="why it failed, or why the service paused it")
     created_at: datetime

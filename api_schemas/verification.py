@@ -36,6 +36,10 @@ class Interval(BaseModel):
     high: float
 
 
+Resamples = dict[str, str]
+"""By metric, its values on each resample of the rows: float32, little-endian, as Base64."""
+
+
 class Verified(BaseModel):
     """A subnet on ``rows`` rows that had no part in choosing it.
 

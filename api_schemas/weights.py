@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from elasticnas.api_schemas.precision import Precision
+from elasticnas.api_schemas.problems import Problem
 
 
 class WeightsFormat(StrEnum):
@@ -22,11 +24,14 @@ class WeightsFormat(StrEnum):
 
 
 class FinetunedCard(BaseModel):
-    """What the model card of a subnet that was trained on says beside: on what, and from where."""
+    """What the model card of a subnet that was trained on says beside: on what, and from where.
+
+    ``before`` is None where it was not measured before.
+    """
 
     dataset_name: str
     dataset_rows: int
-    before: dict[str, float]
+    before: dict[str, float] | None = None
 
 
 class SubnetCard(BaseModel):
@@ -42,6 +47,29 @@ class SubnetCard(BaseModel):
     max_length: int
     precision: Precision | None = None
     finetuned: FinetunedCard | None = None
+
+
+class ExportRead(BaseModel):
+    """A subnet's weights in one format: whether there can be any, and whether there are.
+
+    ``path`` is where a GET has them built, and then downloads them.
+    """
+
+    format: WeightsFormat
+    possible: bool | None = Field(description="null: it turns out when a worker builds them")
+    reason: str | None = Field(description="why it is not possible")
+    state: Literal["absent", "pending", "ready", "failed"]
+    size_bytes: int | None = None
+    problem: Problem | None = None
+    requested_at: datetime | None = None
+    finished_at: datetime | None = None
+    path: str
+
+
+class ExportsRead(BaseModel):
+    """A subnet's weights in every format."""
+
+    items: list[ExportRead]
 
 
 class ExportPending(BaseModel):

@@ -5,7 +5,8 @@
 
 The same subnet writes behind the same prompts in three ways: by ``generate()`` of Transformers, a
 prompt at a time; by the loop of an evaluation, a prompt at a time; and in the batches of an
-evaluation. All texts must be the same. ``CHECKPOINT`` is a folder that ``elasticnas supernet add``
+evaluation. All texts must be the same. Seconds are the processor's, which others on the machine do
+not lengthen much. ``CHECKPOINT`` is a folder that ``elasticnas supernet add``
 takes.
 """
 
@@ -68,9 +69,9 @@ def _report(
     first: list[str] | None = None
     slowest = 0.0
     for name, write in ways.items():
-        start = time.perf_counter()
+        start = time.process_time()
         texts = write()
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         first, slowest = first or texts, slowest or seconds
         tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
         print(

@@ -75,6 +75,16 @@ def search(
     verify_dataset: Annotated[
         str | None, typer.Option(help="Id of a dataset to measure the front on at the end.")
     ] = None,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET", help="Id of a dataset to train each subnet on before it is measured."
+        ),
+    ] = None,
+    fine_tune_settings: Annotated[
+        list[str] | None,
+        typer.Option("--fine-tune-set", help="A setting of that training, such as steps=200."),
+    ] = None,
     racing: Annotated[
         float | None,
         typer.Option(
@@ -130,6 +140,7 @@ def search(
         "parallel_evaluations": parallel,
         "verify": verify,
         "verify_dataset_id": verify_dataset,
+        "evaluation": _evaluation(fine_tune, fine_tune_settings or []),
         "racing": None if racing is None else {"confidence": racing},
         "weight": weight,
         "precision": precision,
@@ -147,6 +158,20 @@ def search(
             out.print(started.id)
         return
     follow_to_the_end(server, started.id, as_json)
+
+
+def _evaluation(dataset: str | None, settings: list[str]) -> dict[str, Any] | None:
+    if dataset is None and settings:
+        raise InputError(
+            "there is no training to set anything of",
+            field="--fine-tune-set",
+            value=settings[0],
+            remedy="name the dataset to train on: --fine-tune DATASET",
+        )
+    if dataset is None:
+        return None
+    given = dict(_setting(text, "--fine-tune-set") for text in settings)
+    return {"fine_tune": {"dataset_id": dataset} | given}
 
 
 @app.command("follow")
@@ -345,10 +370,10 @@ def _plateau(text: str) -> dict[str, Any]:
         ) from None
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, field: str = "--set") -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError("write it as NAME=VALUE", field="--set", value=text)
+        raise InputError("write it as NAME=VALUE", field=field, value=text)
     try:
         return name.strip(), json.loads(value)
     except ValueError:

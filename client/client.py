@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import RootModel
 
+from elasticnas.api_schemas.comparison import ComparisonRead
 from elasticnas.api_schemas.costs import CostReport, CostsRead
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.feasibility import FeasibilityRead
@@ -25,6 +26,7 @@ from elasticnas.api_schemas.problems import InputError, Problem
 from elasticnas.api_schemas.searches import EvaluationRead, FrontRead, SearchRead
 from elasticnas.api_schemas.spaces import LayersRead, SpaceRead
 from elasticnas.api_schemas.supernets import AnySupernet, SupernetPending, SupernetRead
+from elasticnas.api_schemas.weights import ExportsRead
 from elasticnas.client.connection import DEFAULT_SERVER, Connection, retry_after
 from elasticnas.client.download import OnBytes, download
 from elasticnas.client.encoding import as_unicode, json_body, json_text, resource_path
@@ -316,6 +318,17 @@ class Client:
         return self._connection.parsed(
             PointsRead, self._connection.send("GET", path, params=params)
         )
+
+    def compare(self, search_id: str, a: int, b: int) -> ComparisonRead:
+        """What changes from one subnet of a search to another, with paired intervals."""
+        path = resource_path("searches", search_id, "compare")
+        answer = self._connection.send("GET", path, params={"a": a, "b": b})
+        return self._connection.parsed(ComparisonRead, answer)
+
+    def exports(self, search_id: str, number: int) -> ExportsRead:
+        """In which formats a subnet's weights can be had, and which are built."""
+        path = resource_path("searches", search_id, "subnets", number, "exports")
+        return self._connection.read(path, ExportsRead)
 
     def front(self, search_id: str, **bounds: float) -> FrontRead:
         """The Pareto front; ``bounds`` are filters such as ``max_gflops``."""

@@ -18,6 +18,7 @@ from elasticnas.service import operations
 from elasticnas.service.blobs import BlobStore
 from elasticnas.service.datasets import endpoints as datasets
 from elasticnas.service.exports import endpoints as exports
+from elasticnas.service.exports import listing
 from elasticnas.service.http import errors
 from elasticnas.service.http.body_limit import BodyLimit
 from elasticnas.service.http.head import HeadAsGet
@@ -32,8 +33,8 @@ from elasticnas.service.page import endpoints as page
 from elasticnas.service.plots import endpoints as plots
 from elasticnas.service.readiness import Readiness, checks_of
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches import comparison, evaluations, front, points, streaming
 from elasticnas.service.searches import endpoints as searches
-from elasticnas.service.searches import evaluations, front, points, streaming
 from elasticnas.service.searches.bounds import bounds_of_today
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import Signals
@@ -117,6 +118,8 @@ def create_app(
         plots.router,
         streaming.router,
         exports.router,
+        listing.router,
+        comparison.router,
         trainings.router,
         trainings.derivations,
         finetunings.router,

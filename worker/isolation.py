@@ -28,12 +28,14 @@ from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.supernet.measuring.stored_examples import read_examples
+from elasticnas.supernet.methods.trained_first import trained_first
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
 from elasticnas.worker.model_cache import dtype_of
+from elasticnas.worker.training_evaluator import TrainingEvaluator
 
 LOADING_SECONDS = 600.0
 """The time limit of starting the process and reading what it needs."""
@@ -56,6 +58,8 @@ class Measurement:
     token_budget: int
     memory_bytes: int
     limit_seconds: float
+    training: Path | None = None
+    """The rows that subnets are trained on first, where the conditions ask for it."""
 
 
 Answer = Measured | Problem
@@ -187,14 +191,14 @@ def loaded(measurement: Measurement) -> Callable[[], Answer]:
     )
 
 
-def evaluator_of(measurement: Measurement) -> SupernetEvaluator:
+def evaluator_of(measurement: Measurement) -> SupernetEvaluator | TrainingEvaluator:
     """What a measurement is made with, read in this process; nothing is shared."""
     conditions = measurement.conditions
     read = read_supernet(measurement.checkpoint)
     examples = read_examples(measurement.dataset, load_tokenizer(read), read, conditions)
     supernet = read.to(torch.device(measurement.device), dtype_of(conditions.precision))
     task = TASKS[conditions.task]
-    return SupernetEvaluator(
+    measuring = SupernetEvaluator(
         # As the worker has it: all subnets of a search are measured in one way.
         joined_for(supernet, tokens=examples.tokens, limit_bytes=measurement.memory_bytes),
         task,
@@ -204,6 +208,16 @@ def evaluator_of(measurement: Measurement) -> SupernetEvaluator:
         Course.laid_by(measurement.pilots),
         validated(task.settings_type, conditions.settings),
     )
+    if conditions.fine_tuning is None or measurement.training is None:
+        return measuring
+    training = trained_first(
+        supernet,
+        conditions.fine_tuning,
+        conditions.task,
+        measurement.training,
+        torch.device(measurement.device),
+    )
+    return TrainingEvaluator(measuring, training)
 
 
 def last_words_of(dump: str) -> str:

@@ -6,7 +6,7 @@ import gc
 import time
 from collections import OrderedDict
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,12 +23,14 @@ from elasticnas.supernet.forward.joining import joined_for, merged_bytes, weight
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.measuring.stored_examples import read_examples
+from elasticnas.supernet.methods.trained_first import TrainedFirst, trained_first
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 from elasticnas.worker.blobs import BlobStore, checkpoint
 from elasticnas.worker.calibration import Calibration
 from elasticnas.worker.evaluator import SupernetEvaluator
+from elasticnas.worker.training_evaluator import TrainingEvaluator
 
 SupernetKey = tuple[str, Precision]
 """Manifest digest, and the precision of the weights on the device."""
@@ -45,7 +47,9 @@ class CachedSupernet:
     size_bytes: int
     merged_bytes: int
     """Of the weights that a subnet has of its own while it is measured, adapters merged."""
-    evaluators: OrderedDict[EvaluatorKey, SupernetEvaluator] = field(default_factory=OrderedDict)
+    evaluators: OrderedDict[EvaluatorKey, SupernetEvaluator | TrainingEvaluator] = field(
+        default_factory=OrderedDict
+    )
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,9 @@ class ModelCache:
             supernet = read_supernet(folder)
             return _Read(key, supernet, load_tokenizer(supernet))
 
-    def evaluator(self, conditions: Conditions, pilots: tuple[Hits, ...] = ()) -> SupernetEvaluator:
+    def evaluator(
+        self, conditions: Conditions, pilots: tuple[Hits, ...] = ()
+    ) -> SupernetEvaluator | TrainingEvaluator:
         """What measures under these conditions, on a course laid by the pilots.
 
         Raises:
@@ -174,7 +180,7 @@ class ModelCache:
             while len(held.evaluators) >= self.EVALUATORS:
                 held.evaluators.popitem(last=False)
             task = TASKS[conditions.task]
-            held.evaluators[key] = SupernetEvaluator(
+            measuring = SupernetEvaluator(
                 supernet,
                 task,
                 examples,
@@ -183,15 +189,34 @@ class ModelCache:
                 Course.laid_by(pilots),
                 validated(task.settings_type, conditions.settings),
             )
+            training = self._training(held, conditions)
+            held.evaluators[key] = (
+                measuring if training is None else TrainingEvaluator(measuring, training)
+            )
         held.evaluators.move_to_end(key)
         return held.evaluators[key]
+
+    def _training(self, held: CachedSupernet, conditions: Conditions) -> TrainedFirst | None:
+        """What trains subnets before they are measured, where the conditions ask for it."""
+        if conditions.fine_tuning is None:
+            return None
+        with (
+            self.checkpoint(conditions.supernet) as folder,
+            self._blobs.lease(conditions.fine_tuning.rows) as rows,
+        ):
+            there = replace(held.supernet, folder=folder)
+            return trained_first(there, conditions.fine_tuning, conditions.task, rows, self._device)
 
     def _prepared(
         self, held: CachedSupernet, conditions: Conditions
     ) -> tuple[Supernet, Examples, int]:
         """The super-network with its adapters joined as suits the rows, these, and their token
         budget; as they are, where they only lack laps."""
-        same = [each for key, each in held.evaluators.items() if key[0] == conditions.key]
+        same = [
+            each
+            for key, each in held.evaluators.items()
+            if key[0] == conditions.key and isinstance(each, SupernetEvaluator)
+        ]
         if same:  # what fits into memory was found out by one of them, perhaps
             budget = min(each.token_budget for each in same)
             return same[0].supernet, same[0].examples, budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import ClassVar, TypeVar
 
 from elasticnas.api_schemas.messages import (
@@ -144,15 +145,20 @@ class SubnetBatchHandler(Handler[BatchMessage]):
     def _measure_apart(self, asked: SubnetAsked, limit: float) -> Measured | Problem:
         """For this process all memory is given back."""
         message, compute = self.message, self.tools.compute
+        fine_tuning = message.conditions.fine_tuning
         log.warning("search %s: workers died over %s", message.search_id, asked.subnet)
         self.tools.models.keep_only(None)
         with (
             self.tools.models.checkpoint(message.conditions.supernet) as checkpoint,
             self.tools.blobs.lease(message.conditions.dataset) as dataset,
+            nullcontext()
+            if fine_tuning is None
+            else self.tools.blobs.lease(fine_tuning.rows) as training,
         ):
             measurement = Measurement(
                 checkpoint=checkpoint,
                 dataset=dataset,
+                training=training,
                 conditions=message.conditions,
                 pilots=message.pilots,
                 asked=asked,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, UploadFile
 
 from elasticnas.api_schemas.annotations import NamedPatch
-from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.datasets import ClassCount, DatasetRead
 from elasticnas.api_schemas.fields import MAX_NAME, Identity, Name, SeveralNames, storable
 from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.paging import Page
@@ -140,6 +140,7 @@ def create_dataset(
         num_labels=rows.num_labels,
         label_names=None if rows.label_names is None else list(rows.label_names),
         label_names_given=asked.label_names is not None,
+        class_counts=rows.class_counts,
         digest=digest,
         size_bytes=size,
         created_at=now(),
@@ -246,6 +247,17 @@ def read(row: DatasetRow) -> DatasetRead:
         num_labels=row.num_labels,
         label_names=row.label_names,
         label_names_given=row.label_names_given,
+        class_counts=_class_counts(row),
         digest=row.digest,
         created_at=row.created_at,
     )
+
+
+def _class_counts(row: DatasetRow) -> list[ClassCount] | None:
+    names = row.label_names or []
+    if row.class_counts is None:
+        return None
+    return [
+        ClassCount(label=label, name=names[label] if label < len(names) else None, rows=count)
+        for label, count in enumerate(row.class_counts)
+    ]

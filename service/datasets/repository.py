@@ -96,6 +96,9 @@ def digests(session: Session) -> set[str]:
                 select(SearchRow.verify_dataset_digest).where(
                     SearchRow.verify_dataset_digest.is_not(None)
                 ),
+                select(SearchRow.train_dataset_digest).where(
+                    SearchRow.train_dataset_digest.is_not(None)
+                ),
             )
         )
     )
@@ -104,7 +107,9 @@ def digests(session: Session) -> set[str]:
 def user(session: Session, dataset_id: str) -> str | None:
     """A search or job that refers to the dataset, in words, if there is one."""
     search = select(SearchRow.id).where(
-        (SearchRow.dataset_id == dataset_id) | (SearchRow.verify_dataset_id == dataset_id)
+        (SearchRow.dataset_id == dataset_id)
+        | (SearchRow.verify_dataset_id == dataset_id)
+        | (SearchRow.train_dataset_id == dataset_id)
     )
     if (found := session.scalars(search.limit(1)).first()) is not None:
         return f"search {found}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,6 +36,13 @@ class DatasetRows:
     def num_labels(self) -> int:
         """How many outputs of a head they need: see `Task.num_labels`."""
         return self.task.num_labels(self.rows)
+
+    @property
+    def class_counts(self) -> list[int] | None:
+        """How many rows are of each class; None where labels are no classes."""
+        if self.task.label_type != "int64" or self.task.has_choices or not self.task.has_labels:
+            return None
+        return [int(count) for count in np.bincount(self.rows.labels, minlength=self.num_labels)]
 
     def known(self) -> RowsOfDataset:
         """What a search is checked against."""

@@ -35,6 +35,8 @@ class DatasetRow(Annotatable, Owned, Table):
     label_names: Mapped[list[Any] | None]
     label_names_given: Mapped[bool] = mapped_column(default=False)
     """Whether the user gave the names in the order of classes; else they are the labels, sorted."""
+    class_counts: Mapped[list[Any] | None]
+    """How many rows are of each class; None where labels are no classes, or nobody counted."""
     digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
 

@@ -14,7 +14,7 @@ from elasticnas.api_schemas.messages import ExportSubnet
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import EvaluationState, SearchCreate
-from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.api_schemas.weights import FinetunedCard, SubnetCard, WeightsFormat
 from elasticnas.service.database import clock, now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.exports import repository
@@ -26,6 +26,7 @@ from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository as searches
+from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets import repository as supernets
 
@@ -212,12 +213,18 @@ def _message(
         format=WeightsFormat(row.format),
         folder=_folder(session, search, row.number),
         card=card_of(session, search, evaluation),
+        task=search.task,
+        fine_tuning=conditions_of(search).fine_tuning,
     )
 
 
 def card_of(session: Session, search: SearchRow, evaluation: EvaluationRow) -> SubnetCard:
     """What the model card of a measured subnet says."""
     dataset = datasets.by_id(session, search.dataset_id)
+    finetuned = None
+    if search.train_dataset_id is not None:
+        learnt = datasets.by_id(session, search.train_dataset_id)
+        finetuned = FinetunedCard(dataset_name=learnt.name, dataset_rows=learnt.rows)
     return SubnetCard(
         supernet_name=supernets.name(session, search.supernet_id),
         dataset_name=dataset.name,
@@ -227,6 +234,7 @@ def card_of(session: Session, search: SearchRow, evaluation: EvaluationRow) -> S
         metrics=evaluation.metrics or {},
         cost=evaluation.cost,
         max_length=search.max_length,
+        finetuned=finetuned,
         precision=None if evaluation.precision is None else Precision(evaluation.precision),
     )
 

@@ -27,6 +27,13 @@ def of_subnet(
     ).one_or_none()
 
 
+def all_of_subnet(session: Session, search_id: str, number: int) -> Sequence[ExportRow]:
+    """The exports of one evaluation, in any format."""
+    return session.scalars(
+        select(ExportRow).where(ExportRow.search_id == search_id, ExportRow.number == number)
+    ).all()
+
+
 def add(session: Session, row: ExportRow) -> None:
     """Have a worker build an export."""
     session.add(row)

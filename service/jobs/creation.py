@@ -156,7 +156,7 @@ def _require_model(folder: Path) -> None:
         )
 
 
-def require_learnt(dataset: DatasetRow) -> None:
+def require_learnt(dataset: DatasetRow, field: str = "dataset_id") -> None:
     """Recipes train on the dataset's task.
 
     Raises:
@@ -166,7 +166,7 @@ def require_learnt(dataset: DatasetRow) -> None:
         listed = ", ".join(each.name for each in TASKS.values() if each.is_learnt)
         raise InputError(
             f"no recipe trains on {dataset.task}",
-            field="dataset_id",
+            field=field,
             value=dataset.task,
             remedy=f"train elsewhere and register the super-network, or choose a dataset of "
             f"{listed}",

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.finetuning import ChosenSubnet, FinetuneCreate, Trained
 from elasticnas.api_schemas.precision import Precision
-from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.recipes import FINETUNE, RECIPES
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.service.datasets import repository as datasets
@@ -16,13 +15,18 @@ from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.exports.building import card_of, completed
 from elasticnas.service.idempotency import KeyOfRequest, earlier
-from elasticnas.service.jobs.creation import checked, new_job, of_task, queued, require_learnt
+from elasticnas.service.jobs.creation import checked, new_job, of_task, queued
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.conditions import conditions_of
-from elasticnas.service.searches.creation import classes_of
+from elasticnas.service.searches.creation import (
+    classes_of,
+    learnt_by_heart,
+    no_adapters,
+    require_other_rows,
+)
 from elasticnas.service.searches.tables import SearchRow
 
 
@@ -88,12 +92,7 @@ def _settings(
     """The recipe's settings; what the request leaves out of rows is as the search measures."""
     settings = checked(RECIPES[FINETUNE], {"max_length": search.max_length, **asked.settings})
     if settings["trained"] == Trained.ADAPTERS and not report.has_adapters:
-        raise InputError(
-            "the super-network has no adapters",
-            field="settings/trained",
-            value=Trained.ADAPTERS.value,
-            remedy=f"train {Trained.ALL.value} weights",
-        )
+        raise no_adapters("settings/trained")
     usual = {**(dataset.task_settings or {}), **(search.request.get("task_settings") or {})}
     return settings | of_task(settings, dataset, usual)
 
@@ -104,20 +103,7 @@ def _require_other_rows(search: SearchRow, dataset: DatasetRow, measured: Datase
     Raises:
         InputError: they are something else.
     """
-    if dataset.task != search.task:
-        raise InputError(
-            f"the subnet was found for {search.task}",
-            field="dataset_id",
-            value=dataset.task,
-            remedy=f"choose a dataset of {search.task}",
-        )
-    require_learnt(dataset)
+    require_other_rows(search.task, dataset, "dataset_id")
     seen = {search.dataset_digest, search.verify_dataset_digest, measured.digest}
     if dataset.id in (search.dataset_id, search.verify_dataset_id) or dataset.digest in seen:
-        raise InputError(
-            "the search measures on these very rows: a subnet that learns them by heart would "
-            "measure well and be no better",
-            field="dataset_id",
-            value=dataset.id,
-            remedy="register the rows to train on as a dataset of their own",
-        )
+        raise learnt_by_heart(dataset.id, "dataset_id")

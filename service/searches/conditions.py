@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from elasticnas.api_schemas.conditions import Conditions
+from typing import Any
+
+from elasticnas.api_schemas.conditions import Conditions, FineTuning
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.service.searches.tables import SearchRow
@@ -19,7 +21,16 @@ def conditions_of(row: SearchRow) -> Conditions:
         max_length=row.max_length,
         split=RowSplit(share=share, part="search") if share else None,
         precision=Precision(row.precision or Precision.FLOAT32),
+        fine_tuning=_fine_tuning_of(row),
     )
+
+
+def _fine_tuning_of(row: SearchRow) -> FineTuning | None:
+    if row.train_dataset_digest is None:
+        return None
+    told: dict[str, Any] = row.request["evaluation"]["fine_tune"]
+    settings = {name: value for name, value in told.items() if name != "dataset_id"}
+    return FineTuning(rows=row.train_dataset_digest, settings=settings)
 
 
 def verifying_conditions_of(row: SearchRow) -> Conditions:

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.finetuning import Evaluation, Trained
+from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchCreate, SearchState, is_cost
 from elasticnas.api_schemas.supernets import SupernetReport
@@ -18,6 +20,7 @@ from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
 from elasticnas.service.idempotency import KeyOfRequest, add_once, earlier
 from elasticnas.service.identity import new_id
+from elasticnas.service.jobs.creation import require_learnt
 from elasticnas.service.meta.description import packages_missing
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
@@ -36,11 +39,13 @@ from elasticnas.tasks.task import Head
 class Relabelling:
     """What the labels of a search's rows become: label i is class ``classes[i]``, None: label i.
 
-    ``verify_classes`` are those of the other dataset that its front is verified on.
+    ``verify_classes`` are those of the other dataset that its front is verified on,
+    ``train_classes`` those of the one that subnets are trained on.
     """
 
     classes: tuple[int, ...] | None
     verify_classes: tuple[int, ...] | None
+    train_classes: tuple[int, ...] | None
 
 
 def create(
@@ -108,6 +113,7 @@ def _resolve(
             "task_settings": _settled(task, body, dataset, length) or None,
         }
     )
+    request = _with_its_training(request)
     if service.coordinator is not None:  # else others drive, who may have what this one lacks
         _require_packages(request)
     _require_metrics(request, task)
@@ -116,12 +122,14 @@ def _resolve(
     verifying = _verifying(session, principal, request, dataset)
     if verifying is not None:
         _require_settings(task, request, verifying)
+    training = _training(session, principal, request, dataset, reported.report)
     problem = problem_of(request, reported, length)
     require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
     objectives = problem.objectives
     relabelling = Relabelling(
         classes,
         None if verifying is None else classes_of(reported.report, verifying, "verify_dataset_id"),
+        None if training is None else classes_of(reported.report, training, TRAINED_ON),
     )
     row = SearchRow(
         id=new_id("search"),
@@ -139,6 +147,8 @@ def _resolve(
         verify_share=request.verify or 0.0,
         verify_dataset_id=None if verifying is None else verifying.id,
         verify_dataset_digest=None if verifying is None else verifying.digest,
+        train_dataset_id=None if training is None else training.id,
+        train_dataset_digest=None if training is None else training.digest,
         reference_point=objectives.reference_point,
         created_at=now(),
     )
@@ -159,6 +169,10 @@ def _relabel(service: Service, row: SearchRow, relabelling: Relabelling) -> None
     if relabelling.verify_classes is not None and row.verify_dataset_digest is not None:
         row.verify_dataset_digest = relabelled(
             service.blobs, row.verify_dataset_digest, relabelling.verify_classes, scratch
+        )
+    if relabelling.train_classes is not None and row.train_dataset_digest is not None:
+        row.train_dataset_digest = relabelled(
+            service.blobs, row.train_dataset_digest, relabelling.train_classes, scratch
         )
     if row.verify_dataset_digest == row.dataset_digest:
         raise _same_rows(row.task, row.verify_dataset_id)
@@ -192,6 +206,91 @@ def _verifying(
     if found.task != dataset.task:
         raise _same_rows(dataset.task, found.id)
     return found
+
+
+def _with_its_training(request: SearchCreate) -> SearchCreate:
+    """What a fine-tuning does not say of rows is as the search measures; its precision is set."""
+    asked = request.fine_tune
+    if asked is None:
+        return request
+    usual = {"max_length": request.max_length, "task_settings": request.task_settings or {}}
+    left_out = {name: each for name, each in usual.items() if name not in asked.model_fields_set}
+    evaluation = Evaluation(fine_tune=asked.model_copy(update=left_out))
+    update = {"evaluation": evaluation, "precision": Precision.FLOAT32}
+    return request.model_copy(update=update)
+
+
+def _training(
+    session: Session,
+    principal: Principal,
+    request: SearchCreate,
+    dataset: DatasetRow,
+    report: SupernetReport,
+) -> DatasetRow | None:
+    """The dataset that every subnet is fine-tuned on, if it is.
+
+    Raises:
+        InputError: it cannot be learnt from, or is measured on; there are no adapters to train; or
+            rows would be longer than the model.
+    """
+    asked = request.fine_tune
+    if asked is None:
+        return None
+    if asked.trained is Trained.ADAPTERS and not report.has_adapters:
+        raise no_adapters("evaluation/fine_tune/trained")
+    if asked.max_length > report.max_positions:
+        raise InputError(
+            f"the super-network carries at most {report.max_positions} positions",
+            field="evaluation/fine_tune/max_length",
+            value=asked.max_length,
+        )
+    found = datasets.found(session, principal, asked.dataset_id, field=TRAINED_ON)
+    require_other_rows(dataset.task, found, TRAINED_ON)
+    by_heart = {dataset.id, dataset.digest, request.verify_dataset_id}
+    if {found.id, found.digest} & by_heart:
+        raise learnt_by_heart(found.id, TRAINED_ON)
+    return found
+
+
+TRAINED_ON = "evaluation/fine_tune/dataset_id"
+"""The field of a request that names the dataset to train on."""
+
+
+def require_other_rows(task: str, dataset: DatasetRow, field: str) -> None:
+    """A subnet found for ``task`` can learn from a dataset.
+
+    Raises:
+        InputError: it is for another task, or for one that no recipe trains on.
+    """
+    if dataset.task != task:
+        raise InputError(
+            f"the subnet is for {task}",
+            field=field,
+            value=dataset.task,
+            remedy=f"choose a dataset of {task}",
+        )
+    require_learnt(dataset, field)
+
+
+def learnt_by_heart(dataset_id: str, field: str) -> InputError:
+    """Of rows to train on that are measured on too."""
+    return InputError(
+        "the search measures on these very rows: a subnet that learns them by heart would "
+        "measure well and be no better",
+        field=field,
+        value=dataset_id,
+        remedy="register the rows to train on as a dataset of their own",
+    )
+
+
+def no_adapters(field: str) -> InputError:
+    """Of a training of adapters where there are none."""
+    return InputError(
+        "the super-network has no adapters",
+        field=field,
+        value=Trained.ADAPTERS.value,
+        remedy=f"train {Trained.ALL.value} weights",
+    )
 
 
 def _require_packages(request: SearchCreate) -> None:

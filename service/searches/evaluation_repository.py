@@ -91,6 +91,18 @@ class Wanted:
         return EvaluationRow.number.expression if name == "number" else _measured(name)
 
 
+def with_outcomes(
+    session: Session, search_id: str, numbers: Collection[int]
+) -> dict[int, EvaluationRow]:
+    """These evaluations by number, with what is kept of single rows."""
+    rows = session.scalars(
+        select(EvaluationRow)
+        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .options(undefer(EvaluationRow.hits), undefer(EvaluationRow.resamples))
+    )
+    return {row.number: row for row in rows}
+
+
 def page(
     session: Session,
     search_id: str,

@@ -73,7 +73,8 @@ def verified(session: Session, result: SubnetsVerified) -> None:
     if search is None:
         return
     found = result.verified or [None] * len(result.numbers)
-    for number, each in zip(result.numbers, found, strict=True):
+    drawn = result.resamples or [None] * len(result.numbers)
+    for number, each, resamples in zip(result.numbers, found, drawn, strict=True):
         row = evaluations.of_number(session, result.search_id, number)
         if row is None or (row.verified is not None and "problem" not in row.verified):
             continue
@@ -89,6 +90,7 @@ def verified(session: Session, result: SubnetsVerified) -> None:
             evaluations.decline_verification(session, search.id, number, result.attempt)
         elif each is not None:
             row.verified = each.model_dump(mode="json")
+            row.resamples = resamples
         elif row.verified is None and row.verify_attempt == result.attempt:
             _not_verified(session, search, row, result.problem)
     search.front_revision += 1

@@ -151,6 +151,12 @@ def _glanced(session: Session, searches: Select[Any]) -> list[tuple[SearchRow, B
     return [(row, Budget.model_validate(readable_budget(budget))) for row, budget in rows]
 
 
+def queued(session: Session) -> list[str]:
+    """The searches that have not begun, of all owners, the next one first."""
+    query = select(SearchRow.id).where(SearchRow.state == SearchState.QUEUED)
+    return list(session.scalars(query.order_by(SearchRow.created_at, SearchRow.id)))
+
+
 def tasks(session: Session, search_ids: Collection[str]) -> dict[str, str]:
     """The task of each of these searches, of any owner."""
     rows = session.execute(select(SearchRow.id, SearchRow.task).where(SearchRow.id.in_(search_ids)))

@@ -27,6 +27,7 @@ class SearchRow(Annotatable, Idempotent, Table):
         Index("ix_searches_supernet_id", "supernet_id"),
         Index("ix_searches_dataset_id", "dataset_id"),
         Index("ix_searches_verify_dataset_id", "verify_dataset_id"),
+        Index("ix_searches_train_dataset_id", "train_dataset_id"),
         Index("ix_searches_conditions_key", "conditions_key"),
     )
 
@@ -50,6 +51,9 @@ class SearchRow(Annotatable, Idempotent, Table):
     """Of the dataset's rows, which the search never sees; 0 when it measures on all of them."""
     verify_dataset_id: Mapped[str | None] = mapped_column(String(40))
     verify_dataset_digest: Mapped[str | None] = mapped_column(String(64))
+    train_dataset_id: Mapped[str | None] = mapped_column(String(40))
+    """Of the rows that every subnet is fine-tuned on before it is measured."""
+    train_dataset_digest: Mapped[str | None] = mapped_column(String(64))
     reference_point: Mapped[dict[str, Any]]
 
     coordinator_id: Mapped[str | None] = mapped_column(String(40))
@@ -117,6 +121,8 @@ class EvaluationRow(Table):
     report: Mapped[dict[str, Any] | None]
     verified: Mapped[dict[str, Any] | None]
     """The `Verified` of a front member, or the problem that kept it from being verified."""
+    resamples: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The `Resamples` behind the intervals of ``verified``."""
     verify_attempt: Mapped[int] = mapped_column(default=1)
     precision: Mapped[str | None] = mapped_column(String(16))
     """In which it was measured; None where nobody said."""

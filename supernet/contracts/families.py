@@ -46,6 +46,8 @@ from elasticnas.supernet.measuring.token_reader import Prompts
 from elasticnas.supernet.supernet import Supernet
 
 ROWS, TOKENS = 4, 11
+BEGUN = 5
+"""Tokens that all prompts begin with."""
 NEW_TOKENS = 6
 
 
@@ -207,7 +209,8 @@ class FamilyContract:
                 unended = [stock_text(stock, row, beams=1, ends=()) for row in prompts()]
                 for beams, ends in ((1, (unended[0][2],)), (4, (unended[0][2], unended[1][3]))):
                     expected = [stock_text(stock, row, beams, ends) for row in prompts()]
-                    assert written(supernet, subnet, beams, ends) == expected
+                    for shared in (0, BEGUN):
+                        assert written(supernet, subnet, beams, ends, shared) == expected
 
     def test_activating_leaves_the_super_network_as_it_was(self) -> None:
         """Subnets share the weights of the model, and change none."""
@@ -295,18 +298,18 @@ def padded(vocabulary: int = VOCABULARY) -> Batch:
 
 
 def prompts() -> list[list[int]]:
-    """Rows of random tokens of different lengths."""
+    """Rows of random tokens of different lengths, which begin alike."""
     ids = padded().inputs["input_ids"].tolist()
-    return [[token for token in row if token] for row in ids]
+    return [[*ids[0][:BEGUN], *(token for token in row[BEGUN:] if token)] for row in ids]
 
 
 def written(
-    supernet: Supernet, subnet: SubnetConfig, beams: int, ends: tuple[int, ...]
+    supernet: Supernet, subnet: SubnetConfig, beams: int, ends: tuple[int, ...], shared: int
 ) -> list[list[int]]:
-    """The tokens that a subnet writes behind all prompts at once."""
+    """The tokens that a subnet writes behind all prompts at once, whose first are ``shared``."""
     decoding = Decoding(NEW_TOKENS, ends=ends, beams=beams)
     with torch.inference_mode():
-        rows = Prompts.of(prompts(), 0)
+        rows = replace(Prompts.of(prompts(), 0), shared=shared)
         active = activate(supernet, subnet)
         return generated_tokens(active, rows, decoding, decode=lambda _: [], at_once=TOKENS)
 

@@ -188,10 +188,10 @@ def _trained_on(card: SubnetCard) -> str:
 
 def _metrics(card: SubnetCard) -> str:
     """A table of the metrics; of a subnet that was trained on, with those it had before."""
-    if card.finetuned is None:
+    before = None if card.finetuned is None else card.finetuned.before
+    if before is None:
         rows = [f"| {name} | {value:.4f} |" for name, value in card.metrics.items()]
         return "\n".join(["| metric | value |", "| --- | --- |", *rows])
-    before = card.finetuned.before
     rows = [
         f"| {name} | {value:.4f} | {before[name]:.4f} |" for name, value in card.metrics.items()
     ]

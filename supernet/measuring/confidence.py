@@ -8,6 +8,7 @@ Investigation of Statistical Significance in NLP", section 2).
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,10 @@ class Score:
     def minus(self, other: Score) -> Score:
         """The difference, resample by resample."""
         return Score(self.value - other.value, self.drawn - other.drawn)
+
+    def packed(self) -> str:
+        """The resamples as they are kept: see `Resamples`."""
+        return base64.b64encode(self.drawn.astype("<f4").tobytes()).decode()
 
     def interval(self) -> Interval:
         """The value between the percentiles of the resamples."""

@@ -35,12 +35,14 @@ CPU_ROWS = 8
 class GenerationBatch(Batch):
     """Prompts of some rows, padded on the left, and how texts are written behind them.
 
-    So many tokens of prompts are read ``at_once``, None: all.
+    So many tokens of prompts are read ``at_once``, None: all; what prompts begin with alike, as
+    many tokens as are ``shared``, is read once.
     """
 
     decoding: Decoding
     decode: Decode
     at_once: int | None = None
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class GenerationExamples(Examples):
     def trial(self, token_budget: int) -> Batch:
         """The prompts that are read at once."""
         longest = max(range(len(self)), key=lambda row: len(self.prompts[row]))
-        return self.batch([longest] * max(1, token_budget // len(self.prompts[longest])))
+        rows = [longest] * max(1, token_budget // len(self.prompts[longest]))
+        # One row many times would be read once.
+        return replace(self.batch(rows), shared=0)
 
     def batch(self, rows: Sequence[int]) -> GenerationBatch:
         """These rows as one batch, padded to its longest prompt."""
@@ -92,7 +96,9 @@ class GenerationExamples(Examples):
         inputs: Inputs = {"input_ids": padded.token_ids}
         if padded.is_token is not None:
             inputs["attention_mask"] = padded.is_token[:, None, None, :]
-        return GenerationBatch(inputs, torch.tensor(rows), self.decoding, self.decode)
+        return GenerationBatch(
+            inputs, torch.tensor(rows), self.decoding, self.decode, shared=padded.shared
+        )
 
 
 def prepare(
@@ -141,7 +147,9 @@ def write_texts(active: ActiveSubnet, batch: Batch) -> list[str]:
     """The text behind each prompt of a batch. Logged at level DEBUG, to be looked into."""
     assert isinstance(batch, GenerationBatch)
     mask = batch.inputs.get("attention_mask")
-    prompts = Prompts(batch.inputs["input_ids"], None if mask is None else mask[:, 0, 0])
+    prompts = Prompts(
+        batch.inputs["input_ids"], None if mask is None else mask[:, 0, 0], batch.shared
+    )
     texts = generate(active, prompts, batch.decoding, batch.decode, batch.at_once)
     if log.isEnabledFor(logging.DEBUG):
         for row, text in zip(batch.rows.tolist(), texts, strict=True):

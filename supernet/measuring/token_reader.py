@@ -1,6 +1,7 @@
 """Reading rows of tokens on, one token at a time, with keys and values kept.
 
-A row is given to the model once; after that a step costs one token a row.
+A row is given to the model once; after that a step costs one token a row. What all rows begin with,
+such as few-shot examples and a template, is read once for all.
 """
 
 from __future__ import annotations
@@ -8,42 +9,55 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
-from transformers import DynamicCache
 
 from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.measuring.examples import CPU_BATCH_COST
+from elasticnas.supernet.measuring.kept_states import KeptStates
 
 Result = TypeVar("Result")
+
+SHARED_FROM = 2 * CPU_BATCH_COST
+"""Tokens that sharing must save: more than the call of the model that it costs."""
 
 
 @dataclass(frozen=True)
 class Prompts:
     """Rows of token ids, padded on the left: ids (rows, longest), and True where there is a token.
 
-    ``is_token`` is None where all are.
+    ``is_token`` is None where all are. So many tokens that all rows begin with are to be
+    ``shared``; each row has one behind them at least.
     """
 
     token_ids: torch.Tensor
     is_token: torch.Tensor | None
+    shared: int = 0
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], pad_id: int) -> Prompts:
-        """These rows, on the CPU."""
+        """These rows, on the CPU; they share what is worth a call of the model."""
         lengths = [len(row) for row in rows]
         longest = max(lengths)
         ids = torch.tensor([[*[pad_id] * (longest - len(row)), *row] for row in rows])
+        shared = min(_begin_alike(rows), min(lengths) - 1)
+        if shared * (len(rows) - 1) <= SHARED_FROM:
+            shared = 0
         if min(lengths) == longest:
-            return cls(ids, None)
+            return cls(ids, None, shared)
         padding = longest - torch.tensor(lengths)
-        return cls(ids, torch.arange(longest) >= padding[:, None])
+        return cls(ids, torch.arange(longest) >= padding[:, None], shared)
 
     def split(self, tokens: int) -> list[Prompts]:
-        """Rows that are beside each other, in parts of about so many tokens, each less padded."""
+        """Rows that are beside each other, in parts of about so many tokens, each less padded.
+
+        Tokens that are shared do not count.
+        """
         lengths, longest = self.lengths.tolist(), self.token_ids.shape[1]
         parts = []
         begin = 0
@@ -51,14 +65,14 @@ class Prompts:
             width, end = 0, begin
             while end < len(lengths):
                 wider = max(width, lengths[end])
-                if end > begin and wider * (end + 1 - begin) > tokens:
+                if end > begin and (wider - self.shared) * (end + 1 - begin) > tokens:
                     break
                 width, end = wider, end + 1
             ids = self.token_ids[begin:end, longest - width :]
             is_token = None
             if self.is_token is not None and min(lengths[begin:end]) < width:
                 is_token = self.is_token[begin:end, longest - width :]
-            parts.append(Prompts(ids, is_token))
+            parts.append(Prompts(ids, is_token, self.shared))
             begin = end
         return parts
 
@@ -78,6 +92,13 @@ class Prompts:
         return torch.arange(tokens, device=self.token_ids.device).expand_as(self.token_ids)
 
 
+def _begin_alike(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with: as many as the least and the greatest of them."""
+    listed = [list(row) for row in rows]
+    pairs = zip(min(listed), max(listed), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 class TokenReader:
     """A language model that has read some rows, and says what may come behind each.
 
@@ -91,13 +112,18 @@ class TokenReader:
         self._takes_positions = "position_ids" in takes
         parts = [prompts] if at_once is None else prompts.split(at_once)
         self._is_token, self._lengths = prompts.is_token, prompts.lengths
-        caches = [_Cache() for _ in parts]
+        caches = self._begun(parts)
         read = [
-            self._read(cache, part.token_ids, part.is_token, part.positions)
+            self._read(
+                cache,
+                part.token_ids[:, part.shared :],
+                part.is_token,
+                part.positions[:, part.shared :],
+            )
             for cache, part in zip(caches, parts, strict=True)
         ]
         self.logits = torch.cat(read)
-        self._cache = _Cache.joined(caches)
+        self._cache = KeptStates.joined(caches)
 
     def read(self, token_ids: torch.Tensor) -> None:
         """One more token of each row, shape (rows,)."""
@@ -115,9 +141,26 @@ class TokenReader:
         if self._is_token is not None:
             self._is_token = self._is_token[rows]
 
+    def _begun(self, parts: Sequence[Prompts]) -> list[KeptStates]:
+        """The states of what the rows of all parts begin with.
+
+        A row that is padded has less of it there: behind its padding it ends sooner, and what is
+        left of it is read with the row's own tokens, in place of padding. So states stay where they
+        are without sharing, and masks too.
+        """
+        if not (shared := parts[0].shared):
+            return [KeptStates() for _ in parts]
+        longest = parts[0].lengths.argmax()
+        first = parts[0].token_ids[longest : longest + 1, :shared]
+        prefix = KeptStates()
+        self._read(prefix, first, None, Prompts(first, None).positions)
+        return [
+            prefix.begun_by((part.token_ids.shape[1] - part.lengths).tolist()) for part in parts
+        ]
+
     def _read(
         self,
-        cache: _Cache,
+        cache: KeptStates,
         token_ids: torch.Tensor,
         is_token: torch.Tensor | None,
         positions: torch.Tensor,
@@ -153,42 +196,3 @@ class _Caller(nn.Module):
     def forward(self) -> Any:
         """What the function gives."""
         return self.run(self.model)
-
-
-class _Cache(DynamicCache):
-    """Keys and values of the blocks that run.
-
-    Stock models ask their first block how many ``tokens`` were read; a subnet may skip that one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens = 0
-
-    @classmethod
-    def joined(cls, caches: Sequence[_Cache]) -> _Cache:
-        """One cache of the rows of all, the shorter ones padded on the left."""
-        if len(caches) == 1:
-            return caches[0]
-        together = cls()
-        together.tokens = max(cache.tokens for cache in caches)
-        layers: tuple[Any, ...]
-        for place, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
-            if layers[0].is_initialized:
-                keys = [_reaching(layer.keys, together.tokens) for layer in layers]
-                values = [_reaching(layer.values, together.tokens) for layer in layers]
-                together.update(torch.cat(keys), torch.cat(values), place)
-        return together
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
-        """Tokens of each row that were read before, padding included."""
-        return self.tokens
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:  # noqa: ARG002
-        """How many keys there are once so many tokens more are read, and the place of the first."""
-        return self.tokens + query_length, 0
-
-
-def _reaching(states: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Keys or values (rows, heads, some tokens, channels), padded on the left to ``tokens``."""
-    return functional.pad(states, (0, 0, tokens - states.shape[-2], 0))

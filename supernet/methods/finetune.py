@@ -31,10 +31,11 @@ from elasticnas.supernet.measuring.measure import laps_of
 from elasticnas.supernet.measuring.measure import measure as measured_on
 from elasticnas.supernet.measuring.stored_examples import read_examples
 from elasticnas.supernet.methods.pretrained import training_rows
-from elasticnas.supernet.methods.step import Chosen, StepRun
+from elasticnas.supernet.methods.step import Chosen, StepRun, TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.distillation import Distillation, running
 from elasticnas.supernet.training.loop import batch_rows, optimise
+from elasticnas.supernet.training.rows import TrainingRows
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.settings import validated
 
@@ -60,11 +61,39 @@ def train(run: StepRun) -> None:
     chosen = _chosen(run)
     supernet = read_supernet(chosen.supernet)
     supernet = supernet.to(run.device, getattr(torch, settings.precision))
-    subnet = supernet.space.subnet(chosen.said.subnet)
+    rows = rows_to_learn(supernet, run.data, settings)
+    own = learnt(run, supernet, supernet.space.subnet(chosen.said.subnet), rows)
+    stored = {
+        name: tensor.detach().to("cpu", supernet.stored_dtype(name)).contiguous()
+        for name, tensor in own.tensors.items()
+    }
+    save_file(stored, run.output / TENSORS_FILE)
+
+
+def rows_to_learn(
+    supernet: Supernet, data: TrainingData, settings: FinetuneSettings
+) -> TrainingRows:
+    """The rows as a subnet learns from them.
+
+    Raises:
+        InputError: one cannot be used.
+    """
+    described = BaseModel(supernet.family, supernet.model, supernet.task_head, supernet.label_names)
+    return training_rows(supernet.base_folder, data, settings, described)
+
+
+def learnt(run: StepRun, supernet: Supernet, subnet: SubnetConfig, rows: TrainingRows) -> Extracted:
+    """A subnet as it is once trained, apart from the super-network, which stays what it was.
+
+    What comes of it depends on the settings, the rows and the super-network alone.
+
+    Raises:
+        InputError: adapters are to be trained, and there are none.
+        StepStoppedError: the run must stop.
+    """
+    settings: FinetuneSettings = run.settings
     own = _extracted(settings, supernet, subnet)
     model = own.supernet.model
-    described = BaseModel(supernet.family, model, supernet.task_head, supernet.label_names)
-    rows = training_rows(supernet.base_folder, run.data, settings, described)
     teacher = running(rows, activate(supernet, supernet.space.maximal), run.device)
     distillation = Distillation(rows, teacher, settings, run.device)
     trainable = {name: tensor.requires_grad_(True) for name, tensor in own.tensors.items()}
@@ -77,11 +106,10 @@ def train(run: StepRun) -> None:
 
     model.train(settings.dropout)
     optimise(run, settings, len(rows.lengths), trainable, learn)
-    stored = {
-        name: tensor.detach().to("cpu", supernet.stored_dtype(name)).contiguous()
-        for name, tensor in trainable.items()
-    }
-    save_file(stored, run.output / TENSORS_FILE)
+    model.train(False)
+    for tensor in trainable.values():
+        tensor.requires_grad_(False)
+    return own
 
 
 def measure(run: StepRun) -> None:

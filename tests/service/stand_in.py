@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dramatiq
 
+from elasticnas.api_schemas.conditions import FineTuning
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     ExportSubnet,
@@ -118,6 +119,7 @@ class StandInWorker:
         self.subnets: list[dict[str, int]] = []
         self.batches: list[int] = []
         self.splits: list[RowSplit | None] = []
+        self.fine_tunings: list[FineTuning | None] = []
         self.verifications: list[VerifySubnets] = []
         self.lose_verifications = 0
         self.verification_problem: Problem | None = None
@@ -216,6 +218,7 @@ class StandInWorker:
         numbers = tuple(item.number for item in message.subnets)
         self.batches.append(len(numbers))
         self.splits.append(message.conditions.split)
+        self.fine_tunings.append(message.conditions.fine_tuning)
         self.send(SubnetsStarted(search_id=message.search_id, worker=NAME, numbers=numbers))
         if not self.open.wait(timeout=20):
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.conditions import Conditions, FineTuning
 from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit
@@ -31,10 +31,21 @@ CONDITIONS = Conditions(
         {"split": RowSplit(share=0.25, part="verification")},
         {"precision": Precision.FLOAT32},
         {"version": 2},
+        {"fine_tuning": FineTuning(rows="r" * 64, settings={"steps": 5})},
     ],
 )
 def test_a_change_of_any_condition_changes_the_key(changed: dict[str, object]):
     assert CONDITIONS.model_copy(update=changed).key != CONDITIONS.key
+
+
+def test_trainings_differ_by_their_rows_and_settings_and_none_has_the_key_of_earlier_versions():
+    trained = [
+        CONDITIONS.model_copy(update={"fine_tuning": FineTuning(rows=rows, settings=settings)})
+        for rows, settings in (("r", {"steps": 5}), ("q", {"steps": 5}), ("r", {"steps": 6}))
+    ]
+    assert len({each.key for each in trained}) == 3
+    known = "ae6d08b9147cea14cdeaeee109f5ee147bc5578c87022af3887c05cb300a3b8d"
+    assert CONDITIONS.key == known
 
 
 def test_equal_conditions_have_one_key_in_every_process():

@@ -21,6 +21,7 @@ from tests.service.running import Running, tar_of
 OWNER = "test-owner"
 VALUES = {"number": "0", "kind": "front", "step": "train"}
 """What a path needs beside ids."""
+QUERIES = {"/v1/searches/{search_id}/compare": "?a=0&b=1"}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
@@ -85,7 +86,8 @@ class Shared:
 
 def filled(path: str, ids: dict[str, str]) -> str:
     """The path with these ids; an id that none is known for fails the test."""
-    return re.sub(r"\{(\w+)\}", lambda found: (ids | VALUES)[found[1]], path)
+    query = QUERIES.get(path, "")
+    return re.sub(r"\{(\w+)\}", lambda found: (ids | VALUES)[found[1]], path) + query
 
 
 @pytest.fixture
@@ -163,6 +165,18 @@ def test_a_search_cannot_refer_to_what_is_anothers(shared: Shared, field: str):
     assert theirs.status_code == unknown.status_code == 422
     assert theirs.text == unknown.text.replace("unknown", shared.alices[field])
     assert shared.ask("bob", "post", "/v1/searches", json=own).status_code == 201
+
+
+def test_a_search_cannot_train_on_what_is_anothers(shared: Shared):
+    own = {"supernet_id": supernet_of(shared, "bob"), "dataset_id": dataset_of(shared, "bob")}
+
+    def ask(dataset: str) -> httpx2.Response:
+        evaluation = {"fine_tune": {"dataset_id": dataset, "steps": 1}}
+        return shared.ask("bob", "post", "/v1/searches", json={**own, "evaluation": evaluation})
+
+    theirs, unknown = ask(shared.alices["dataset_id"]), ask("unknown")
+    assert theirs.status_code == unknown.status_code == 422
+    assert theirs.text == unknown.text.replace("unknown", shared.alices["dataset_id"])
 
 
 @pytest.mark.parametrize("door", ["/v1/trainings", "/v1/supernets/derive"])

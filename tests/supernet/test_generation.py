@@ -77,6 +77,40 @@ def test_a_text_does_not_depend_on_the_prompts_beside_it(
     assert len({text.count("<") for text in together}) > 1
 
 
+FEW_SHOT = [7, 12, *range(30, 39), 9] * 4
+"""What all prompts begin with."""
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("at_once", [None, 9])
+def test_what_prompts_begin_with_is_read_once(
+    subnet: ActiveSubnet, beams: int, at_once: int | None
+) -> None:
+    """Also of rows so short that their padding takes the place of some of it, or of all."""
+    rows = [[*FEW_SHOT, *row] for row in (*ROWS, list(range(60 % 40)) * 3, [5])]
+    prompts = Prompts.of(rows, 0)
+    assert prompts.shared == len(FEW_SHOT)
+    decoding = Decoding(8, ends=tuple(range(20, 24)), beams=beams)
+    read: list[int] = []
+    watch = subnet.model.register_forward_pre_hook(
+        lambda _model, _given, named: read.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    with torch.inference_mode():
+        together = generate(subnet, prompts, decoding, decode, at_once)
+        watch.remove()
+        apart = [generate(subnet, Prompts.of([row], 0), decoding, decode)[0] for row in rows]
+    assert together == apart
+    assert len(set(together)) > 3
+    assert read[0] == len(FEW_SHOT)
+    assert max(read[1:]) <= len(rows) * max(len(row) - len(FEW_SHOT) for row in rows)
+
+
+def test_little_is_not_worth_sharing() -> None:
+    assert Prompts.of([[1, 2, 3], [1, 2, 4]], 0).shared == 0
+    assert Prompts.of([[*FEW_SHOT, 1]], 0).shared == 0
+    assert Prompts.of([FEW_SHOT, FEW_SHOT, FEW_SHOT], 0).shared == len(FEW_SHOT) - 1
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_text_ends_before_what_stops_it(subnet: ActiveSubnet, beams: int) -> None:
     (whole,) = texts(subnet, ROWS[:1], Decoding(10, beams=beams))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from elasticnas.api_schemas.messages import ExportSubnet, SubnetExported
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.export import export_subnet, require_packages
+from elasticnas.supernet.methods.trained_first import trained_first
+from elasticnas.supernet.supernet import Supernet
 from elasticnas.worker.handler import JobHandler, handles
 
 
@@ -42,11 +47,26 @@ class ExportHandler(JobHandler[ExportSubnet]):
         """From the checkpoint read anew: the cached model has another dtype and device, perhaps."""
         with self.tools.models.checkpoint(self.message.supernet_digest) as folder:
             supernet = read_supernet(folder)
+            subnet = supernet.space.subnet(self.message.subnet)
             export_subnet(
-                supernet,
-                supernet.space.subnet(self.message.subnet),
+                self._trained(supernet, subnet),
+                subnet,
                 self.message.card,
                 self.message.format,
                 archive=archive,
                 folder=self.message.folder,
             )
+
+    def _trained(self, supernet: Supernet, subnet: SubnetConfig) -> Supernet:
+        """With the weights that were measured: as the search trained them, or the super-network's.
+
+        In the same memory as evaluations, which gives its own back first.
+        """
+        fine_tuning, device = self.message.fine_tuning, self.tools.compute.device
+        if fine_tuning is None or self.message.task is None:
+            return supernet
+        self.tools.models.keep_only(None)
+        with self.tools.blobs.lease(fine_tuning.rows) as rows:
+            there = supernet.to(device, torch.float32)
+            training = trained_first(there, fine_tuning, self.message.task, rows, device)
+        return training.subnet(subnet).to(torch.device("cpu"), torch.float32)

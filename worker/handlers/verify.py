@@ -5,7 +5,7 @@ from __future__ import annotations
 from elasticnas.api_schemas.messages import SubnetsVerified, SubnetToEvaluate, VerifySubnets
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.spaces import SubnetChoices
-from elasticnas.api_schemas.verification import Verified
+from elasticnas.api_schemas.verification import Resamples, Verified
 from elasticnas.supernet.measuring.confidence import Scores, scores, verified
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
 from elasticnas.tasks import TASKS
@@ -25,6 +25,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
     def __init__(self, tools: Tools, message: VerifySubnets) -> None:
         super().__init__(tools, message)
         self._maximal: Scores | Problem | None = None
+        self._drawn: Resamples | None = None
 
     def begin(self, wanted: list[SubnetToEvaluate]) -> list[SubnetToEvaluate]:
         """In the order of the message."""
@@ -34,6 +35,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
     def take(self, item: SubnetToEvaluate, attempt: int) -> None:
         """Send what the subnet measures."""
         found: Verified | Problem
+        self._drawn = None
         try:
             found = self._verified(item, attempt)
         except EvaluationUnwantedError:
@@ -47,6 +49,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
                 attempt=item.attempt,
                 precision=None if isinstance(found, Problem) else self.message.conditions.precision,
                 verified=None if isinstance(found, Problem) else (found,),
+                resamples=None if self._drawn is None else (self._drawn,),
                 problem=found if isinstance(found, Problem) else None,
             )
         )
@@ -61,6 +64,7 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
         if isinstance(found, Problem):
             return found
         assert not isinstance(self.evaluator, Problem)
+        self._drawn = {name: score.packed() for name, score in found.items()}
         return verified(self.evaluator.rows, found, self._maximal)
 
     def _scores(self, subnet: SubnetChoices, attempt: int) -> Scores | Problem:

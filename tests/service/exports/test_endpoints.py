@@ -108,7 +108,7 @@ def test_only_completed_evaluations_have_weights(service):
     assert answer.status_code == 409
     assert answer.json()["type"] == "/problems/not-completed"
     assert service.client.get(f"{url}/999/weights").status_code == 404
-    assert service.client.get(f"{url}/0/weights?format=onnx").status_code == 422
+    assert service.client.get(f"{url}/0/weights?format=nose").status_code == 422
     assert service.client.get("/v1/searches/nope/subnets/0/weights").status_code == 404
 
 
@@ -163,3 +163,34 @@ def test_an_export_in_progress_survives_the_process(database_url: str, tmp_path:
         assert running.client.get(url).status_code == 202
     with running_service(database_url, tmp_path) as running:
         assert built(running, url).status_code == 200
+
+
+def test_the_formats_of_a_subnet_say_what_is_possible_and_what_is_there(finished):
+    service, url = finished
+    exports = url.replace("/weights", "/exports")
+    before = {each["format"]: each for each in service.get(exports)["items"]}
+    assert (before["transformers"]["possible"], before["transformers"]["state"]) == (True, "absent")
+    number = int(url.split("/")[-2])
+    subnet = service.get(url.replace(f"subnets/{number}/weights", f"evaluations/{number}"))[
+        "subnet"
+    ]
+    cuts = any(choice < 12 for name, choice in subnet.items() if name.endswith("heads"))
+    assert cuts
+    assert before["peft"]["possible"] is False
+    assert "cuts layer.0" in before["peft"]["reason"]
+    built(service, url)
+    after = {each["format"]: each for each in service.get(exports)["items"]}
+    assert after["transformers"]["state"] == "ready"
+    assert after["transformers"]["size_bytes"] > 0
+    assert service.client.get(after["transformers"]["path"]).status_code == 200
+    maximal = service.get(exports.replace(f"subnets/{number}/", "subnets/0/"))["items"]
+    assert [e["possible"] for e in maximal if e["format"] == "peft"] == [None]
+
+
+def test_a_failed_export_is_listed_with_its_problem(finished):
+    service, url = finished
+    service.worker.export_problem = NOT_RANKS_ONLY
+    service.client.get(url)
+    exports = url.replace("/weights", "/exports")
+    service.until(lambda: service.get(exports)["items"][0]["state"] == "failed")
+    assert service.get(exports)["items"][0]["problem"]["detail"] == NOT_RANKS_ONLY.detail

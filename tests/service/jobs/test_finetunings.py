@@ -152,7 +152,7 @@ def test_rows_of_another_task_and_tasks_that_are_only_measured_are_refused(
     scores = found.running.dataset(task="text-regression")
     answer = found.ask(dataset_id=scores)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/dataset_id")
-    assert "found for text-classification" in answer.json()["detail"]
+    assert "the subnet is for text-classification" in answer.json()["detail"]
     monkeypatch.setattr(type(TEXT_CLASSIFICATION), "is_learnt", False)
     assert "no recipe trains on text-classification" in found.ask().json()["detail"]
 

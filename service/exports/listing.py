@@ -1,0 +1,95 @@
+"""``/v1/searches/{id}/subnets/{number}/exports``: which formats there are of a subnet."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from elasticnas.api_schemas.fields import Identity, Number
+from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.searches import EvaluationState
+from elasticnas.api_schemas.spaces import RANK
+from elasticnas.api_schemas.weights import ExportRead, ExportsRead, WeightsFormat
+from elasticnas.service.exports import repository
+from elasticnas.service.exports.tables import ExportRow
+from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.principal import PrincipalDep
+from elasticnas.service.runtime import ServiceDep
+from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import repository as searches
+from elasticnas.service.searches.tables import EvaluationRow
+from elasticnas.service.supernets.report_cache import ReportedSupernet
+
+router = APIRouter(prefix="/v1/searches", tags=["weights"])
+
+
+@router.get(
+    "/{search_id}/subnets/{number}/exports",
+    summary="List the formats of a subnet's weights",
+    responses=documented("not-found"),
+)
+def list_exports(
+    search_id: Identity, number: Number, service: ServiceDep, principal: PrincipalDep
+) -> ExportsRead:
+    """Which are possible, or why not; which are built. Asking builds nothing."""
+    with service.database.read() as session:
+        search = searches.found(session, principal, search_id)
+        row = evaluations.of_number(session, search_id, number)
+        if row is None:
+            raise not_found("evaluation", str(number))
+        supernet = service.reports.get(session, search.supernet_id)
+        built = {each.format: each for each in repository.all_of_subnet(session, search_id, number)}
+    address = f"/v1/searches/{search_id}/subnets/{number}/weights"
+    return ExportsRead(
+        items=[
+            _read(each, row, supernet, built.get(each), f"{address}?format={each}")
+            for each in WeightsFormat
+        ]
+    )
+
+
+def _read(
+    weights_format: WeightsFormat,
+    row: EvaluationRow,
+    supernet: ReportedSupernet,
+    export: ExportRow | None,
+    path: str,
+) -> ExportRead:
+    possible, reason = _possible(weights_format, row, supernet)
+    read = ExportRead(
+        format=weights_format, possible=possible, reason=reason, state="absent", path=path
+    )
+    if export is None:
+        return read
+    stored = None if export.problem is None else Problem.model_validate(export.problem)
+    return ExportRead.model_validate(
+        {
+            **dict(read),
+            "state": export.state,
+            "size_bytes": export.size_bytes,
+            "problem": stored,
+            "requested_at": export.requested_at,
+            "finished_at": export.finished_at,
+        }
+    )
+
+
+def _possible(
+    weights_format: WeightsFormat, row: EvaluationRow, supernet: ReportedSupernet
+) -> tuple[bool | None, str | None]:
+    """Whether there can be such weights, and why not; None: a worker will find out."""
+    if row.state != EvaluationState.COMPLETED:
+        return False, f"the evaluation is {row.state}, and weights are of completed ones"
+    if weights_format is WeightsFormat.TRANSFORMERS:
+        return True, None
+    if weights_format is not WeightsFormat.PEFT:
+        return None, None
+    if not supernet.report.has_adapters:
+        return False, "the super-network has no LoRA adapter"
+    cut = [
+        dimension.name
+        for dimension, choice in zip(supernet.space.dimensions, row.choices, strict=True)
+        if choice and dimension.part != RANK
+    ]
+    if cut:
+        return False, f"an adapter can only have smaller ranks, and this subnet cuts {cut[0]}"
+    return None, None

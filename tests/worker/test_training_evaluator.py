@@ -1,0 +1,115 @@
+"""Subnets that are trained by themselves before they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from elasticnas.api_schemas.conditions import Conditions, FineTuning
+from elasticnas.api_schemas.finetuning import FinetuneSettings
+from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
+from elasticnas.worker.evaluator import SubnetAsked
+from elasticnas.worker.isolation import Measurement, evaluator_of
+from elasticnas.worker.training_evaluator import TrainingEvaluator
+from tests.worker.test_handlers import Bench, evaluation, under
+from tests.worker.test_model_cache import models
+
+SETTINGS = FinetuneSettings(steps=12, batch_size=8, learning_rate=3e-3, max_length=16)
+SUBNET = SubnetAsked({"layer.0.lora.rank": 1})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def conditions(bench: Bench) -> Conditions:
+    """Trained on 64 rows, measured on 40 of them, which tells a training from none."""
+    rows = bench.dataset(rows=64)
+    learnt = FineTuning(rows=rows, settings=SETTINGS.model_dump(mode="json"))
+    asked = evaluation(bench.checkpoint(), bench.dataset(), {})
+    return under(asked, fine_tuning=learnt).conditions
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_subnet_is_measured_as_it_is_once_trained_always_alike(bench: Bench):
+    """In this process and in another; the super-network's own weights stay what they are."""
+    asked = conditions(bench)
+    cache = models(bench, capacity=1)
+    evaluator = cache.evaluator(asked)
+    assert isinstance(evaluator, TrainingEvaluator)
+    supernet = cache.supernet(asked.supernet).supernet
+    before = {name: tensor.clone() for name, tensor in supernet.tensors.items()}
+    untrained = cache.evaluator(asked.model_copy(update={"fine_tuning": None}))
+    plain = untrained.measure(SUBNET, never, share=False).metrics
+    first = evaluator.measure(SUBNET, never, share=True).metrics
+    assert first is not None
+    assert plain is not None
+    assert first["accuracy"] > plain["accuracy"]
+    other = evaluator.measure(SubnetAsked({}), never, share=True).metrics
+    assert evaluator.measure(SUBNET, never, share=True).metrics == first
+    assert other != plain
+    for name, tensor in supernet.tensors.items():
+        assert torch.equal(tensor, before[name]), name
+    assert untrained.measure(SUBNET, never, share=False).metrics == plain
+    with elsewhere(bench, asked) as apart:
+        assert apart.measure(SUBNET, never, share=False).metrics == first
+
+
+def test_a_training_that_nobody_waits_for_is_left_at_once(bench: Bench):
+    evaluator = models(bench, capacity=1).evaluator(conditions(bench))
+    asked = []
+
+    def is_unwanted() -> bool:
+        asked.append(None)
+        return len(asked) == 3
+
+    with pytest.raises(EvaluationUnwantedError):
+        evaluator.measure(SUBNET, is_unwanted, share=False)
+    assert len(asked) == 3
+
+
+def test_its_time_limit_knows_of_the_training(bench: Bench):
+    asked = conditions(bench)
+    cache = models(bench, capacity=1)
+    trained, plain = (
+        cache.evaluator(each) for each in (asked, asked.model_copy(update={"fine_tuning": None}))
+    )
+    assert trained.rows == plain.rows
+    assert trained.tokens > plain.tokens + SETTINGS.batch_size * 12
+
+
+@contextmanager
+def elsewhere(bench: Bench, asked: Conditions) -> Iterator[TrainingEvaluator]:
+    """What a process of its own measures with."""
+    assert asked.fine_tuning is not None
+    cache = models(bench, capacity=1)
+    with (
+        cache.checkpoint(asked.supernet) as folder,
+        bench.blobs.lease(asked.dataset) as dataset,
+        bench.blobs.lease(asked.fine_tuning.rows) as training,
+    ):
+        measurement = Measurement(
+            checkpoint=folder,
+            dataset=dataset,
+            conditions=asked,
+            pilots=(),
+            asked=SUBNET,
+            device="cpu",
+            token_budget=512,
+            memory_bytes=cache.memory_bytes,
+            limit_seconds=60.0,
+            training=training,
+        )
+        found = evaluator_of(measurement)
+        assert isinstance(found, TrainingEvaluator)
+        yield found
