@@ -12,6 +12,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     TypeAdapter,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -174,6 +175,17 @@ class BoshnasSettings(StrategySettings):
         default=True,
         description="a net imitates the disagreement of the others; false: that is taken itself",
     )
+
+    @model_validator(mode="after")
+    def _the_published_form_is_whole(self) -> Self:
+        if self.form == "published":
+            for name in ("proposal", "heteroscedastic", "student"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name} is a part of the repaired form, and the form is published: leave "
+                        f"{name} out, or make the form repaired"
+                    )
+        return self
 
 
 STRATEGIES: Registry[type[StrategySettings]] = Registry("strategy")

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 from benchmarks.labelled_rows import read_examples
-from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.costs import Cost, CostReport
 from elasticnas.api_schemas.eftnas_training import EftnasSettings, StartFrom
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.racing import Racing
@@ -202,8 +202,18 @@ class Measure:
 
 def searched(measure: Measure, seed: int) -> float:
     """The hypervolume of the front that a search of the super-network finds."""
-    supernet, examples = measure.supernet, measure.examples
     racing = Racing()
+    loop, full = begun(measure, racing, seed)
+    losses = [
+        [1 - accuracy, proposal.cost.gflops / full.gflops]
+        for proposal, accuracy in measured(loop, measure, racing)
+    ]
+    return hypervolume(np.array(losses), np.array([1 - CHANCE, 1.0]))
+
+
+def begun(measure: Measure, racing: Racing, seed: int) -> tuple[SearchLoop, CostReport]:
+    """A search that has not measured anything yet, and what the maximal subnet costs."""
+    supernet = measure.supernet
     request = SearchCreate.model_validate(
         {
             "supernet_id": "benchmark",
@@ -222,16 +232,12 @@ def searched(measure: Measure, seed: int) -> float:
         costs,
         max_length=length,
         objectives=Objectives(("accuracy", Cost.GFLOPS), maximal),
-        rows=len(examples),
+        rows=len(measure.examples),
     )
-    losses = [
-        [1 - accuracy, proposal.cost.gflops / maximal.gflops]
-        for proposal, accuracy in _measured(loop, measure, racing)
-    ]
-    return hypervolume(np.array(losses), np.array([1 - CHANCE, 1.0]))
+    return loop, maximal
 
 
-def _measured(
+def measured(
     loop: SearchLoop, measure: Measure, racing: Racing
 ) -> Iterator[tuple[Proposal, float]]:
     """Run a search; what it measured on all rows, with the accuracies."""

@@ -31,3 +31,15 @@ class TestBoshnas(StrategyContract):
     """A fit takes some tenths of a second, and the contract asks for a hundred of them."""
 
     settings: ClassVar[dict[str, Any]] = {"name": "boshnas"}
+
+
+@pytest.mark.slow
+class TestPublishedBoshnas(StrategyContract):
+    """Its nets are trained measurement by measurement, and its descents are long."""
+
+    settings: ClassVar[dict[str, Any]] = {"name": "boshnas", "form": "published"}
+
+
+@pytest.mark.slow
+class TestBoshnasOnSequences(StrategyContract):
+    settings: ClassVar[dict[str, Any]] = {"name": "boshnas", "embedding": "transformer2vec"}

@@ -7,7 +7,7 @@ from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.strategies import AnyStrategy
 
 SETTINGS = TypeAdapter(AnyStrategy)
-NAMES = ["pareto", "linas", "hill-climbing", "nsga2", "nsga3", "tpe", "gp", "random"]
+NAMES = ["pareto", "linas", "hill-climbing", "boshnas", "nsga2", "nsga3", "tpe", "gp", "random"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,12 +30,23 @@ def test_a_name_alone_is_enough_and_a_stranger_setting_is_refused(name):
         {"name": "hill-climbing", "neighbours": 0},
         {"name": "gp", "n_startup_trials": 0},
         {"name": "nsga2", "crossover": "magic"},
+        {"name": "boshnas", "form": "magic"},
+        {"name": "boshnas", "embedding": "magic"},
     ],
     ids=str,
 )
 def test_a_setting_out_of_its_range_is_refused(settings):
     with pytest.raises(ValidationError):
         SETTINGS.validate_python(settings)
+
+
+@pytest.mark.parametrize(
+    "part", [{"proposal": "published"}, {"heteroscedastic": False}, {"student": False}], ids=str
+)
+def test_what_is_a_part_of_the_repaired_form_is_refused_beside_the_published_one(part):
+    assert SETTINGS.validate_python({"name": "boshnas", **part})
+    with pytest.raises(ValidationError, match=f"{next(iter(part))} is a part of the repaired form"):
+        SETTINGS.validate_python({"name": "boshnas", "form": "published", **part})
 
 
 def test_pareto_is_the_default():
