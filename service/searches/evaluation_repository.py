@@ -187,7 +187,7 @@ def gains(session: Session, search_ids: Collection[str]) -> dict[str, list[tuple
         .where(FrontPointRow.search_id.in_(search_ids), row.sequence.is_not(None))
     )
     for search_id, sequence, hypervolume in sorted(rows, key=lambda each: (each[0], each[1])):
-        found[search_id].append((sequence, hypervolume or 0.0))
+        found[search_id].append((sequence or 0, hypervolume or 0.0))
     return found
 
 
