@@ -265,6 +265,17 @@ def lowest_by_flexora(subject: Subject, budget: Budget) -> list[int]:
 
 
 def _flexora(subject: Subject, budget: Budget, order: Order, steps: int) -> list[int]:
+    """The layers by falling alpha; the best and the worst are of one selection."""
+    key = (subject.settings.seed, order, steps)
+    if key not in _SELECTED:
+        _SELECTED[key] = _by_alpha(subject, budget, order, steps)
+    return _SELECTED[key]
+
+
+_SELECTED: dict[tuple[int, Order, int], list[int]] = {}
+
+
+def _by_alpha(subject: Subject, budget: Budget, order: Order, steps: int) -> list[int]:
     with tempfile.TemporaryDirectory() as folder:
         run = subject.run(Path(folder), order=order, select_steps=steps)
         select(run)

@@ -121,8 +121,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as running:
             search = running.search(budget={"evaluations": MEASURED})
             running.wait(search)
-            database = Database(running.settings.database_url or "")
-            grow(database, search, size)
+            grow(running.app.state.service.database, search, size)
             url = f"{running.url}/searches/{search}"
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
@@ -133,7 +132,6 @@ def main() -> None:
                 browser.close()
             middle, late = np.percentile(frames, [50, 95])
             print(f"| {size:,} | {opens:.0f} | {middle:.1f} | {late:.1f} | {max(frames):.1f} |")
-            database.close()
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ policy over that weighting finds at best."""
 DEFAULT = {
     "macro": ("boshnas", "tpe", "nsga2", "random"),
     "cora": ("boshnas", "random"),
-    "bert": ("boshnas", "boshnas, choices", "random"),
+    "bert": ("boshnas", "boshnas, choices", "boshnas, published", "random"),
     "macro-front": ("boshnas", "pareto", "nsga2", "tpe", "random", FIXED_SUM),
 }
 OWN_DESIGN = ("pareto",)

@@ -10,6 +10,7 @@ gate scales its adapter once, and AdamW keeps its moments from step to step.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ from elasticnas.supernet.selection.optimiser import Adam, Tensors
 from elasticnas.supernet.selection.report import Outcome, report_of
 from elasticnas.supernet.selection.splits import Batches, Split, split_rows
 from elasticnas.supernet.training.loop import fit, seed_of
+from elasticnas.supernet.training.rows import TrainingRows
 
 BASE = "base"
 REPORT_FILE = "selection.json"
@@ -89,7 +91,9 @@ class Progress:
             "turns": self.turns,
             "alternation": self.alternation,
         }
-        torch.save(state, folder / STATE_FILE)
+        content = io.BytesIO()  # torch's own writing to a file does not say why it failed
+        torch.save(state, content)
+        (folder / STATE_FILE).write_bytes(content.getbuffer())
 
     @classmethod
     def read(cls, folder: Path | None, device: torch.device) -> Progress:
@@ -145,28 +149,32 @@ def select(run: StepRun) -> None:
     """
     settings: FlexoraSettings = run.settings
     done = Progress.read(run.saved, run.device)
-    splits: list[Split] = []
-    total = settings.repeats * settings.select_steps
+    rows = training_rows(run.source, run.data, settings, _base(run, run.source))
+    repeats = range(settings.repeats)
+    splits = [_split(settings, number, len(rows.lengths)) for number in repeats]
     groups: tuple[Group, ...] = ()
-    for number in range(settings.repeats):
-        repeat = _repeat(run, number)
+    for number in repeats[len(done.outcomes) :]:
+        repeat = _repeat(run, number, rows, splits[number])
         groups = repeat.groups
-        splits.append(repeat.split)
-        if number < len(done.outcomes):
-            continue
         if done.alternation is not None:
             repeat.alternation.restore(done.alternation)
-        for turn in range(done.turns, settings.select_steps):
-            told = repeat.turn(turn)
-            _note(done, repeat, turn)
-            run.advance(
-                number * settings.select_steps + turn + 1,
-                total,
-                _scalars(repeat, told),
-                save=done.save,
-                save_every=settings.save_every,
-            )
+        _take_turns(run, done, repeat)
     _leave(run, done, groups, splits)
+
+
+def _take_turns(run: StepRun, done: Progress, repeat: Repeat) -> None:
+    """The turns that a repeat has left."""
+    settings: FlexoraSettings = run.settings
+    for turn in range(done.turns, settings.select_steps):
+        told = repeat.turn(turn)
+        _note(done, repeat, turn)
+        run.advance(
+            repeat.number * settings.select_steps + turn + 1,
+            settings.repeats * settings.select_steps,
+            _scalars(repeat, told),
+            save=done.save,
+            save_every=settings.save_every,
+        )
 
 
 def _note(done: Progress, repeat: Repeat, turn: int) -> None:
@@ -200,14 +208,18 @@ def _scalars(repeat: Repeat, told: Told) -> dict[str, float]:
     return {"loss": told.inner_loss, "outer_loss": told.outer_loss, **named}
 
 
-def _repeat(run: StepRun, number: int) -> Repeat:
+def _split(settings: FlexoraSettings, number: int, rows: int) -> Split:
+    """The rows of a repeat."""
+    return split_rows(settings, rows, seed_of(seed_of(settings.seed, number), 2))
+
+
+def _repeat(run: StepRun, number: int, rows: TrainingRows, split: Split) -> Repeat:
     """A repeat before its first turn; all of it follows from the seed and its number."""
     settings: FlexoraSettings = run.settings
     seed = seed_of(settings.seed, number)
     torch.manual_seed(seed)
     base = _base(run, run.source)
     supernet = new_supernet(run, base, adaptation(settings))
-    rows = training_rows(run.source, run.data, settings, base)
     unrolled = settings.order is Order.UNROLLED
     loss = GatedLoss(supernet, groups_of(supernet), rows, run.device, twice=unrolled)
     problem = Problem(
@@ -223,7 +235,7 @@ def _repeat(run: StepRun, number: int) -> Repeat:
         number,
         settings,
         loss,
-        split_rows(settings, len(rows.lengths), seed_of(seed, 2)),
+        split,
         Alternation(problem, theta, alphas, gate_optimiser),
     )
 

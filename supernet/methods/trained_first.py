@@ -17,7 +17,7 @@ from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.extraction import extract
 from elasticnas.supernet.methods.finetune import learnt, rows_to_learn
-from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData
+from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import TrainingRows
 from elasticnas.tasks import TASKS
@@ -85,6 +85,3 @@ def trained_first(
     learnt_task = TASKS.find(task, field="task")
     data = TrainingData(read_rows(rows), learnt_task, supernet.num_labels, supernet.label_names)
     return TrainedFirst(supernet, settings, data, rows_to_learn(supernet, data, settings), device)
-
-
-__all__ = ["StepStoppedError", "TrainedFirst", "trained_first"]

@@ -43,14 +43,9 @@ class Alternation:
         dtype = next(iter(self.theta.values())).dtype
         return gates_of(self.alphas, phantom=self.problem.phantom, dtype=dtype)
 
-    def turn(self, inner: Sequence[Any], outer: Any, rate: float = 1.0) -> Told:
-        """Learn from each of the ``inner`` batches, then move the alphas by the outer one.
-
-        ``rate`` is the share of the inner learning rate.
-        """
-        found = self.problem.look_ahead(
-            self.theta, self._inner_state, self.alphas, inner, outer, rate
-        )
+    def turn(self, inner: Sequence[Any], outer: Any) -> Told:
+        """Learn from each of the ``inner`` batches, then move the alphas by the outer one."""
+        found = self.problem.look_ahead(self.theta, self._inner_state, self.alphas, inner, outer)
         self.theta, self._inner_state = found.theta, found.state
         moved, self._gate_state = self.gate_optimiser.updated(
             {_ALPHAS: self.alphas}, {_ALPHAS: found.gradient}, self._gate_state

@@ -61,11 +61,10 @@ class Problem:
         alphas: torch.Tensor,
         inner: Sequence[Any],
         outer: Any,
-        rate: float = 1.0,
     ) -> Lookahead:
         """One inner step on each of the ``inner`` batches, then the derivative on the outer one."""
         alphas = alphas.detach().requires_grad_(True)
-        theta, state, losses = self.learn(theta, state, alphas, inner, rate)
+        theta, state, losses = self.learn(theta, state, alphas, inner)
         loss = self.loss(theta, self._gates(alphas, theta), outer)
         (gradient,) = torch.autograd.grad(loss, [alphas], materialize_grads=True)
         mean = sum(losses) / len(losses)
@@ -77,7 +76,6 @@ class Problem:
         state: OptimiserState,
         alphas: torch.Tensor,
         inner: Sequence[Any],
-        rate: float = 1.0,
     ) -> tuple[dict[str, torch.Tensor], OptimiserState, list[float]]:
         """Inner steps alone: theta and the state after them, and each step's loss before it."""
         theta = {name: each.detach() for name, each in theta.items()}
@@ -90,7 +88,7 @@ class Problem:
                 loss, list(theta.values()), create_graph=self.unrolled, materialize_grads=True
             )
             gradients = dict(zip(theta, found, strict=True))
-            theta, state = self.optimiser.updated(theta, gradients, state, rate)
+            theta, state = self.optimiser.updated(theta, gradients, state)
             if not self.unrolled:
                 theta, state = _cut(theta), _cut_off(state)
             losses.append(float(loss.detach()))

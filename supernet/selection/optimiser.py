@@ -31,9 +31,9 @@ class Optimiser(Protocol):
     """A rule by which tensors learn from their gradients."""
 
     def updated(
-        self, tensors: Tensors, gradients: Tensors, state: OptimiserState, rate: float = 1.0
+        self, tensors: Tensors, gradients: Tensors, state: OptimiserState
     ) -> tuple[dict[str, torch.Tensor], OptimiserState]:
-        """The tensors after a step at ``rate`` times the learning rate, and the state after it."""
+        """The tensors after a step, and the state after it."""
         ...
 
 
@@ -44,11 +44,11 @@ class Sgd:
     learning_rate: float
 
     def updated(
-        self, tensors: Tensors, gradients: Tensors, state: OptimiserState, rate: float = 1.0
+        self, tensors: Tensors, gradients: Tensors, state: OptimiserState
     ) -> tuple[dict[str, torch.Tensor], OptimiserState]:
         """See `Optimiser.updated`."""
-        step = rate * self.learning_rate
-        moved = {name: tensor - step * gradients[name] for name, tensor in tensors.items()}
+        step = self.learning_rate
+        moved = {name: each - step * gradients[name] for name, each in tensors.items()}
         return moved, OptimiserState(state.steps + 1)
 
 
@@ -66,10 +66,10 @@ class Adam:
     epsilon: float = 1e-8
 
     def updated(
-        self, tensors: Tensors, gradients: Tensors, state: OptimiserState, rate: float = 1.0
+        self, tensors: Tensors, gradients: Tensors, state: OptimiserState
     ) -> tuple[dict[str, torch.Tensor], OptimiserState]:
         """See `Optimiser.updated`."""
-        steps, step = state.steps + 1, rate * self.learning_rate
+        steps, step = state.steps + 1, self.learning_rate
         moved, first, second = {}, {}, {}
         for name, tensor in tensors.items():
             moments = state.first.get(name, 0.0), state.second.get(name, 0.0)

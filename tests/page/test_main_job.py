@@ -38,11 +38,11 @@ def url_of(server: Server, path: str) -> str:
 def start(page: Any, server: Server, name: str, evaluations: int) -> str:
     """Start a search by the form; its id."""
     page.goto(url_of(server, "/searches/new"))
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Evaluations").fill(str(evaluations))
-    page.get_by_label("Strategy").select_option("nsga2")
+    page.locator("[name=name]").fill(name)
+    page.locator("[name='budget/evaluations']").fill(str(evaluations))
+    page.locator("[name='strategy/name']").select_option("nsga2")
     page.get_by_text(re.compile(r"settings of nsga2")).click()
-    page.get_by_label("population size").fill("10")
+    page.locator("[name='strategy/population_size']").fill("10")
     page.get_by_role("button", name="Start the search").click()
     page.wait_for_url(re.compile(r"/searches/search-"))
     return page.url.rsplit("/", 1)[1]
@@ -86,7 +86,7 @@ def test_from_a_form_to_stock_transformers(tab: Watched, server: Server, tmp_pat
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extractall(tmp_path / "home")
     (folder,) = [path.parent for path in (tmp_path / "home").rglob("config.json")]
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
     tokens = AutoTokenizer.from_pretrained(folder)("the film is good", return_tensors="pt")
     assert model(**tokens).logits.shape == (1, 2)
     assert sum(each.numel() for each in model.parameters()) == cheapest["cost"]["params"]

@@ -123,3 +123,26 @@ def test_without_javascript_the_page_says_what_else_there_is(browser: Any, servi
     page.goto(service.url)
     assert "elasticnas front SEARCH" in page.inner_text("body")
     context.close()
+
+
+@pytest.mark.slow
+def test_failures_are_grouped_by_their_problem_and_retried(tab: Watched, service: Served):
+    def fail(subnet: dict[str, int]) -> dict[str, float]:
+        raise ValueError(f"the GPU has no room for {len(subnet)} layers")
+
+    measures, service.worker.metrics = service.worker.metrics, fail
+    try:
+        unmeasured = service.dataset(rows=6)  # of others the database knows the answers
+        body = service.body(dataset_id=unmeasured, budget={"evaluations": 8}, name="fails")
+        search = service.client.post("/v1/searches", json=body).json()["id"]
+        failed = service.wait(search, "failed")["progress"]["failed"]
+    finally:
+        service.worker.metrics = measures
+    tab.page.goto(f"{service.url}/searches/{search}")
+    tab.page.get_by_role("heading", name="Every evaluation so far has failed").wait_for()
+    group = tab.page.locator("nas-log .note.bad").filter(has_text=f"{failed} subnets:")
+    group.wait_for()
+    assert "the GPU has no room for 9 layers" in group.inner_text()
+    tab.page.locator("nas-log").get_by_role("button", name="Retry failed").click()
+    tab.page.get_by_role("listbox").wait_for()
+    assert service.get(f"/v1/searches/{search}/front")["items"]

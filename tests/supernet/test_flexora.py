@@ -20,8 +20,10 @@ from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.contracts.recipes import (
     Trial,
     a_step_that_must_stop_saves_and_goes_on_to_the_same_result,
+    the_result_is_a_super_network,
 )
 from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.families import FAMILIES
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.measuring.examples import LabelledTexts, tokenize
 from elasticnas.supernet.methods.flexora import ROWS_FILE, read_report
@@ -40,6 +42,7 @@ from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import LabelledRows
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.tasks.rows import Rows
+from tests.supernet.languages import questions, write_language_model
 from tests.supernet.test_export import export
 from tests.supernet.tiny import LAYERS, sentences, tiny_model, write_checkpoint, write_tokenizer
 
@@ -97,6 +100,7 @@ def test_only_the_selected_layers_have_adapters_and_each_can_be_off(encoder: Pat
     assert "layers_to_transform" not in config
 
 
+@pytest.mark.slow
 def test_modules_can_have_gates_of_their_own(encoder: Path, tmp_path: Path):
     supernet = read_supernet(run(encoder, tmp_path / "net", groups="module", top=1))
     assert len(supernet.adapters) == 1
@@ -140,6 +144,7 @@ def test_the_last_rows_can_be_the_outer_ones_and_so_can_the_training_rows():
     assert same.inner == same.outer == (0, 1, 2, 3)
 
 
+@pytest.mark.slow
 def test_the_second_stage_can_go_on_from_the_selection(encoder: Path, tmp_path: Path):
     """At a learning rate of next to nothing its adapters are those of the selection."""
     still = {"learning_rate": 1e-30, "steps": 1}
@@ -149,6 +154,7 @@ def test_the_second_stage_can_go_on_from_the_selection(encoder: Path, tmp_path: 
     assert all(adapter.b.abs().max() > 1e-5 for adapter in learnt.adapters.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["kept", "frozen"])
 def test_a_fine_tuned_models_own_head_stays(head: str, encoder: Path, tmp_path: Path):
     supernet = read_supernet(run(encoder, tmp_path / "net", head=head))
@@ -172,6 +178,16 @@ def test_each_mode_goes_on_to_the_same_result(
     settings = FlexoraSettings.model_validate(SMALL | {"repeats": 2, "steps": 3} | changed)
     trial = Trial("flexora", settings, encoder, films())
     a_step_that_must_stop_saves_and_goes_on_to_the_same_result(trial, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_language_model_goes_on_to_the_same_result(tmp_path: Path):
+    base = write_language_model(tmp_path, FAMILIES["llama"])
+    more = {"loss_on": "text", "order": "unrolled", "top": 2, "repeats": 2, "steps": 3}
+    settings = FlexoraSettings.model_validate(SMALL | more)
+    trial = Trial("flexora", settings, base, questions())
+    a_step_that_must_stop_saves_and_goes_on_to_the_same_result(trial, tmp_path / "trial")
+    the_result_is_a_super_network(trial, tmp_path / "result")
 
 
 # -- what the report says ----------------------------------------------------------------------

@@ -206,7 +206,9 @@ class FrontChart extends Part {
 
   drawing() {
     const { width, height } = this;
-    const inside = new Set(this.model.within(this.bounds).map((item) => item.number));
+    const passes = ({ number }) => !this.mask || this.mask[this.model.rows.get(number)];
+    const within = this.model.within(this.bounds).filter(passes);
+    const inside = new Set(within.map((item) => item.number));
     return svg`
       ${bottomAxis(this.scaleX, { width, height, name: this.x })}
       ${leftAxis(this.scaleY, { width, height, name: this.y })}
@@ -235,7 +237,7 @@ class FrontChart extends Part {
     );
     const isSelected = item.number === this.selected;
     return svg`<g class="member ${isInside ? "" : "outside"}" role="option" id="member-${item.number}" aria-selected=${isSelected} aria-label=${describe(item, [this.x, this.y], named)} transform="translate(${x} ${y})">
-      ${named.length ? svg`<circle class="named" r="9"></circle><text class="strong halo" y="-14" text-anchor="middle">${named.join(", ")}</text>` : nothing}
+      ${named.length ? svg`<circle class="named" r="9"></circle>${nameOf(named, x, this.width)}` : nothing}
       ${isSelected ? svg`<circle class="ring" r="9"></circle>` : nothing}
       <circle r="5.2"></circle>
     </g>`;
@@ -320,6 +322,13 @@ class FrontChart extends Part {
       ${this.model.search.objectives.map((name) => html`${quantity(name, columns[name][row])}<br>`)}
     </div>`;
   }
+}
+
+/** What a member is called; the knee is left of the best, and its word is too. */
+function nameOf(named, x, width) {
+  const side = named.length > 1 ? 0 : named[0] === "knee" || x > width - 60 ? 1 : -1;
+  const anchor = { 0: "middle", 1: "end", [-1]: "start" }[side];
+  return svg`<text class="strong halo" x=${side * 7} y="-14" text-anchor=${anchor}>${named.join(", ")}</text>`;
 }
 
 /** A member of the front in words. */

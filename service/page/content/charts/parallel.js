@@ -7,7 +7,7 @@ import { dotColour, watchWidth } from "./axes.js";
 const HEIGHT = 320;
 const TOP = 40;
 const BOTTOM = 16;
-const SIDE = 62;
+const SIDE = 74;
 const LINES = 1500;
 const OUTSIDE = 400;
 

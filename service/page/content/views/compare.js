@@ -43,7 +43,10 @@ class Compare extends Part {
       this.answer = await get(
         `${address}/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`,
         signal,
-      );
+      ).catch((error) => {
+        if (error.status !== 404) throw error;
+        return differences(this.pair); // of a server that pairs no results
+      });
       this.shape = await shapeOf(this.record.supernet_id);
       this.runs = await Promise.all(
         this.pair.map((each) =>
@@ -103,6 +106,32 @@ class Compare extends Part {
     return html`<tr><td>${label(name)}</td><td class="right">${value(name, a)}</td><td class="right">${value(name, b)}</td>
       <td class="right">${sign}${value(name, isCost(name) ? Math.abs(difference) : difference)}${low != null ? html`<br><span class="small soft">${value(name, low)} to ${value(name, high)}</span>` : nothing}</td><td>${chance ? html`<strong>${verdict}</strong>` : verdict}</td></tr>`;
   }
+}
+
+/** What differs between two evaluations, in the shape of the server's answer, without intervals. */
+function differences([a, b]) {
+  const between = (one, other) =>
+    Object.fromEntries(
+      Object.keys(one ?? {})
+        .filter((name) => name in (other ?? {}))
+        .map((name) => [
+          name,
+          { a: one[name], b: other[name], difference: other[name] - one[name] },
+        ]),
+    );
+  const names = Object.keys(a.subnet).filter(
+    (name) => choice(a.subnet[name]) !== choice(b.subnet[name]),
+  );
+  return {
+    a: a.number,
+    b: b.number,
+    metrics: between(a.metrics, b.metrics),
+    cost: between(a.cost, b.cost),
+    dimensions: names.map((name) => ({ name, a: a.subnet[name], b: b.subnet[name] })),
+    measured_on: null,
+    why_no_interval:
+      "The server pairs no results of this search: whether a difference is chance is not known.",
+  };
 }
 
 define("nas-compare", Compare);

@@ -284,7 +284,8 @@ class Search extends Part {
       ? Number(parameters.get("subnet"))
       : (best?.number ?? null);
     const pick = (number) => setQuery({ subnet: number });
-    if (!model.count) return this.nothingYet();
+    if (!model.front.items.length)
+      return model.search.progress.failed ? this.allFailed() : this.nothingYet();
     return html`<div class="two">
       <section class="card stack" aria-label="Pareto front">
         <div class="row spread">${frontLegend(model)}
@@ -301,6 +302,13 @@ class Search extends Part {
     </div>`;
   }
 
+  /** Nothing but failures: what the problems are, and the way on. */
+  allFailed() {
+    return html`<section class="card stack" aria-label="Failures"><h2>Every evaluation so far has failed</h2>
+      <p class="soft">Mend what the problems name, then have the failed ones measured once more.</p>
+      <nas-log .model=${this.model} .version=${this.version} @retry=${() => this.act("retry")}></nas-log></section>`;
+  }
+
   nothingYet() {
     const { search } = this.model;
     if (this.model.isOver)
@@ -309,6 +317,7 @@ class Search extends Part {
   }
 
   tabs() {
+    if (!this.model.front.items.length) return nothing;
     const tab = TABS.some(([each]) => each === query().get("tab")) ? query().get("tab") : "table";
     const select = (each) => setQuery({ tab: each === "table" ? null : each });
     const key = (event) => {

@@ -1,6 +1,6 @@
 import { html, nothing } from "../vendor/lit.js";
 import { define, Part } from "../core/element.js";
-import { get } from "../core/api.js";
+import { get, once } from "../core/api.js";
 import { SearchModel } from "../core/search-model.js";
 import { bytes, count, isCost, label, percent, time, value } from "../core/format.js";
 import { layerPicture } from "../charts/layer-picture.js";
@@ -46,6 +46,7 @@ class Subnet extends Part {
       this.item = item;
       document.title = `Subnet ${this.number} · ${search.name ?? search.id}`;
       this.readExports();
+      this.head = (await once(`/v1/supernets/${search.supernet_id}`)).head;
       this.shape = await shapeOf(search.supernet_id);
       this.priced = await perLayer(search.supernet_id, item.subnet, search.max_length, signal);
       if (!["completed", "failed", "given_up"].includes(item.state))
@@ -138,7 +139,7 @@ class Subnet extends Part {
         <span class="small soft">${each.possible === false ? each.reason : (WHAT[each.format] ?? "")}${each.size_bytes ? `, ${bytes(each.size_bytes)}` : ""}</span></div>
         ${each.possible === false ? nothing : html`<nas-take-home .search=${this.search} .number=${this.number} .format=${each.format}></nas-take-home>`}</div>
         ${each.problem ? problemNote(each.problem) : nothing}
-        ${each.possible === false ? nothing : snippet(this.item.number, each.format, this.search)}</div>`,
+        ${each.possible === false ? nothing : snippet(this.item.number, each.format, this.search, this.head)}</div>`,
       )}</section>`;
   }
 
@@ -158,15 +159,18 @@ const WHAT = {
 };
 const signed = (number) => `${number > 0 ? "+" : ""}${number.toFixed(3)}`;
 
+const MODELS = {
+  classifier: "AutoModelForSequenceClassification",
+  causal_lm: "AutoModelForCausalLM",
+  spans: "AutoModelForQuestionAnswering",
+};
+
 /** How the file is fetched and loaded, to copy. */
-function snippet(number, format, search) {
+function snippet(number, format, search, head) {
   const fetch = `elasticnas weights ${search} ${number}${format === "transformers" ? "" : ` --format ${format}`} --output subnet-${number} --server ${location.origin}`;
+  const kind = MODELS[head] ?? MODELS.classifier;
   const load = {
-    transformers:
-      `from transformers import AutoModel, AutoTokenizer\n\nmodel = AutoModelForSequenceClassification.from_pretrained("subnet-${number}")\ntokenizer = AutoTokenizer.from_pretrained("subnet-${number}")`.replace(
-        "import AutoModel,",
-        "import AutoModelForSequenceClassification,",
-      ),
+    transformers: `from transformers import ${kind}, AutoTokenizer\n\nmodel = ${kind}.from_pretrained("subnet-${number}", trust_remote_code=True)\ntokenizer = AutoTokenizer.from_pretrained("subnet-${number}")`,
     peft: `from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(base_model, "subnet-${number}")`,
   }[format];
   const text = `# ${fetch}\n${load ?? ""}`.trim();
