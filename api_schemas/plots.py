@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import BaseModel, JsonValue
+
 
 class PlotKind(StrEnum):
     """What can be drawn.
@@ -24,8 +26,18 @@ class PictureFormat(StrEnum):
 
     PNG = "png"
     SVG = "svg"
+    JSON = "json"
+    """What the picture is drawn of."""
 
     @property
     def media_type(self) -> str:
         """What HTTP calls it."""
-        return "image/png" if self is PictureFormat.PNG else "image/svg+xml"
+        return {"png": "image/png", "svg": "image/svg+xml", "json": "application/json"}[self.value]
+
+
+class PlotData(BaseModel):
+    """What a picture is drawn of: ``layers`` are lists of marks, each with its values by name."""
+
+    kind: PlotKind
+    title: str
+    layers: dict[str, list[dict[str, JsonValue]]]

@@ -359,6 +359,11 @@ class SearchRead(BaseModel):
         description="what keeps an unfinished search from going on, such as a worker of its "
         "precision; null where nothing does",
     )
+    sparkline: list[tuple[int, float]] | None = Field(
+        default=None,
+        description="how the hypervolume has grown, as (results recorded, hypervolume); in lists, "
+        "where it is asked for",
+    )
     queue_position: int | None = Field(
         default=None, description="of a queued search: 1 is the next; null of every other"
     )

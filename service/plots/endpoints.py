@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
 from elasticnas.api_schemas.fields import Identity
-from elasticnas.api_schemas.plots import PictureFormat, PlotKind
+from elasticnas.api_schemas.plots import PictureFormat, PlotData, PlotKind
 from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import documented
 from elasticnas.service.plots.subject import Subject
@@ -34,10 +34,11 @@ for many do not take the cores from everyone else."""
     responses={
         **documented("not-found", "invalid-request", "nothing-to-draw"),
         200: {
+            "model": PlotData,
             "content": {
                 each.media_type: {"schema": {"type": "string", "format": "binary"}}
-                for each in PictureFormat
-            }
+                for each in (PictureFormat.PNG, PictureFormat.SVG)
+            },
         },
         304: {"description": "Unchanged since the given ETag"},
     },
@@ -74,9 +75,6 @@ def _body(
     picture_format: PictureFormat,
 ) -> tuple[bytes, str | None]:
     """A picture with its ETag; without one if the search changes faster than it can be read."""
-    from elasticnas.service.plots.canvas import written  # Matplotlib: not before it is asked for
-    from elasticnas.service.plots.registry import PLOTS
-
     for _ in range(TRIES):
         before = _revision(service, principal, search_id)
         etag = etag_of(search_id, kind, picture_format, before)
@@ -85,10 +83,20 @@ def _body(
         with service.database.read() as session:
             subject = Subject.read(session, principal, service.reports, search_id)
         if before == _revision(service, principal, search_id):
-            body = written(PLOTS[kind](subject), picture_format)
+            body = _written(kind, subject, picture_format)
             service.pictures.keep(etag, body)
             return body, etag
-    return written(PLOTS[kind](subject), picture_format), None
+    return _written(kind, subject, picture_format), None
+
+
+def _written(kind: PlotKind, subject: Subject, picture_format: PictureFormat) -> bytes:
+    from elasticnas.service.plots.canvas import written  # Matplotlib: not before it is asked for
+    from elasticnas.service.plots.data import plot_data
+    from elasticnas.service.plots.registry import PLOTS
+
+    if picture_format is PictureFormat.JSON:
+        return plot_data(kind, subject).model_dump_json().encode()
+    return written(PLOTS[kind](subject), picture_format)
 
 
 def _revision(

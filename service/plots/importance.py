@@ -35,8 +35,8 @@ COLOURS = {
 OTHER = (GREY, "other parts")
 
 
-def draw_importance(subject: Subject) -> Figure:
-    """A bar for each dimension, the most important on top.
+def shares_of(subject: Subject) -> dict[str, float]:
+    """How much each dimension decides, as a share of the whole, the most important first.
 
     Raises:
         ProblemError: too few subnets have been measured yet, or all measure the same (409).
@@ -52,6 +52,16 @@ def draw_importance(subject: Subject) -> Figure:
     )
     if not any(shares.values()):
         raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")
+    return shares
+
+
+def draw_importance(subject: Subject) -> Figure:
+    """A bar for each dimension, the most important on top.
+
+    Raises:
+        ProblemError: too few subnets have been measured yet, or all measure the same (409).
+    """
+    shares = shares_of(subject)
     colours = {d.name: COLOURS.get(d.part, OTHER) for d in subject.space.dimensions}
     shown = list(shares.items())[:MOST_BARS]
     figure, axes = canvas(height=1.8 + 0.24 * len(shown))

@@ -65,6 +65,7 @@ def list_searches(
     state: Annotated[list[SearchState] | None, Query()] = None,
     supernet_id: IdSought = None,
     dataset_id: IdSought = None,
+    sparkline: Annotated[bool, Query(description="also how each hypervolume has grown")] = False,
     sort: SearchSort = SearchSort.NEWEST,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -76,6 +77,8 @@ def list_searches(
             session, principal, wanted, sort=sort, limit=limit, cursor=cursor
         )
         items = views.read_searches(session, service.reports, rows, service.present)
+        if sparkline:
+            views.sparklines(session, items)
     return Page(items=items, next_cursor=following)
 
 

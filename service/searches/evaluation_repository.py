@@ -174,6 +174,23 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
     ).all()
 
 
+def gains(session: Session, search_ids: Collection[str]) -> dict[str, list[tuple[int, float]]]:
+    """By search, (sequence, hypervolume) of each result that has entered its front, in order."""
+    row = EvaluationRow
+    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    rows = session.execute(
+        select(row.search_id, row.sequence, row.hypervolume)
+        .join(
+            FrontPointRow,
+            (FrontPointRow.search_id == row.search_id) & (FrontPointRow.number == row.number),
+        )
+        .where(FrontPointRow.search_id.in_(search_ids), row.sequence.is_not(None))
+    )
+    for search_id, sequence, hypervolume in sorted(rows, key=lambda each: (each[0], each[1])):
+        found[search_id].append((sequence or 0, hypervolume or 0.0))
+    return found
+
+
 def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRow]:
     """The best evaluation so far of each of these searches that has one.
 

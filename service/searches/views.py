@@ -31,6 +31,7 @@ from elasticnas.service.searches import events, repository
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 
+SPARKS = 32
 GOING_ON = (SearchState.QUEUED, SearchState.RUNNING)
 
 
@@ -68,6 +69,16 @@ def read_searches(
         )
         for row in rows
     ]
+
+
+def sparklines(session: Session, searches: Sequence[SearchRead]) -> None:
+    """Have searches say how their hypervolume has grown, in `SPARKS` points at most."""
+    gains = evaluations.gains(session, [each.id for each in searches])
+    for search in searches:
+        found = gains.get(search.id, [])
+        # The last is always there, and the others are evenly spread.
+        step = -(-len(found) // SPARKS) or 1
+        search.sparkline = found[::-1][::step][::-1]
 
 
 def read_evaluation(

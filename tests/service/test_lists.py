@@ -196,3 +196,17 @@ def test_a_list_that_cannot_be_is_refused_by_the_parameter(light_service: Runnin
     answer = light_service.client.get(f"/v1/searches/{search}/evaluations", params=query)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_sparklines_are_the_growth_of_the_hypervolume(service: Running, monkeypatch):
+    monkeypatch.setattr("elasticnas.service.searches.views.SPARKS", 4)
+    search = service.search(budget={"evaluations": 20})
+    service.wait(search)
+    assert service.get("/v1/searches")["items"][0]["sparkline"] is None
+    [item] = service.get("/v1/searches", sparkline=True)["items"]
+    points = service.get(f"/v1/searches/{search}/points", fields="sequence,hypervolume")["columns"]
+    whole = dict(zip(points["sequence"], points["hypervolume"], strict=True))
+    assert 1 < len(item["sparkline"]) <= 4
+    assert all(whole[sequence] == hypervolume for sequence, hypervolume in item["sparkline"])
+    assert item["sparkline"] == sorted(item["sparkline"])
+    assert item["sparkline"][-1][1] == item["hypervolume"]

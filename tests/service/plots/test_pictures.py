@@ -144,7 +144,7 @@ def test_the_same_search_gives_the_same_bytes(finished):
             session, Principal(DEFAULT_OWNER), service.reports, url.rsplit("/", 1)[1]
         )
     for kind in PlotKind:
-        for each in PictureFormat:
+        for each in (PictureFormat.PNG, PictureFormat.SVG):
             sent = running.client.get(f"{url}/plots/{kind}", params={"format": each})
             assert written(PLOTS[kind](subject), each) == sent.content
 
@@ -186,3 +186,34 @@ def test_subnets_that_were_given_up_are_drawn_where_they_were_expected(light_ser
     assert any("40 subnets" in each for each in said)
     assert any("after 40" in each for each in svg_of(light_service, url, "history"))
     assert any("on 40 subnets" in each for each in svg_of(light_service, url, "importance"))
+
+
+def test_what_is_drawn_comes_as_data_too(finished):
+    service, url = finished
+    data = {kind: service.get(f"{url}/plots/{kind}", format="json") for kind in PlotKind}
+    assert {each["title"] for each in data.values()} == {"a $mall search"}
+    front = service.get(f"{url}/front")["items"]
+    assert {p["number"] for p in data["front"]["layers"]["front"]} == {p["number"] for p in front}
+    assert len(data["front"]["layers"]["measured"]) == EVALUATIONS - len(front)
+    point = data["front"]["layers"]["front"][0]
+    assert {"accuracy", "gflops", "origin", "verified"} <= set(point)
+    history = data["history"]["layers"]["history"]
+    assert [p["sequence"] for p in history] == list(range(1, EVALUATIONS + 1))
+    assert history[-1]["hypervolume"] == service.get(url)["hypervolume"]
+    shares = [each["share"] for each in data["importance"]["layers"]["importance"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1.0)
+    widths = data["widths"]["layers"]["widths"]
+    assert {(each["part"], each["layer"]) for each in widths} >= {("heads", 0), ("rank", 2)}
+    assert all(0 < each["share"] <= 1 for each in widths)
+
+
+def test_data_that_is_not_there_yet_is_the_same_problem_as_its_picture(light_service):
+    light_service.worker.open.clear()
+    search = light_service.search(budget={"evaluations": 3})
+    for kind in PlotKind:
+        answer = light_service.client.get(
+            f"/v1/searches/{search}/plots/{kind}", params={"format": "json"}
+        )
+        assert answer.status_code == 409
+        assert answer.json()["type"] == "/problems/nothing-to-draw"
