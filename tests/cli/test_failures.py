@@ -195,7 +195,7 @@ def test_a_byte_order_mark_in_a_configuration_file_is_passed_over(elasticnas, tm
 
 
 def test_a_fault_is_called_one_and_shows_its_traceback_on_demand(elasticnas, monkeypatch):
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise TypeError("None is no number")
 
     monkeypatch.setattr("elasticnas.client.Client.searches", broken)
@@ -210,7 +210,7 @@ def test_a_fault_is_called_one_and_shows_its_traceback_on_demand(elasticnas, mon
 
 
 def test_a_disk_that_is_full_is_said_whoever_says_it(elasticnas, monkeypatch):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("elasticnas.client.Client.searches", full)
