@@ -31,6 +31,7 @@ def test_name_notes_and_tags_are_changed_one_by_one(service: Running):
         assert after["tags"] == ["a b", "ä"]
         kept = {"name", "notes", "tags", "state", "progress", "started_at", "finished_at"}
         changing = {"best", "hypervolume", "front_size", "stop_reason", "precision", "waiting_for"}
+        changing |= {"queue_position"}
         for field in before.keys() - kept - changing:
             assert after[field] == before[field], field
         assert service.client.patch(path, json={"notes": None, "tags": []}).status_code == 200

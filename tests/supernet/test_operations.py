@@ -110,7 +110,7 @@ def test_weighted_multiplication_by_the_identity_is_the_scaled_dot_product(
     plain, _ = operation("sdp")
     assert not torch.allclose(own(hidden, WHOLE, attention), plain(hidden, WHOLE, attention))
     own.weight = torch.nn.Parameter(torch.eye(HIDDEN // HEADS), requires_grad=False)
-    assert torch.equal(own(hidden, WHOLE, attention), plain(hidden, WHOLE, attention))
+    torch.testing.assert_close(own(hidden, WHOLE, attention), plain(hidden, WHOLE, attention))
 
 
 def test_scaled_dot_products_alone_are_stock_bert() -> None:

@@ -170,7 +170,7 @@ def test_adapters_of_a_super_network_without_any_are_refused(
 
 def test_a_subnet_that_is_not_measured_has_no_weights_to_train(running: Running):
     running.worker.open.clear()
-    search = running.search()
+    search = running.search(max_length=24)  # of which no other search knows an answer
     found = Found(running, {"id": search}, running.dataset(rows=6))
     running.until(lambda: running.get(f"/v1/searches/{search}/evaluations")["items"])
     answer = found.ask(number=0)
