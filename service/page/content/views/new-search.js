@@ -438,10 +438,11 @@ class NewSearch extends Part {
       low: supernet.cost.minimal.gflops,
       high: supernet.cost.maximal.gflops,
     };
-    const first = (draft.objectives ?? []).find(isCost) ?? "gflops";
+    // Ends are known of bounded costs, and not yet of a bound that was just written.
+    const first = constraints.map((each) => each.cost).find((each) => feasible?.feasible?.[each]);
     return html`<section class="card stack tight" aria-label="The space"><h2>The space</h2>
       <dl class="pairs"><dt>Subnets</dt><dd>${size(supernet.space.size)}</dd><dt>Dimensions</dt><dd>${supernet.space.dimensions}</dd><dt>GFLOPs</dt><dd>${value("gflops", gflops.low)} to ${value("gflops", gflops.high)}</dd></dl>
-      ${constraints.length && feasible ? html`<div aria-live="polite">${feasible.feasible === null ? html`<div class="note warm"><strong>No subnet is known to meet these constraints.</strong><span>The cheapest has ${constraints.map((each) => quantity(each.cost, feasible.range[each.cost].low)).join(", ")}.</span></div>` : html`<p>${feasible.is_exact ? "" : "About "}<strong>${share(feasible.share.value)}</strong> of the space meets the constraints; the cheapest has ${quantity(first, feasible.feasible[first].low)}, the dearest ${value(first, feasible.feasible[first].high)}.</p>`}</div>` : nothing}
+      ${constraints.length && feasible ? html`<div aria-live="polite">${feasible.feasible === null ? html`<div class="note warm"><strong>No subnet is known to meet these constraints.</strong><span>The cheapest has ${constraints.map((each) => quantity(each.cost, feasible.range[each.cost].low)).join(", ")}.</span></div>` : html`<p>${feasible.is_exact ? "" : "About "}<strong>${share(feasible.share.value)}</strong> of the space meets the constraints${first ? html`; the cheapest has ${quantity(first, feasible.feasible[first].low)}, the dearest ${value(first, feasible.feasible[first].high)}` : nothing}.</p>`}</div>` : nothing}
       <button class="primary" ?disabled=${this.sending}>${this.sending ? "Starting…" : "Start the search"}</button></section>`;
   }
 
