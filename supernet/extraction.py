@@ -37,14 +37,18 @@ class Extracted:
 
 
 def extract(supernet: Supernet, subnet: SubnetConfig) -> Extracted:
-    """A subnet with all weights its own, adapters merged, in the super-network's dtype."""
+    """A subnet with all weights its own, adapters merged, in the super-network's dtype.
+
+    Where its weights are refitted for its widths, these are the weights that become its own.
+    """
     halves = active_halves(supernet, subnet)
     own = {
-        name: nn.Parameter(_own(supernet, subnet, name, parameter), requires_grad=False)
-        for name, parameter in supernet.model.named_parameters()
+        name: nn.Parameter(_own(supernet, subnet, name), requires_grad=False)
+        for name, _ in supernet.model.named_parameters()
         if is_active(supernet.family, name, halves) and supernet.plan.has(name, subnet)
     }
-    return Extracted(replace(supernet, model=_with(supernet.model, own), adapters={}), own)
+    model = _with(supernet.model, own)
+    return Extracted(replace(supernet, model=model, adapters={}, refits={}), own)
 
 
 def extract_adapters(supernet: Supernet, subnet: SubnetConfig) -> Extracted:
@@ -67,11 +71,9 @@ def extract_adapters(supernet: Supernet, subnet: SubnetConfig) -> Extracted:
     return Extracted(replace(supernet, model=model, adapters=adapters), own)
 
 
-def _own(
-    supernet: Supernet, subnet: SubnetConfig, name: str, parameter: torch.Tensor
-) -> torch.Tensor:
+def _own(supernet: Supernet, subnet: SubnetConfig, name: str) -> torch.Tensor:
     module, _, part = name.rpartition(".")
-    sliced = supernet.plan.slice(name, parameter.detach(), subnet)
+    sliced = supernet.sliced(name, subnet).detach()
     adapter = active_adapter(supernet, module, subnet) if part == "weight" else None
     return sliced.clone() if adapter is None else merged(sliced, adapter).detach()
 

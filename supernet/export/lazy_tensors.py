@@ -42,9 +42,11 @@ def subnet_tensors(supernet: Supernet, subnet: SubnetConfig) -> dict[str, LazyTe
 def _sliced(
     supernet: Supernet, subnet: SubnetConfig, name: str, tensor: torch.Tensor
 ) -> LazyTensor:
-    is_refitted = name in supernet.refits
-    found = supernet.plan.slice(name, tensor, subnet)
-    prefix = supernet.sliced(name, subnet) if is_refitted else found
+    prefix = (
+        supernet.sliced(name, subnet)
+        if name in supernet.refits
+        else supernet.plan.slice(name, tensor, subnet)
+    )
     module, _, part = name.rpartition(".")
     adapter = active_adapter(supernet, module, subnet) if part == "weight" else None
     dtype = supernet.dtypes.get(name, tensor.dtype)

@@ -17,6 +17,8 @@ from elasticnas.search.cost import whole_costs
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.families import exported
 from elasticnas.supernet.cost_model import cost_model
+from elasticnas.supernet.export.lazy_tensors import subnet_tensors
+from elasticnas.supernet.extraction import extract
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.supernet import Supernet
@@ -83,6 +85,26 @@ def test_the_exported_subnet_has_the_refitted_weights(supernet: Supernet, tmp_pa
     with torch.inference_mode():
         found = activate(supernet, subnet).logits(tokens())
         torch.testing.assert_close(loaded(**tokens()).logits, found, rtol=1e-4, atol=1e-5)
+
+
+def test_an_extracted_subnet_has_them_as_weights_of_its_own_and_learns_them(folder: Path):
+    supernet = read_supernet(folder)
+    subnet = supernet.space.subnet({WIDTH: 20})
+    own = extract(supernet, subnet)
+    assert torch.equal(own.tensors[READER], supernet.refits[READER][20])
+    with torch.inference_mode():
+        before = activate(own.supernet, subnet).logits(tokens())
+        torch.testing.assert_close(before, activate(supernet, subnet).logits(tokens()))
+    weight = own.tensors[READER].requires_grad_(True)
+    activate(own.supernet, subnet).logits(tokens())[:, 0].sum().backward()
+    assert weight.grad is not None
+    with torch.no_grad():
+        weight -= weight.grad
+    with torch.inference_mode():
+        after = activate(own.supernet, subnet).logits(tokens())
+    assert (after - before).abs().max() > 1e-3
+    assert torch.equal(subnet_tensors(own.supernet, subnet)[READER].make(), weight)
+    assert not torch.equal(supernet.refits[READER][20], weight)
 
 
 def test_zeros_are_those_of_the_refitted_weights(folder: Path):
