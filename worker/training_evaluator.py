@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from elasticnas.api_schemas.spaces import SubnetChoices
-from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.supernet.methods.step import StepStoppedError
 from elasticnas.supernet.methods.trained_first import TrainedFirst
@@ -51,7 +51,8 @@ class TrainingEvaluator:
             own = self.training.subnet(subnet, is_unwanted)
         except StepStoppedError as error:
             raise EvaluationUnwantedError from error
-        alone = replace(self.measuring, supernet=own, cache=PrefixCache(limit_bytes=0))
+        alone = copy.copy(self.measuring)  # with its batches: a subnet is where its supernet is
+        alone.supernet = own
         return alone.measure(asked, is_unwanted, share=False)
 
     def halve_batches(self) -> bool:
