@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -70,6 +72,20 @@ def test_a_verification_halves_its_batches_when_memory_runs_out(
     assert None not in undisturbed
     assert disturbed == undisturbed
     assert device.batches[0] > 100 >= device.batches[-1]
+
+
+def test_the_resamples_behind_the_intervals_are_sent_along(bench: Bench):
+    [answer] = bench.ask(verification(bench, SMALL))
+    assert isinstance(answer, SubnetsVerified)
+    [found] = answer.verified or ()
+    [resamples] = answer.resamples or ()
+    assert set(resamples) == set(found.metrics)
+    for name, packed in resamples.items():
+        values = np.frombuffer(base64.b64decode(packed), dtype="<f4")
+        assert len(values) == 1000
+        low, high = np.quantile(values, (0.025, 0.975))
+        expected = (found.metrics[name].low, found.metrics[name].high)
+        assert (low, high) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_cancelled_verification_ends_between_two_batches(

@@ -5,9 +5,19 @@ from __future__ import annotations
 import base64
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
+from elasticnas.api_schemas.messages import SubnetsVerified
+from elasticnas.api_schemas.verification import Verified
 from elasticnas.service.searches import evaluation_repository as evaluations
 from tests.service.running import Running
+from tests.service.stand_in import interval
+
+
+def drawn(values: NDArray[np.float64]) -> dict[str, str]:
+    """Resamples as a worker packs them."""
+    return {"accuracy": base64.b64encode(values.astype("<f4").tobytes()).decode()}
 
 
 def finished(running: Running, **fields: object) -> str:
@@ -57,7 +67,7 @@ def test_verified_subnets_are_compared_on_the_rows_that_verified_them(service: R
     with service.client.app.state.service.database.write() as session:
         for number, values in draws.items():
             row = evaluations.placed(session, path.rsplit("/", 1)[1], number)
-            row.resamples = {"accuracy": base64.b64encode(values.astype("<f4").tobytes()).decode()}
+            row.resamples = drawn(values)
     found = service.get(f"{path}/compare", a=a, b=b)
     verified = service.get(f"{path}/evaluations/{a}")["verified"]
     assert found["measured_on"] == {"rows": verified["rows"], "part": "verification"}
@@ -65,6 +75,33 @@ def test_verified_subnets_are_compared_on_the_rows_that_verified_them(service: R
     assert accuracy["a"] == verified["metrics"]["accuracy"]["value"]
     assert 0.16 < accuracy["low"] < 0.19 < 0.21 < accuracy["high"] < 0.24
     assert accuracy["could_be_chance"] is False
+
+
+def test_the_resamples_that_a_worker_sends_are_those_that_are_compared(light_service: Running):
+    light_service.worker.lose_verifications = 1
+    search = light_service.search(dataset_id=light_service.dataset(rows=20), verify=0.5)
+    light_service.until(lambda: light_service.worker.verifications)
+    [message] = light_service.worker.verifications
+    numbers = tuple(item.number for item in message.subnets)
+    values = [np.linspace(0, 0.4, 1000) * place for place in range(len(numbers))]
+    found = [
+        Verified(rows=10, metrics={"accuracy": interval(0.2 * place)}, versus_maximal={})
+        for place in range(len(numbers))
+    ]
+    light_service.worker.send(
+        SubnetsVerified(
+            search_id=search,
+            numbers=numbers,
+            precision=message.conditions.precision,
+            verified=tuple(found),
+            resamples=tuple(drawn(each) for each in values),
+        )
+    )
+    light_service.wait(search)
+    a, b = numbers[:2]
+    accuracy = light_service.get(f"/v1/searches/{search}/compare", a=a, b=b)["metrics"]["accuracy"]
+    found_ends = (accuracy["low"], accuracy["difference"], accuracy["high"])
+    assert found_ends == pytest.approx((0.01, 0.2, 0.39), abs=1e-6)
 
 
 def test_only_what_was_measured_can_be_compared(light_service: Running):
