@@ -44,6 +44,13 @@ class KeptStates(DynamicCache):
 
         return self._of(self.tokens, [self.layers], rows)
 
+    def latest(self, layer: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Copies of a block's keys and values of the latest tokens; None where it keeps none."""
+        if layer >= len(self.layers) or not self.layers[layer].is_initialized:
+            return None
+        kept: Any = self.layers[layer]
+        return kept.keys[..., -tokens:, :].clone(), kept.values[..., -tokens:, :].clone()
+
     @classmethod
     def _of(
         cls,
