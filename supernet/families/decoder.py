@@ -187,7 +187,7 @@ def gated_keys_and_values(
     heads = (*hidden.shape[:-1], -1, attention.head_dim)
     keys, values = (layer(normed).view(heads) for layer in (attention.k_proj, attention.v_proj))
     norm = getattr(attention, "k_norm", nn.Identity())
-    _, turned = apply_rotary_pos_emb(  # type: ignore[no-untyped-call]
+    _, turned = apply_rotary_pos_emb(
         *2 * (norm(keys).transpose(1, 2),), *named["position_embeddings"]
     )
     return turned, values.transpose(1, 2)

@@ -46,9 +46,9 @@ class KeptStates(DynamicCache):
 
     def latest(self, layer: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Copies of a block's keys and values of the latest tokens; None where it keeps none."""
-        if layer >= len(self.layers) or not self.layers[layer].is_initialized:
+        kept: Any = self.layers[layer] if layer < len(self.layers) else None
+        if kept is None or not kept.is_initialized:
             return None
-        kept: Any = self.layers[layer]
         return kept.keys[..., -tokens:, :].clone(), kept.values[..., -tokens:, :].clone()
 
     @classmethod

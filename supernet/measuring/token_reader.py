@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import accumulate, pairwise, takewhile
 from typing import Any, TypeVar, cast
 
 import torch
@@ -70,8 +70,7 @@ class Prompts:
             return [self]
         longest = self.token_ids.shape[1]
         found = []
-        for rows in torch.arange(len(self.token_ids)).split(self.parts):
-            begin, end = int(rows[0]), int(rows[-1]) + 1
+        for begin, end in pairwise([0, *accumulate(self.parts)]):
             widths = self.lengths[begin:end]
             width = int(widths.max())
             ids = self.token_ids[begin:end, longest - width :]
