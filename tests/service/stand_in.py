@@ -179,6 +179,7 @@ class StandInWorker:
         stopping: bool = False,
         name: str = NAME,
         precision: Precision = Precision.FLOAT32,
+        **said: Any,
     ) -> None:
         self.send(
             WorkerAlive(
@@ -192,6 +193,7 @@ class StandInWorker:
                 if self.does_not_say
                 else tuple(dict.fromkeys((Precision.FLOAT32, precision))),
                 stopping=stopping,
+                **said,
             )
         )
 
