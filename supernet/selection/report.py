@@ -129,7 +129,7 @@ def _chain(settings: FlexoraSettings, groups: Sequence[GroupReport]) -> tuple[Su
     """From all groups to one, the smallest mean alphas off first."""
     ranks = settings.ranks or (settings.lora_rank, 0)
     falling = [group.dimension for group in sorted(groups, key=lambda group: -group.alpha)]
-    chain = []
+    chain: list[SubnetChoices] = []
     for count in range(len(groups), 0, -1):
         kept = falling[:count]
         on = {group.dimension: group.dimension in kept for group in groups}
