@@ -139,9 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--evaluations", type=int, nargs="+", default=[1000, 50_000])
     sizes = parser.parse_args().evaluations
-    print(
-        "| evaluations | opens, ms | processor | frame of a brush, ms | 95 % | processor |"
-    )
+    print("| evaluations | opens, ms | processor | frame of a brush, ms | 95 % | processor |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as running:

@@ -9,6 +9,8 @@ export const COSTS = {
   gflops_per_token: { label: "GFLOPs per token", unit: "GFLOPs per token" },
   weight_bytes: { label: "Weights", unit: "", bytes: true },
   kv_bytes: { label: "Keys and values", unit: "", bytes: true },
+  adapter_gflops: { label: "GFLOPs of adapters", unit: "GFLOPs" },
+  adapter_bytes: { label: "Adapters", unit: "", bytes: true },
 };
 
 export const isCost = (name) => name in COSTS;
