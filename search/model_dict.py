@@ -108,7 +108,7 @@ class _Reading:
                 stack,
                 f"with {width} neurons the super-network has at most {most} feed-forward layers "
                 "before the last",
-                f"take a stack of {most}",
+                f"take a stack of {most}, or a super-network made with a larger ffn_layers",
             )
 
     def _choose(self, part: str, place: int, choice: Choice, where: str) -> None:

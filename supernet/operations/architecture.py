@@ -13,6 +13,7 @@ from typing import Any
 
 from elasticnas.api_schemas.model_dicts import KINDS, LISTS
 from elasticnas.supernet.operations import OPERATIONS
+from elasticnas.supernet.operations.config import FURTHER
 
 
 def model_dict(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def flexibert_lists(layers: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
 
 def _written(layer: Mapping[str, Any]) -> dict[str, Any]:
     (name,) = layer["operations"]
-    stack = [layer["ffn"], *([layer["middle"]] if layer["middle"] else [])]
+    stack = [layer["ffn"], *(layer[name] for name in FURTHER if layer[name])]
     return {
         "o": KINDS[name],
         "p": layer["kernel"] if OPERATIONS[name].has_kernel else name,

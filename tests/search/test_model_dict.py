@@ -26,9 +26,10 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 
-def space(*, one_hidden: bool) -> SearchSpace:
-    """Four layers of 256 channels, 4 heads and 1024 neurons, of which the half may be twofold."""
-    layer = {"operations": OPERATIONS, "hidden": 256, "heads": 4, "ffn": 1024, "middle": 512}
+def space(*, one_hidden: bool, third: int = 0) -> SearchSpace:
+    """Four layers of 256 channels, 4 heads and 1024 neurons, of which the half may be stacked."""
+    stack = {"ffn": 1024, "middle": 512, "third": third}
+    layer = {"operations": OPERATIONS, "hidden": 256, "heads": 4, **stack}
     made = heterogeneous_space([layer] * 4, one_hidden=one_hidden, depths=(4, 3))
     fields = set(Dimension.model_fields)
     return SearchSpace(
@@ -55,6 +56,12 @@ def test_an_architecture_is_the_subnet_with_its_layers():
         "layer.2.ffn.width": 256,
     }
     assert found == HETEROGENEOUS.subnet(asked)
+
+
+def test_a_stack_is_as_high_as_the_super_networks_may_be():
+    changed = ARCHITECTURE | {"f": [[512, 512, 512], [1024], [256]]}
+    found = subnet_of(ModelDict(**changed), space(one_hidden=False, third=512))
+    assert found["layer.0.ffn.layers"] == 3
 
 
 def test_the_longer_names_of_a_config_say_the_same():
