@@ -197,7 +197,6 @@ def subject_of(options: argparse.Namespace) -> Subject:
     base = fine_tuned(options.model, calibration)
     model = moved(base.model, torch.device("cpu"), torch.float32)
     base = replace(base, model=model)
-    shapes = {name: tuple(each.shape) for name, each in named_tensors(base.model, {}).items()}
     settings = DeriveSettings(
         max_length=options.max_length,
         calibration_rows=options.rows,
@@ -206,7 +205,7 @@ def subject_of(options: argparse.Namespace) -> Subject:
     )
     rows = training_rows(options.model, validation, settings, base)
     groups = calibration_groups(rows.lengths, len(rows.lengths), 0, tokens=4096)
-    shape = ModelShape(base.family, base.model.config, shapes)
+    shape = ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
     return Subject(options.model, base, shape, calibration, rows, groups, settings)
 
 

@@ -180,8 +180,7 @@ class Measure:
         """Of widths as the original writes them, which the space need not have."""
         supernet = self.supernet
         family, tensors = supernet.family, named_tensors(supernet.model, {})
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        shape = ModelShape(family, supernet.model.config, shapes)
+        shape = ModelShape.of(family, supernet.model.config, tensors)
         size = family.head_size(supernet.model.config)
         cut: dict[str, torch.Tensor] = {}
         for number, axis in enumerate(axes_of(shape)):

@@ -100,8 +100,7 @@ def random_supernet(layers: int, device: torch.device, dtype: torch.dtype) -> Su
             outputs, inputs = model.get_parameter(f"{module}.weight").shape
             a, b = torch.randn(RANK, inputs) * 0.02, torch.randn(outputs, RANK) * 0.02
             adapters[module] = LoraAdapter(a, b, scaling=2.0)
-    tensors = named_tensors(model, adapters)
-    shape = ModelShape(BERT, config, {name: tuple(t.shape) for name, t in tensors.items()})
+    shape = ModelShape.of(BERT, config, named_tensors(model, adapters))
     elastic = elastic_part(default_space(shape, rank=RANK), shape)
     return Supernet(
         method=ELASTICNAS.name,

@@ -89,8 +89,7 @@ def random_supernet(options: argparse.Namespace) -> Supernet:
             adapters[module] = LoraAdapter(
                 a.to(device, dtype), b.to(device, dtype), scaling=2.0, join=Join.UNMERGED
             )
-    tensors = named_tensors(model, adapters)
-    shape = ModelShape(LLAMA, config, {name: tuple(t.shape) for name, t in tensors.items()})
+    shape = ModelShape.of(LLAMA, config, named_tensors(model, adapters))
     elastic = elastic_part(default_space(shape, rank=RANK), shape)
     return Supernet(
         method=ELASTICNAS.name,

@@ -35,6 +35,10 @@ class Extracted:
     supernet: Supernet
     tensors: Mapping[str, torch.Tensor]
 
+    def merged(self, subnet: SubnetConfig) -> Supernet:
+        """The super-network of this `subnet` alone, its adapters merged: as it is handed out."""
+        return extract(self.supernet, subnet).supernet if self.supernet.adapters else self.supernet
+
 
 def extract(supernet: Supernet, subnet: SubnetConfig) -> Extracted:
     """A subnet with all weights its own, adapters merged, in the super-network's dtype.

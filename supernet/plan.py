@@ -276,6 +276,18 @@ class ModelShape:
     shapes: Mapping[str, tuple[int, ...]]
     truncated: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(
+        cls,
+        family: Family,
+        config: PretrainedConfig,
+        tensors: Mapping[str, torch.Tensor],
+        truncated: frozenset[str] = frozenset(),
+    ) -> ModelShape:
+        """The shape of a model of these ``tensors``."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        return cls(family, config, shapes, truncated)
+
     @cached_property
     def adapted(self) -> frozenset[str]:
         """The linear modules with a LoRA adapter."""

@@ -89,8 +89,7 @@ class Supernet:
     @property
     def shape(self) -> ModelShape:
         """What a search space is laid over."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
-        return ModelShape(self.family, self.config, shapes)
+        return ModelShape.of(self.family, self.config, self.tensors)
 
     @cached_property
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -58,11 +58,10 @@ def read_supernet(folder: Path) -> Supernet:
     _check_adapters(found.adapters, base.model)
     _check_saved_modules(found, base.model)
     tensors = named_tensors(base.model, found.adapters)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    shape = ModelShape(base.family, base.model.config, shapes, found.truncated)
+    shape = ModelShape.of(base.family, base.model.config, tensors, found.truncated)
     known = format_of(folder)
     elastic = known.read(folder, shape)
-    elastic.plan.validate(elastic.space, shapes, has_halves=bool(base.family.halves))
+    elastic.plan.validate(elastic.space, shape.shapes, has_halves=bool(base.family.halves))
     supernet = Supernet(
         method=known.name,
         family=base.family,

@@ -60,10 +60,7 @@ def derive(run: StepRun) -> None:
     """
     settings: DeriveSettings = run.settings
     base = fine_tuned(run.source, run.data)
-    tensors = named_tensors(base.model, {})
-    shape = ModelShape(
-        base.family, base.model.config, {name: tuple(t.shape) for name, t in tensors.items()}
-    )
+    shape = ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
     rows = training_rows(run.source, run.data, settings, base)
     covariances = Covariances(base.model, shape) if settings.refit else None
     tries = _may_lose_halves(settings, base.family) and settings.halves_by is HalvesBy.OUTPUT

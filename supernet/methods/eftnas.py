@@ -402,9 +402,7 @@ def _trainable(base: BaseModel, device: torch.device) -> PreTrainedModel:
 
 
 def _shape(base: BaseModel) -> ModelShape:
-    tensors = named_tensors(base.model, {})
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return ModelShape(base.family, base.model.config, shapes)
+    return ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
 
 
 def _start(source: Path) -> Path:

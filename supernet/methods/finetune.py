@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.finetuning import BEFORE, FinetuneSettings, Trained
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.weights import FinetunedCard, SubnetCard
@@ -27,6 +28,7 @@ from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.extraction import Extracted, extract, extract_adapters
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.measuring.measure import laps_of
 from elasticnas.supernet.measuring.measure import measure as measured_on
 from elasticnas.supernet.measuring.stored_examples import read_examples
@@ -122,14 +124,19 @@ def measure(run: StepRun) -> None:
     chosen = _chosen(run)
     supernet = read_supernet(chosen.supernet)
     subnet = supernet.space.subnet(chosen.said.subnet)
+    conditions = chosen.said.conditions
+    examples = read_examples(chosen.rows, load_tokenizer(supernet), supernet, conditions)
     found = {} if run.saved is None else _read_metrics(run.saved)
     if "before" not in found:
-        found["before"] = _metrics(run, chosen, extract(supernet, subnet).supernet, subnet)
+        before = extract(supernet, subnet).supernet
+        found["before"] = _metrics(run, before, subnet, examples, conditions)
         _advance(run, 1, found)
     if "after" not in found:
-        found["after"] = _metrics(run, chosen, _learnt(run, chosen, subnet), subnet)
+        after = _learnt(run, chosen, subnet)
+        found["after"] = _metrics(run, after, subnet, examples, conditions)
         _advance(run, 2, found)
     card = _card(chosen, len(run.data.rows), found)
+    # Read anew: what is measured is moved to the device and to the search's precision.
     write_transformers_folder(_learnt(run, chosen, subnet), subnet, card, run.output)
     _write_metrics(found, run.output)
     _advance(run, 3, found)
@@ -178,14 +185,18 @@ def _learnt(run: StepRun, chosen: Chosen, subnet: SubnetConfig) -> Supernet:
     with torch.no_grad():
         for name, tensor in load_file(run.source / TENSORS_FILE).items():
             own.tensors[name].copy_(tensor)
-    return extract(own.supernet, subnet).supernet if own.supernet.adapters else own.supernet
+    return own.merged(subnet)
 
 
-def _metrics(run: StepRun, chosen: Chosen, own: Supernet, subnet: SubnetConfig) -> dict[str, float]:
+def _metrics(
+    run: StepRun,
+    own: Supernet,
+    subnet: SubnetConfig,
+    examples: Examples,
+    conditions: Conditions,
+) -> dict[str, float]:
     """What the subnet measures as the search measures; ``own`` is moved to the device for it."""
-    conditions = chosen.said.conditions
     task = TASKS[conditions.task]
-    examples = read_examples(chosen.rows, load_tokenizer(own), own, conditions)
     there = own.to(run.device, getattr(torch, conditions.precision))
     found = measured_on(
         there,

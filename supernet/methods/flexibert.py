@@ -141,8 +141,7 @@ def _space(settings: FlexiBertSettings, model: FlexiBertForSequenceClassificatio
 
 
 def _shape(model: FlexiBertForSequenceClassification) -> ModelShape:
-    shapes = {name: tuple(each.shape) for name, each in named_tensors(model, {}).items()}
-    return ModelShape(FLEXIBERT, model.config, shapes)
+    return ModelShape.of(FLEXIBERT, model.config, named_tensors(model, {}))
 
 
 def _inputs(rows: TrainingRows, group: list[int], device: torch.device) -> dict[str, torch.Tensor]:

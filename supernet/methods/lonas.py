@@ -108,9 +108,7 @@ def new_supernet(
             b = torch.zeros(outputs, settings.lora_rank)
             scaling = settings.lora_alpha / settings.lora_rank
             adapters[module] = LoraAdapter(a, b, scaling, join)
-    tensors = named_tensors(model, adapters)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    shape = ModelShape(family, model.config, shapes)
+    shape = ModelShape.of(family, model.config, named_tensors(model, adapters))
     space = (
         adaptation.space(shape, rank=settings.lora_rank, ranks=settings.ranks)
         if settings.space is None
@@ -129,7 +127,7 @@ def new_supernet(
         label_names=run.data.label_names,
         head_tensors=base.new_tensors,
     )
-    elastic.plan.validate(elastic.space, shapes)
+    elastic.plan.validate(elastic.space, shape.shapes)
     return supernet.to(run.device, getattr(torch, settings.precision))
 
 

@@ -15,7 +15,6 @@ import torch
 from elasticnas.api_schemas.conditions import FineTuning
 from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.extraction import extract
 from elasticnas.supernet.methods.finetune import learnt, rows_to_learn
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.supernet import Supernet
@@ -68,7 +67,7 @@ class TrainedFirst:
         )
         with torch.inference_mode(mode=False), torch.enable_grad():
             own = learnt(run, self.supernet, subnet, self.rows)
-        return extract(own.supernet, subnet).supernet if own.supernet.adapters else own.supernet
+        return own.merged(subnet)
 
 
 def trained_first(

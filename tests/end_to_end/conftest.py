@@ -12,9 +12,9 @@ from tests.end_to_end.cluster import Cluster
 from tests.end_to_end.server import Server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that the tests of a file share."""
+    """A server that the tests share: each looks at what is its own there."""
     server = Server(tmp_path_factory.mktemp("server") / "data").start()
     yield server
     server.stop()

@@ -124,6 +124,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         redis.kill()
 
 
+@pytest.mark.slow
 def test_worker_coordinator_and_server_are_killed_and_the_step_goes_on(team: Team):
     job = team.start()
     team.reach_a_save_point(job)

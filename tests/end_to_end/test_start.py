@@ -27,6 +27,7 @@ sys.meta_path.insert(0, UntilTold())
 """A plugin with which torch takes as long to import as a test wants."""
 
 
+@pytest.mark.slow
 def test_a_server_answers_while_its_worker_loads_and_says_so(tmp_path: Path):
     (tmp_path / "slow_torch.py").write_text(SLOW_TORCH)
     server = Server(

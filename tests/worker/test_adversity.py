@@ -99,6 +99,7 @@ def test_when_memory_runs_out_shared_activations_go_before_batches_become_smalle
     assert cache.limit_bytes == held[0] // 2 < before
 
 
+@pytest.mark.slow
 def test_a_subnet_that_does_not_fit_row_by_row_fails_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):

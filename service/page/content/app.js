@@ -62,15 +62,8 @@ class App extends Part {
     super.connectedCallback();
     followLinks();
     onNavigation(() => this.arrive(), this.leaving.signal);
-    once("/v1/meta").then(
-      (meta) =>
-        learnMetrics(
-          meta.tasks
-            .flatMap((task) => task.metrics)
-            .map((each) => ({ name: each.name, is_better_when_larger: each.better === "larger" })),
-        ),
-      () => {},
-    );
+    once("/v1/meta").then(learnMetrics, () => {}); // a view says that the server is away
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", sayTheme);
     this.arrive();
   }
 
@@ -98,7 +91,7 @@ class App extends Part {
       document.documentElement.dataset.theme = theme;
       localStorage.setItem("elasticnas-theme", theme);
     }
-    dispatchEvent(new Event("theme"));
+    sayTheme();
     this.requestUpdate();
   }
 
@@ -123,6 +116,9 @@ class App extends Part {
     return keyed(this.key, this.route.view(...parts.map(decodeURIComponent)));
   }
 }
+
+/** What is painted on a canvas has the colours of the theme, and is painted anew. */
+const sayTheme = () => dispatchEvent(new Event("theme"));
 
 function focusTitle() {
   const title = document.querySelector("main h1");

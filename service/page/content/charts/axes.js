@@ -47,10 +47,8 @@ export function airy([low, high], share = 0.04) {
   return [low - span * share, high + span * share];
 }
 
-/** The colour of the dots as the stylesheet has it for the theme. */
-export function dotColour() {
-  return getComputedStyle(document.documentElement)
-    .getPropertyValue("--dot")
-    .split(",")
-    .map(Number);
+/** The colours of a canvas as the stylesheet has them for the theme: of dots, and of the front. */
+export function coloursOf(canvas) {
+  const { color, accentColor } = getComputedStyle(canvas);
+  return { dot: color.match(/\d+/g).map(Number), accent: accentColor };
 }

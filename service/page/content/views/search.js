@@ -7,6 +7,8 @@ import { boundOf, count, duration, isCost, label } from "../core/format.js";
 import {
   confirmed,
   heading,
+  loading,
+  lostBanner,
   problemNote,
   problemOf,
   progressBar,
@@ -86,17 +88,20 @@ class Search extends Part {
 
   // -- the state in the address --------------------------------------------------------------
 
+  /** What `make` makes of what the key names: the same object as long as the key is the same. */
+  kept(name, key, make) {
+    this.cache ??= {};
+    if (this.cache[name]?.key !== key) this.cache[name] = { key, value: make() };
+    return this.cache[name].value;
+  }
+
   get bounds() {
-    const parameters = query();
     const names = [...this.model.costs, ...this.model.metrics];
-    return Object.fromEntries(
-      names
-        .filter(
-          (name) =>
-            parameters.has(boundOf(name)) && Number.isFinite(Number(parameters.get(boundOf(name)))),
-        )
-        .map((name) => [name, Number(parameters.get(boundOf(name)))]),
-    );
+    const given = names.flatMap((name) => {
+      const text = query().get(boundOf(name));
+      return text && Number.isFinite(Number(text)) ? [[name, Number(text)]] : [];
+    });
+    return this.kept("bounds", given.join(), () => Object.fromEntries(given));
   }
 
   setBounds(bounds) {
@@ -109,14 +114,7 @@ class Search extends Part {
 
   get ranges() {
     const text = query().get("only") ?? "";
-    return Object.fromEntries(
-      text.split(",").flatMap((each) => {
-        const [, name, low, high] = /^(\w+):([^:]*)\.\.([^:]*)$/.exec(each) ?? [];
-        return name in this.model.columns
-          ? [[name, [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)]]]
-          : [];
-      }),
-    );
+    return this.kept("ranges", text, () => Object.fromEntries(text.split(",").flatMap(rangeOf)));
   }
 
   setRanges(ranges) {
@@ -128,16 +126,14 @@ class Search extends Part {
     });
   }
 
-  /** Which rows pass the ranges; null for all. The same array as long as the answer is the same. */
-  mask() {
-    const key = `${query().get("only")} ${this.version}`;
-    if (key !== this.maskKey) this.lastMask = this.passing();
-    this.maskKey = key;
-    return this.lastMask;
+  /** Which rows pass the ranges; null for all. */
+  get mask() {
+    const key = `${query().get("only")} ${this.model.revision}`;
+    return this.kept("mask", key, () => this.passing());
   }
 
   passing() {
-    const ranges = Object.entries(this.ranges);
+    const ranges = Object.entries(this.ranges).filter(([name]) => name in this.model.columns);
     if (!ranges.length) return null;
     const passes = new Uint8Array(this.model.count).fill(1);
     for (const [name, [low, high]] of ranges) {
@@ -151,13 +147,15 @@ class Search extends Part {
   }
 
   /** The columns of the table and axes of the parallel coordinates: what differs between subnets. */
-  names() {
-    const { search, costs, metrics, columns } = this.model;
-    const differs = (name) => columns[name]?.some((each) => each !== columns[name][0]);
-    const others = [...metrics, ...costs].filter(
-      (name) => !search.objectives.includes(name) && differs(name),
-    );
-    return [...search.objectives, ...others].slice(0, AXES);
+  get names() {
+    const { search, costs, metrics, columns, revision } = this.model;
+    const differs = (name) => columns[name].some((each) => each !== columns[name][0]);
+    return this.kept("names", revision, () => {
+      const others = [...metrics, ...costs].filter(
+        (name) => !search.objectives.includes(name) && differs(name),
+      );
+      return [...search.objectives, ...others].slice(0, AXES);
+    });
   }
 
   // -- what is done --------------------------------------------------------------------------
@@ -195,9 +193,9 @@ class Search extends Part {
   render() {
     if (this.problem)
       return html`${heading("Search")}${problemNote(this.problem, html`<a href="/">All searches</a>`)}`;
-    if (!this.model) return html`${heading("Search")}<p class="soft">Loading…</p>`;
+    if (!this.model) return html`${heading("Search")}${loading()}`;
     return html`
-      ${this.model.connection === "lost" ? html`<div class="banner" role="status">The connection to the server is lost: what you see may be old. Trying again…</div>` : nothing}
+      ${lostBanner(this.model.connection)}
       ${this.head()}
       <div class="stack">
         ${problemNote(this.refusal)}
@@ -294,11 +292,11 @@ class Search extends Part {
             <label class="check small">Up <select aria-label="Up" @change=${(event) => setQuery({ y: event.target.value })}>${axes.map((each) => html`<option value=${each} ?selected=${each === y}>${label(each)}</option>`)}</select></label>
             <label class="check small"><input type="checkbox" .checked=${parameters.get("zoom") === "front"} @change=${(event) => setQuery({ zoom: event.target.checked ? "front" : null })}> Zoom to the front</label>
           </div></div>
-        <nas-front-chart .model=${model} .version=${this.version} .x=${x} .y=${y} .bounds=${bounds} .selected=${selected} .best=${best?.number ?? null} .knee=${knee} .mask=${this.mask()} .zoomed=${parameters.get("zoom") === "front"}
+        <nas-front-chart .model=${model} .revision=${model.revision} .x=${x} .y=${y} .bounds=${bounds} .selected=${selected} .best=${best?.number ?? null} .knee=${knee} .mask=${this.mask} .zoomed=${parameters.get("zoom") === "front"}
           @pick=${(event) => pick(event.detail)} @open=${(event) => go(`/searches/${model.id}/subnets/${event.detail}`)} @take=${() => this.querySelector(".selected nas-take-home")?.take()}></nas-front-chart>
-        <nas-budget .model=${model} .version=${this.version} .bounds=${bounds} @bounds=${(event) => this.setBounds(event.detail)}></nas-budget>
+        <nas-budget .model=${model} .revision=${model.revision} .bounds=${bounds} .best=${best} @bounds=${(event) => this.setBounds(event.detail)}></nas-budget>
       </section>
-      <section class="card selected" aria-label="Selected subnet"><nas-subnet-card .model=${model} .version=${this.version} .number=${selected}></nas-subnet-card></section>
+      <section class="card selected" aria-label="Selected subnet"><nas-subnet-card .model=${model} .revision=${model.revision} .number=${selected}></nas-subnet-card></section>
     </div>`;
   }
 
@@ -335,10 +333,11 @@ class Search extends Part {
 
   panel(tab) {
     const { model, version } = this;
+    const { revision } = model;
     if (tab === "history")
-      return html`<nas-history .model=${model} .version=${version}></nas-history>`;
+      return html`<nas-history .model=${model} .revision=${revision}></nas-history>`;
     if (tab === "parallel")
-      return html`<nas-parallel .model=${model} .version=${version} .names=${this.names()} .ranges=${this.ranges} .mask=${this.mask()} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
+      return html`<nas-parallel .model=${model} .revision=${revision} .names=${this.names} .ranges=${this.ranges} .mask=${this.mask} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
     if (tab === "widths")
       return html`<nas-widths .model=${model} .version=${version}></nas-widths>`;
     if (tab === "importance")
@@ -346,7 +345,7 @@ class Search extends Part {
     if (tab === "log")
       return html`<nas-log .model=${model} .version=${version} @retry=${() => this.act("retry")}></nas-log>`;
     const parameters = query();
-    return html`<nas-result-table .model=${model} .version=${version} .names=${this.names()} .mask=${this.mask()} .ranges=${this.ranges} .sort=${parameters.get("sort") ?? "number"} .onlyFront=${parameters.get("show") === "front"} .selected=${Number(parameters.get("subnet") ?? -1)}
+    return html`<nas-result-table .model=${model} .revision=${revision} .names=${this.names} .mask=${this.mask} .ranges=${this.ranges} .sort=${parameters.get("sort") ?? "number"} .onlyFront=${parameters.get("show") === "front"} .selected=${Number(parameters.get("subnet") ?? -1)}
       @sort=${(event) => setQuery({ sort: event.detail })} @ranges=${(event) => this.setRanges(event.detail)} @only-front=${(event) => setQuery({ show: event.detail ? "front" : null })}></nas-result-table>`;
   }
 
@@ -367,6 +366,12 @@ class Search extends Part {
       ${timed ? html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>` : nothing}
       <div class="actions"><button value="no">Go back</button><button class="primary" value="extend">Extend</button></div></form></dialog>`;
   }
+}
+
+/** A filter of the address, `name:low..high`, either end left out, as entries of ranges. */
+function rangeOf(text) {
+  const [, name, low, high] = /^(\w+):([^:]*)\.\.([^:]*)$/.exec(text) ?? [];
+  return name ? [[name, [low ? Number(low) : -Infinity, high ? Number(high) : Infinity]]] : [];
 }
 
 define("nas-search", Search);

@@ -1,7 +1,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { define } from "../core/element.js";
 import { ago, bytes, count } from "../core/format.js";
-import { heading, progressBar, stateMark } from "../parts/common.js";
+import { progressBar, stateMark, table } from "../parts/common.js";
 import { Listing } from "../parts/listing.js";
 
 const EVERY = 3000;
@@ -9,15 +9,12 @@ const EVERY = 3000;
 /** `/workers`: who does the work, on what, and what each is at. */
 class Workers extends Listing {
   path = "/v1/workers";
+  title = "Workers";
 
   connectedCallback() {
     super.connectedCallback();
     const timer = setInterval(() => document.hidden || this.read(), EVERY);
     this.leaving.signal.addEventListener("abort", () => clearInterval(timer));
-  }
-
-  render() {
-    return html`${heading("Workers")}${this.loading()}${this.items ? this.body() : nothing}`;
   }
 
   body() {
@@ -26,9 +23,20 @@ class Workers extends Listing {
       ${alive ? nothing : html`<div class="card"><div class="empty"><h2>No worker is alive</h2><p class="soft">Searches, registrations and downloads wait for one. A server without a queue of its own has one inside; beside others, start one for each GPU:</p><pre>elasticnas worker</pre></div></div>`}
       ${
         this.items.length
-          ? html`<div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing">
-        <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Device</th><th scope="col">Memory</th><th scope="col">At work on</th><th scope="col">Precision</th><th scope="col" class="right">Evaluations</th><th scope="col">Heard from</th></tr></thead>
-        <tbody>${this.items.map((each) => this.rowOf(each))}</tbody></table></div></div>`
+          ? html`<div class="card">${table(
+              [
+                "Worker",
+                "State",
+                "Device",
+                "Memory",
+                "At work on",
+                "Precision",
+                ["Evaluations", "right"],
+                "Heard from",
+              ],
+              this.items.map((each) => this.rowOf(each)),
+              { kind: "listing" },
+            )}</div>`
           : nothing
       }
     </div>`;
