@@ -103,7 +103,7 @@ class FlexiBertLayer(nn.Module):
         neurons = self.activation(self.intermediate.dense(hidden))
         for name in FURTHER:
             if name in self._modules:
-                neurons = self.activation(self._modules[name].dense(neurons))
+                neurons = self.activation(getattr(self, name).dense(neurons))
         output: torch.Tensor = self.output.LayerNorm(
             self.dropout(self.output.dense(neurons)) + hidden
         )
