@@ -16,7 +16,8 @@ import "./views/jobs.js";
 import "./views/reference.js";
 
 const id = "([^/]+)";
-const ROUTES = [
+/** @type {[string, string, (...ids: any[]) => unknown][]} */
+const PATTERNS = [
   ["/", "Searches", () => html`<nas-searches></nas-searches>`],
   ["/searches/new", "New search", () => html`<nas-new-search></nas-new-search>`],
   [`/searches/${id}`, "Search", (search) => html`<nas-search .search=${search}></nas-search>`],
@@ -37,17 +38,19 @@ const ROUTES = [
     (supernet) => html`<nas-supernet .supernet=${supernet}></nas-supernet>`,
   ],
   ["/datasets", "Datasets", () => html`<nas-datasets></nas-datasets>`],
-  [
-    `/datasets/${id}`,
-    "Dataset",
-    (dataset) => html`<nas-dataset .dataset=${dataset}></nas-dataset>`,
-  ],
+  [`/datasets/${id}`, "Dataset", (dataset) => html`<nas-dataset .key=${dataset}></nas-dataset>`],
   ["/workers", "Workers", () => html`<nas-workers></nas-workers>`],
   ["/jobs", "Jobs", () => html`<nas-jobs></nas-jobs>`],
   [`/jobs/${id}`, "Job", (job) => html`<nas-job .job=${job}></nas-job>`],
   ["/docs", "REST", () => html`<nas-reference></nas-reference>`],
-].map(([pattern, title, view]) => ({ pattern: new RegExp(`^${pattern}/?$`), title, view }));
+];
+const ROUTES = PATTERNS.map(([pattern, title, view]) => ({
+  pattern: new RegExp(`^${pattern}/?$`),
+  title,
+  view,
+}));
 
+/** @type {[string, string, RegExp][]} */
 const PLACES = [
   ["/", "Searches", /^\/($|searches)/],
   ["/supernets", "Super-networks", /^\/supernets/],
@@ -79,7 +82,7 @@ class App extends Part {
       this.requestUpdate();
       if (!isFirst) this.updateComplete.then(() => focusTitle());
     } else {
-      this.querySelector("main > *")?.requestUpdate?.();
+      /** @type {Part} */ (this.querySelector("main > *"))?.requestUpdate?.();
     }
   }
 
@@ -121,8 +124,7 @@ class App extends Part {
 const sayTheme = () => dispatchEvent(new Event("theme"));
 
 function focusTitle() {
-  const title = document.querySelector("main h1");
-  title?.focus({ preventScroll: true });
+  /** @type {HTMLElement} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
 }
 
 define("nas-app", App);

@@ -243,6 +243,7 @@ class FrontChart extends Part {
     if (!isCost(this.x) || isCost(this.y) || !this.members.length) return nothing;
     const sign = lessIsBetter(this.y) ? -1 : 1;
     let best = -Infinity;
+    /** @type {[number, number][]} */
     const steps = this.members.map((item) => {
       best = Math.max(best, sign * SearchModel.of(item, this.y));
       return [this.scaleX(SearchModel.of(item, this.x)), this.scaleY(sign * best)];

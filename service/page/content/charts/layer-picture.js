@@ -20,9 +20,9 @@ export const partTitle = (part) => TITLES[part] ?? part;
 
 /**
  * A subnet as rows of layers: heads as cells, widths and ranks as bars, skipped halves hatched.
- * @param {any} shape as `GET /v1/supernets/{id}/layers` has it
+ * @param {Rest["LayersRead"]} shape
  * @param {Record<string, any>} subnet
- * @param {{layer: number, runs: Record<string, boolean>}[] | null} runs of each layer, where known
+ * @param {Rest["LayerCost"][] | null} runs of each layer, where known
  */
 export function layerPicture(shape, subnet, runs = null, width = 340) {
   const parts = partsOf(shape);

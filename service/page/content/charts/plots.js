@@ -9,6 +9,7 @@ const MOST_BARS = 24;
 
 /** A drawing whose data the server computes: read anew when the search has moved on and it is seen. */
 export class Plot extends Part {
+  /** @type {Record<string, object>} */
   static properties = {
     model: { attribute: false },
     version: { attribute: false },
@@ -45,6 +46,7 @@ export class Plot extends Part {
     return this.data ? this.drawing() : loading();
   }
 
+  /** @returns {unknown} */
   drawing() {
     return nothing;
   }

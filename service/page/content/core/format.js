@@ -23,7 +23,7 @@ const SMALLER = new Set([
   "loss",
 ]);
 
-/** Learn of the server's description which metrics are better when smaller. */
+/** Learn of the server's description which metrics are better when smaller. @param {Rest["Meta"]} meta */
 export function learnMetrics({ tasks }) {
   for (const { name, better } of tasks.flatMap((task) => task.metrics))
     if (better === "smaller") SMALLER.add(name);

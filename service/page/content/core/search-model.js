@@ -15,12 +15,15 @@ export class SearchModel extends EventTarget {
   /** @param {string} id @param {AbortSignal} signal */
   constructor(id, signal) {
     super();
-    Object.assign(this, {
-      id,
-      signal,
-      path: `/v1/searches/${encodeURIComponent(id)}`,
-      connection: "open",
-    });
+    this.id = id;
+    this.signal = signal;
+    this.path = `/v1/searches/${encodeURIComponent(id)}`;
+    this.connection = "open";
+    /** @type {Rest["SearchRead"]} */
+    this.search = null;
+    /** @type {Rest["FrontRead"]} */
+    this.front = null;
+    /** @type {Record<string, any[]>} by the name of a field, a value for each result */
     this.columns = {};
     this.rows = new Map();
     this.after = 0;

@@ -18,7 +18,11 @@ export class Stream {
     path,
     { kinds, onEvent, onState = () => {}, onReopen = () => {}, from = null, signal },
   ) {
-    Object.assign(this, { path, kinds, onEvent, onState, onReopen });
+    this.path = path;
+    this.kinds = kinds;
+    this.onEvent = onEvent;
+    this.onState = onState;
+    this.onReopen = onReopen;
     this.lastId = from;
     this.failures = 0;
     this.wasLost = false;

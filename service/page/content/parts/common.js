@@ -18,7 +18,7 @@ const SIGNS = {
 export const stateMark = (state, word = state.replaceAll("_", " ")) =>
   html`<span class="state ${state}"><svg viewBox="0 0 12 12" aria-hidden="true">${SIGNS[state] ?? SIGNS.queued}</svg>${word}</span>`;
 
-/** A problem document: what is wrong, where, and what was found. */
+/** A problem document: what is wrong, where, and what was found. @param {Rest["Problem"]} problem @param {unknown} more */
 export function problemNote(problem, more = nothing) {
   if (!problem) return nothing;
   return html`<div class="note bad" role="alert">

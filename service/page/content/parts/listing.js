@@ -6,6 +6,7 @@ import { confirmed, heading, loading, problemNote, problemOf, progressBar } from
 
 /** A view that lists things, the newest first, with a text to find some. */
 export class Listing extends Part {
+  /** @type {Record<string, object>} */
   static properties = { items: { state: true }, problem: { state: true } };
 
   connectedCallback() {
@@ -47,6 +48,7 @@ export class Listing extends Part {
 
 /** A listing with the form of an upload beside it. */
 export class Uploads extends Listing {
+  /** @type {Record<string, object>} */
   static properties = { sent: { state: true }, refusal: { state: true } };
 
   async send(event) {
@@ -76,6 +78,7 @@ export class Uploads extends Listing {
 
 /** A view of one thing under its id. */
 export class Detail extends Part {
+  /** @type {Record<string, object>} */
   static properties = { item: { state: true }, problem: { state: true }, refusal: { state: true } };
 
   connectedCallback() {

@@ -6,10 +6,13 @@ import { layerPicture } from "../charts/layer-picture.js";
 import { loading, problemNote, problemOf, stateMark } from "./common.js";
 import "./take-home.js";
 
-/** What the layers of a super-network are. */
+/** What the layers of a super-network are. @returns {Promise<Rest["LayersRead"]>} */
 export const shapeOf = (supernet) => once(`/v1/supernets/${supernet}/layers`);
 
-/** What subnets cost, in all and layer by layer, and which halves of layers run. */
+/**
+ * What subnets cost, in all and layer by layer, and which halves of layers run.
+ * @returns {Promise<Rest["CostsRead"]>}
+ */
 export const priced = (supernet, subnets, maxLength, signal) =>
   post(
     `/v1/supernets/${supernet}/costs`,
@@ -79,7 +82,7 @@ class SubnetCard extends Part {
   }
 }
 
-/** The objectives with their intervals and shares of the full model; all else folded away. */
+/** The objectives with their intervals and shares of the full model; all else folded away. @param {Rest["EvaluationRead"]} item */
 export function numbers(item, model) {
   const names = [...Object.keys(item.metrics ?? {}), ...Object.keys(item.cost).filter(isCost)];
   const asked = model.search.objectives.filter((each) => names.includes(each));

@@ -48,7 +48,8 @@ class ResultTable extends Part {
     const keys = columns[this.sort.replace("-", "")] ?? columns.number;
     const sign = descending ? -1 : 1;
     rows.sort((a, b) => {
-      if (keys[a] === null || keys[b] === null) return (keys[a] === null) - (keys[b] === null);
+      if (keys[a] === null || keys[b] === null)
+        return Number(keys[a] === null) - Number(keys[b] === null);
       return keys[a] < keys[b] ? -sign : keys[a] > keys[b] ? sign : a - b;
     });
     return rows;

@@ -75,11 +75,11 @@ class Datasets extends Uploads {
 
 /** `/datasets/{id}`: its rows, columns and classes. */
 class Dataset extends Detail {
-  static properties = { dataset: {} };
+  static properties = { key: {} };
   title = "Dataset";
 
   get path() {
-    return `/v1/datasets/${encodeURIComponent(this.dataset)}`;
+    return `/v1/datasets/${encodeURIComponent(this.key)}`;
   }
 
   body() {

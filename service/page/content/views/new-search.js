@@ -8,6 +8,7 @@ import { copyButton, heading, loading, problemNote, problemOf } from "../parts/c
 import { asCommand, asCurl, asPython } from "../parts/request-text.js";
 
 const WAIT = 350; // milliseconds of rest before the server is asked what a constraint leaves
+/** @type {[string, (request: object) => string][]} */
 const LANGUAGES = [
   ["curl", asCurl],
   ["Command", asCommand],
@@ -31,6 +32,7 @@ class NewSearch extends Part {
 
   constructor() {
     super();
+    /** @type {any} the body of the request as far as it is filled in */
     this.draft = {
       supernet_id: "",
       dataset_id: "",
@@ -185,13 +187,9 @@ class NewSearch extends Part {
     return html`<label class="field"><span>${title}</span>${input(wrong ? "true" : nothing)}${wrong ? html`<small class="wrong">${wrong}</small>` : hint === nothing ? nothing : html`<small>${hint}</small>`}</label>`;
   }
 
-  number(
-    title,
-    pointer,
-    entry,
-    onChange,
-    { hint = nothing, step = 1, min, max, placeholder = "" } = {},
-  ) {
+  /** @param {{hint?: unknown, step?: number | string, min?: number, max?: number, placeholder?: string}} [options] */
+  number(title, pointer, entry, onChange, options = {}) {
+    const { hint = nothing, step = 1, min, max, placeholder = "" } = options;
     return this.field(
       title,
       pointer,

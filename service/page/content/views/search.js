@@ -43,7 +43,7 @@ class Search extends Part {
     problem: { state: true },
     refusal: { state: true },
     supernet: { state: true },
-    dataset: { state: true },
+    data: { state: true },
     workers: { state: true },
     busy: { state: true },
   };
@@ -64,12 +64,11 @@ class Search extends Part {
       await model.open();
       this.model = model;
       document.title = `${model.search.name ?? model.id} · ElasticNAS`;
-      const [supernet, dataset] = await Promise.allSettled([
-        model.supernet(),
-        get(`/v1/datasets/${model.search.dataset_id}`, signal),
+      const unless = () => undefined; // deleted meanwhile: the search names its id
+      [this.supernet, this.data] = await Promise.all([
+        model.supernet().catch(unless),
+        get(`/v1/datasets/${model.search.dataset_id}`, signal).catch(unless),
       ]);
-      this.supernet = supernet.value;
-      this.dataset = dataset.value;
       await this.look();
     } catch (error) {
       this.problem = problemOf(error);
@@ -183,9 +182,8 @@ class Search extends Part {
       this.act("cancel");
   }
 
-  async extend() {
-    const dialog = this.querySelector("dialog.extend");
-    dialog.showModal();
+  extend() {
+    /** @type {HTMLDialogElement} */ (this.querySelector("dialog.extend")).showModal();
   }
 
   // -- what is seen --------------------------------------------------------------------------
@@ -220,7 +218,7 @@ class Search extends Part {
       html`<button type="button" class=${kind} ?disabled=${this.busy === action} @click=${run}>${text}</button>`;
     return heading(html`${search.name ?? search.id} ${stateMark(state)}`, {
       crumbs: html`<a href="/">Searches</a> / <span class="mono small">${search.id}</span>`,
-      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.dataset ? html`<a href="/datasets/${search.dataset_id}">${this.dataset.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>`,
+      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.data ? html`<a href="/datasets/${search.dataset_id}">${this.data.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>`,
       actions: html`
         ${can.pause ? button("pause", "Pause", () => this.act("pause")) : nothing}
         ${can.resume ? button("resume", "Resume", () => this.act("resume"), "primary") : nothing}
@@ -293,7 +291,7 @@ class Search extends Part {
             <label class="check small"><input type="checkbox" .checked=${parameters.get("zoom") === "front"} @change=${(event) => setQuery({ zoom: event.target.checked ? "front" : null })}> Zoom to the front</label>
           </div></div>
         <nas-front-chart .model=${model} .revision=${model.revision} .x=${x} .y=${y} .bounds=${bounds} .selected=${selected} .best=${best?.number ?? null} .knee=${knee} .mask=${this.mask} .zoomed=${parameters.get("zoom") === "front"}
-          @pick=${(event) => pick(event.detail)} @open=${(event) => go(`/searches/${model.id}/subnets/${event.detail}`)} @take=${() => this.querySelector(".selected nas-take-home")?.take()}></nas-front-chart>
+          @pick=${(event) => pick(event.detail)} @open=${(event) => go(`/searches/${model.id}/subnets/${event.detail}`)} @take=${() => /** @type {Part} */ (this.querySelector(".selected nas-take-home"))?.take()}></nas-front-chart>
         <nas-budget .model=${model} .revision=${model.revision} .bounds=${bounds} .best=${best} @bounds=${(event) => this.setBounds(event.detail)}></nas-budget>
       </section>
       <section class="card selected" aria-label="Selected subnet"><nas-subnet-card .model=${model} .revision=${model.revision} .number=${selected}></nas-subnet-card></section>
@@ -324,7 +322,9 @@ class Search extends Part {
       if (to === undefined) return;
       const [next] = TABS[(to + TABS.length) % TABS.length];
       select(next);
-      this.updateComplete.then(() => this.querySelector(`#tab-${next}`).focus());
+      this.updateComplete.then(() =>
+        /** @type {HTMLElement} */ (this.querySelector(`#tab-${next}`)).focus(),
+      );
     };
     return html`<section class="card stack" aria-label="Details">
       <div class="tabs" role="tablist" aria-label="Details" @keydown=${key}>${TABS.map(([each, text]) => html`<button type="button" role="tab" id="tab-${each}" aria-controls="panel" aria-selected=${each === tab} tabindex=${each === tab ? 0 : -1} @click=${() => select(each)}>${text}</button>`)}</div>
