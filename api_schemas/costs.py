@@ -29,6 +29,8 @@ class Cost(StrEnum):
     GFLOPS_PER_TOKEN = "gflops_per_token"
     WEIGHT_BYTES = "weight_bytes"
     KV_BYTES = "kv_bytes"
+    ADAPTER_GFLOPS = "adapter_gflops"
+    ADAPTER_BYTES = "adapter_bytes"
 
 
 TITLES: Mapping[str, str] = {
@@ -40,6 +42,8 @@ TITLES: Mapping[str, str] = {
     Cost.GFLOPS_PER_TOKEN: "GFLOPs per token",
     Cost.WEIGHT_BYTES: "bytes of weights",
     Cost.KV_BYTES: "bytes of keys and values",
+    Cost.ADAPTER_GFLOPS: "GFLOPs of unmerged adapters",
+    Cost.ADAPTER_BYTES: "bytes of adapters",
 }
 """The costs as a reader calls them."""
 
@@ -59,6 +63,7 @@ class Count(StrEnum):
     TRAINABLE_PARAMS = "trainable_params"
     WEIGHT_BYTES = "weight_bytes"
     KV_BYTES = "kv_bytes"
+    ADAPTER_BYTES = "adapter_bytes"
 
 
 MACS = (Count.LINEAR, Count.ADAPTERS, Count.HEAD, Count.ATTENTION)
@@ -71,6 +76,8 @@ _NEEDED = {
     Cost.GFLOPS_PER_TOKEN: Count.KV_BYTES,
     Cost.WEIGHT_BYTES: Count.WEIGHT_BYTES,
     Cost.KV_BYTES: Count.KV_BYTES,
+    Cost.ADAPTER_GFLOPS: Count.ADAPTER_BYTES,
+    Cost.ADAPTER_BYTES: Count.ADAPTER_BYTES,
 }
 """What must be counted for a cost to be known; all others always are."""
 
@@ -196,6 +203,16 @@ class CostReport(BaseModel):
         default=None,
         description="keys and values of one sequence of max_length tokens, in the checkpoint's "
         "dtype; null for a model that keeps none",
+    )
+    adapter_gflops: float | None = Field(
+        default=None,
+        description="1e9 multiply-accumulates that LoRA adds where it is not merged; null for a "
+        "super-network without adapters, or one that an earlier version registered",
+    )
+    adapter_bytes: int | None = Field(
+        default=None,
+        description="active adapter weights, each with the bytes it has in the checkpoint; null as "
+        "adapter_gflops is",
     )
     breakdown: CostBreakdown
     max_length: int

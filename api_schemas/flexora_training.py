@@ -112,7 +112,7 @@ class FlexoraSettings(TrainingSettings):
     select_batch_size: Count = 16
     outer_batch_size: Count = 64
     select_learning_rate: PositiveFloat = 1e-3
-    gate_learning_rate: PositiveFloat = 0.05
+    gate_learning_rate: PositiveFloat = 0.02
     rule: Rule = Rule.PHANTOM
     margin: Annotated[float, Field(ge=0)] = 0.01
     top: Count | None = None

@@ -23,6 +23,7 @@ from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.api_schemas.verification import Resamples, Verified
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.api_schemas.workers import WorkerMemory
 
 
 class Message(BaseModel):
@@ -311,12 +312,16 @@ class WorkerAlive(BaseModel):
     ``super-network id/inspection``, ``export id/export`` or ``job id/position/attempt``. ``takes``
     are the queues that it takes messages from at this moment. ``precision`` is what it measures in
     unless a search asks for another, ``precisions`` are all that it can measure in; None from a
-    worker of an earlier version, which does not say.
+    worker of an earlier version, which does not say. ``busy`` is the share of the time since the
+    sign of life before in which it had work in hand.
     """
 
     kind: Literal["worker_alive"] = "worker_alive"
     worker: str
     device: str
+    device_name: str | None = None
+    busy: float | None = None
+    memory: WorkerMemory | None = None
     started_at: datetime
     evaluations: int
     warm_supernets: tuple[str, ...]

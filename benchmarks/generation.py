@@ -6,8 +6,9 @@
 The same subnet writes behind the same prompts in three ways: by ``generate()`` of Transformers, a
 prompt at a time; by the loop of an evaluation, a prompt at a time; and in the batches of an
 evaluation. All texts must be the same. Seconds are the processor's, which others on the machine do
-not lengthen much. ``CHECKPOINT`` is a folder that ``elasticnas supernet add``
-takes.
+not lengthen much. With ``--search 100``, a whole search of so many evaluations by ``pareto`` too,
+in which subnets share the reading of their prompts, and one in which they do not. ``CHECKPOINT`` is
+a folder that ``elasticnas supernet add`` takes.
 """
 
 from __future__ import annotations
@@ -24,15 +25,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.language_search import search_loop, searched
+from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.generation import GenerationExamples, prepare, write_texts
+from elasticnas.supernet.measuring.measure import Lap, laps_of, measure
 from elasticnas.supernet.measuring.token_reader import running
+from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks.generation import GENERATION
 from elasticnas.tasks.rows import Rows
+from elasticnas.tasks.settings import TaskSettings
 from elasticnas.tasks.task import LabelsOfDataset, RowsOfDataset
 
 LONGEST = 100_000
+CACHE_BYTES = 2**30
 
 
 def main() -> None:
@@ -61,6 +69,37 @@ def main() -> None:
             "our loop, in batches": lambda: _in_batches(active, examples, options.token_budget),
         }
         _report(ways, examples, tokenizer)
+    if options.search:
+        _report_searches(supernet, examples, settings, options)
+
+
+def _report_searches(
+    supernet: Supernet,
+    examples: GenerationExamples,
+    settings: TaskSettings,
+    options: argparse.Namespace,
+) -> None:
+    length = max(map(len, examples.prompts))
+    found: dict[str, list[float]] = {"apart": [], "shared": []}
+    for way, exact in found.items():
+        cache = PrefixCache(CACHE_BYTES) if way == "shared" else None
+        laps = laps_of(examples, None, supernet, token_budget=options.token_budget, cache=cache)
+
+        def evaluate(
+            subnet: SubnetConfig, laps: list[Lap] = laps, exact: list[float] = exact
+        ) -> dict[str, float]:
+            labels = examples.labels
+            metrics = measure(supernet, subnet, laps, labels, GENERATION, settings=settings).metrics
+            assert metrics is not None
+            exact.append(metrics["exact_match"])
+            return metrics
+
+        loop = search_loop(
+            supernet, "exact_match", options.search, rows=len(examples), max_length=length
+        )
+        seconds = searched(loop, evaluate)
+        print(f"a search of {options.search}, prompts read {way}: {seconds:.1f} s")
+    print(f"the same metrics: {found['apart'] == found['shared']}")
 
 
 def _report(
@@ -133,6 +172,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--endless", action="store_true", help="write max-new-tokens behind every prompt"
     )
+    parser.add_argument("--search", type=int, help="evaluations of a whole search")
     parser.add_argument("--token-budget", type=int, default=2048)
     parser.add_argument("--subnet", choices=("maximal", "minimal", "heuristic"), default="maximal")
     return parser.parse_args()

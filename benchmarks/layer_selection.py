@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -46,7 +47,6 @@ from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.flexora_training import FlexoraSettings, Order
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.searches import SearchCreate
-from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import SearchLoop
 from elasticnas.search.objectives import Objectives
@@ -60,6 +60,7 @@ from elasticnas.supernet.methods.pretrained import pretrained, training_rows
 from elasticnas.supernet.methods.step import StepRun, TrainingData
 from elasticnas.supernet.plan import LORA_B
 from elasticnas.supernet.selection.groups import groups_of
+from elasticnas.supernet.selection.rules import largest
 from elasticnas.supernet.selection.splits import Split, split_rows
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.loop import batch_rows, fit
@@ -108,13 +109,20 @@ class Subject:
         torch.manual_seed(self.settings.seed)
         return pretrained(self.base, self.data)
 
+    @cached_property
     def rows(self) -> TrainingRows:
         """All of its rows."""
         return training_rows(self.base, self.data, self.settings, self.read())
 
-    def only(self, rows: Sequence[int]) -> Subject:
-        """The same with these rows alone."""
-        return replace(self, data=replace(self.data, rows=self.data.rows.select(rows)))
+    @property
+    def labels(self) -> torch.Tensor:
+        """The classes of its rows, (rows,)."""
+        return torch.as_tensor(self.data.rows.labels)
+
+    @cached_property
+    def inner(self) -> Subject:
+        """The same with those rows alone that choosing learns from."""
+        return replace(self, data=replace(self.data, rows=self.data.rows.select(self.split.inner)))
 
 
 def trained(subject: Subject, layers: Sequence[int], steps: int, **changes: Any) -> Supernet:
@@ -132,7 +140,7 @@ def trained(subject: Subject, layers: Sequence[int], steps: int, **changes: Any)
     tensors = trainable_tensors(supernet)
     if not layers:  # one adapter that stays zero: the head is trained alone
         tensors = {name: each for name, each in tensors.items() if ".lora_" not in name}
-    fit(run, supernet, subject.rows(), tensors)
+    fit(run, supernet, subject.rows, tensors)
     return supernet
 
 
@@ -144,24 +152,28 @@ class Score:
     accuracy: float
 
 
-def scored(supernet: Supernet, rows: TrainingRows, chosen: Sequence[int], subnet: Any) -> Score:
-    """A subnet on the ``chosen`` rows."""
-    active = activate(supernet, subnet)
+Logits = Callable[[Sequence[int]], torch.Tensor]
+"""What a model gives for rows of these numbers, (rows, classes)."""
+
+
+def logits_of(supernet: Supernet, subject: Subject, subnet: SubnetConfig | None = None) -> Logits:
+    """Those of a subnet for the subject's rows; of the maximal one by default."""
+    active = activate(supernet, subnet or supernet.space.maximal)
+    return lambda batch: subject.rows.logits(active, batch, CPU)
+
+
+def scored(logits: Logits, subject: Subject, chosen: Sequence[int] | None = None) -> Score:
+    """On the ``chosen`` rows of a subject, by default on all."""
+    lengths, labels = subject.rows.lengths, subject.labels
+    order = sorted(range(len(labels)) if chosen is None else chosen, key=lambda row: lengths[row])
     losses, hits = 0.0, 0
-    labels = torch.as_tensor(rows.examples.labels)  # type: ignore[attr-defined]
-    order = sorted(chosen, key=lambda row: rows.lengths[row])
     with torch.inference_mode():
         for at in range(0, len(order), SCORING_BATCH):
             batch = order[at : at + SCORING_BATCH]
-            logits = rows.logits(active, batch, CPU)
-            losses += float(rows.loss_of(logits, batch)) * len(batch)
-            hits += int((logits.argmax(-1) == labels[batch]).sum())
+            found = logits(batch)
+            losses += float(subject.rows.loss_of(found, batch)) * len(batch)
+            hits += int((found.argmax(-1) == labels[batch]).sum())
     return Score(losses / len(order), hits / len(order))
-
-
-def maximal_score(supernet: Supernet, rows: TrainingRows, chosen: Sequence[int]) -> Score:
-    """The whole model on the ``chosen`` rows."""
-    return scored(supernet, rows, chosen, supernet.space.maximal)
 
 
 # -- the methods: each names the layers to keep ------------------------------------------------
@@ -176,11 +188,6 @@ class Budget:
     steps: int
 
 
-def best(scores: Sequence[float], count: int) -> list[int]:
-    """The places of the ``count`` largest."""
-    return sorted(sorted(range(len(scores)), key=lambda at: -scores[at])[:count])
-
-
 def at_random(subject: Subject, budget: Budget, draw: int) -> list[int]:
     """Any; several draws of a seed differ."""
     order = random.Random(f"{subject.settings.seed}/{draw}")
@@ -189,10 +196,10 @@ def at_random(subject: Subject, budget: Budget, draw: int) -> list[int]:
 
 def by_gradient_norm(subject: Subject, budget: Budget) -> list[int]:
     """The norm of the gradient of B, where it is zero, on training rows."""
-    inner = subject.only(subject.split.inner)
+    inner = subject.inner
     run = inner.run(Path())
     supernet = new_supernet(run, inner.read(), adaptation(run.settings))
-    rows, tensors = inner.rows(), trainable_tensors(supernet)
+    rows, tensors = inner.rows, trainable_tensors(supernet)
     for step in range(budget.steps // 2):
         active = activate(supernet, supernet.space.maximal)
         rows.loss(active, batch_rows(rows.lengths, run.settings, step), CPU).backward()  # type: ignore[no-untyped-call]
@@ -200,20 +207,21 @@ def by_gradient_norm(subject: Subject, budget: Budget) -> list[int]:
     for group in groups_of(supernet):
         norms = [tensors[f"{m}.{LORA_B}"].grad.norm() ** 2 for m in group.modules]  # type: ignore[union-attr]
         found.append(float(sum(norms)))
-    return best(found, budget.kept)
+    return sorted(largest(found, budget.kept))
 
 
 def by_lora_drop(subject: Subject, budget: Budget) -> list[int]:
     """The squared norm of what each layer's adapters give, after training all."""
-    inner = subject.only(subject.split.inner)
+    inner = subject.inner
     supernet = trained(inner, range(budget.layers), budget.steps)
-    rows, groups = inner.rows(), groups_of(supernet)
+    rows, groups = inner.rows, groups_of(supernet)
     sums = dict.fromkeys(supernet.adapters, 0.0)
+    logits = logits_of(supernet, inner)
     with torch.inference_mode(), _watching(supernet, sums):
-        active = activate(supernet, supernet.space.maximal)
         for at in range(0, min(len(rows.lengths), 512), SCORING_BATCH):
-            rows.logits(active, range(at, min(at + SCORING_BATCH, len(rows.lengths))), CPU)
-    return best([sum(sums[m] for m in group.modules) for group in groups], budget.kept)
+            logits(range(at, min(at + SCORING_BATCH, len(rows.lengths))))
+    given = [sum(sums[module] for module in group.modules) for group in groups]
+    return sorted(largest(given, budget.kept))
 
 
 @contextmanager
@@ -241,14 +249,14 @@ def _watching(supernet: Supernet, sums: dict[str, float]) -> Iterator[None]:
 
 def by_greedy_forward(subject: Subject, budget: Budget) -> list[int]:
     """One layer more at a time, the one of the lowest outer loss after a short training."""
-    inner, rows = subject.only(subject.split.inner), subject.rows()
     trials = sum(budget.layers - done for done in range(budget.kept))
     kept: list[int] = []
     for _ in range(budget.kept):
         losses = {}
         for layer in sorted(set(range(budget.layers)) - set(kept)):
-            tried = trained(inner, sorted([*kept, layer]), max(1, budget.steps * 2 // trials))
-            losses[layer] = maximal_score(tried, rows, subject.split.outer).loss
+            steps = max(1, budget.steps * 2 // trials)
+            tried = trained(subject.inner, sorted([*kept, layer]), steps)
+            losses[layer] = scored(logits_of(tried, subject), subject, subject.split.outer).loss
         kept.append(min(losses, key=lambda layer: losses[layer]))
     return sorted(kept)
 
@@ -285,11 +293,10 @@ def _by_alpha(subject: Subject, budget: Budget, order: Order, steps: int) -> lis
 
 def by_search(subject: Subject, budget: Budget) -> list[int]:
     """The best subnet with so many layers on, of a search of adapters trained to be off."""
-    inner, rows = subject.only(subject.split.inner), subject.rows()
-    supernet = trained(inner, range(budget.layers), budget.steps, sampling="random")
+    supernet = trained(subject.inner, range(budget.layers), budget.steps, sampling="random")
 
     def measure(subnet: SubnetConfig) -> float:
-        return scored(supernet, rows, subject.split.outer, subnet).loss
+        return scored(logits_of(supernet, subject, subnet), subject, subject.split.outer).loss
 
     found = {
         tuple(at for at, rank in enumerate(subnet.values()) if rank): loss
@@ -301,10 +308,7 @@ def by_search(subject: Subject, budget: Budget) -> list[int]:
 
 
 def searched(
-    supernet: Supernet,
-    measure: Callable[[SubnetConfig], float],
-    seed: int,
-    initial: Sequence[SubnetChoices] = (),
+    supernet: Supernet, measure: Callable[[SubnetConfig], float], seed: int
 ) -> dict[SubnetConfig, float]:
     """The losses of the subnets that ``pareto`` evaluates, by loss and trainable parameters.
 
@@ -315,7 +319,6 @@ def searched(
             "supernet_id": "benchmark",
             "dataset_id": "benchmark",
             "objectives": ["accuracy", "trainable_params"],
-            "initial_subnets": list(initial),
             "seed": seed,
             "budget": {"evaluations": EVALUATIONS},
         }
@@ -359,29 +362,17 @@ def adalora(subject: Subject, budget: Budget, steps: int, validation: Subject) -
     model: Any = peft.get_peft_model(stock, config)
     learnt = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=0.0)
-    rows, labels = subject.rows(), torch.as_tensor(subject.data.rows.labels)
+    rows = subject.rows
     for step in range(total):
         batch = batch_rows(rows.lengths, settings, step)
         optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / total)
         model.train(settings.dropout)
-        model(**rows.inputs(batch), labels=labels[batch]).loss.backward()
+        model(**rows.inputs(batch), labels=subject.labels[batch]).loss.backward()
         optimizer.step()
         model.base_model.update_and_allocate(step)
         optimizer.zero_grad()
-    return _stock_score(model.eval(), validation)
-
-
-def _stock_score(model: Any, subject: Subject) -> Score:
-    rows, labels = subject.rows(), torch.as_tensor(subject.data.rows.labels)
-    order = sorted(range(len(labels)), key=lambda row: rows.lengths[row])
-    losses, hits = 0.0, 0
-    with torch.inference_mode():
-        for at in range(0, len(order), SCORING_BATCH):
-            batch = order[at : at + SCORING_BATCH]
-            output = model(**rows.inputs(batch), labels=labels[batch])
-            losses += float(output.loss) * len(batch)
-            hits += int((output.logits.argmax(-1) == labels[batch]).sum())
-    return Score(losses / len(order), hits / len(order))
+    model.eval()
+    return scored(lambda batch: model(**validation.rows.inputs(batch)).logits, validation)
 
 
 # -- the table ---------------------------------------------------------------------------------
@@ -420,8 +411,7 @@ def measured(name: str, subject: Subject, budget: Budget, steps: int, validation
     kept = METHODS[name](subject, budget)
     spent = time.process_time() - started
     supernet = trained(subject, kept, steps)
-    rows = validation.rows()
-    return Line(kept, maximal_score(supernet, rows, range(len(rows.lengths))), spent)
+    return Line(kept, scored(logits_of(supernet, validation), validation), spent)
 
 
 def read_data(file: Path, column: str, rows: int | None, seed: int) -> TrainingData:

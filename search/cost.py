@@ -23,7 +23,11 @@ from elasticnas.search.space import SubnetConfig
 MERGED = (Count.LINEAR, Count.HEAD, Count.ATTENTION)
 """The multiply-accumulates of a subnet whose adapters are merged."""
 
-UNITS: Mapping[Cost, float] = {Cost.GFLOPS: 1e9, Cost.GFLOPS_PER_TOKEN: 1e9}
+UNITS: Mapping[Cost, float] = {
+    Cost.GFLOPS: 1e9,
+    Cost.GFLOPS_PER_TOKEN: 1e9,
+    Cost.ADAPTER_GFLOPS: 1e9,
+}
 """How many of what is counted make one unit of a cost, where that is not one."""
 
 
@@ -57,6 +61,8 @@ def _named(counted: Mapping[Count, int], last: int) -> dict[Cost, int]:
         Cost.GFLOPS_PER_TOKEN: last,
         Cost.WEIGHT_BYTES: counted[Count.WEIGHT_BYTES],
         Cost.KV_BYTES: counted[Count.KV_BYTES],
+        Cost.ADAPTER_GFLOPS: counted[Count.ADAPTERS],
+        Cost.ADAPTER_BYTES: counted[Count.ADAPTER_BYTES],
     }
 
 

@@ -92,6 +92,11 @@ def weight_bytes(*shape: Extent, bytes_each: int, when: Conditions = ()) -> Term
     return _product(Extent(full=bytes_each), *shape, counts=(Count.WEIGHT_BYTES,), when=when)
 
 
+def adapter_bytes(*shape: Extent, bytes_each: int, when: Conditions = ()) -> Term:
+    """A tensor of an adapter, as `weight_bytes` has those of the model that it is merged into."""
+    return _product(Extent(full=bytes_each), *shape, counts=(Count.ADAPTER_BYTES,), when=when)
+
+
 def keys_and_values(width: Extent, *, bytes_each: int, when: Conditions = ()) -> Term:
     """What a block keeps of s tokens: keys and values of width w each, ``2 * s * w`` numbers.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from elasticnas.service.http.problems import not_found
 from elasticnas.service.principal import Idempotent, Owned, Principal
 
 Row = TypeVar("Row", bound=Owned)
+Value = TypeVar("Value")
 OnceCreated = TypeVar("OnceCreated", bound=Idempotent)
 
 
@@ -39,6 +41,20 @@ def found(
     if row is None:
         raise not_found(table.called, identity, field=field)
     return row
+
+
+def values(
+    session: Session,
+    principal: Principal,
+    table: type[Row],
+    column: InstrumentedAttribute[Value],
+    identities: Collection[str],
+) -> dict[str, Value]:
+    """A column of those of these rows that the principal may read, by id."""
+    if not identities:
+        return {}
+    mine = readable(principal, table).where(table.id.in_(identities))
+    return {row[0]: row[1] for row in session.execute(mine.with_only_columns(table.id, column))}
 
 
 def by_idempotency_key(

@@ -142,7 +142,21 @@ def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
             if (zeros := _zeros(supernet, f"{module}.{part}", when)) is not None:
                 terms.append(cost_terms.absent(zeros, when=when))
     held = ("weight", "bias") if has_bias else ("weight",)
-    return terms + [term for part in held for term in _bytes(supernet, f"{module}.{part}")]
+    terms += [term for part in held for term in _bytes(supernet, f"{module}.{part}")]
+    return terms + (_adapter_bytes(supernet, module) if is_adapted else [])
+
+
+def _adapter_bytes(supernet: Supernet, module: str) -> list[Term]:
+    """What the tensors of a module's adapter take."""
+    return [
+        cost_terms.adapter_bytes(
+            *_shape(supernet, tensor, when),
+            bytes_each=supernet.stored_dtype(tensor).itemsize,
+            when=when,
+        )
+        for when in _ways(supernet, f"{module}.weight")
+        for tensor in (f"{module}.{LORA_A}", f"{module}.{LORA_B}")
+    ]
 
 
 def _bytes(supernet: Supernet, tensor: str) -> list[Term]:

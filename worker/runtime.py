@@ -28,6 +28,7 @@ from elasticnas.worker.outbox import Outbox, ShuttingDownError
 from elasticnas.worker.settings import WorkerSettings
 from elasticnas.worker.signals import WorkSignals
 from elasticnas.worker.steps import Steps
+from elasticnas.worker.vitals import BusyShare, device_name, memory
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class WorkerRuntime:
             torch.set_num_threads(settings.threads)
         self._started_at = datetime.now(UTC)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{self._compute.device}"
+        self._device_name = device_name(self._compute.device)
+        self._busy = BusyShare()
         self._stopping = threading.Event()
         self._stuck = False
         self._models = ModelCache(
@@ -92,6 +95,7 @@ class WorkerRuntime:
             limits=settings.step_limits(),
             scratch=settings.cache_dir / "steps",
             stopping=self._stopping,
+            busy=self._busy,
         )
         self._tools = Tools(
             worker=self.name,
@@ -182,7 +186,8 @@ class WorkerRuntime:
     def _do(self, taken: Taken) -> None:
         try:
             (payload,) = taken.message.args
-            handle(taken.message.actor_name, payload, self._tools)
+            with self._busy.work():
+                handle(taken.message.actor_name, payload, self._tools)
         except ShuttingDownError:
             return  # not acknowledged: once this process is gone, another is given the message
         except Exception:
@@ -224,6 +229,9 @@ class WorkerRuntime:
         return WorkerAlive(
             worker=self.name,
             device=str(self._compute.device),
+            device_name=self._device_name,
+            busy=self._busy.take(),
+            memory=memory(self._compute.device),
             started_at=self._started_at,
             evaluations=self._tools.activity.evaluations,
             warm_supernets=self._models.digests,

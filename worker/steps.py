@@ -33,6 +33,7 @@ from elasticnas.worker.outbox import ShuttingDownError
 from elasticnas.worker.signals import WorkSignals
 from elasticnas.worker.step_limits import StepLimits
 from elasticnas.worker.step_process import FINISHED, STOP, STORED, SavePoint, StepTask, run_step
+from elasticnas.worker.vitals import BusyShare
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Steps:
         limits: StepLimits,
         scratch: Path,
         stopping: threading.Event,
+        busy: BusyShare,
     ) -> None:
         self._worker = worker
         self._blobs = blobs
@@ -67,6 +69,7 @@ class Steps:
         self._limits = limits
         self._scratch = scratch
         self._stopping = stopping
+        self._busy = busy
         self._thread: threading.Thread | None = None
         self.at: tuple[str, ...] = ()
         """The attempt in hand, if any, as `WorkerAlive.evaluating` names it."""
@@ -95,7 +98,8 @@ class Steps:
 
     def _do(self, message: RunStep) -> None:
         try:
-            end = self._attempt(message)
+            with self._busy.work():
+                end = self._attempt(message)
         except ShuttingDownError:
             return
         except Exception as error:  # of the store, perhaps: the step goes on from its save point

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -48,6 +48,18 @@ def remove(session: Session, row: ExportRow) -> None:
 def by_id(session: Session, export_id: str) -> ExportRow | None:
     """An export of any owner; None when it was deleted meanwhile."""
     return session.get(ExportRow, export_id)
+
+
+def subnets(session: Session, export_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+    """The search and the number of the evaluation that each of these exports is of."""
+    if not export_ids:
+        return {}
+    rows = session.execute(
+        select(ExportRow.id, ExportRow.search_id, ExportRow.number).where(
+            ExportRow.id.in_(export_ids)
+        )
+    )
+    return {row.id: (row.search_id, row.number) for row in rows}
 
 
 def pending(session: Session) -> Sequence[ExportRow]:

@@ -125,8 +125,10 @@ def at_a_glance(
 
     None reads the searches of all owners.
     """
-    searches = select(SearchRow) if principal is None else repository.readable(principal, SearchRow)
-    return _glanced(session, searches.where(SearchRow.id.in_(search_ids)))
+    searches = select(SearchRow).where(SearchRow.id.in_(search_ids))
+    if principal is not None:
+        searches = searches.where(principal.may_read(SearchRow))
+    return _glanced(session, searches)
 
 
 def _glanced(session: Session, searches: Select[Any]) -> list[tuple[SearchRow, Budget]]:

@@ -20,6 +20,9 @@ def record(session: Session, result: WorkerAlive) -> None:
         WorkerRow(
             name=result.worker,
             device=result.device,
+            device_name=result.device_name,
+            busy=result.busy,
+            memory=None if result.memory is None else result.memory.model_dump(mode="json"),
             evaluations=result.evaluations,
             warm_supernets=list(result.warm_supernets),
             evaluating=list(result.evaluating),

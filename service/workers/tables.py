@@ -18,6 +18,10 @@ class WorkerRow(Table):
 
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     device: Mapped[str] = mapped_column(String(200))
+    device_name: Mapped[str | None] = mapped_column(String(200))
+    busy: Mapped[float | None]
+    memory: Mapped[dict[str, Any] | None]
+    """A `WorkerMemory`. None, as the two before, of a worker of an earlier version."""
     evaluations: Mapped[int]
     warm_supernets: Mapped[list[Any]]
     evaluating: Mapped[list[Any]]

@@ -42,7 +42,7 @@ from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.measuring.decoding import Decoding
 from elasticnas.supernet.measuring.examples import Batch, Inputs
 from elasticnas.supernet.measuring.generation import generated_tokens
-from elasticnas.supernet.measuring.token_reader import Prompts
+from elasticnas.supernet.measuring.token_reader import Prompts, TokenReader, running
 from elasticnas.supernet.supernet import Supernet
 
 ROWS, TOKENS = 4, 11
@@ -202,15 +202,34 @@ class FamilyContract:
         with self.supernet() as supernet:
             if not self.family.is_causal:
                 return
-            chosen = dict(supernet.space.minimal) | {"left out": (0,)}
-            without_first = SubnetConfig(tuple(chosen.items()))
-            for subnet in (supernet.space.maximal, without_first):
+            minimal = dict(supernet.space.minimal)
+            without_first = supernet.space.subnet({**minimal, "left out": (0,)})
+            subnets = [supernet.space.maximal, without_first]
+            if self.family.halves:  # of two blocks the last is a feed-forward network alone
+                halves = {**minimal, "depth": 2, "left out": ("0.ffn", "1.attention")}
+                subnets.append(supernet.space.subnet(halves))
+            for subnet in subnets:
                 stock = masked_model(supernet, subnet)
                 unended = [stock_text(stock, row, beams=1, ends=()) for row in prompts()]
                 for beams, ends in ((1, (unended[0][2],)), (4, (unended[0][2], unended[1][3]))):
                     expected = [stock_text(stock, row, beams, ends) for row in prompts()]
                     for shared in (0, BEGUN):
                         assert written(supernet, subnet, beams, ends, shared) == expected
+
+    def test_subnets_that_share_the_reading_of_prompts_read_on_with_the_very_bits(self) -> None:
+        """From another's first blocks; what they read is not read again."""
+        with self.supernet() as supernet:
+            if not self.family.is_causal:
+                return
+            prefixes = PrefixCache(2**30).of(supernet, [padded()], reads_on=True)
+            spared = 0
+            for subnet in some_subnets(supernet.space, 1) * 2:
+                with torch.inference_mode(), prefixes.shared(subnet) as splice:
+                    spared += splice.first
+                    shared = read_on(activate(supernet, subnet, splice))
+                    alone = read_on(activate(supernet, subnet))
+                assert torch.equal(shared, alone)
+            assert spared > 0
 
     def test_activating_leaves_the_super_network_as_it_was(self) -> None:
         """Subnets share the weights of the model, and change none."""
@@ -309,9 +328,22 @@ def written(
     """The tokens that a subnet writes behind all prompts at once, whose first are ``shared``."""
     decoding = Decoding(NEW_TOKENS, ends=ends, beams=beams)
     with torch.inference_mode():
-        rows = replace(Prompts.of(prompts(), 0), shared=shared)
+        rows = replace(Prompts.of(prompts(), 0), shared=shared).in_parts(TOKENS)
         active = activate(supernet, subnet)
-        return generated_tokens(active, rows, decoding, decode=lambda _: [], at_once=TOKENS)
+        return generated_tokens(active, rows, decoding, decode=lambda _: [])
+
+
+def read_on(active: ActiveSubnet) -> torch.Tensor:
+    """A subnet's logits behind all prompts, and behind a token more."""
+
+    def run(model: nn.Module) -> torch.Tensor:
+        rows = replace(Prompts.of(prompts(), 0), shared=BEGUN).in_parts(TOKENS)
+        reader = TokenReader(model, rows, active.beginning())
+        first = reader.logits
+        reader.read(torch.full((ROWS,), TOKENS))
+        return torch.stack([first, reader.logits])
+
+    return running(active, run)
 
 
 def stock_text(

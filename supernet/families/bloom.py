@@ -8,6 +8,10 @@ heads at once from the padding: so blocks run with all heads, and rows hold one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from pydantic import Field
 from transformers import BloomConfig, BloomForCausalLM
 
@@ -28,6 +32,17 @@ class BloomFields(DecoderFields):
     layer_norm_epsilon: float = Field(default=1e-5, gt=0, le=1)
     hidden_dropout: float = Field(default=0.0, ge=0, le=1)
     apply_residual_connection_post_layernorm: bool = False
+
+
+def _keys_and_values(
+    block: Any, hidden: torch.Tensor, _: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`KeysAndValues`: of a matrix in which each head's query, key and value follow each other."""
+    attention = block.self_attention
+    fused = attention.query_key_value(block.input_layernorm(hidden))
+    heads = fused.view(*hidden.shape[:-1], -1, 3, attention.head_dim)
+    _, key, value = heads.unbind(dim=-2)
+    return key.transpose(1, 2), value.transpose(1, 2)
 
 
 BLOOM = Family(
@@ -91,4 +106,5 @@ BLOOM = Family(
     },
     block_returns_tuple=True,
     is_causal=True,
+    keys_and_values=_keys_and_values,
 )

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
+import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from torch import nn
 from transformers import PretrainedConfig
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from elasticnas.api_schemas.spaces import Half
 from elasticnas.supernet.checkpoint.options import Option, honoured, refused, without_effect
@@ -169,6 +173,24 @@ GATED_DECODER_LINEARS: dict[Role, str] = {
     Role.FFN_OUT: "mlp.down_proj",
 }
 """The linear layers of a block in LLaMA's layout."""
+
+
+def gated_keys_and_values(
+    block: Any, hidden: torch.Tensor, named: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`KeysAndValues` of a block in LLaMA's layout; heads' keys are normed where it has a norm.
+
+    ``named`` holds the ``position_embeddings``, cosines and sines (rows, tokens, head size).
+    """
+    attention = block.self_attn
+    normed = block.input_layernorm(hidden)
+    heads = (*hidden.shape[:-1], -1, attention.head_dim)
+    keys, values = (layer(normed).view(heads) for layer in (attention.k_proj, attention.v_proj))
+    norm = getattr(attention, "k_norm", nn.Identity())
+    _, turned = apply_rotary_pos_emb(
+        *2 * (norm(keys).transpose(1, 2),), *named["position_embeddings"]
+    )
+    return turned, values.transpose(1, 2)
 
 
 def added_halves(attention: str, ffn: str) -> dict[Half, BlockHalf]:

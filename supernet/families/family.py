@@ -113,6 +113,13 @@ AfterAttention = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 projection, and the block's input (..., hidden size) for the same tokens."""
 
 
+KeysAndValues = Callable[
+    [nn.Module, torch.Tensor, Mapping[str, Any]], tuple[torch.Tensor, torch.Tensor]
+]
+"""A block's keys and values, both (rows, heads, tokens, head size), as it puts them into a cache:
+from the block, its input (rows, tokens, hidden size) and what it is called with by name."""
+
+
 OlderOptions = Callable[[PretrainedConfig], Mapping[str, Any]]
 """What Transformers 4 would have written into a config.json of the same model, and Transformers 5
 writes under another name."""
@@ -147,6 +154,8 @@ class Family:
     ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
     blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
     a tuple which begins with the hidden state. ``is_causal``: a token sees those before it only.
+    ``keys_and_values`` of a causal family lets the last block of a text that is read on run on the
+    last token alone, which all others are only seen by.
     ``takes_full_masks`` says whether the stock model takes, beside a mask of padding, any mask
     (rows, 1, tokens, tokens) with any position ids: several continuations of one text can then
     share a sequence (`can_share_a_sequence`). ``sliding_window`` is the config's name for the
@@ -188,6 +197,7 @@ class Family:
     after_attention: AfterAttention | None = None
     block_returns_tuple: bool = False
     is_causal: bool = False
+    keys_and_values: KeysAndValues | None = None
     takes_full_masks: bool = False
     sliding_window: str | None = None
     type_ids: bool = False

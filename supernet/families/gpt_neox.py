@@ -7,10 +7,13 @@ positions rotate the first channels of a head only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from pydantic import Field
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PretrainedConfig
+from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
 from elasticnas.supernet.checkpoint.options import honoured, without_effect
 from elasticnas.supernet.families.config_fields import Activation
@@ -51,6 +54,20 @@ def _older_rotation(config: PretrainedConfig) -> dict[str, Any]:
     }
 
 
+def _keys_and_values(
+    block: Any, hidden: torch.Tensor, named: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`KeysAndValues`: of a matrix in which each head's query, key and value follow each other."""
+    attention = block.attention
+    fused = attention.query_key_value(block.input_layernorm(hidden))
+    heads = fused.view(*hidden.shape[:-1], -1, 3 * attention.head_size).transpose(1, 2)
+    query, key, value = heads.chunk(3, dim=-1)
+    _, turned = apply_rotary_pos_emb(  # type: ignore[no-untyped-call]
+        query, key, *named["position_embeddings"]
+    )
+    return turned, value
+
+
 GPT_NEOX = Family(
     model_type="gpt_neox",
     config_class=GPTNeoXConfig,
@@ -89,6 +106,7 @@ GPT_NEOX = Family(
     halves=added_halves("attention", "mlp"),
     other_names={"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"},
     is_causal=True,
+    keys_and_values=_keys_and_values,
     takes_full_masks=True,
     left_over=(".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"),
     older_options=_older_rotation,

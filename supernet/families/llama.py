@@ -14,6 +14,7 @@ from elasticnas.supernet.families.decoder import (
     GATED_DECODER_OPTIONS,
     GatedDecoderFields,
     added_halves,
+    gated_keys_and_values,
     older_rotation,
 )
 from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
@@ -45,6 +46,7 @@ LLAMA = Family(
     head_dim="head_dim",
     halves=added_halves("self_attn", "mlp"),
     is_causal=True,
+    keys_and_values=gated_keys_and_values,
     takes_full_masks=True,
     older_options=older_rotation,
     left_over=(".self_attn.rotary_emb.inv_freq",),

@@ -6,7 +6,7 @@ A smaller subnet is really smaller: its layers multiply by sliced matrices, neve
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,13 @@ from transformers.utils.generic import ModelOutput
 from elasticnas.api_schemas.spaces import HALVES, Half
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.families.family import BlockHalf, Family
+from elasticnas.supernet.forward.beginnings import (
+    BlockStates,
+    for_last_token,
+    keeping,
+    showing_states,
+    tokenwise_for_last_token,
+)
 from elasticnas.supernet.forward.blocks import (
     BlockParts,
     at_places,
@@ -41,11 +48,20 @@ class ActiveSubnet:
     """A subnet ready to run: a model, and the tensors that replace some of its own.
 
     Tensors that ``tensors`` does not name are the super-network's, shared by every subnet.
+    ``begin`` makes the model of `beginning`, where that is another.
     """
 
     model: nn.Module
     tensors: dict[str, torch.Tensor]
     family: Family
+    begin: Callable[[], nn.Module] | None = None
+
+    def beginning(self) -> nn.Module:
+        """The model as it reads the beginnings of texts, whose last tokens' logits alone it gives.
+
+        What comes behind is for ``model``, with whose modules it shares all tensors.
+        """
+        return self.model if self.begin is None else self.begin()
 
     def logits(self, inputs: Inputs, at: torch.Tensor | None = None) -> torch.Tensor:
         """The logits of a batch's inputs. Packs are not for training.
@@ -79,11 +95,18 @@ class Splice:
     The ``first`` of the subnet's blocks are left out; where there are any, ``source`` stands in for
     the embeddings and gives what the last of them would have. Each of ``taps`` is shown the hidden
     states behind so many of them.
+
+    Of a subnet that ``reads_on``, the beginnings of texts alone are read so. Call by call, each of
+    the ``first`` blocks then keeps its keys and values of ``states``, and ``state_taps`` are shown
+    those of others.
     """
 
     first: int = 0
     source: nn.Module | None = None
     taps: Mapping[int, Callable[[torch.Tensor], object]] = field(default_factory=dict)
+    reads_on: bool = False
+    states: Mapping[int, Iterator[BlockStates]] = field(default_factory=dict)
+    state_taps: Mapping[int, Callable[[BlockStates], object]] = field(default_factory=dict)
 
 
 WHOLE = Splice()
@@ -170,16 +193,24 @@ def merged(weight: torch.Tensor, adapter: LoraAdapter) -> torch.Tensor:
 
 def activate(supernet: Supernet, subnet: SubnetConfig, splice: Splice = WHOLE) -> ActiveSubnet:
     """The subnet as something that runs. Costs a few small matrix products, no copy of a layer."""
-    model = _with_layers(supernet, subnet, splice)
-    tensors = active_tensors(supernet, subnet, first=splice.first)
-    if splice.source is not None:  # the embeddings are not there
+    begin = None
+    if supernet.family.is_causal and (splice.reads_on or not splice.first):
+        begin = partial(_with_layers, supernet, subnet, splice, begins=True)
+    whole = WHOLE if splice.reads_on else splice
+    model = _with_layers(supernet, subnet, whole)
+    tensors = active_tensors(supernet, subnet, first=whole.first)
+    if whole.source is not None:  # the embeddings are not there
         prefix = f"{supernet.family.embeddings}."
         tensors = {name: each for name, each in tensors.items() if not name.startswith(prefix)}
-    return ActiveSubnet(model, tensors, supernet.family)
+    return ActiveSubnet(model, tensors, supernet.family, begin)
 
 
-def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn.Module:
+def _with_layers(
+    supernet: Supernet, subnet: SubnetConfig, splice: Splice, *, begins: bool = False
+) -> nn.Module:
     """The model with only the subnet's blocks, of which ``splice`` leaves the first out.
+
+    One that ``begins`` texts computes as little of the last block as the last token needs.
 
     The same modules under the same names and at the same places, for some models read settings of
     a block by its place: one that is left out before the last passes on what it is given. Only the
@@ -201,12 +232,20 @@ def _with_layers(supernet: Supernet, subnet: SubnetConfig, splice: Splice) -> nn
     for place, block in enumerate(list(layers.children())[: 1 + max(kept, default=-1)]):
         depth = places.get(place, 0)
         if depth <= splice.first:
-            spliced[str(place)] = skipped(block, family)
+            passing = skipped(block, family)
+            states = splice.states.get(depth)
+            spliced[str(place)] = passing if states is None else keeping(passing, place, states)
+            continue
+        is_last = depth == len(kept)
+        if is_last and begins:
+            running = _for_last_token(block, supernet, halves[place], place)
         else:
-            is_last = depth == len(kept)
             running = _adapted(block, supernet, halves[place], is_last=is_last)
-            tap = splice.taps.get(depth)
-            spliced[str(place)] = running if tap is None else tapped(running, tap)
+        if (tap := splice.taps.get(depth)) is not None:
+            running = tapped(running, tap)
+        if (state_tap := splice.state_taps.get(depth)) is not None:
+            running = showing_states(running, place, state_tap)
+        spliced[str(place)] = running
     layers.__dict__["_modules"] = spliced
     if splice.source is not None:
         parent, _, name = family.embeddings.rpartition(".")
@@ -258,8 +297,7 @@ def _adapted(
     how, it does neither.
     """
     family = supernet.family
-    for half in set(HALVES) - set(halves):
-        layer = _without(layer, family.halves[half])
+    layer = _with_halves(layer, family, halves)
     if supernet.model.training or family.after_attention is None:
         return layer
     sees_first_only = is_last and supernet.task_head.reads_first_token
@@ -268,6 +306,25 @@ def _adapted(
     head_size = family.head_size(supernet.config)
     parts = BlockParts(layer, family, head_size, family.after_attention)
     return for_first_token(parts) if sees_first_only else for_packs(parts)
+
+
+def _for_last_token(
+    layer: nn.Module, supernet: Supernet, halves: Collection[Half], place: int
+) -> nn.Module:
+    """A layer, or these halves of it, that gives the last token alone if its family says how."""
+    family = supernet.family
+    layer = _with_halves(layer, family, halves)
+    if "attention" not in halves:
+        return tokenwise_for_last_token(layer)
+    if family.keys_and_values is None:
+        return layer
+    return for_last_token(layer, place, family.keys_and_values)
+
+
+def _with_halves(layer: nn.Module, family: Family, halves: Collection[Half]) -> nn.Module:
+    for half in set(HALVES) - set(halves):
+        layer = _without(layer, family.halves[half])
+    return layer
 
 
 def _without(layer: nn.Module, half: BlockHalf) -> nn.Module:

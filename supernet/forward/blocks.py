@@ -49,7 +49,7 @@ class BlockParts:
 
 def for_packs(parts: BlockParts) -> nn.Module:
     """A block that takes packs as well; on padded rows it runs as it is."""
-    return _running(parts.block, partial(_on_packs, parts))
+    return with_forward(parts.block, partial(_on_packs, parts))
 
 
 def for_first_token(parts: BlockParts) -> nn.Module:
@@ -58,24 +58,24 @@ def for_first_token(parts: BlockParts) -> nn.Module:
     Where the head looks at no other, the last block's other tokens are needed as keys and values,
     and for nothing else.
     """
-    return _running(parts.block, partial(_on_first_token, parts))
+    return with_forward(parts.block, partial(_on_first_token, parts))
 
 
 def tokenwise_for_first_token(block: nn.Module) -> nn.Module:
     """As `for_first_token`, of a block without attention, in which no token sees another."""
-    return _running(block, partial(_first_token_alone, block))
+    return with_forward(block, partial(_first_token_alone, block))
 
 
 def skipped(block: nn.Module, family: Family) -> nn.Module:
     """A block that passes on what it is given. Hooks on the block do not see it."""
-    twin = _running(block, partial(_pass_on, family.block_returns_tuple))
+    twin = with_forward(block, partial(_pass_on, family.block_returns_tuple))
     twin.__dict__["_forward_hooks"] = {}
     return twin
 
 
 def tapped(block: nn.Module, see: Callable[[torch.Tensor], object]) -> nn.Module:
     """A block that also shows the hidden states (rows, tokens, hidden size) that it gives."""
-    return _running(block, partial(_show, block.forward, see))
+    return with_forward(block, partial(_show, block.forward, see))
 
 
 def with_branch(linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: float) -> nn.Module:
@@ -83,7 +83,7 @@ def with_branch(linear: nn.Module, a: torch.Tensor, b: torch.Tensor, scaling: fl
 
     ``a`` has shape (rank, inputs), ``b`` (outputs, rank).
     """
-    return _running(linear, partial(_add_branch, linear, a, b, scaling))
+    return with_forward(linear, partial(_add_branch, linear, a, b, scaling))
 
 
 def at_places(linear: nn.Module, at: torch.Tensor) -> nn.Module:
@@ -91,15 +91,16 @@ def at_places(linear: nn.Module, at: torch.Tensor) -> nn.Module:
 
     Of (rows, tokens, inputs) it gives (places, outputs), for places in all rows end to end.
     """
-    return _running(linear, partial(_at_places, linear, at))
+    return with_forward(linear, partial(_at_places, linear, at))
 
 
 def merging_in_turn(linear: nn.Module, merge: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
     """A linear layer whose weight is merged whenever it is called, and dropped afterwards."""
-    return _running(linear, partial(_merge_and_run, linear, merge))
+    return with_forward(linear, partial(_merge_and_run, linear, merge))
 
 
-def _running(block: nn.Module, forward: Callable[..., Any]) -> nn.Module:
+def with_forward(block: nn.Module, forward: Callable[..., Any]) -> nn.Module:
+    """The twin of a module that is run by ``forward``."""
     twin = copy.copy(block)
     twin.__dict__["forward"] = forward
     return twin

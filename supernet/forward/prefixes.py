@@ -4,11 +4,14 @@ Two subnets whose first k blocks are the same, and that choose alike in all that
 compute the same hidden states there. The prefixes of a super-network are a tree: a block with its
 choices is a branch, a subnet is a way down. A subnet starts at the deepest kept prefix on its way,
 and computes what the stock model would: the same modules on the same tensors, so the same bits.
+
+A subnet that writes texts needs its first blocks for every token that it writes, and shares the
+reading of the prompts: hidden states, and the keys and values of all blocks up to there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +24,7 @@ from elasticnas.api_schemas.fields import Choice
 from elasticnas.api_schemas.spaces import BLOCKS, SubnetChoices
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.forward.activation import WHOLE, Splice, active_halves
+from elasticnas.supernet.forward.beginnings import BlockStates
 from elasticnas.supernet.measuring.examples import Batch
 from elasticnas.supernet.supernet import Supernet
 
@@ -40,7 +44,9 @@ class Prefix:
     ``ancestors`` are the shallower prefixes of it, the shallowest first, so it is one layer deeper
     than there are of them. ``uses`` halve every `HALF_LIFE` evaluations, and were right at
     ``used_at``. ``states`` are the hidden states of each batch, (rows, tokens, hidden size), None
-    until the evaluation that ``is_kept`` was promised to has succeeded.
+    until the evaluation that ``is_kept`` was promised to has succeeded. Where batches are read on,
+    they are those of each call of the model, and ``cached`` are, for each of its layers, the keys
+    and values of each call; prefixes of one way share these lists.
     """
 
     ancestors: tuple[Prefix, ...]
@@ -48,6 +54,7 @@ class Prefix:
     used_at: int = 0
     is_kept: bool = False
     states: list[torch.Tensor] | None = None
+    cached: tuple[list[BlockStates], ...] = ()
 
     @property
     def depth(self) -> int:
@@ -64,7 +71,7 @@ class Prefix:
 
     def drop(self) -> None:
         """Keep it no more; its uses still count."""
-        self.is_kept, self.states = False, None
+        self.is_kept, self.states, self.cached = False, None, ()
 
 
 class PrefixCache:
@@ -102,12 +109,20 @@ class PrefixCache:
         for dataset in self._datasets:
             dataset.drop()
 
-    def of(self, supernet: Supernet, batches: Sequence[Batch], *, begins: bool = True) -> Prefixes:
+    def of(
+        self,
+        supernet: Supernet,
+        batches: Sequence[Batch],
+        *,
+        begins: bool = True,
+        reads_on: bool = False,
+    ) -> Prefixes:
         """The prefixes on some batches: none at first. They go when nobody refers to them.
 
-        An evaluation ``begins`` with these batches, or comes to them after others.
+        An evaluation ``begins`` with these batches, or comes to them after others. A subnet
+        ``reads_on`` behind them, or is run on each of them once.
         """
-        prefixes = Prefixes(self, supernet, batches, begins=begins)
+        prefixes = Prefixes(self, supernet, batches, begins=begins, reads_on=reads_on)
         self._datasets.add(prefixes)
         return prefixes
 
@@ -118,8 +133,8 @@ class PrefixCache:
 
     def _make_room(self, in_use: Prefix | None) -> None:
         """Drop prefixes until the rest is within the bounds; ``in_use`` stays."""
-        kept = [(prefix, each.bytes_each) for each in self._datasets for prefix in each.kept()]
-        held = sum(size for _, size in kept)
+        kept = [(prefix, each) for each in self._datasets for prefix in each.kept()]
+        held = self.held_bytes
         while kept and (held > self._limit or len(kept) > MOST):
             worths = self.worths([prefix for prefix, _ in kept])
             # Of equals the one used longest ago goes, and of these the deepest.
@@ -130,9 +145,10 @@ class PrefixCache:
             ]
             if not candidates:
                 return
-            prefix, size = kept.pop(min(candidates)[-1])
+            prefix, dataset = kept.pop(min(candidates)[-1])
+            held -= dataset.held_bytes
             prefix.drop()
-            held -= size
+            held += dataset.held_bytes
 
     def worths(self, kept: list[Prefix]) -> list[float]:
         """Layers that each prefix saves an evaluation, as uses go now."""
@@ -156,10 +172,17 @@ class Prefixes:
     """
 
     def __init__(
-        self, cache: PrefixCache, supernet: Supernet, batches: Sequence[Batch], *, begins: bool
+        self,
+        cache: PrefixCache,
+        supernet: Supernet,
+        batches: Sequence[Batch],
+        *,
+        begins: bool,
+        reads_on: bool,
     ) -> None:
         self._cache = cache
         self._begins = begins
+        self._reads_on = reads_on
         self._supernet = supernet
         self._batches = batches
         self._known: dict[tuple[tuple[Choice, ...], ...], Prefix] = {}
@@ -167,15 +190,22 @@ class Prefixes:
         self._dimensions = dimensions_of_blocks(supernet)
         choices = {each.name: each.choices for each in supernet.space.dimensions}
         self._choices = [(name, choices[name]) for name in _by_first_block(supernet)]
-        tokens = sum(batch.inputs["input_ids"].numel() for batch in batches)
-        width = int(getattr(supernet.config, supernet.family.hidden_size))
-        self.bytes_each = tokens * width * supernet.model.dtype.itemsize
-        """The size of one prefix, whatever its depth."""
+        family, config = supernet.family, supernet.config
+        number_bytes = supernet.model.dtype.itemsize * sum(batch.tokens for batch in batches)
+        self.bytes_each = int(getattr(config, family.hidden_size)) * number_bytes
+        """The size of one prefix's hidden states, whatever its depth."""
+        self.cached_bytes_each = 0
+        """The size of a layer's keys and values, which are kept where subnets read on."""
+        if reads_on:
+            channels = family.num_kv_heads(config) * family.head_size(config)
+            self.cached_bytes_each = 2 * channels * number_bytes
 
     @property
     def held_bytes(self) -> int:
         """The bytes that are kept, or promised to the evaluation in hand."""
-        return self.bytes_each * sum(1 for _ in self.kept())
+        kept = list(self.kept())
+        layers = {id(layer) for prefix in kept for layer in prefix.cached}
+        return self.bytes_each * len(kept) + self.cached_bytes_each * len(layers)
 
     def kept(self) -> Iterator[Prefix]:
         """The prefixes that are kept or promised."""
@@ -212,7 +242,7 @@ class Prefixes:
         Room for what is to be kept is made before anything is computed, so the bound holds while
         an evaluation runs. Unless that ends without an error, nothing new is kept.
         """
-        if self.bytes_each > self._cache.limit_bytes:
+        if self.bytes_each + self.cached_bytes_each > self._cache.limit_bytes:
             yield WHOLE
             return
         way = self._way(subnet)
@@ -220,17 +250,41 @@ class Prefixes:
         first = 0 if start is None else start.depth
         for prefix in way[first:]:
             prefix.is_kept = True
+            if self._reads_on:
+                prefix.cached = (*(prefix.ancestors[-1].cached if prefix.ancestors else ()), [])
         self._cache._make_room(in_use=start)
         seen: dict[int, list[torch.Tensor]] = {p.depth: [] for p in way[first:] if p.is_kept}
-        source = None if start is None or start.states is None else _Source(start.states)
+        cached = max((prefix.cached for prefix in way[first:]), default=(), key=len)
         try:
-            yield Splice(first, source, {depth: seen[depth].append for depth in seen})
+            yield self._splice(start, seen, cached)
         except BaseException:
             for prefix in way[first:]:
                 prefix.drop()
             raise
         for depth, states in seen.items():
             way[depth - 1].states = states
+
+    def _splice(
+        self,
+        start: Prefix | None,
+        seen: dict[int, list[torch.Tensor]],
+        cached: Collection[list[BlockStates]],
+    ) -> Splice:
+        """How to activate a subnet from a ``start``, whose hidden states at some depths are kept.
+
+        ``cached`` are the keys and values of the layers to the deepest of these.
+        """
+        known = () if start is None else start.cached
+        return Splice(
+            first=0 if start is None else start.depth,
+            source=None if start is None or start.states is None else _Source(start.states),
+            taps={depth: states.append for depth, states in seen.items()},
+            reads_on=self._reads_on,
+            states={depth: iter(states) for depth, states in enumerate(known, 1)},
+            state_taps={
+                depth: states.append for depth, states in enumerate(cached, 1) if depth > len(known)
+            },
+        )
 
     def _way(self, subnet: SubnetConfig) -> tuple[Prefix, ...]:
         """The prefixes that another subnet can share with this one, each used once more.

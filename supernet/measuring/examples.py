@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from elasticnas.supernet.checkpoint.tokenizer import takes_type_ids
 from elasticnas.supernet.families.family import Family
 from elasticnas.supernet.forward.packs import Packing
+from elasticnas.supernet.measuring.batch_sizes import batch_sizes
 from elasticnas.supernet.transfer import sent_to
 from elasticnas.tasks import Task
 from elasticnas.tasks.rows import Labels, Rows
@@ -71,6 +70,11 @@ class Batch:
     inputs: Inputs
     rows: torch.Tensor
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that a model gives hidden states of, padding included."""
+        return self.inputs["input_ids"].numel()
+
     def to(self, device: torch.device) -> Self:
         """This batch on ``device``."""
         inputs = {
@@ -83,8 +87,7 @@ class Batch:
 class Examples(ABC):
     """The rows of a dataset as a probe runs them, and their ``labels`` (rows,).
 
-    A model ``runs_once`` on each batch, unless it is run step by step: what its first blocks give
-    can then be kept for other subnets.
+    A model ``runs_once`` on each batch, unless it reads a beginning and then on, step by step.
     """
 
     labels: Labels
@@ -118,23 +121,15 @@ class Examples(ABC):
     def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
         """All rows, longest first, in batches of at most ``token_budget`` tokens, padding included.
 
-        ``batch_cost`` is what a batch costs besides its tokens, in tokens. Rows of one length stay
-        together, and lengths share a batch as long as their padding costs less than a batch of
-        their own would. The longest come first, so a batch too large for the device's memory shows
-        at once.
+        ``batch_cost`` is what a batch costs besides its tokens, in tokens (`batch_sizes`). The
+        longest come first, so a batch too large for the device's memory shows at once.
         """
-        by_length = defaultdict(list)
-        for row in range(len(self)):
-            by_length[self.length(row)].append(row)
-        lengths = sorted(by_length, reverse=True)
-        counts = [len(by_length[length]) for length in lengths]
+        rows = sorted(range(len(self)), key=self.length, reverse=True)
+        lengths = [self.length(row) for row in rows]
         batches = []
-        for first, last in _groups(lengths, counts, token_budget, batch_cost):
-            rows = [row for length in lengths[first:last] for row in by_length[length]]
-            size = max(1, token_budget // lengths[first])
-            batches += [
-                self.batch(rows[start : start + size]) for start in range(0, len(rows), size)
-            ]
+        for size in batch_sizes(lengths, token_budget, batch_cost):
+            batches.append(self.batch(rows[:size]))
+            rows = rows[size:]
         return batches
 
     def trial(self, token_budget: int) -> Batch:
@@ -184,30 +179,6 @@ class TokenizedExamples(Examples):
             type_ids=None if self.type_ids is None else [self.type_ids[row] for row in rows],
             labels=self.labels[np.asarray(rows, dtype=np.intp)],
         )
-
-
-def _groups(
-    lengths: Sequence[int], counts: Sequence[int], token_budget: int, batch_cost: int
-) -> list[tuple[int, int]]:
-    """The cheapest cut of descending ``lengths`` into ranges, each padded to its first.
-
-    By dynamic programming over the number of lengths that are placed already.
-    """
-    cheapest, begins = [0.0], [0]
-    for last in range(1, len(lengths) + 1):
-        best, begin, rows = math.inf, 0, 0
-        for first in reversed(range(last)):
-            rows += counts[first]
-            batches = math.ceil(rows / max(1, token_budget // lengths[first]))
-            cost = cheapest[first] + rows * lengths[first] + batches * batch_cost
-            if cost < best:
-                best, begin = cost, first
-        cheapest.append(best)
-        begins.append(begin)
-    groups: list[tuple[int, int]] = []
-    while (last := groups[-1][0] if groups else len(lengths)) > 0:
-        groups.append((begins[last], last))
-    return groups[::-1]
 
 
 def read_canonical(path: Path) -> LabelledTexts:

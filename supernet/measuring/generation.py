@@ -35,14 +35,27 @@ CPU_ROWS = 8
 class GenerationBatch(Batch):
     """Prompts of some rows, padded on the left, and how texts are written behind them.
 
-    So many tokens of prompts are read ``at_once``, None: all; what prompts begin with alike, as
-    many tokens as are ``shared``, is read once.
+    They are read in ``parts`` of so many rows; what they begin with alike, as many tokens as are
+    ``shared``, is read once.
     """
 
     decoding: Decoding
     decode: Decode
-    at_once: int | None = None
     shared: int = 0
+    parts: tuple[int, ...] = ()
+
+    @property
+    def prompts(self) -> Prompts:
+        """The rows as they are read."""
+        mask = self.inputs.get("attention_mask")
+        is_token = None if mask is None else mask[:, 0, 0]
+        return Prompts(self.inputs["input_ids"], is_token, self.shared, self.parts)
+
+    @property
+    def tokens(self) -> int:
+        """See `Batch.tokens`: those of the prompts."""
+        own = sum(part.token_ids[:, self.shared :].numel() for part in self.prompts.split())
+        return self.shared + own
 
 
 @dataclass(frozen=True)
@@ -69,17 +82,20 @@ class GenerationExamples(Examples):
         labels = self.labels[np.asarray(rows, dtype=np.intp)]
         return replace(self, prompts=[self.prompts[row] for row in rows], labels=labels)
 
-    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:  # noqa: ARG002
+    def batches(self, token_budget: int, batch_cost: int = CPU_BATCH_COST) -> list[Batch]:
         """All rows, longest prompt first, as many in a batch as fit.
 
-        A batch costs a call of the model for each token that is written, and padding no more than
-        its place in the first, so the fewest batches are the fastest.
+        A batch costs a call of the model for each token that is written, so the fewest batches are
+        the fastest. Their prompts are read in parts of ``token_budget`` tokens, each of which costs
+        one call, and as many tokens besides as ``batch_cost`` says.
         """
         rows = sorted(range(len(self)), key=self.length, reverse=True)
         batches: list[Batch] = []
         while rows:
             size = max(1, token_budget * self.rows_at_once // self.length(rows[0]))
-            batches.append(replace(self.batch(rows[:size]), at_once=token_budget))
+            batch = self.batch(rows[:size])
+            parts = batch.prompts.in_parts(token_budget, batch_cost).parts
+            batches.append(replace(batch, parts=parts))
             rows = rows[size:]
         return batches
 
@@ -146,11 +162,7 @@ def generation_examples(
 def write_texts(active: ActiveSubnet, batch: Batch) -> list[str]:
     """The text behind each prompt of a batch. Logged at level DEBUG, to be looked into."""
     assert isinstance(batch, GenerationBatch)
-    mask = batch.inputs.get("attention_mask")
-    prompts = Prompts(
-        batch.inputs["input_ids"], None if mask is None else mask[:, 0, 0], batch.shared
-    )
-    texts = generate(active, prompts, batch.decoding, batch.decode, batch.at_once)
+    texts = generate(active, batch.prompts, batch.decoding, batch.decode)
     if log.isEnabledFor(logging.DEBUG):
         for row, text in zip(batch.rows.tolist(), texts, strict=True):
             log.debug("row %d of the lap: the text is %r", row, text)
@@ -158,32 +170,25 @@ def write_texts(active: ActiveSubnet, batch: Batch) -> list[str]:
 
 
 def generate(
-    active: ActiveSubnet,
-    prompts: Prompts,
-    decoding: Decoding,
-    decode: Decode,
-    at_once: int | None = None,
+    active: ActiveSubnet, prompts: Prompts, decoding: Decoding, decode: Decode
 ) -> list[str]:
     """The text behind each prompt, up to an end token or a text to stop at.
 
     As by ``generate()`` of Transformers without sampling, of one prompt at a time.
     """
-    tokens = generated_tokens(active, prompts, decoding, decode, at_once)
+    tokens = generated_tokens(active, prompts, decoding, decode)
     return [cut(text, decoding.stop) for text in decode(tokens)]
 
 
 def generated_tokens(
-    active: ActiveSubnet,
-    prompts: Prompts,
-    decoding: Decoding,
-    decode: Decode,
-    at_once: int | None = None,
+    active: ActiveSubnet, prompts: Prompts, decoding: Decoding, decode: Decode
 ) -> list[list[int]]:
     """The tokens behind each prompt, an end token left out; ``decode`` is asked for stops alone."""
     write = greedy if decoding.beams == 1 else beam_search
 
     def run(model: nn.Module) -> list[list[int]]:
-        return write(TokenReader(model, prompts, at_once), prompts, decoding, decode)
+        reader = TokenReader(model, prompts, active.beginning())
+        return write(reader, prompts, decoding, decode)
 
     return running(active, run)
 

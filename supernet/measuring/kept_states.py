@@ -44,6 +44,13 @@ class KeptStates(DynamicCache):
 
         return self._of(self.tokens, [self.layers], rows)
 
+    def latest(self, layer: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Copies of a block's keys and values of the latest tokens; None where it keeps none."""
+        kept: Any = self.layers[layer] if layer < len(self.layers) else None
+        if kept is None or not kept.is_initialized:
+            return None
+        return kept.keys[..., -tokens:, :].clone(), kept.values[..., -tokens:, :].clone()
+
     @classmethod
     def _of(
         cls,

@@ -121,16 +121,17 @@ def laps_of(
 ) -> list[Lap]:
     """The laps of a course, where ``supernet`` is; without a course a single lap of all rows.
 
-    With a ``cache`` each lap has prefixes, unless the model is run step by step.
+    With a ``cache`` each lap has prefixes.
     """
-    if not examples.runs_once:
-        cache = None
     ends = (len(examples),) if course is None else course.laps
     order = np.arange(len(examples)) if course is None else course.order
     laps: list[Lap] = []
     for rows in np.split(order, ends[:-1]):
         batches = batches_for(supernet, examples.select(rows.tolist()), token_budget)
-        prefixes = None if cache is None else cache.of(supernet, batches, begins=not laps)
+        prefixes = None
+        if cache is not None:
+            reads_on = not examples.runs_once
+            prefixes = cache.of(supernet, batches, begins=not laps, reads_on=reads_on)
         laps.append(Lap(rows, batches, prefixes))
     return laps
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, takewhile
 from typing import Any, TypeVar, cast
 
 import torch
@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.measuring.batch_sizes import batch_sizes
 from elasticnas.supernet.measuring.examples import CPU_BATCH_COST
 from elasticnas.supernet.measuring.kept_states import KeptStates
 
@@ -32,12 +33,14 @@ class Prompts:
     """Rows of token ids, padded on the left: ids (rows, longest), and True where there is a token.
 
     ``is_token`` is None where all are. So many tokens that all rows begin with are to be
-    ``shared``; each row has one behind them at least.
+    ``shared``; each row has one behind them at least. Rows are read in ``parts`` of so many,
+    without any all at once.
     """
 
     token_ids: torch.Tensor
     is_token: torch.Tensor | None
     shared: int = 0
+    parts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], pad_id: int) -> Prompts:
@@ -53,28 +56,29 @@ class Prompts:
         padding = longest - torch.tensor(lengths)
         return cls(ids, torch.arange(longest) >= padding[:, None], shared)
 
-    def split(self, tokens: int) -> list[Prompts]:
-        """Rows that are beside each other, in parts of about so many tokens, each less padded.
+    def in_parts(self, tokens: int, call_cost: int = CPU_BATCH_COST) -> Prompts:
+        """These rows, to be read in parts of so many tokens at most, shared ones not counted.
 
-        Tokens that are shared do not count.
+        ``call_cost`` is what a call of the model costs besides its tokens, in tokens.
         """
-        lengths, longest = self.lengths.tolist(), self.token_ids.shape[1]
-        parts = []
-        begin = 0
-        while begin < len(lengths):
-            width, end = 0, begin
-            while end < len(lengths):
-                wider = max(width, lengths[end])
-                if end > begin and (wider - self.shared) * (end + 1 - begin) > tokens:
-                    break
-                width, end = wider, end + 1
+        own = (self.lengths - self.shared).tolist()
+        return replace(self, parts=tuple(batch_sizes(own, tokens, call_cost)))
+
+    def split(self) -> list[Prompts]:
+        """The parts, each padded to its own longest row."""
+        if not self.parts:
+            return [self]
+        longest = self.token_ids.shape[1]
+        found = []
+        for begin, end in pairwise([0, *accumulate(self.parts)]):
+            widths = self.lengths[begin:end]
+            width = int(widths.max())
             ids = self.token_ids[begin:end, longest - width :]
             is_token = None
-            if self.is_token is not None and min(lengths[begin:end]) < width:
+            if self.is_token is not None and int(widths.min()) < width:
                 is_token = self.is_token[begin:end, longest - width :]
-            parts.append(Prompts(ids, is_token, self.shared))
-            begin = end
-        return parts
+            found.append(Prompts(ids, is_token, self.shared))
+        return found
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -102,19 +106,24 @@ def _begin_alike(rows: Sequence[Sequence[int]]) -> int:
 class TokenReader:
     """A language model that has read some rows, and says what may come behind each.
 
-    ``logits`` (rows, vocabulary) are of the next token. Prompts are read ``at_once`` tokens at a
-    time: larger matrices than a processor's caches hold are no faster, and need more memory.
+    ``logits`` (rows, vocabulary) are of the next token. Prompts are read in parts: larger matrices
+    than a processor's caches hold are no faster, and need more memory. They are read by
+    ``beginning`` (`ActiveSubnet.beginning`), if that is given.
     """
 
-    def __init__(self, model: nn.Module, prompts: Prompts, at_once: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, prompts: Prompts, beginning: nn.Module | None = None
+    ) -> None:
+        begin = model if beginning is None else beginning
         self._model = model
         takes = inspect.signature(type(model).forward).parameters
         self._takes_positions = "position_ids" in takes
-        parts = [prompts] if at_once is None else prompts.split(at_once)
+        parts = prompts.split()
         self._is_token, self._lengths = prompts.is_token, prompts.lengths
-        caches = self._begun(parts)
+        caches = self._begun(begin, parts)
         read = [
             self._read(
+                begin,
                 cache,
                 part.token_ids[:, part.shared :],
                 part.is_token,
@@ -130,7 +139,7 @@ class TokenReader:
         if self._is_token is not None:
             self._is_token = functional.pad(self._is_token, (0, 1), value=True)
         self.logits = self._read(
-            self._cache, token_ids[:, None], self._is_token, self._lengths[:, None]
+            self._model, self._cache, token_ids[:, None], self._is_token, self._lengths[:, None]
         )
         self._lengths = self._lengths + 1
 
@@ -141,7 +150,7 @@ class TokenReader:
         if self._is_token is not None:
             self._is_token = self._is_token[rows]
 
-    def _begun(self, parts: Sequence[Prompts]) -> list[KeptStates]:
+    def _begun(self, begin: nn.Module, parts: Sequence[Prompts]) -> list[KeptStates]:
         """The states of what the rows of all parts begin with.
 
         A row that is padded has less of it there: behind its padding it ends sooner, and what is
@@ -153,20 +162,21 @@ class TokenReader:
         longest = parts[0].lengths.argmax()
         first = parts[0].token_ids[longest : longest + 1, :shared]
         prefix = KeptStates()
-        self._read(prefix, first, None, Prompts(first, None).positions)
+        self._read(begin, prefix, first, None, Prompts(first, None).positions)
         return [
             prefix.begun_by((part.token_ids.shape[1] - part.lengths).tolist()) for part in parts
         ]
 
     def _read(
         self,
+        model: nn.Module,
         cache: KeptStates,
         token_ids: torch.Tensor,
         is_token: torch.Tensor | None,
         positions: torch.Tensor,
     ) -> torch.Tensor:
         given: dict[str, Any] = {"position_ids": positions} if self._takes_positions else {}
-        output: Any = self._model(
+        output: Any = model(
             input_ids=token_ids,
             attention_mask=None if is_token is None else is_token.long(),
             past_key_values=cache,

@@ -42,7 +42,7 @@ from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.plan import LORA_A, LORA_B
 from elasticnas.supernet.selection.alternation import Alternation, Told
 from elasticnas.supernet.selection.gated_loss import GatedLoss
-from elasticnas.supernet.selection.gates import first_alphas
+from elasticnas.supernet.selection.gates import first_alphas, gate_optimiser
 from elasticnas.supernet.selection.groups import Group, groups_of
 from elasticnas.supernet.selection.hypergradient import Problem
 from elasticnas.supernet.selection.left_out import Effects, effects
@@ -154,17 +154,15 @@ def select(run: StepRun) -> None:
     splits = [_split(settings, number, len(rows.lengths)) for number in repeats]
     groups: tuple[Group, ...] = ()
     for number in repeats[len(done.outcomes) :]:
-        repeat = _repeat(run, number, rows, splits[number])
-        groups = repeat.groups
-        if done.alternation is not None:
-            repeat.alternation.restore(done.alternation)
-        _take_turns(run, done, repeat)
+        groups = _take_turns(run, done, _repeat(run, number, rows, splits[number]))
     _leave(run, done, groups, splits)
 
 
-def _take_turns(run: StepRun, done: Progress, repeat: Repeat) -> None:
-    """The turns that a repeat has left."""
+def _take_turns(run: StepRun, done: Progress, repeat: Repeat) -> tuple[Group, ...]:
+    """The turns that a repeat has left; its groups, for the model is not to outlive its turns."""
     settings: FlexoraSettings = run.settings
+    if done.alternation is not None:
+        repeat.alternation.restore(done.alternation)
     for turn in range(done.turns, settings.select_steps):
         told = repeat.turn(turn)
         _note(done, repeat, turn)
@@ -175,6 +173,7 @@ def _take_turns(run: StepRun, done: Progress, repeat: Repeat) -> None:
             save=done.save,
             save_every=settings.save_every,
         )
+    return repeat.groups
 
 
 def _note(done: Progress, repeat: Repeat, turn: int) -> None:
@@ -222,21 +221,23 @@ def _repeat(run: StepRun, number: int, rows: TrainingRows, split: Split) -> Repe
     supernet = new_supernet(run, base, adaptation(settings))
     unrolled = settings.order is Order.UNROLLED
     loss = GatedLoss(supernet, groups_of(supernet), rows, run.device, twice=unrolled)
+    phantom = settings.has_phantom
     problem = Problem(
         loss,
         Adam(settings.select_learning_rate, settings.weight_decay),
         unrolled=unrolled,
-        phantom=settings.has_phantom,
+        phantom=phantom,
     )
     theta = {n: each.detach().clone() for n, each in trainable_tensors(supernet).items()}
-    alphas = first_alphas(len(loss.groups), phantom=settings.has_phantom, device=run.device)
-    gate_optimiser = Adam(settings.gate_learning_rate)
+    alphas = first_alphas(len(loss.groups), phantom=phantom, device=run.device)
     return Repeat(
         number,
         settings,
         loss,
         split,
-        Alternation(problem, theta, alphas, gate_optimiser),
+        Alternation(
+            problem, theta, alphas, gate_optimiser(settings.gate_learning_rate, phantom=phantom)
+        ),
     )
 
 

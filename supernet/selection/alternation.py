@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from elasticnas.supernet.selection.gates import gates_of
+from elasticnas.supernet.selection.gates import by_gates, gates_of
 from elasticnas.supernet.selection.hypergradient import Problem
 from elasticnas.supernet.selection.optimiser import FRESH, Adam, OptimiserState, Tensors
 
@@ -47,8 +47,11 @@ class Alternation:
         """Learn from each of the ``inner`` batches, then move the alphas by the outer one."""
         found = self.problem.look_ahead(self.theta, self._inner_state, self.alphas, inner, outer)
         self.theta, self._inner_state = found.theta, found.state
+        gradient = found.gradient
+        if self.problem.phantom:
+            gradient = by_gates(gradient, self.alphas)
         moved, self._gate_state = self.gate_optimiser.updated(
-            {_ALPHAS: self.alphas}, {_ALPHAS: found.gradient}, self._gate_state
+            {_ALPHAS: self.alphas}, {_ALPHAS: gradient}, self._gate_state
         )
         self.alphas = moved[_ALPHAS]
         return Told(found.inner_loss, found.outer_loss)

@@ -58,12 +58,16 @@ class Adam:
 
     Where a gradient is 0 the derivative of its root is infinite: at the start of LoRA, where B is
     zero, differentiating it gives NaN. It is taken as a constant, as the scale that it is.
+
+    With ``one_scale`` it is the mean over each tensor, whose numbers then move in proportion to
+    their gradients (as by Adam-mini: Zhang et al. 2024).
     """
 
     learning_rate: float
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    one_scale: bool = False
 
     def updated(
         self, tensors: Tensors, gradients: Tensors, state: OptimiserState
@@ -83,6 +87,8 @@ class Adam:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         one, two = self.betas
         squared = gradient.detach().square()
+        if self.one_scale:
+            squared = squared.mean().expand_as(squared)
         return one * first + (1 - one) * gradient, two * second + (1 - two) * squared
 
     def _direction(self, first: torch.Tensor, second: torch.Tensor, steps: int) -> torch.Tensor:

@@ -128,8 +128,10 @@ def _verdict(count: int, repeats: int) -> Verdict:
 def _chain(settings: FlexoraSettings, groups: Sequence[GroupReport]) -> tuple[SubnetChoices, ...]:
     """From all groups to one, the smallest mean alphas off first."""
     ranks = settings.ranks or (settings.lora_rank, 0)
-    order = sorted(groups, key=lambda group: -group.alpha)
-    return tuple(
-        {group.dimension: ranks[0] if order.index(group) < count else ranks[-1] for group in groups}
-        for count in range(len(groups), 0, -1)
-    )
+    falling = [group.dimension for group in sorted(groups, key=lambda group: -group.alpha)]
+    chain: list[SubnetChoices] = []
+    for count in range(len(groups), 0, -1):
+        kept = falling[:count]
+        on = {group.dimension: group.dimension in kept for group in groups}
+        chain.append({name: ranks[0] if each else ranks[-1] for name, each in on.items()})
+    return tuple(chain)

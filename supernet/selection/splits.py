@@ -9,7 +9,7 @@ import torch
 
 from elasticnas.api_schemas.flexora_training import FlexoraSettings, OuterRows, Repeats
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.supernet.training.loop import batch_rows
+from elasticnas.supernet.training.loop import drawn_rows
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,5 @@ class Batches:
 
     def at(self, number: int) -> list[int]:
         """The rows of a batch."""
-        how = FlexoraSettings(batch_size=self.size, seed=self.seed)
-        return [self.rows[at] for at in batch_rows([1] * len(self.rows), how, number)]
+        drawn = drawn_rows(len(self.rows), self.size, self.seed, number)
+        return [self.rows[at] for at in drawn]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -130,20 +131,46 @@ def batch_rows(lengths: Sequence[int], settings: OptimiserSettings, step: int) -
     ``lengths`` are the rows' tokens. Grouped by length, the rows of so many pieces are sorted, and
     all pieces are taken in random order: no part of an epoch has the short rows only.
     """
-    count = len(lengths)
-    size = min(settings.batch_size, count)
+    epoch = _epoch(len(lengths), settings.batch_size, settings.seed, step)
+    if not settings.group_by_length:
+        return epoch.piece(epoch.place)
+    together = GROUP * epoch.size
+    order = [
+        row
+        for start in range(0, len(epoch.order), together)
+        for row in sorted(epoch.order[start : start + together], key=lambda row: lengths[row])
+    ]
+    places = torch.randperm(len(order) // epoch.size, generator=epoch.generator)
+    return replace(epoch, order=order).piece(int(places[epoch.place]))
+
+
+def drawn_rows(count: int, size: int, seed: int, step: int) -> list[int]:
+    """At most ``size`` of ``count`` rows for one step, drawn as `batch_rows` draws ungrouped."""
+    epoch = _epoch(count, size, seed, step)
+    return epoch.piece(epoch.place)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """A permutation of rows, cut into whole pieces of ``size``; a step takes that at ``place``."""
+
+    order: list[int]
+    size: int
+    place: int
+    generator: torch.Generator
+
+    def piece(self, place: int) -> list[int]:
+        return self.order[place * self.size : (place + 1) * self.size]
+
+
+def _epoch(count: int, size: int, seed: int, step: int) -> _Epoch:
+    """The epoch of a step."""
+    size = min(size, count)
     per_epoch = count // size
     epoch, place = divmod(step, per_epoch)
-    generator = torch.Generator().manual_seed(seed_of(settings.seed, -1 - epoch))
+    generator = torch.Generator().manual_seed(seed_of(seed, -1 - epoch))
     order = torch.randperm(count, generator=generator)[: per_epoch * size].tolist()
-    if settings.group_by_length:
-        order = [
-            row
-            for start in range(0, len(order), GROUP * size)
-            for row in sorted(order[start : start + GROUP * size], key=lambda row: lengths[row])
-        ]
-        place = int(torch.randperm(per_epoch, generator=generator)[place])
-    return order[place * size : (place + 1) * size]
+    return _Epoch(order, size, place, generator)
 
 
 def _schedule(step: int, steps: int, settings: OptimiserSettings) -> float:

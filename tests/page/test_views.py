@@ -117,6 +117,21 @@ def test_a_refusal_marks_its_field(tab: Watched, service: Served, search: str):
 
 
 @pytest.mark.slow
+def test_name_notes_and_tags_are_edited(tab: Watched, service: Served, search: str):
+    tab.page.goto(f"{service.url}/searches/{search}")
+    tab.page.get_by_role("button", name="Edit").click()
+    dialog = tab.page.get_by_role("dialog", name="Edit name, notes and tags")
+    dialog.get_by_label("Notes").fill("the one for phones")
+    dialog.get_by_label("Tags").fill("phones, first ,")
+    dialog.get_by_label("Tags").press("Enter")
+    tab.page.get_by_text("the one for phones", exact=True).wait_for()
+    found = service.get(f"/v1/searches/{search}")
+    assert (found["notes"], found["tags"]) == ("the one for phones", ["phones", "first"])
+    tab.page.goto(f"{service.url}/?q=phones")
+    tab.page.get_by_role("link", name="the search").wait_for()
+
+
+@pytest.mark.slow
 def test_without_javascript_the_page_says_what_else_there_is(browser: Any, service: Served):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 
@@ -179,6 +180,7 @@ class StandInWorker:
         stopping: bool = False,
         name: str = NAME,
         precision: Precision = Precision.FLOAT32,
+        **said: Any,
     ) -> None:
         self.send(
             WorkerAlive(
@@ -192,6 +194,7 @@ class StandInWorker:
                 if self.does_not_say
                 else tuple(dict.fromkeys((Precision.FLOAT32, precision))),
                 stopping=stopping,
+                **said,
             )
         )
 

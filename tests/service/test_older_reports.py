@@ -26,7 +26,7 @@ STORED = json.loads(
 """The report of a small model with a depth and zeros in its base, and costs, as it was then."""
 MOMENT = datetime(2026, 11, 28, tzinfo=UTC)
 MEASURED = 5
-NEWER = {"gflops_per_token", "weight_bytes", "kv_bytes"}
+NEWER = {"gflops_per_token", "weight_bytes", "kv_bytes", "adapter_gflops", "adapter_bytes"}
 """Costs that were not counted then."""
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
+from elasticnas.api_schemas.workers import WorkerMemory
 from elasticnas.service.database import Database
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.tasks import METRICS, TASKS, TEXT_CLASSIFICATION, Metric
@@ -36,6 +40,25 @@ def test_workers_are_listed_from_their_heartbeats(service):
     assert worker["alive"] is True
     service.worker.heartbeat(stopping=True)
     service.until(lambda: not service.get("/v1/workers")["items"][0]["alive"])
+
+
+def test_a_worker_says_what_it_runs_on_and_how_busy_it_is(service):
+    memory = WorkerMemory(
+        resident_bytes=3 * 2**30,
+        limit_bytes=8 * 2**30,
+        device_used_bytes=2**40,
+        device_total_bytes=2**41,
+    )
+    service.worker.heartbeat(device_name="NVIDIA H200", busy=0.75, memory=memory)
+    service.worker.heartbeat(name="earlier")
+    service.until(lambda: len(service.get("/v1/workers")["items"]) == 2)
+    read = {each["name"]: each for each in service.get("/v1/workers")["items"]}
+    said = read["stand-in"]
+    assert (said["device_name"], said["busy"]) == ("NVIDIA H200", 0.75)
+    assert said["memory"] == memory.model_dump()
+    nothing = read["earlier"]
+    assert (nothing["device_name"], nothing["busy"], nothing["memory"]) == (None, None, None)
+    assert nothing["at"] == []
 
 
 def test_a_silent_worker_is_not_alive(sqlite_url, tmp_path):
@@ -124,3 +147,9 @@ def test_openapi_names_the_metrics_and_tasks_that_are_registered_by_then(
     ]
     assert "added-task" in form["properties"]["task"]["anyOf"][0]["enum"]
     assert "calmness" in form["properties"]["metric"]["anyOf"][0]["enum"]
+
+
+def test_openapi_refers_to_nothing_that_it_lacks(light_service):
+    schema = light_service.get("/openapi.json")
+    known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+    assert set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(schema))) <= known

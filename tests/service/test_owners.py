@@ -12,8 +12,10 @@ from typing import Annotated, Any, cast
 import httpx2
 import pytest
 from fastapi import FastAPI, Header
+from sqlalchemy import select
 
 from elasticnas.service.database import now
+from elasticnas.service.exports.tables import ExportRow
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.principal import Principal, principal
 from tests.service.running import Running, tar_of
@@ -26,6 +28,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
     "/v1/supernets/{supernet_id}/feasibility": {},
+    "/v1/supernets/{supernet_id}/model-dict": {
+        "model_dict": {"l": 1, "o": ["sa"], "p": ["sdp"], "h": [8], "n": [1], "f": [[8]]}
+    },
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
     "/v1/searches/{search_id}": {"name": "theirs"},
     "/v1/supernets/{supernet_id}": {"name": "theirs"},
@@ -140,6 +145,39 @@ def test_lists_are_of_ones_own(shared: Shared):
     for path in lists:
         assert shared.ask("bob", "get", path).json() == {"items": [], "next_cursor": None}, path
         assert shared.ask("alice", "get", path).json()["items"], path
+
+
+def test_what_a_worker_is_at_is_told_to_the_owner_of_that_alone(shared: Shared):
+    search, supernet, job = (shared.alices[f"{each}_id"] for each in ("search", "supernet", "job"))
+    with cast(FastAPI, shared.running.client.app).state.service.database.read() as session:
+        export = session.scalars(select(ExportRow.id)).one()
+    shared.running.worker.heartbeat(
+        evaluating=(
+            f"{search}/0",
+            f"{search}/1",
+            f"{search}/2/verification",
+            f"{supernet}/inspection",
+            f"{export}/export",
+            f"{job}/0/3",
+            f"{search}/of/a/later/version",
+            "search-that-is-gone/1",
+            "export-that-is-gone/export",
+        )
+    )
+    shared.running.until(lambda: shared.running.get("/v1/workers")["items"])
+
+    def at(owner: str) -> list[dict[str, Any]]:
+        [worker] = shared.ask(owner, "get", "/v1/workers").json()["items"]
+        return [{key: value for key, value in each.items() if value} for each in worker["at"]]
+
+    assert at("bob") == []
+    assert at("alice") == [
+        {"kind": "evaluation", "search_id": search, "numbers": [0, 1]},
+        {"kind": "verification", "search_id": search, "numbers": [2]},
+        {"kind": "registration", "supernet_id": supernet, "name": "net.tar"},
+        {"kind": "export", "search_id": search, "numbers": [0]},
+        {"kind": "step", "job_id": job, "name": "n", "step": "train"},
+    ]
 
 
 def test_every_reference_in_a_body_is_known_to_these_tests(shared: Shared):

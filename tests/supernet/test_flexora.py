@@ -404,6 +404,9 @@ def test_the_costs_of_rank_0_are_those_of_no_adapter(tmp_path: Path):
     trained = sum(a.a.numel() + a.b.numel() for a in adapters.values())
     assert whole.trainable_params - off.trainable_params == trained
     assert whole.gflops == off.gflops  # merged adapters are free
+    assert (off.adapter_gflops, off.adapter_bytes) == (0, 0)
+    assert whole.adapter_gflops == 16 * trained / 1e9  # all see every one of 16 tokens
+    assert whole.adapter_bytes == 4 * trained
 
 
 def test_no_other_part_has_a_choice_of_0(tmp_path: Path):

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from elasticnas.search.races.course import Course, pack
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
-from elasticnas.supernet.contracts.checkpoints import write_checkpoint
+from elasticnas.supernet.contracts.checkpoints import some_subnets, write_checkpoint
 from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
@@ -89,6 +90,8 @@ def test_what_prompts_begin_with_is_read_once(
     """Also of rows so short that their padding takes the place of some of it, or of all."""
     rows = [[*FEW_SHOT, *row] for row in (*ROWS, list(range(60 % 40)) * 3, [5])]
     prompts = Prompts.of(rows, 0)
+    if at_once is not None:
+        prompts = prompts.in_parts(at_once)
     assert prompts.shared == len(FEW_SHOT)
     decoding = Decoding(8, ends=tuple(range(20, 24)), beams=beams)
     read: list[int] = []
@@ -96,7 +99,7 @@ def test_what_prompts_begin_with_is_read_once(
         lambda _model, _given, named: read.append(named["input_ids"].numel()), with_kwargs=True
     )
     with torch.inference_mode():
-        together = generate(subnet, prompts, decoding, decode, at_once)
+        together = generate(subnet, prompts, decoding, decode)
         watch.remove()
         apart = [generate(subnet, Prompts.of([row], 0), decoding, decode)[0] for row in rows]
     assert together == apart
@@ -211,6 +214,33 @@ def test_rows_are_judged_by_their_own_texts_however_they_are_batched(supernet: S
     course = Course.laid_by([pack(rng.random(len(rows)) < 0.5) for _ in range(8)])
     for laid, budget in ((None, 1), (None, 10), (course, 10_000)):
         assert outcomes(supernet, subnet, made, laid, budget) == expected
+
+
+@pytest.mark.parametrize("room", [0.5, 2, 1000])
+def test_subnets_share_the_reading_of_their_prompts_within_the_bound(
+    supernet: Supernet, room: float
+) -> None:
+    """The texts are those of each subnet alone; keys and values are counted once for all."""
+    cache = PrefixCache(2**30)
+    made = prepared(supernet, questions())
+    (lap,) = laps_of(made, None, supernet, token_budget=60, cache=cache)
+    assert lap.prefixes is not None
+    one = lap.prefixes.bytes_each + lap.prefixes.cached_bytes_each
+    cache.limit(int(room * one))
+    spared = 0
+    for subnet in sorted(some_subnets(supernet.space, 4) * 2, key=str):
+        with torch.inference_mode(), lap.prefixes.shared(subnet) as splice:
+            spared += splice.first
+            active = activate(supernet, subnet, splice)
+            shared = [write_texts(active, batch) for batch in lap.batches]
+            alone = activate(supernet, subnet)
+            assert shared == [write_texts(alone, batch) for batch in lap.batches]
+        kept = list(lap.prefixes.kept())
+        hidden = [state for prefix in kept for state in prefix.states or ()]
+        pairs = [pair for prefix in kept for layer in prefix.cached for pair in layer if pair]
+        held = {state.data_ptr(): state.nbytes for state in [*hidden, *chain(*pairs)]}
+        assert sum(held.values()) <= cache.held_bytes <= cache.limit_bytes
+    assert (spared > 0) is (room > 1)
 
 
 def test_the_end_is_the_models_own_before_the_tokenizers(tmp_path: Path) -> None:

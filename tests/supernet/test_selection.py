@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from elasticnas.supernet.selection.alternation import Alternation
-from elasticnas.supernet.selection.gates import first_alphas, gates_of
+from elasticnas.supernet.selection.gates import by_gates, first_alphas, gate_optimiser, gates_of
 from elasticnas.supernet.selection.hypergradient import Problem
 from elasticnas.supernet.selection.optimiser import FRESH, Adam, Sgd
 from elasticnas.supernet.selection.rules import (
@@ -50,7 +50,7 @@ def select(found: Bag, outer: Rows | None = None) -> Selected:
         Problem(loss, Adam(LEARNING_RATE)),
         found.theta,
         first_alphas(12, phantom=True),
-        Adam(GATE_RATE),
+        gate_optimiser(GATE_RATE, phantom=True),
     )
     for _ in range(TURNS):
         alternation.turn([found.training], outer or found.outer)
@@ -168,7 +168,7 @@ def test_an_alternation_goes_on_from_its_state_to_the_same_alphas():
             Problem(loss, Adam(LEARNING_RATE)),
             found.theta,
             first_alphas(12, phantom=True),
-            Adam(GATE_RATE),
+            gate_optimiser(GATE_RATE, phantom=True),
         )
 
     whole, first = fresh(), fresh()
@@ -181,6 +181,15 @@ def test_an_alternation_goes_on_from_its_state_to_the_same_alphas():
     for _ in range(3):
         second.turn([found.training], found.outer)
     assert torch.equal(whole.alphas, second.alphas)
+
+
+def test_alphas_follow_the_derivative_by_gates_and_not_what_softmax_makes_of_it():
+    alphas = torch.tensor([0.3, -1.0, 2.0, 0.1], dtype=torch.float64, requires_grad=True)
+    by_gate = torch.tensor([-3.0, -0.1, 0.0, 0.0], dtype=torch.float64)  # the phantom's is last
+    gates = gates_of(alphas, phantom=False, dtype=torch.float64)
+    (tied,) = torch.autograd.grad((gates * by_gate).sum(), [alphas])
+    assert float(tied[1]) > 0, "a group that helps less than the mean looks as if it did harm"
+    assert torch.allclose(by_gates(tied, alphas.detach()), by_gate)
 
 
 def test_gates_are_one_at_first_and_on_the_mean():

@@ -351,3 +351,9 @@ def test_a_worker_says_that_it_is_alive_and_what_it_holds(bench: Bench):
     assert alive[-1].stopping
     assert alive[-1].warm_supernets == (digest,)
     assert alive[-1].device == "cpu"
+    memory = alive[-1].memory
+    assert memory is not None
+    assert 0 < memory.resident_bytes <= memory.limit_bytes
+    assert (memory.device_used_bytes, memory.device_total_bytes) == (None, None)
+    assert alive[-1].busy is not None
+    assert 0 <= alive[-1].busy <= 1

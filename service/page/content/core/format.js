@@ -9,6 +9,8 @@ export const COSTS = {
   gflops_per_token: { label: "GFLOPs per token", unit: "GFLOPs per token" },
   weight_bytes: { label: "Weights", unit: "", bytes: true },
   kv_bytes: { label: "Keys and values", unit: "", bytes: true },
+  adapter_gflops: { label: "GFLOPs of adapters", unit: "GFLOPs" },
+  adapter_bytes: { label: "Adapters", unit: "", bytes: true },
 };
 
 export const isCost = (name) => name in COSTS;
@@ -21,9 +23,10 @@ const SMALLER = new Set([
   "loss",
 ]);
 
-/** Teach which metrics are better when smaller, as the server says. @param {{name: string, is_better_when_larger: boolean}[]} metrics */
-export function learnMetrics(metrics) {
-  for (const each of metrics) SMALLER[each.is_better_when_larger ? "delete" : "add"](each.name);
+/** Learn of the server's description which metrics are better when smaller. @param {Rest["Meta"]} meta */
+export function learnMetrics({ tasks }) {
+  for (const { name, better } of tasks.flatMap((task) => task.metrics))
+    if (better === "smaller") SMALLER.add(name);
 }
 
 /** Whether less of this objective is better. */
