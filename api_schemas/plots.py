@@ -28,11 +28,26 @@ class PictureFormat(StrEnum):
     SVG = "svg"
     JSON = "json"
     """What the picture is drawn of."""
+    VEGA_LITE = "vega-lite"
+    """A Vega-Lite 5 specification with its data, for a notebook or a page that draws it."""
 
     @property
     def media_type(self) -> str:
         """What HTTP calls it."""
-        return {"png": "image/png", "svg": "image/svg+xml", "json": "application/json"}[self.value]
+        return MEDIA_TYPES[self]
+
+    @property
+    def ending(self) -> str:
+        """How the name of such a file ends."""
+        return ".vl.json" if self is PictureFormat.VEGA_LITE else f".{self.value}"
+
+
+MEDIA_TYPES = {
+    PictureFormat.PNG: "image/png",
+    PictureFormat.SVG: "image/svg+xml",
+    PictureFormat.JSON: "application/json",
+    PictureFormat.VEGA_LITE: "application/vnd.vegalite.v5+json",
+}
 
 
 class PlotData(BaseModel):

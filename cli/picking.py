@@ -54,7 +54,12 @@ def plot(
     kind: Annotated[PlotKind, typer.Option(help="What to draw.")] = PlotKind.FRONT,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="PNG or SVG file.", show_default="KIND.png"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .png or .svg; .vl.json: for Vega-Lite; .json: the data.",
+            show_default="KIND.png",
+        ),
     ] = None,
     server: Server = LOCAL,
 ) -> None:
@@ -68,11 +73,11 @@ def draw(server: Server, search_id: str, kind: PlotKind, target: Path, *, field:
     """Have the server draw, and write what it sends to ``target``.
 
     Raises:
-        InputError: the ending of ``target`` is neither .png nor .svg, or its folder is not there.
+        InputError: the ending of ``target`` is of no format, or its folder is not there.
     """
-    endings = {f".{each.value}": each for each in PictureFormat}
-    picture_format = endings.get(target.suffix.lower())
-    if picture_format is None:
+    endings = {each.ending: each for each in PictureFormat}
+    fitting = [ending for ending in endings if target.name.lower().endswith(ending)]
+    if not fitting:
         raise InputError(
             "a picture's file name says its format",
             field=field,
@@ -81,7 +86,7 @@ def draw(server: Server, search_id: str, kind: PlotKind, target: Path, *, field:
         )
     if not target.absolute().parent.is_dir():
         raise InputError("there is no such folder", field=field, value=target.parent)
-    content = server.plot(search_id, kind, picture_format)
+    content = server.plot(search_id, kind, endings[max(fitting, key=len)])
     partial = target.with_name(target.name + ".partial")
     try:
         partial.write_bytes(content)

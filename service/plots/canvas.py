@@ -1,4 +1,4 @@
-"""One look for all pictures: palette, figure, words, and how a figure becomes a file's bytes."""
+"""The figure that a picture is drawn on, and how it becomes a file's bytes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from elasticnas.api_schemas.costs import TITLES
 from elasticnas.api_schemas.plots import PictureFormat
-
-BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#E69F00",
-    "#56B4E9",
-    "#CC79A7",
-    "#9AA0A6",
-)
-"""Okabe and Ito's palette, told apart by every kind of colour vision."""
 
 # SVG's identifiers are random unless salted, and an ETag promises the same bytes.
 mpl.rcParams["svg.hashsalt"] = "elasticnas"
@@ -38,11 +26,6 @@ def titled(axes: Axes, title: str, subtitle: str) -> None:
     """What the picture shows, and below it of what."""
     axes.set_title(f"{_short(title)}\n", loc="left", fontsize=12, fontweight="bold")
     axes.text(0.0, 1.015, subtitle, transform=axes.transAxes, fontsize=10, color="#444444")
-
-
-def words(objective: str) -> str:
-    """An objective as a reader calls it."""
-    return TITLES.get(objective, objective.replace("_", " "))
 
 
 def written(figure: Figure, picture_format: PictureFormat) -> bytes:

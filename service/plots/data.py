@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elasticnas.api_schemas.plots import PlotData, PlotKind
-from elasticnas.service.plots.importance import shares_of
 from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.shares import shares_of, width_shares
 from elasticnas.service.plots.subject import Measured, Subject
-from elasticnas.service.plots.widths import width_shares
 
 Layers = dict[str, list[dict[str, Any]]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Annotated
 
@@ -38,7 +39,8 @@ for many do not take the cores from everyone else."""
             "content": {
                 each.media_type: {"schema": {"type": "string", "format": "binary"}}
                 for each in (PictureFormat.PNG, PictureFormat.SVG)
-            },
+            }
+            | {PictureFormat.VEGA_LITE.media_type: {"schema": {"type": "object"}}},
         },
         304: {"description": "Unchanged since the given ETag"},
     },
@@ -52,6 +54,9 @@ def read_plot(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The front, the hypervolume's history, the importance of dimensions, or the chosen widths.
+
+    As a picture (`png`, `svg`), as a Vega-Lite 5 specification with its data (`vega-lite`), or as
+    that data alone (`json`).
 
     Of a search with more than 5,000 evaluations an even share is drawn, and the whole front. The
     ETag changes with every result that is recorded.
@@ -90,12 +95,17 @@ def _body(
 
 
 def _written(kind: PlotKind, subject: Subject, picture_format: PictureFormat) -> bytes:
-    from elasticnas.service.plots.canvas import written  # Matplotlib: not before it is asked for
+    # Optuna, and Matplotlib: each not before it is asked for.
     from elasticnas.service.plots.data import plot_data
-    from elasticnas.service.plots.registry import PLOTS
+    from elasticnas.service.plots.vega_lite import vega_lite
 
     if picture_format is PictureFormat.JSON:
         return plot_data(kind, subject).model_dump_json().encode()
+    if picture_format is PictureFormat.VEGA_LITE:
+        return json.dumps(vega_lite(kind, subject)).encode()
+    from elasticnas.service.plots.canvas import written
+    from elasticnas.service.plots.registry import PLOTS
+
     return written(PLOTS[kind](subject), picture_format)
 
 

@@ -11,7 +11,8 @@ from matplotlib.ticker import EngFormatter
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.searches import is_cost
-from elasticnas.service.plots.canvas import BLUE, GREEN, GREY, VERMILION, canvas, titled, words
+from elasticnas.service.plots.canvas import canvas, titled
+from elasticnas.service.plots.look import BLUE, GREEN, GREY, VERMILION, is_better_when_less, words
 from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Measured, Subject
 
@@ -26,16 +27,14 @@ def draw_front(subject: Subject) -> Figure:
     """
     if not subject.front:
         raise nothing_to_draw("no subnet has been measured yet")
-    y = subject.metric
-    others = [o for o in subject.request.objectives or () if o != y]
-    chosen = next((o for o in others if is_cost(o)), others[0])
-    x, x_is_cost = chosen, is_cost(chosen)
+    x, y = subject.across, subject.metric
+    x_is_cost = is_cost(x)
     figure, axes = canvas()
     members = {point.number for point in subject.front}
     rest = [point for point in subject.measured if point.number not in members]
     _dots(axes, [p for p in rest if not p.is_given_up], x, y, marker="o", label="evaluated")
     _dots(axes, [p for p in rest if p.is_given_up], x, y, marker="x", label="given up, estimated")
-    _staircase(axes, subject.front, x, y, x_is_cost=x_is_cost)
+    _staircase(axes, subject.front, x, y)
     _verified(axes, subject.front, x, y)
     _references(axes, {p.number: p for p in [*subject.measured, *subject.front]}.values(), x, y)
     axes.set_xlabel(
@@ -72,7 +71,7 @@ def _dots(
         )
 
 
-def _staircase(axes: Axes, front: Sequence[Measured], x: str, y: str, *, x_is_cost: bool) -> None:
+def _staircase(axes: Axes, front: Sequence[Measured], x: str, y: str) -> None:
     """The front's dots, and the best that can be had at each x.
 
     A third objective puts points on the front that two axes show as beaten: the stairs leave
@@ -81,10 +80,11 @@ def _staircase(axes: Axes, front: Sequence[Measured], x: str, y: str, *, x_is_co
     ordered = sorted(front, key=lambda point: (point[x], point[y]))
     across = [point[x] for point in ordered]
     up = np.array([point[y] for point in ordered])
-    if x_is_cost:
-        axes.step(across, np.maximum.accumulate(up), where="post", color=BLUE, linewidth=1.4)
+    better = np.minimum if is_better_when_less(y) else np.maximum
+    if is_better_when_less(x):
+        axes.step(across, better.accumulate(up), where="post", color=BLUE, linewidth=1.4)
     else:
-        best = np.maximum.accumulate(up[::-1])[::-1]
+        best = better.accumulate(up[::-1])[::-1]
         axes.step(across, best, where="pre", color=BLUE, linewidth=1.4)
     axes.scatter(across, up, s=42, color=BLUE, zorder=3, label=f"Pareto front ({len(front)})")
 

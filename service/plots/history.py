@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from elasticnas.service.plots.canvas import BLUE, VERMILION, canvas, titled
+from elasticnas.service.plots.canvas import canvas, titled
+from elasticnas.service.plots.look import BLUE, VERMILION
 from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Subject
 

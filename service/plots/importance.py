@@ -5,54 +5,12 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from elasticnas.api_schemas.spaces import BLOCKS, FFN, HEADS, HIDDEN, OPERATION, RANK
-from elasticnas.search.importance import FEWEST, dimension_importance
-from elasticnas.service.plots.canvas import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    canvas,
-    titled,
-    words,
-)
-from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.canvas import canvas, titled
+from elasticnas.service.plots.look import COLOURS, OTHER, words
+from elasticnas.service.plots.shares import shares_of
 from elasticnas.service.plots.subject import Subject
-from elasticnas.tasks import METRICS
 
 MOST_BARS = 24
-COLOURS = {
-    HEADS: (BLUE, "attention heads"),
-    FFN: (ORANGE, "FFN neurons"),
-    RANK: (GREEN, "LoRA ranks"),
-    BLOCKS: (VERMILION, "blocks kept"),
-    OPERATION: (PURPLE, "operations"),
-    HIDDEN: (SKY, "hidden channels"),
-}
-OTHER = (GREY, "other parts")
-
-
-def shares_of(subject: Subject) -> dict[str, float]:
-    """How much each dimension decides, as a share of the whole, the most important first.
-
-    Raises:
-        ProblemError: too few subnets have been measured yet, or all measure the same (409).
-    """
-    if len(subject.measured) < FEWEST:
-        raise nothing_to_draw(
-            f"importance takes {FEWEST} measured subnets, there are {len(subject.measured)}"
-        )
-    shares = dimension_importance(
-        subject.space,
-        [point.choices for point in subject.measured],
-        [-METRICS[subject.metric].loss(point[subject.metric]) for point in subject.measured],
-    )
-    if not any(shares.values()):
-        raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")
-    return shares
 
 
 def draw_importance(subject: Subject) -> Figure:

@@ -64,6 +64,12 @@ class Subject:
         return next(name for name in self.request.objectives or () if not is_cost(name))
 
     @property
+    def across(self) -> str:
+        """What the front is drawn over: the first cost, or the other metric where there is none."""
+        others = [name for name in self.request.objectives or () if name != self.metric]
+        return next((name for name in others if is_cost(name)), others[0])
+
+    @property
     def is_thinned(self) -> bool:
         """True when not every evaluation is there."""
         return len(self.measured) < self.evaluated

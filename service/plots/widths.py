@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from elasticnas.api_schemas.spaces import FFN, HEADS, Presence
-from elasticnas.search.space import SearchSpace
 from elasticnas.service.plots.canvas import canvas, titled
 from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.shares import width_shares
 from elasticnas.service.plots.subject import Subject
 
-_HALVES = {HEADS: "attention", FFN: "ffn"}
 MOST_NUMBERED = 24
 """Layers beyond which a cell has no room for its number."""
 
@@ -66,53 +60,3 @@ def draw_widths(subject: Subject) -> Figure:
         f"Chosen widths by layer: mean over the {len(subject.front)} subnets of the front",
     )
     return figure
-
-
-def width_shares(
-    space: SearchSpace, presences: Sequence[Presence], front: Sequence[Sequence[int]]
-) -> tuple[list[str], NDArray[np.float64]]:
-    """The elastic parts of a layer, and each one's mean share of its largest choice.
-
-    ``front`` are encoded subnets. The shares have shape (parts, layers); a part that a layer does
-    not have is NaN. What a subnet leaves out does not count in its part's row, but in the rows of
-    what is kept, which are there when the space has ``presences``.
-    """
-    sized = [
-        (column, dimension.layer, dimension.part, amounts)
-        for column, dimension in enumerate(space.dimensions)
-        if dimension.layer is not None and (amounts := dimension.amounts) is not None
-    ]
-    if not sized:
-        return [], np.empty((0, 0))
-    layers = 1 + max([*(layer for _, layer, _, _ in sized), *(each.layer for each in presences)])
-    kept = _kept(space, presences, front, layers)
-    encoded = np.array(front, dtype=np.intp)
-    active = space.activity.of(encoded)
-    chosen: dict[tuple[str, int], list[NDArray[np.float64]]] = defaultdict(list)
-    for column, layer, part, amounts in sized:
-        share = np.array(amounts, dtype=float) / amounts[0]
-        runs = kept[_HALVES[part]] if part in _HALVES else np.any([*kept.values()], axis=0)
-        counted = runs[:, layer] & active[:, column]
-        chosen[part, layer].append(share[encoded[counted, column]])
-    parts = list(dict.fromkeys(part for part, _ in chosen))
-    shares = np.full((len(parts), layers), np.nan)
-    for (part, layer), found in chosen.items():
-        if (together := np.concatenate(found)).size:
-            shares[parts.index(part), layer] = together.mean()
-    rows = {f"{half} kept": runs.mean(axis=0) for half, runs in kept.items()}
-    if np.array_equal(kept["attention"], kept["ffn"]):
-        rows = {"kept": rows["attention kept"]}
-    if not presences:
-        return parts, shares
-    return [*rows, *parts], np.vstack([*rows.values(), shares])
-
-
-def _kept(
-    space: SearchSpace, presences: Sequence[Presence], front: Sequence[Sequence[int]], layers: int
-) -> dict[str, NDArray[np.bool_]]:
-    """Which layers' attention and FFN run in each subnet: two of shape (subnets, layers)."""
-    kept = {half: np.ones((len(front), layers), dtype=bool) for half in ("attention", "ffn")}
-    subnets = [space.decode(encoded) for encoded in front]
-    for each in presences:
-        kept[each.half][:, each.layer] &= [subnet.meets([each.when]) for subnet in subnets]
-    return kept

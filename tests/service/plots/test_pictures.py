@@ -208,6 +208,23 @@ def test_what_is_drawn_comes_as_data_too(finished):
     assert all(0 < each["share"] <= 1 for each in widths)
 
 
+def test_a_vega_lite_specification_brings_its_data_and_names_its_fields(finished):
+    service, url = finished
+    for kind in PlotKind:
+        answer = service.client.get(f"{url}/plots/{kind}", params={"format": "vega-lite"})
+        assert answer.headers["content-type"] == "application/vnd.vegalite.v5+json"
+        spec = answer.json()
+        data = service.get(f"{url}/plots/{kind}", format="json")
+        assert spec["datasets"] == data["layers"]
+        assert spec["title"] == data["title"]
+        for layer in spec.get("layer", [spec]):
+            rows = data["layers"][(layer.get("data") or spec["data"])["name"]]
+            made = {w["as"] for t in layer.get("transform", ()) for w in t.get("window", ())}
+            for channel in (spec.get("encoding") or layer["encoding"]).values():
+                for each in channel if isinstance(channel, list) else [channel]:
+                    assert all(each["field"] in {*row, *made} for row in rows)
+
+
 def test_data_that_is_not_there_yet_is_the_same_problem_as_its_picture(light_service):
     light_service.worker.open.clear()
     search = light_service.search(budget={"evaluations": 3})

@@ -15,7 +15,7 @@ from elasticnas.api_schemas.spaces import (
     leading,
 )
 from elasticnas.search.space import SearchSpace
-from elasticnas.service.plots.widths import width_shares
+from elasticnas.service.plots.shares import width_shares
 
 
 def dimension(layer: int | None, part: str, *choices: int) -> Dimension:
