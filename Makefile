@@ -13,7 +13,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed
 ROOMS := $(patsubst %/py.typed,%,$(wildcard */py.typed))
 
-NPM_READY := node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null
+NPM_READY := node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null
 TOOLING := service/page/tooling
 
 .PHONY: demo test test-slow lint lint-page lock lock-torch clean

@@ -6,7 +6,7 @@ const ORDER = ["heads", "ffn", "rank"];
 const TITLES = {
   heads: "Heads",
   ffn: "FFN width",
-  rank: "LoRA rank",
+  rank: "Rank",
   operation: "Operation",
   hidden: "Hidden size",
   kernel: "Kernel",
@@ -15,6 +15,7 @@ const TITLES = {
 };
 const ROW = 24;
 const LEFT = 26;
+const BESIDE = 64; // of a narrow window is not for the picture: its words are not to shrink
 
 export const partTitle = (part) => TITLES[part] ?? part;
 
@@ -26,6 +27,7 @@ export const partTitle = (part) => TITLES[part] ?? part;
  */
 export function layerPicture(shape, subnet, runs = null, width = 340) {
   const parts = partsOf(shape);
+  width = Math.min(width, innerWidth - BESIDE);
   const widths = columnWidths(parts, shape, width - LEFT);
   const height = 20 + shape.layers.length * ROW;
   return html`

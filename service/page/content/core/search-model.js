@@ -1,4 +1,4 @@
-import { get, once, post } from "./api.js";
+import { get, once, post, send } from "./api.js";
 import { isCost, lessIsBetter } from "./format.js";
 import { Stream } from "./stream.js";
 
@@ -176,6 +176,12 @@ export class SearchModel extends EventTarget {
     this.search = await post(`${this.path}/${action}`, body);
     if (this.connection === "over") this.follow();
     this.refresh({ search: true });
+    this.say();
+  }
+
+  /** Write name, notes and tags on it. @param {Rest["SearchPatch"]} body */
+  async annotate(body) {
+    this.search = await send("PATCH", this.path, { body });
     this.say();
   }
 

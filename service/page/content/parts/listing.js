@@ -36,7 +36,7 @@ export class Listing extends Part {
   }
 
   finder() {
-    return this.items.length > 5
+    return this.items.length > 5 || query().has("q")
       ? html`<label class="field"><span>Find</span><input type="search" placeholder="Name, id, note or tag" .value=${query().get("q") ?? ""} @input=${(event) => setQuery({ q: event.target.value })}></label>`
       : nothing;
   }

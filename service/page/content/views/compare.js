@@ -78,10 +78,10 @@ class Compare extends Part {
             "So",
           ],
           Object.entries({ ...answer.metrics, ...answer.cost })
-            .filter(([name]) => this.isAsked(name))
+            .filter(([name, each]) => each.difference !== 0 && this.isAsked(name))
             .map(([name, each]) => this.rowOf(name, each)),
         )}
-        <p class="small soft">${answer.measured_on ? `Metrics with intervals of 95 %, paired, on ${count(answer.measured_on.rows)} ${answer.measured_on.part === "verification" ? "rows that the search never saw" : "rows"}.` : (answer.why_no_interval ?? "")}</p></section>
+        <p class="small soft">${answer.measured_on ? `Metrics with intervals of 95 %, paired, on ${count(answer.measured_on.rows)} ${answer.measured_on.part === "verification" ? "rows that the search never saw" : "rows"}.` : `No interval: ${answer.why_no_interval.replaceAll("`", "")}.`}</p></section>
       <section class="card stack" aria-label="Choices"><h2>${answer.dimensions.length ? `${answer.dimensions.length} dimensions differ` : "No dimension differs"}</h2>
         ${
           answer.dimensions.length
@@ -104,10 +104,9 @@ class Compare extends Part {
   }
 
   rowOf(name, { a, b, difference, low, high, could_be_chance: chance }) {
-    const better = difference !== 0 && difference < 0 === lessIsBetter(name);
-    const verdict =
-      difference === 0 ? "the same" : chance ? "could be chance" : better ? "better" : "worse";
-    const sign = difference > 0 ? "+" : difference < 0 ? "−" : "";
+    const better = difference < 0 === lessIsBetter(name);
+    const verdict = chance ? "could be chance" : better ? "better" : "worse";
+    const sign = difference > 0 ? "+" : "−";
     return html`<tr><td>${label(name)}</td><td class="right">${value(name, a)}</td><td class="right">${value(name, b)}</td>
       <td class="right">${sign}${value(name, Math.abs(difference))}${low != null ? html`<br><span class="small soft">${value(name, low)} to ${value(name, high)}</span>` : nothing}</td><td>${chance ? html`<strong>${verdict}</strong>` : verdict}</td></tr>`;
   }

@@ -163,7 +163,7 @@ class Search extends Part {
     this.busy = action;
     this.refusal = null;
     try {
-      await this.model.change(action, body);
+      await (action === "edit" ? this.model.annotate(body) : this.model.change(action, body));
     } catch (error) {
       this.refusal = problemOf(error);
     }
@@ -182,8 +182,8 @@ class Search extends Part {
       this.act("cancel");
   }
 
-  extend() {
-    /** @type {HTMLDialogElement} */ (this.querySelector("dialog.extend")).showModal();
+  ask(action) {
+    /** @type {HTMLDialogElement} */ (this.querySelector(`dialog.${action}`)).showModal();
   }
 
   // -- what is seen --------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class Search extends Part {
         ${this.main()}
         ${this.tabs()}
       </div>
-      ${this.extendDialog()}`;
+      ${this.extendDialog()}${this.editDialog()}`;
   }
 
   head() {
@@ -218,12 +218,14 @@ class Search extends Part {
       html`<button type="button" class=${kind} ?disabled=${this.busy === action} @click=${run}>${text}</button>`;
     return heading(html`${search.name ?? search.id} ${stateMark(state)}`, {
       crumbs: html`<a href="/">Searches</a> / <span class="mono small">${search.id}</span>`,
-      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.data ? html`<a href="/datasets/${search.dataset_id}">${this.data.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>`,
+      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.data ? html`<a href="/datasets/${search.dataset_id}">${this.data.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>
+        ${search.notes ? html`<p class="small">${search.notes}</p>` : nothing}${search.tags.map((each) => html`<span class="tag">${each}</span> `)}`,
       actions: html`
         ${can.pause ? button("pause", "Pause", () => this.act("pause")) : nothing}
         ${can.resume ? button("resume", "Resume", () => this.act("resume"), "primary") : nothing}
         ${can.retry ? button("retry", "Retry failed", () => this.act("retry")) : nothing}
-        ${button("extend", "Extend", () => this.extend())}
+        ${button("extend", "Extend", () => this.ask("extend"))}
+        ${button("edit", "Edit", () => this.ask("edit"))}
         <a class="button" href="/searches/new?from=${search.id}">Clone</a>
         ${can.cancel ? button("cancel", "Cancel", () => this.cancel(), "danger") : nothing}`,
     });
@@ -350,21 +352,44 @@ class Search extends Part {
   }
 
   extendDialog() {
-    const submit = (event) => {
-      const form = new FormData(event.target);
-      if (event.submitter?.value !== "extend") return;
-      this.act("extend", {
-        evaluations: Number(form.get("evaluations") || 0),
-        seconds: Number(form.get("seconds") || 0),
-      });
-    };
-    const timed = this.model.search.budget.seconds !== null;
-    return html`<dialog class="extend" aria-labelledby="extend-title"><form method="dialog" class="stack" @submit=${submit}>
-      <h2 id="extend-title">Extend the search</h2>
-      <p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
+    const { seconds } = this.model.search.budget;
+    return this.dialog(
+      "extend",
+      "Extend the search",
+      html`<p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
       <label class="field"><span>Evaluations more</span><input name="evaluations" type="number" min="0" step="1" value="50"></label>
-      ${timed ? html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>` : nothing}
-      <div class="actions"><button value="no">Go back</button><button class="primary" value="extend">Extend</button></div></form></dialog>`;
+      ${seconds === null ? nothing : html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>`}`,
+      (form) => ({ evaluations: Number(form.evaluations), seconds: Number(form.seconds ?? 0) }),
+    );
+  }
+
+  editDialog() {
+    const { name, notes, tags } = this.model.search;
+    return this.dialog(
+      "edit",
+      "Edit name, notes and tags",
+      html`<label class="field"><span>Name</span><input name="name" maxlength="200" .value=${name ?? ""}></label>
+      <label class="field"><span>Notes</span><textarea name="notes" .value=${notes ?? ""}></textarea></label>
+      <label class="field"><span>Tags</span><input name="tags" .value=${tags.join(", ")}><small>separated by commas; the list of searches finds them</small></label>`,
+      (form) => ({
+        name: form.name || null,
+        notes: form.notes || null,
+        tags: form.tags
+          .split(",")
+          .map((each) => each.trim())
+          .filter(Boolean),
+      }),
+    );
+  }
+
+  /** What is asked before an action; its fields become the body of the request. */
+  dialog(action, title, fields, bodyOf) {
+    const submit = (event) =>
+      this.act(action, bodyOf(Object.fromEntries(new FormData(event.target))));
+    const close = (event) => event.target.closest("dialog").close();
+    return html`<dialog class=${action} aria-labelledby="${action}-title"><form method="dialog" class="stack" @submit=${submit}>
+      <h2 id="${action}-title">${title}</h2>${fields}
+      <div class="actions"><button type="button" @click=${close}>Go back</button><button class="primary">${action === "edit" ? "Save" : "Extend"}</button></div></form></dialog>`;
   }
 }
 
