@@ -1,7 +1,8 @@
 # make demo   install, and do the whole main job on this machine in a few minutes
 # make test   install, and run the test suite: under ten minutes on two idle cores
 # make test-slow   what is thorough and takes its time: fuzzing, long failures
-# make lint   ruff, mypy and the arrows of import
+# make lint   ruff, mypy and the arrows of import; with node, the page too
+# make lint-page   format, lint and types of the page, which need node 20 or newer
 # make lock   pin again, with hashes, what the images are made of
 # make lock-torch   the same for the torch of the CPU image, after `make lock`
 
@@ -12,7 +13,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed
 ROOMS := $(patsubst %/py.typed,%,$(wildcard */py.typed))
 
-.PHONY: demo test test-slow lint lock lock-torch clean
+NPM_READY := node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null
+TOOLING := service/page/tooling
+
+.PHONY: demo test test-slow lint lint-page lock lock-torch clean
 
 demo: $(INSTALLED)
 	$(BIN)/elasticnas demo
@@ -30,6 +34,14 @@ lint: $(INSTALLED)
 	for room in $(ROOMS); do ln -sfn ../../../$$room build/types/elasticnas/$$room; done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if $(NPM_READY) && (cd $(TOOLING) && npm ci --silent --no-audit --no-fund); \
+	then $(MAKE) --no-print-directory lint-page; \
+	else echo "The page is NOT checked: that needs node 20, npm and the packages of $(TOOLING)."; fi
+
+lint-page: $(INSTALLED)
+	@test -d $(TOOLING)/node_modules || (cd $(TOOLING) && npm ci --no-audit --no-fund)
+	$(BIN)/python $(TOOLING)/openapi.py > $(TOOLING)/openapi.json
+	cd $(TOOLING) && npm run --silent lint && npm run --silent types
 
 lock: $(INSTALLED)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra all --quiet --universal \

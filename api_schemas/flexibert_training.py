@@ -24,7 +24,8 @@ class FlexiBertSettings(OptimiserSettings):
     one on these and on what the maximal one gives (``distillation``). What the pretrained model
     brought learns at ``learning_rate``, what is new at ``new_learning_rate``.
 
-    With ``one_hidden`` all layers of a subnet are equally wide. ``space`` is the content of a
+    Layers of half the neurons have up to ``ffn_layers`` feed-forward layers before the last. With
+    ``one_hidden`` all layers of a subnet are equally wide. ``space`` is the content of a
     ``search_space.json``, in place of the default.
     """
 
@@ -41,6 +42,7 @@ class FlexiBertSettings(OptimiserSettings):
         "dft",
         "dct",
     )
+    ffn_layers: Annotated[int, Field(ge=1, le=3)] = 2
     one_hidden: bool = True
     keep_head: bool = False
     calibration_rows: Count = 512

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from elasticnas.api_schemas.model_dicts import model_dict_of
 from elasticnas.api_schemas.problems import InputError
 
 
@@ -19,6 +20,18 @@ def read_json(path: Path, *, field: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}", field=field, value=path) from error
+
+
+def read_model_dict(path: Path, *, field: str) -> dict[str, Any]:
+    """A FlexiBERT ``modelDict``, out of a file of its own or a model's ``config.json``.
+
+    Raises:
+        InputError: about the option ``field``: it is no JSON object.
+    """
+    told = read_json(path, field=field)
+    if not isinstance(told, dict):
+        raise InputError("a modelDict is a JSON object", field=field, value=path)
+    return model_dict_of(told)
 
 
 def json_object(text: str, *, field: str) -> dict[str, Any]:

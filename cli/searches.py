@@ -16,7 +16,7 @@ from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.event_line import event_line
 from elasticnas.cli.failures import INTERRUPTED
 from elasticnas.cli.front_table import front_table
-from elasticnas.cli.json_file import json_object, read_json
+from elasticnas.cli.json_file import json_object, read_json, read_model_dict
 from elasticnas.cli.live import follow
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
 
@@ -67,6 +67,15 @@ def search(
     parallel: Annotated[int, typer.Option(help="Evaluations in flight at once.")] = 8,
     initial: Annotated[
         Path | None, typer.Option(exists=True, help="JSON list of subnets to evaluate first.")
+    ] = None,
+    model_dict: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="A FlexiBERT modelDict, as JSON, to evaluate before those; repeatable.",
+        ),
     ] = None,
     verify: Annotated[
         float | None,
@@ -150,6 +159,10 @@ def search(
         request["max_failures"] = max_failures
     if initial is not None:
         request["initial_subnets"] = read_json(initial, field="--initial")
+    if model_dict:
+        read = [read_model_dict(path, field="--model-dict") for path in model_dict]
+        named = [server.model_dict(supernet, each).subnet for each in read]
+        request["initial_subnets"] = [*named, *request.get("initial_subnets", [])]
     started = server.start_search(request)
     if detach:
         if as_json:

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.deriving import derive
+from elasticnas.cli.json_file import read_model_dict
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.cli.packing import packed
 
@@ -113,6 +115,39 @@ def cost(
     if as_json:
         print_json(report)
         return
+    _show_cost(report)
+
+
+@app.command("model-dict")
+def show_model_dict(
+    supernet: SupernetId,
+    model_dict: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="JSON: FlexiBERT's modelDict, or the config.json of a model of its kind.",
+        ),
+    ],
+    max_length: Annotated[int | None, typer.Option(help="Tokens of the sequence.")] = None,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """Which subnet a published architecture is, and what it costs."""
+    told = read_model_dict(model_dict, field="FILE")
+    found = server.model_dict(supernet, told, max_length)
+    if as_json:
+        print_json(found)
+        return
+    rows = table("the subnet", "dimension", "choice")
+    for name, choice in found.subnet.items():
+        rows.add_row(name, str(choice))
+    out.print(rows)
+    _show_cost(found.cost)
+
+
+def _show_cost(report: CostReport) -> None:
     rows = table(f"one sequence of {report.max_length} tokens", "cost", "value")
     for name, value in report.values().items():
         rows.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")

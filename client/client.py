@@ -14,7 +14,7 @@ import httpx2
 from pydantic import RootModel
 
 from elasticnas.api_schemas.comparison import ComparisonRead
-from elasticnas.api_schemas.costs import CostReport, CostsRead
+from elasticnas.api_schemas.costs import CostReport, CostsRead, PricedSubnet
 from elasticnas.api_schemas.datasets import DatasetRead
 from elasticnas.api_schemas.feasibility import FeasibilityRead
 from elasticnas.api_schemas.fields import Choice
@@ -198,6 +198,15 @@ class Client:
         path = resource_path("supernets", supernet_id, "costs")
         answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
         return self._connection.parsed(CostsRead, answer)
+
+    def model_dict(
+        self, supernet_id: str, model_dict: Mapping[str, Any], max_length: int | None = None
+    ) -> PricedSubnet:
+        """The subnet that has the layers of a FlexiBERT ``modelDict``, and what it costs."""
+        body = {"model_dict": dict(model_dict), "max_length": max_length}
+        path = resource_path("supernets", supernet_id, "model-dict")
+        answer = self._connection.send("POST", path, **json_body(body), is_repeatable=True)
+        return self._connection.parsed(PricedSubnet, answer)
 
     def feasibility(
         self,

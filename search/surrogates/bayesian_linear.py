@@ -33,18 +33,21 @@ class _Ridge:
 
     def marginal(self, indices: Indices) -> tuple[Vector, Vector]:
         """See `Posterior.marginal`."""
-        features = self.linear.features(indices)
-        mean = self.model.predict(features) * self.scale + self.centre
-        offset = features - self.model.X_offset_
+        mean, offset = self._at(indices)
         variance = np.einsum("ij,jk,ik->i", offset, self.model.sigma_, offset, optimize=True)
         return mean, np.sqrt(np.maximum(variance, 0.0)) * self.scale
 
     def joint(self, indices: Indices) -> tuple[Vector, NDArray[np.float64]]:
         """See `Posterior.joint`."""
-        features = self.linear.features(indices)
-        offset = features - self.model.X_offset_
+        mean, offset = self._at(indices)
         covariance = offset @ self.model.sigma_ @ offset.T
-        return self.model.predict(features) * self.scale + self.centre, covariance * self.scale**2
+        return mean, covariance * self.scale**2
+
+    def _at(self, indices: Indices) -> tuple[Vector, Features]:
+        """The expected losses (n,), and by how much features (n, columns) are off their centre."""
+        features = self.linear.features(indices)
+        mean = self.model.predict(features) * self.scale + self.centre
+        return mean, features - self.model.X_offset_
 
 
 class BayesianLinear:

@@ -78,10 +78,12 @@ class Encoding:
         Shape (n, 2 * parts with an order + choices without).
         """
         columns = [self._means(indices)] if self._parts else []
-        for positions, count in self._alike:
-            active = self._activity.of(indices)[:, positions, None]
-            taken = (indices[:, positions, None] == np.arange(count)) & active
-            columns.append(taken.mean(axis=1) - 1 / count)
+        if self._alike:
+            active = self._activity.of(indices)
+            for positions, count in self._alike:
+                taken = indices[:, positions, None] == np.arange(count)
+                taken &= active[:, positions, None]
+                columns.append(taken.mean(axis=1) - 1 / count)
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(indices), 1))
 
     def _means(self, indices: Indices) -> Features:

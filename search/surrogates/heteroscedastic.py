@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from elasticnas.search.surrogates.descent import AdamW
-from elasticnas.search.surrogates.moments import Linear, Moments, relu, relu_back, softplus
+from elasticnas.search.surrogates.moments import Linear, Moments, back_through, softplus, through
+from elasticnas.search.surrogates.softplus_net import SoftplusNet
 
 Array = NDArray[np.float64]
 
@@ -103,14 +104,9 @@ class Heteroscedastic:
         return mean[..., 0], variance[..., 0] + FLOOR
 
     def _forward(self, x: Array) -> list[Moments]:
-        """The moments before and behind every rectifier, and those at the end."""
+        """What passes from layer to layer; to the last mean is added what skips them."""
         spread = np.broadcast_to(x, (self._fit.members, *x.shape))
-        now: Moments = (spread, np.zeros_like(spread))
-        passed: list[Moments] = []
-        for layer in self._layers[:-1]:
-            now, kept = relu(layer.forward(now))
-            passed += [now, kept]
-        mean, variance = self._layers[-1].forward(now)
+        *passed, (mean, variance) = through(self._layers, spread)
         return [*passed, (mean + spread @ self._skip, variance)]
 
     def _backward(
@@ -119,15 +115,9 @@ class Heteroscedastic:
         """The gradients by the input, summed over the members, and by all parameters."""
         spread = np.broadcast_to(x, (self._fit.members, *x.shape))
         by_skip = spread.swapaxes(1, 2) @ grad[0]
-        through = grad[0] @ self._skip.swapaxes(1, 2)
-        gradients: list[Array] = []
-        for index in range(len(self._layers) - 1, -1, -1):
-            before = passed[2 * index - 2] if index else (spread, np.zeros_like(spread))
-            grad, own = self._layers[index].backward(before, grad)
-            gradients = own + gradients
-            if index:
-                grad = relu_back(passed[2 * index - 2], passed[2 * index - 1], grad)
-        return (grad[0] + through).sum(axis=0), [*gradients, by_skip]
+        skipping = grad[0] @ self._skip.swapaxes(1, 2)
+        by_points, gradients = back_through(self._layers, spread, passed, grad)
+        return (by_points + skipping).sum(axis=0), [*gradients, by_skip]
 
     def _train(self, x: Array, y: Array) -> None:
         fit = self._fit
@@ -153,42 +143,22 @@ class _Student:
 
     def __init__(self, x: Array, deviation: Array, rng: np.random.Generator) -> None:
         self._scale = float(deviation.mean()) or 1.0
-        sizes = (x.shape[1], STUDENT, HIDDEN, 1)
-        self._weights = [rng.normal(0, np.sqrt(2 / (i + o)), (i, o)) for i, o in pairwise(sizes)]
-        self._biases = [np.zeros(o) for o in sizes[1:]]
-        optimiser = AdamW([*self._weights, *self._biases], 0.01, 0.0)
+        self._net = SoftplusNet((x.shape[1], STUDENT, HIDDEN, 1), rng)
+        optimiser = AdamW(self._net.parameters, 0.01, 0.0)
         steps = 150
         for index in range(steps):
-            passed = self._forward(x)
-            wrong = (softplus(passed[-1][:, 0]) - deviation / self._scale) / len(x)
-            _, gradients = self._backward(x, passed, wrong)
+            entered = self._net.forward(x)
+            wrong = (softplus(entered[-1][:, 0]) - deviation / self._scale) / len(x)
+            _, gradients = self._backward(x, entered, wrong)
             optimiser.step(gradients, scale=0.5 * (1 + np.cos(np.pi * index / steps)))
 
     def __call__(self, x: Array) -> Array:
         """The deviation at points (n, d): shape (n,)."""
-        return softplus(self._forward(x)[-1][:, 0]) * self._scale
+        return softplus(self._net.forward(x)[-1][:, 0]) * self._scale
 
     def gradient(self, x: Array) -> Array:
         """Of the deviation by each point: shape (n, d)."""
-        return self._backward(x, self._forward(x), np.full(len(x), self._scale))[0]
-
-    def _forward(self, x: Array) -> list[Array]:
-        """What enters each softplus, the last layer's included."""
-        entered = []
-        for weight, bias in zip(self._weights, self._biases, strict=True):
-            entered.append(x @ weight + bias)
-            x = softplus(entered[-1])
-        return entered
+        return self._backward(x, self._net.forward(x), np.full(len(x), self._scale))[0]
 
     def _backward(self, x: Array, entered: list[Array], by_out: Array) -> tuple[Array, list[Array]]:
-        grad = by_out[:, None] * expit(entered[-1])
-        weights: list[Array] = []
-        biases: list[Array] = []
-        for index in range(len(entered) - 1, -1, -1):
-            before = softplus(entered[index - 1]) if index else x
-            weights.insert(0, before.T @ grad)
-            biases.insert(0, grad.sum(axis=0))
-            grad = grad @ self._weights[index].T
-            if index:
-                grad = grad * expit(entered[index - 1])
-        return grad, [*weights, *biases]
+        return self._net.backward(x, entered, by_out[:, None] * expit(entered[-1]))

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from elasticnas.api_schemas.fields import Choice
+from elasticnas.api_schemas.model_dicts import KINDS
 from elasticnas.api_schemas.spaces import BLOCKS, FFN, FFN_LAYERS, OPERATION, Dimension
 from elasticnas.search.activity import Indices
 from elasticnas.search.space import SearchSpace
 
 Array = NDArray[np.float64]
-
-KINDS = {"sdp": "sa", "wma": "sa", "conv": "c", "dft": "l", "dct": "l"}
-"""FlexiBERT's kinds of operations (Tuli et al. 2023, table 1). Of a name with a hyphen the part in
-front of it is the kind; any other name is a kind of its own."""
 
 Stack = tuple[int, NDArray[np.intp]]
 """A dimension, and of how many layers a stack is at each of its choices."""
@@ -193,5 +190,6 @@ def _values(dimension: Dimension, alike: Sequence[Dimension]) -> dict[Hashable, 
 
 
 def _kind(operation: Choice) -> str:
+    """Of a name with a hyphen the part in front of it; any that is not known is its own."""
     name = str(operation)
     return name.split("-")[0] if "-" in name else KINDS.get(name, name)

@@ -8,6 +8,7 @@ a step on 100 points, and a server need not have torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,37 @@ class Linear:
             by_mean.sum(axis=1, keepdims=True),
             by_variance.sum(axis=1, keepdims=True) * expit(self.raw_bias),
         ]
+
+
+def through(layers: Sequence[Linear], x: Array) -> list[Moments]:
+    """What passes from layer to layer, rectified between them, of points that are sure.
+
+    ``x`` is (networks, points, columns). Behind each layer but the last: what its rectifier gives,
+    and what `relu_back` needs; then what the last layer gives.
+    """
+    now: Moments = (x, np.zeros_like(x))
+    passed: list[Moments] = []
+    for layer in layers[:-1]:
+        now, kept = relu(layer.forward(now))
+        passed += [now, kept]
+    return [*passed, layers[-1].forward(now)]
+
+
+def back_through(
+    layers: Sequence[Linear], x: Array, passed: Sequence[Moments], grad: Moments
+) -> tuple[Array, list[Array]]:
+    """The gradients by the points' means and by all layers' parameters, in order.
+
+    ``passed`` is what `through` gave, ``grad`` holds the gradients by what the last layer gives.
+    """
+    gradients: list[Array] = []
+    for index in range(len(layers) - 1, -1, -1):
+        before = passed[2 * index - 2] if index else (x, np.zeros_like(x))
+        grad, own = layers[index].backward(before, grad)
+        gradients = own + gradients
+        if index:
+            grad = relu_back(passed[2 * index - 2], passed[2 * index - 1], grad)
+    return grad[0], gradients
 
 
 def softplus(x: Array) -> Array:

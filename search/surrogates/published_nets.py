@@ -8,7 +8,7 @@ its own, and weights and moments go on from fit to fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -19,12 +19,12 @@ from elasticnas.search.surrogates.descent import AdamW
 from elasticnas.search.surrogates.moments import (
     Linear,
     Moments,
-    relu,
-    relu_back,
+    back_through,
     sigmoid,
     sigmoid_back,
-    softplus,
+    through,
 )
+from elasticnas.search.surrogates.softplus_net import SoftplusNet
 
 Array = NDArray[np.float64]
 
@@ -47,8 +47,7 @@ class PublishedNets:
         self._mean = _NaturalParameterNet(columns, rng)
         self._teacher = _Net(columns, rng)
         self._student = _Net(columns, rng)
-        teacher = [*self._teacher.weights, *self._teacher.biases]
-        self._optimiser = AdamW(teacher, 2e-3)
+        self._optimiser = AdamW(self._teacher.parameters, 2e-3)
 
     def fit(self, x: Array, y: Array, rng: np.random.Generator) -> None:
         """Goes on training on all measurements: points (n, columns) and losses (n,)."""
@@ -61,9 +60,8 @@ class PublishedNets:
         spread = np.std([self._teacher(x, rng) for _ in range(PASSES)], axis=0)
 
         def imitated(i: int) -> None:
-            weights = [*self._student.weights, *self._student.biases]
             slopes = self._student.gradients(x[[i]], spread[i], None)
-            for weight, slope in zip(weights, slopes, strict=True):
+            for weight, slope in zip(self._student.parameters, slopes, strict=True):
                 weight -= 2e-3 * slope
 
         _epochs(len(x), rng, imitated, self._student.loss(x, spread))
@@ -141,83 +139,54 @@ class _NaturalParameterNet:
         return self._backward(x, passed, (np.ones_like(mean), by_variance))[0]
 
     def _forward(self, x: Array) -> list[Moments]:
-        """What leaves each layer, what `relu_back` needs, and so on; the sigmoid's last."""
-        now: Moments = (x[None], np.zeros_like(x[None]))
-        passed: list[Moments] = []
-        for layer in self._layers[:-1]:
-            now, kept = relu(layer.forward(now))
-            passed += [now, kept]
-        entered = self._layers[-1].forward(now)
-        return [*passed, entered, sigmoid(entered)]
+        """What passes from layer to layer, and the sigmoid's moments last."""
+        passed = through(self._layers, x[None])
+        return [*passed, sigmoid(passed[-1])]
 
     def _backward(
         self, x: Array, passed: list[Moments], grad: Moments
     ) -> tuple[Array, list[Array]]:
         grad = sigmoid_back(passed[-2], grad)
-        gradients: list[Array] = []
-        for index in range(len(self._layers) - 1, -1, -1):
-            start: Moments = (x[None], np.zeros_like(x[None]))
-            before = passed[2 * index - 2] if index else start
-            grad, own = self._layers[index].backward(before, grad)
-            gradients = own + gradients
-            if index:
-                grad = relu_back(passed[2 * index - 2], passed[2 * index - 1], grad)
-        return grad[0][0], gradients
+        by_points, gradients = back_through(self._layers, x[None], passed, grad)
+        return by_points[0], gradients
 
 
 class _Net:
     """columns -> 64 -> 32 -> 1, softplus, with a sigmoid at the end; dropout where asked for."""
 
     def __init__(self, columns: int, rng: np.random.Generator) -> None:
-        sizes = (columns, *HIDDEN, 1)
-        self.weights = [rng.normal(0, np.sqrt(2 / (i + o)), (i, o)) for i, o in pairwise(sizes)]
-        self.biases = [np.zeros(o) for o in sizes[1:]]
+        self._net = SoftplusNet((columns, *HIDDEN, 1), rng)
+
+    @property
+    def parameters(self) -> list[Array]:
+        """What is trained; changed in place."""
+        return self._net.parameters
 
     def __call__(self, x: Array, rng: np.random.Generator | None) -> Array:
         """At points (n, columns): shape (n,)."""
-        return np.asarray(expit(self._forward(x, self._masks(len(x), rng))[-1][:, 0]))
+        return np.asarray(expit(self._net.forward(x, _masks(len(x), rng))[-1][:, 0]))
 
     def loss(self, x: Array, y: Array) -> Callable[[NDArray[np.intp]], float]:
         """The mean squared error on some of the measurements."""
         return lambda rows: float(np.mean((self(x[rows], None) - y[rows]) ** 2))
 
     def gradients(self, x: Array, y: float, rng: np.random.Generator | None) -> list[Array]:
-        """Of the squared error at a point (1, columns), by weights and biases."""
-        masks = self._masks(len(x), rng)
-        entered = self._forward(x, masks)
+        """Of the squared error at a point (1, columns), by `parameters`."""
+        masks = _masks(len(x), rng)
+        entered = self._net.forward(x, masks)
         out = expit(entered[-1])
-        return self._backward(x, entered, masks, 2 * (out - y) * out * (1 - out))[1]
+        return self._net.backward(x, entered, 2 * (out - y) * out * (1 - out), masks)[1]
 
     def slope(self, x: Array) -> Array:
         """Of the output by the points: shape (n, columns)."""
-        masks = self._masks(len(x), None)
-        entered = self._forward(x, masks)
+        entered = self._net.forward(x)
         out = expit(entered[-1])
-        return self._backward(x, entered, masks, out * (1 - out))[0]
+        return self._net.backward(x, entered, out * (1 - out))[0]
 
-    def _masks(self, rows: int, rng: np.random.Generator | None) -> list[Array]:
-        if rng is None:
-            return [np.ones((rows, units)) for units in HIDDEN]
-        kept = 1 - DROPOUT
-        return [(rng.random((rows, units)) < kept) / kept for units in HIDDEN]
 
-    def _forward(self, x: Array, masks: Iterable[Array]) -> list[Array]:
-        """What enters each softplus, and the sigmoid."""
-        entered = [x @ self.weights[0] + self.biases[0]]
-        for mask, weight, bias in zip(masks, self.weights[1:], self.biases[1:], strict=True):
-            entered.append((softplus(entered[-1]) * mask) @ weight + bias)
-        return entered
-
-    def _backward(
-        self, x: Array, entered: list[Array], masks: list[Array], grad: Array
-    ) -> tuple[Array, list[Array]]:
-        weights: list[Array] = []
-        biases: list[Array] = []
-        for index in range(len(entered) - 1, -1, -1):
-            before = softplus(entered[index - 1]) * masks[index - 1] if index else x
-            weights.insert(0, before.T @ grad)
-            biases.insert(0, grad.sum(axis=0))
-            grad = grad @ self.weights[index].T
-            if index:
-                grad = grad * masks[index - 1] * expit(entered[index - 1])
-        return grad, [*weights, *biases]
+def _masks(rows: int, rng: np.random.Generator | None) -> list[Array] | None:
+    """Dropout's, of every hidden layer; None without a generator."""
+    if rng is None:
+        return None
+    kept = 1 - DROPOUT
+    return [(rng.random((rows, units)) < kept) / kept for units in HIDDEN]

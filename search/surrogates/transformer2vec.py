@@ -63,27 +63,29 @@ class Transformer2vec:
         The nearest of a library of random subnets, which is the same each time, and from there on
         moves of one dimension, as long as they lead nearer.
         """
-        found = [self._library] * len(points)
-        best = np.zeros((len(points), len(self._choices.counts)), dtype=np.intp)
-        least = np.full(len(points), np.inf)
-        for _ in range(1 + MOVES):
-            ends = np.cumsum([len(each) for each in found])
-            places = self.own(np.concatenate(found))
-            for row, own in enumerate(np.split(places, ends[:-1])):
-                apart = ((own - points[row]) ** 2).sum(axis=1)
-                nearest = int(np.argmin(apart))
-                if apart[nearest] < least[row]:
-                    best[row], least[row] = found[row][nearest], apart[nearest]
-            found = [self._around(each) for each in best]
-        return best
+        subnets, places = self._library
+        return np.array(
+            [self._nearer(subnets[_nearest(places, point)], point) for point in points]
+        ).reshape(-1, subnets.shape[1])
+
+    def _nearer(self, subnet: NDArray[np.intp], point: NDArray[np.float64]) -> NDArray[np.intp]:
+        for _ in range(MOVES):
+            around = self._around(subnet)
+            moved = around[_nearest(self.own(around), point)]
+            if (moved == subnet).all():
+                break
+            subnet = moved
+        return subnet
 
     def _around(self, subnet: NDArray[np.intp]) -> Indices:
         moved = np.concatenate([subnet[None], evolution.neighbours(subnet, self._choices)])
         return self._space.activity.canonical(moved)
 
     @cached_property
-    def _library(self) -> Indices:
-        return np.concatenate([self.landmarks, self._random(LIBRARY)])
+    def _library(self) -> tuple[Indices, Features]:
+        """Subnets and their points."""
+        subnets = np.concatenate([self.landmarks, self._random(LIBRARY)])
+        return subnets, self.own(subnets)
 
     def _random(self, count: int) -> Indices:
         """Uniform subnets, and the maximal and minimal ones: distinct, so maybe fewer."""
@@ -92,6 +94,11 @@ class Transformer2vec:
         drawn = np.floor(rng.random((count, len(counts))) * counts).astype(np.intp)
         drawn = np.concatenate([np.zeros_like(drawn[:1]), counts[None] - 1, drawn[2:]])
         return evolution.distinct(self._space.activity.canonical(drawn))
+
+
+def _nearest(places: Features, point: NDArray[np.float64]) -> int:
+    """The position of the first of the nearest places (n, coordinates) to a point."""
+    return int(np.argmin(((places - point) ** 2).sum(axis=1)))
 
 
 def placing(squared: NDArray[np.float64]) -> NDArray[np.float64]:

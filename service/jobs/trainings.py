@@ -59,7 +59,10 @@ class Door:
                 },
             },
         }
-        read = [kind.model_json_schema() for kind in (self.path, self.hub)]
+        read = [
+            kind.model_json_schema(ref_template="#/components/schemas/{model}")
+            for kind in (self.path, self.hub)
+        ]
         content = {FORM: {"schema": form}, JSON: {"schema": {"oneOf": read}}}
         return {"requestBody": {"required": True, "content": content}}
 

@@ -16,6 +16,8 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 """What is served; other files in the folder, such as licences, are not."""
+CLASSIC = "theme.js"
+"""The one script that is no module."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,13 @@ class Assets:
     """All files by their path below `base`, and the document that loads them.
 
     ``base`` has a digest of all files: browsers keep them for good, and an upgrade changes the
-    address.
+    address. The document names all modules, so that a browser asks for them at once and does not
+    learn of each by the import of another.
     """
 
     base: str
     files: dict[str, Asset]
-    document: bytes
+    document: Asset
 
 
 @cache
@@ -57,6 +60,11 @@ def assets() -> Assets:
     for name, body in found.items():
         digest.update(f"{name} {len(body)} ".encode() + body)
     base = f"/page/{digest.hexdigest()[:16]}"
-    document = found.pop("index.html").replace(b"{base}", base.encode())
+    modules = "".join(
+        f'<link rel="modulepreload" href="{base}/{name}">'
+        for name in found
+        if name.endswith(".js") and name != CLASSIC
+    )
+    document = found.pop("index.html").decode().format(base=base, modules=modules)
     files = {name: Asset.of(body, Path(name).suffix) for name, body in found.items()}
-    return Assets(base, files, document)
+    return Assets(base, files, Asset.of(document.encode(), ".html"))

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import not_found
-from elasticnas.service.page.assets import MEDIA_TYPES, assets
+from elasticnas.service.page.assets import Asset, assets
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,15 +38,20 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
 }
 FOR_GOOD = "public, max-age=31536000, immutable"
+Encoding = Annotated[str, Header(alias="Accept-Encoding")]
 
 
-async def read_view(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def read_view(
+    if_none_match: Annotated[str | None, Header()] = None, accept_encoding: Encoding = ""
+) -> Response:
     """The document of every view."""
     found = assets()
-    headers = {"Cache-Control": "no-cache", "ETag": etag_of(found.base)} | SECURITY
-    if matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(found.document, media_type=MEDIA_TYPES[".html"], headers=headers)
+    etag = etag_of(found.base)
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers={"Cache-Control": "no-cache", "ETag": etag})
+    answer = _sent(found.document, accept_encoding, "no-cache")
+    answer.headers["ETag"] = etag
+    return answer
 
 
 for path in VIEWS:
@@ -54,15 +59,17 @@ for path in VIEWS:
 
 
 @router.get("/page/{digest}/{name:path}")
-async def read_file(
-    digest: str, name: str, accept_encoding: Annotated[str, Header()] = ""
-) -> Response:
+async def read_file(digest: str, name: str, accept_encoding: Encoding = "") -> Response:
     """A file of the page. The digest is of all files: one of another version is not to be had."""
     found = assets()
     if f"/page/{digest}" != found.base or name not in found.files:
         raise not_found("file of the page", name)
-    asset = found.files[name]
-    headers = {"Cache-Control": FOR_GOOD, "Vary": "Accept-Encoding"} | SECURITY
+    return _sent(found.files[name], accept_encoding, FOR_GOOD)
+
+
+def _sent(asset: Asset, accept_encoding: str, cached: str) -> Response:
+    """A file as the browser takes it."""
+    headers = {"Cache-Control": cached, "Vary": "Accept-Encoding"} | SECURITY
     if "gzip" not in accept_encoding.lower():
         return Response(asset.body, media_type=asset.media_type, headers=headers)
     headers["Content-Encoding"] = "gzip"

@@ -1,4 +1,4 @@
-"""``/v1/supernets/{id}``: its layers, what subnets cost layer by layer, what constraints leave."""
+"""``/v1/supernets/{id}``: its layers, what subnets cost, what constraints leave."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from fastapi import APIRouter
 from elasticnas.api_schemas.costs import CostModel, CostsRead, CostsRequest, PricedSubnet
 from elasticnas.api_schemas.feasibility import FeasibilityRead, FeasibilityRequest
 from elasticnas.api_schemas.fields import Identity
+from elasticnas.api_schemas.model_dicts import ModelDictRequest
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import Constraint
 from elasticnas.api_schemas.spaces import LayersRead, SubnetAsked
 from elasticnas.search.feasibility import feasibility
+from elasticnas.search.model_dict import subnet_of
 from elasticnas.service.http.problems import documented
 from elasticnas.service.http.routing import StrictRoute
 from elasticnas.service.principal import Principal, PrincipalDep
@@ -50,6 +52,25 @@ def price_subnets(
             for index, asked in enumerate(body.subnets)
         ],
     )
+
+
+@router.post(
+    "/{supernet_id}/model-dict",
+    summary="A published architecture as a subnet",
+    responses=documented("not-found", "supernet-not-ready", "invalid-input"),
+)
+def price_model_dict(
+    supernet_id: Identity, body: ModelDictRequest, service: ServiceDep, principal: PrincipalDep
+) -> PricedSubnet:
+    """Which subnet has the layers of a FlexiBERT ``modelDict``, and what it costs.
+
+    Its `subnet` is one of the `initial_subnets` that a search may evaluate, or train, first. Heads
+    are counted, and have the super-network's size.
+    """
+    supernet = _ready(service, principal, supernet_id)
+    length = _length(supernet, body.max_length)
+    subnet = subnet_of(body.model_dict, supernet.space)
+    return PricedSubnet(subnet=dict(subnet), cost=supernet.cost(subnet, length))
 
 
 @router.post(

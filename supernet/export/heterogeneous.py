@@ -19,7 +19,7 @@ from elasticnas.supernet.export.lazy_tensors import LazyTensor
 from elasticnas.supernet.families.bert import BERT
 from elasticnas.supernet.forward.activation import active_blocks
 from elasticnas.supernet.operations.architecture import flexibert_lists
-from elasticnas.supernet.operations.config import FlexiBertConfig
+from elasticnas.supernet.operations.config import FURTHER, FlexiBertConfig
 from elasticnas.supernet.supernet import Supernet
 
 
@@ -93,7 +93,7 @@ def _layer(
         "head_size": spec["head_size"],
         "kernel": length("operations.conv.depthwise", 1, spec["kernel"]),
         "ffn": length("intermediate.dense", 0, None),
-        "middle": length("middle.dense", 0, 0),
+        **{name: length(f"{name}.dense", 0, 0) for name in FURTHER},
     }
 
 
@@ -102,6 +102,6 @@ def _is_stock(layers: list[dict[str, Any]]) -> bool:
     return (
         all(layer == first for layer in layers)
         and first["operations"] == ["sdp"]
-        and first["middle"] == 0
+        and not any(first[name] for name in FURTHER)
         and first["hidden"] == first["heads"] * first["head_size"]
     )

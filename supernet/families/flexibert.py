@@ -32,6 +32,7 @@ class LayerFields(BaseModel):
     kernel: Annotated[int, Field(gt=0, le=255, multiple_of=1)] = 9
     ffn: Annotated[int, Field(gt=0, le=1_048_576)]
     middle: Annotated[int, Field(ge=0, le=65_536)] = 0
+    third: Annotated[int, Field(ge=0, le=65_536)] = 0
 
 
 class FlexiBertFields(BertFields):

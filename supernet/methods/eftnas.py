@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -318,20 +318,12 @@ def _compare(run: StepRun, before: BaseModel, after: BaseModel) -> None:
         ActiveSubnet(moved(base.model, run.device, torch.float32), {}, base.family)
         for base in (before, after)
     ]
-    largest = 0.0 if run.saved is None else float(load_file(run.saved / _SEEN)["difference"])
-    first = 0 if run.saved is None else int(load_file(run.saved / _SEEN)["batches"])
-    for number in range(first, CHECKED_BATCHES):
-        batch = batch_rows(rows.lengths, settings, number)
-        with torch.inference_mode():
-            one, other = (rows.logits(model, batch, run.device) for model in models)
-        largest = max(largest, float((one - other).abs().max() / one.abs().max().clamp(min=1.0)))
-        run.advance(
-            number + 1,
-            CHECKED_BATCHES,
-            {"difference": largest},
-            save=partial(_save_seen, number + 1, largest),
-            save_every=settings.save_every,
-        )
+
+    def look(batch: Sequence[int], largest: float) -> float:
+        one, other = (rows.logits(model, batch, run.device) for model in models)
+        return max(largest, float((one - other).abs().max() / one.abs().max().clamp(min=1.0)))
+
+    largest = _on_batches(run, rows, "difference", look)
     if largest > CLOSE:
         raise InputError(
             "the model computes something else once its heads and neurons are in another order",
@@ -351,31 +343,43 @@ def _save_nothing(folder: Path) -> None:
     """A step of one unit has nothing to go on from."""
 
 
-def _save_seen(batches: int, difference: float, folder: Path) -> None:
+def _save_seen(batches: int, found: float, folder: Path) -> None:
     seen = {
         "batches": torch.tensor(batches),
-        "difference": torch.tensor(difference, dtype=torch.float64),
+        "found": torch.tensor(found, dtype=torch.float64),
     }
     save_file(seen, folder / _SEEN)
 
 
 def _walk(run: StepRun, base: BaseModel, rows: TrainingRows) -> None:
     """Tell of the loss of a given teacher on a few batches: what it is worth on these rows."""
+    active = ActiveSubnet(moved(base.model, run.device, torch.float32), {}, base.family)
+    _on_batches(run, rows, "loss", lambda batch, _: float(rows.loss(active, batch, run.device)))
+
+
+def _on_batches(
+    run: StepRun, rows: TrainingRows, name: str, look: Callable[[Sequence[int], float], float]
+) -> float:
+    """What `look` finds on a few batches, from where the run was saved; it is told as `name`.
+
+    `look` gets the rows of a batch and what it found before.
+    """
     settings: EftnasSettings = run.settings
-    model = moved(base.model, run.device, torch.float32)
-    active = ActiveSubnet(model, {}, base.family)
-    first = 0 if run.saved is None else int(load_file(run.saved / _SEEN)["batches"])
+    found, first = 0.0, 0
+    if run.saved is not None:
+        seen = load_file(run.saved / _SEEN)
+        found, first = float(seen["found"]), int(seen["batches"])
     for number in range(first, CHECKED_BATCHES):
-        batch = batch_rows(rows.lengths, settings, number)
         with torch.inference_mode():
-            loss = float(rows.loss(active, batch, run.device))
+            found = look(batch_rows(rows.lengths, settings, number), found)
         run.advance(
             number + 1,
             CHECKED_BATCHES,
-            {"loss": loss},
-            save=partial(_save_seen, number + 1, 0.0),
+            {name: found},
+            save=partial(_save_seen, number + 1, found),
             save_every=settings.save_every,
         )
+    return found
 
 
 def _of_teacher(settings: EftnasSettings) -> OptimiserSettings:

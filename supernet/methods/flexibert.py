@@ -34,7 +34,7 @@ from elasticnas.supernet.formats.space_file import SPACE_FILE, SpaceFile, parse_
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.pretrained import fine_tuned, pretrained, training_rows
 from elasticnas.supernet.methods.step import StepRun
-from elasticnas.supernet.operations.config import FlexiBertConfig
+from elasticnas.supernet.operations.config import FURTHER, FlexiBertConfig
 from elasticnas.supernet.operations.default_space import heterogeneous_space
 from elasticnas.supernet.operations.energies import input_energies, reordered
 from elasticnas.supernet.operations.model import FlexiBertForSequenceClassification
@@ -50,7 +50,7 @@ WARMED_FILE = "warmed.safetensors"
 TOKENS = 2048
 """So many tokens at most are in a batch of the calibration."""
 
-_NEW = (".operations.", ".middle.", ".join.", "classifier.")
+_NEW = (".operations.", *(f".{name}." for name in FURTHER), ".join.", "classifier.")
 """Parts of the names of weights that the pretrained model did not bring."""
 
 
@@ -107,7 +107,7 @@ def widened(
 ) -> FlexiBertForSequenceClassification:
     """The same function with more weights: those of the other ``operations``, and of stacks.
 
-    Every layer may have a second feed-forward layer of half its neurons, which starts as the
+    Every layer may have further feed-forward layers of half its neurons, which start as the
     identity, and a projection where the layer before it has another width, which does too.
     """
     told = base.model.config.to_dict()
@@ -116,7 +116,7 @@ def widened(
     layers = [
         {
             "operations": list(settings.operations),
-            "middle": size // 2,
+            **dict.fromkeys(FURTHER[: settings.ffn_layers - 1], size // 2),
             "reads": base.model.config.hidden_size if place and not settings.one_hidden else None,
         }
         for place in range(base.family.num_layers(base.model.config))
@@ -125,7 +125,7 @@ def widened(
     model.load_state_dict(reordered(base.model, base.family, energies), strict=False)
     with torch.no_grad():
         for name, module in model.named_modules():
-            if name.endswith((".join", ".middle.dense")):
+            if name.endswith((".join", *(f".{each}.dense" for each in FURTHER))):
                 torch.nn.init.eye_(module.weight)
                 torch.nn.init.zeros_(module.bias)
     model.train(False).requires_grad_(False)

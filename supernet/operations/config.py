@@ -6,14 +6,17 @@ from typing import Any
 
 from transformers import BertConfig
 
+FURTHER = ("middle", "third")
+"""What the feed-forward layers between a layer's first and its last are called, in order."""
+
 
 class FlexiBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     """BERT's config, and ``layers``: one object for each layer.
 
     ``operations`` are those that the layer has weights of, ``hidden`` its channels, ``reads`` those
     of the layer before it (None: no projection between them), ``heads`` of ``head_size`` channels,
-    ``kernel`` of its convolution, ``ffn`` the neurons of its feed-forward layers, ``middle`` those
-    of the second of two (0: there is one).
+    ``kernel`` of its convolution, ``ffn`` the neurons of its first feed-forward layer, ``middle``
+    and ``third`` those of the second and the third before the last (0: it is not there).
     """
 
     model_type = "flexibert"
@@ -29,6 +32,7 @@ class FlexiBertConfig(BertConfig):  # type: ignore[no-untyped-call]
             "kernel": 9,
             "ffn": self.intermediate_size,
             "middle": 0,
+            "third": 0,
         }
         given = layers or [{} for _ in range(self.num_hidden_layers)]
         self.layers = [{**stock, **layer} for layer in given]

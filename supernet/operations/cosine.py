@@ -30,7 +30,6 @@ class CosineTransform(SpectralTransform):
 
 COSINE = Operation(
     name="dct",
-    kind="l",
     make=lambda layer: CosineTransform(layer["hidden"]),
     projects=False,
     mixing=(Product(1, ("hidden",), 2), Product(1, ("hidden", "hidden"), 1)),

@@ -21,6 +21,7 @@ from elasticnas.api_schemas.spaces import (
 )
 from elasticnas.supernet.formats.space_file import ElasticDimension, SpaceFile
 from elasticnas.supernet.operations import OPERATIONS
+from elasticnas.supernet.operations.config import FURTHER
 
 
 def heterogeneous_space(
@@ -86,7 +87,8 @@ def _of_layer(
     # The narrowest is left a single layer, so that the minimal subnet is the cheapest.
     if narrow := {width for width in widths[:-1] if width <= layer["middle"]}:
         narrowed = _where(f"layer.{place}.ffn.width", widths, narrow)
-        yield named("ffn.layers", FFN_LAYERS, (1, 2), *narrowed, ordered=False)
+        most = 1 + sum(1 for name in FURTHER if layer[name])
+        yield named("ffn.layers", FFN_LAYERS, range(1, 1 + most), *narrowed, ordered=False)
 
 
 def _where(name: str, choices: Sequence[Any], wanted: set[Any]) -> tuple[Condition, ...]:

@@ -78,7 +78,6 @@ class DynamicConvolution(nn.Module):
 
 DYNAMIC_CONVOLUTION = Operation(
     name="conv",
-    kind="c",
     make=lambda layer: DynamicConvolution(
         layer["hidden"], layer["heads"], layer["head_size"], layer["kernel"]
     ),

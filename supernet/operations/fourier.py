@@ -34,7 +34,6 @@ class FourierTransform(SpectralTransform):
 
 FOURIER = Operation(
     name="dft",
-    kind="l",
     make=lambda layer: FourierTransform(layer["hidden"]),
     projects=False,
     mixing=(Product(2, ("hidden",), 2), Product(2, ("hidden", "hidden"), 1)),

@@ -1,7 +1,7 @@
 """What the dimensions of a heterogeneous super-network cut, and which modules they choose.
 
 Of a layer: its operation; the kernel of its convolution; its heads; its hidden size, or one for
-the whole model; the neurons of its feed-forward layers, and whether these are one or two. Of the
+the whole model; the neurons of its feed-forward layers, and how many of these there are. Of the
 model: how many of its first layers are kept. A cut keeps a prefix, as everywhere; where two
 neighbours have different hidden sizes, a projection joins them.
 """
@@ -23,6 +23,7 @@ from elasticnas.api_schemas.spaces import (
     Dimension,
 )
 from elasticnas.search.space import SearchSpace
+from elasticnas.supernet.operations.config import FURTHER
 from elasticnas.supernet.plan import Cut, ModelShape, ModulePresence, SlicingPlan
 
 _FIELD = "search_space.json/dimensions"
@@ -104,7 +105,7 @@ class _Layout:
                 )
         elif part == FFN_LAYERS:
             assert layer is not None
-            most = 2 if self._layers[layer]["middle"] else 1
+            most = 1 + len(self._further(layer))
             if choices[0] != 1 or any(choice not in range(1, most + 1) for choice in choices):
                 raise InputError(
                     "the layer has weights of so many feed-forward layers before the last: "
@@ -159,7 +160,7 @@ class _Layout:
 
     def _cuts_of(self, layer: int) -> Iterator[Cut]:
         heads, kernel, ffn = (self._found.get((part, layer)) for part in (HEADS, KERNEL, FFN))
-        size, middle = self._layers[layer]["head_size"], self._layers[layer]["middle"]
+        size = self._layers[layer]["head_size"]
         conv = "operations.conv"
         yield from self._cuts(self._hidden(layer), _HIDDEN, layer)
         if layer:
@@ -170,14 +171,18 @@ class _Layout:
         taps = {f"{conv}.depthwise": (1,), f"{conv}.generator": (1,)}
         yield from self._cuts(kernel, taps, layer)
         yield from self._cuts(ffn, {"intermediate.dense": (0,), "output.dense": (1,)}, layer)
-        if ffn is not None and middle:
-            fitting = tuple(width for width in ffn.choices if isinstance(width, int))
-            fitting = tuple(width for width in fitting if width <= middle)
-            if fitting:
+        for name, full in self._further(layer).items():
+            widths = () if ffn is None else ffn.amounts or ()
+            if fitting := tuple(width for width in widths if width <= full):
+                assert ffn is not None
                 when = (Condition(dimension=ffn.name, choices=fitting),)
                 for axis in (0, 1):
-                    module = self._name(layer, "middle.dense")
-                    yield from self._cut(ffn, module, axis, when=when)
+                    yield from self._cut(ffn, self._name(layer, f"{name}.dense"), axis, when=when)
+
+    def _further(self, layer: int) -> dict[str, int]:
+        """The feed-forward layers between the first and the last, and their neurons."""
+        spec = self._layers[layer]
+        return {name: spec[name] for name in FURTHER if spec[name]}
 
     def _ends(self) -> Iterator[Cut]:
         """The embeddings are as wide as the first layer, the head as the last that is kept."""
@@ -221,8 +226,8 @@ class _Layout:
             )
         if operation is not None:
             yield from self._operations_of(layer, operation)
-        if spec["middle"]:
-            yield self._present(layer, "middle", self._two_layers(layer))
+        for place, name in enumerate(self._further(layer), 2):
+            yield self._present(layer, name, self._as_deep(layer, place))
         if spec["reads"] is not None:
             yield self._present(layer, "join", self._differing(layer))
 
@@ -238,9 +243,10 @@ class _Layout:
     def _present(self, layer: int, module: str, ways: Ways) -> ModulePresence:
         return ModulePresence(self._name(layer, module), ways)
 
-    def _two_layers(self, layer: int) -> Ways:
+    def _as_deep(self, layer: int, place: int) -> Ways:
+        """Under which conditions there are so many feed-forward layers before the last, or more."""
         stack = self._found.get((FFN_LAYERS, layer))
-        return () if stack is None else _chosen(stack, (2,))
+        return () if stack is None else _chosen(stack, tuple(range(place, 2 + len(FURTHER))))
 
     def _differing(self, layer: int) -> Ways:
         """Under which conditions a layer is not as wide as the one before it."""

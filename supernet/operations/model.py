@@ -22,7 +22,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertPooler
 
 from elasticnas.supernet.operations import OPERATIONS
-from elasticnas.supernet.operations.config import FlexiBertConfig
+from elasticnas.supernet.operations.config import FURTHER, FlexiBertConfig
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -74,11 +74,11 @@ class Dense(nn.Module):
 
 
 class FlexiBertLayer(nn.Module):
-    """One layer: an operation, and one or two feed-forward layers before the last."""
+    """One layer: an operation, and one to three feed-forward layers before the last."""
 
     def __init__(self, config: FlexiBertConfig, layer: dict[str, Any]) -> None:
         super().__init__()
-        hidden, ffn, middle = layer["hidden"], layer["ffn"], layer["middle"]
+        hidden, ffn = layer["hidden"], layer["ffn"]
         if layer["reads"] is not None:
             self.join = nn.Linear(layer["reads"], hidden)
         self.operations = nn.ModuleDict(
@@ -86,8 +86,9 @@ class FlexiBertLayer(nn.Module):
         )
         self.attention = Attention(layer, config.layer_norm_eps)
         self.intermediate = Dense(hidden, ffn)
-        if middle:
-            self.middle = Dense(middle, middle)
+        for name in FURTHER:
+            if width := layer[name]:
+                self.add_module(name, Dense(width, width))
         self.output = Output(ffn, hidden, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.activation = ACT2FN[config.hidden_act]
@@ -100,8 +101,9 @@ class FlexiBertLayer(nn.Module):
         mixed = operation(hidden, is_token, self.attention)
         hidden = self.attention.output.LayerNorm(self.dropout(mixed) + hidden)
         neurons = self.activation(self.intermediate.dense(hidden))
-        if "middle" in self._modules:
-            neurons = self.activation(self.middle.dense(neurons))
+        for name in FURTHER:
+            if name in self._modules:
+                neurons = self.activation(getattr(self, name).dense(neurons))
         output: torch.Tensor = self.output.LayerNorm(
             self.dropout(self.output.dense(neurons)) + hidden
         )

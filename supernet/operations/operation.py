@@ -25,15 +25,14 @@ class Product:
 class Operation:
     """One operation of a layer.
 
-    ``kind`` is FlexiBERT's name for operations of this type (``sa``, ``l``, ``c``), ``name`` what
-    it calls this one. ``make`` builds the module of its own weights for a layer, of which the
-    config says what it is made of (`config.FlexiBertConfig`). ``projects`` says that it reads the
-    layer's query, key, value and output, which such operations share. ``mixing`` is what it costs
-    beside linear layers, as it is executed.
+    ``name`` is FlexiBERT's; `model_dicts.KINDS` says of which kind it is. ``make`` builds the
+    module of its own weights for a layer, of which the config says what it is made of
+    (`config.FlexiBertConfig`). ``projects`` says that it reads the layer's query, key, value and
+    output, which such operations share. ``mixing`` is what it costs beside linear layers, as it is
+    executed.
     """
 
     name: str
-    kind: str
     make: Callable[[Mapping[str, Any]], nn.Module]
     projects: bool
     mixing: tuple[Product, ...]

@@ -40,7 +40,6 @@ class ScaledDotProduct(nn.Module):
 
 SCALED_DOT_PRODUCT = Operation(
     name="sdp",
-    kind="sa",
     make=lambda _: ScaledDotProduct(),
     projects=True,
     mixing=(Product(2, ("channels",), 2),),

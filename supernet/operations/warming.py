@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from elasticnas.supernet.operations.config import FURTHER
 from elasticnas.supernet.operations.dynamic_convolution import DynamicConvolution
 
 Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]
@@ -40,7 +41,7 @@ def warm(layer: Any, batches: Batches, *, steps: int, seed: int) -> None:
 def maximal(layer: nn.Module) -> nn.Module:
     """A layer as the maximal subnet runs it: its first operation, one feed-forward layer."""
     twin = copy.copy(layer)
-    left = {name: each for name, each in layer._modules.items() if name not in ("join", "middle")}
+    left = {name: each for name, each in layer._modules.items() if name not in ("join", *FURTHER)}
     twin.__dict__["_modules"] = left
     return twin
 

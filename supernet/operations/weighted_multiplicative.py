@@ -38,7 +38,6 @@ class WeightedMultiplicative(nn.Module):
 
 WEIGHTED_MULTIPLICATIVE = Operation(
     name="wma",
-    kind="sa",
     make=lambda layer: WeightedMultiplicative(layer["head_size"]),
     projects=True,
     mixing=(Product(2, ("channels",), 2), Product(1, ("channels", "head"), 1)),

@@ -33,6 +33,7 @@ COMMANDS = [
     *([name] for name in ("serve", "coordinate", "worker", "demo", "train", "settings")),
     *([name] for name in ("front", "weights", "finetune", "plot", "create-bucket")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
+    ["supernet", "model-dict"],
     *(["dataset", name] for name in ("add", "list", "delete")),
     *(["job", name] for name in ("list", "show", "watch", "events", "cancel", "retry", "delete")),
     *(["storage", name] for name in ("check", "hold", "claim")),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_commands import elasticnas
 from tests.end_to_end.server import Server
 from tests.supernet.published import BASES, references
 
@@ -92,3 +93,49 @@ def test_a_search_measures_what_the_original_did(server: Server, shared_data: Pa
         assert metrics["acc"] * rows == pytest.approx(entry["correct"])
         assert metrics["acc_norm"] * rows == pytest.approx(entry["correct_norm"])
         assert metrics["mean_log_likelihood"] == pytest.approx(entry["mean_ll_gold"], abs=1e-4)
+
+
+OBJECTIVES = {
+    "lonas-llama-textkind": "gflops",
+    "shears-llama-textkind": "nonzero_params",
+    "sqft-llama-textkind": "trainable_params",
+}
+"""What each method's likelihood is searched against."""
+
+
+@pytest.mark.parametrize("way", ["rest", "command line"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_front_of_likelihood_and_the_methods_cost_is_verified(
+    server: Server, shared_data: Path, name: str, way: str
+):
+    supernet = register(server, shared_data, name)["id"]
+    dataset, cost = add_rows(server, shared_data, 96), OBJECTIVES[name]
+    if way == "rest":
+        number = server.search(
+            supernet,
+            dataset,
+            max_length=128,
+            task_settings=SETTINGS,
+            objectives=["mean_log_likelihood", cost],
+            budget={"evaluations": 24},
+            verify=0.5,
+        )
+    else:
+        started = elasticnas(
+            *("search", "--supernet", supernet, "--dataset", dataset, "--max-length", 128),
+            *("--task-settings", json.dumps(SETTINGS), "--objective", "mean_log_likelihood"),
+            *("--objective", cost, "--evaluations", 24, "--verify", 0.5, "--detach", "--json"),
+            server=server,
+        )
+        assert started.returncode == 0, started.stderr
+        number = json.loads(started.stdout)["id"]
+    found = server.finish(number)
+    assert found["state"] == "completed", found["error"]
+    front = server.front(number)["items"]
+    points = [(each["cost"][cost], each["metrics"]["mean_log_likelihood"]) for each in front]
+    assert len(points) > 2
+    assert points == sorted(points)
+    for each in front:
+        assert each["verified"]["rows"] == 48
+        interval = each["verified"]["metrics"]["mean_log_likelihood"]
+        assert interval["low"] <= interval["value"] <= interval["high"]

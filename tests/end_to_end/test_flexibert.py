@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from tests.cli.test_commands import elasticnas
 from tests.end_to_end.server import Server, write_rows
 from tests.end_to_end.test_eftnas import check_export
 from tests.supernet.heterogeneous import write_heterogeneous
@@ -82,3 +83,38 @@ def test_a_graph_is_downloaded_and_is_right_on_as_many_rows_as_the_search_says(
         (logits,) = session.run(None, given)
         right += int(logits.argmax() == row["label"])
     assert right / len(told) == pytest.approx(evaluation["metrics"]["accuracy"])
+
+
+def test_a_published_architecture_is_named_priced_and_trained_first(
+    server: Server, tmp_path: Path
+) -> None:
+    checkpoint = write_heterogeneous(tmp_path / "heterogeneous")
+    supernet, dataset = server.register(checkpoint, write_rows(tmp_path / "rows.jsonl"))
+    _, train = server.register(checkpoint, write_rows(tmp_path / "train.jsonl", count=60))
+    told = {"l": 2, "o": ["c", "l"], "p": [5, "dft"], "h": [24, 12], "n": [2, 1]}
+    file = tmp_path / "published.json"
+    file.write_text(json.dumps(told | {"f": [[20, 20], [10]]}))
+    named = elasticnas("supernet", "model-dict", supernet, file, "--json", server=server)
+    assert named.returncode == 0, named.stderr
+    found = json.loads(named.stdout)
+    assert found["subnet"]["depth"] == 2
+    assert found["subnet"]["layer.0.ffn.layers"] == 2
+    priced = server.client.post(
+        f"/v1/supernets/{supernet}/cost", json={"subnet": found["subnet"]}
+    ).json()
+    assert found["cost"] == priced
+    searched = elasticnas(
+        *("search", "--supernet", supernet, "--dataset", dataset, "--model-dict", file),
+        *("--fine-tune", train, "--fine-tune-set", "steps=4", "--max-length", 16),
+        *("--evaluations", 1, "--json"),
+        server=server,
+    )
+    assert searched.returncode == 0, searched.stderr
+    (evaluation,) = server.evaluations(json.loads(searched.stdout)["id"])
+    assert evaluation["origin"] == "given"
+    assert evaluation["subnet"] == found["subnet"]
+    assert evaluation["state"] == "completed"
+    file.write_text(json.dumps(told | {"f": [[20] * 4, [10]]}))
+    refused = elasticnas("supernet", "model-dict", supernet, file, server=server)
+    assert refused.returncode == 2
+    assert "model_dict/f/0" in refused.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -105,6 +106,34 @@ def test_the_front_is_one_tab_stop_that_arrows_walk(tab: Watched, service: Serve
 
 
 @pytest.mark.slow
+def test_a_brush_filters_the_front_and_the_table(tab: Watched, service: Served, search: str):
+    tab.page.goto(f"{service.url}/searches/{search}?tab=parallel")
+    axis = tab.page.locator("[data-axis=gflops]")
+    axis.scroll_into_view_if_needed()
+    box = axis.bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    tab.page.mouse.move(x, box["y"] + box["height"] / 2)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x, box["y"] + box["height"] - 40, steps=8)
+    tab.page.mouse.up()
+    tab.page.wait_for_url(re.compile("only=gflops"))
+    asked = parse_qs(urlsplit(tab.page.url).query)["only"][0].removeprefix("gflops:")
+    low, high = (float(end) for end in asked.split(".."))
+    of_cost = service.get(f"/v1/searches/{search}/points", fields="gflops")["columns"]["gflops"]
+    passing = sum(low <= cost <= high for cost in of_cost)
+    assert 0 < passing < len(of_cost)
+    front = [
+        each["cost"]["gflops"] for each in service.get(f"/v1/searches/{search}/front")["items"]
+    ]
+    outside = tab.page.locator(".front .member.outside")
+    assert outside.count() == sum(not low <= cost <= high for cost in front)
+
+    tab.page.get_by_role("tab", name="Table").click()
+    tab.page.get_by_text(f"{passing} of {len(of_cost)} results").wait_for()
+
+
+@pytest.mark.slow
 def test_a_refusal_marks_its_field(tab: Watched, service: Served, search: str):
     supernet = service.get(f"/v1/searches/{search}")["supernet_id"]
     tab.page.goto(f"{service.url}/searches/new?supernet={supernet}")
@@ -114,6 +143,21 @@ def test_a_refusal_marks_its_field(tab: Watched, service: Served, search: str):
     tab.page.get_by_role("button", name="Start the search").click()
     tab.page.get_by_role("alert").wait_for()
     assert bound.get_attribute("aria-invalid") == "true"
+
+
+@pytest.mark.slow
+def test_name_notes_and_tags_are_edited(tab: Watched, service: Served, search: str):
+    tab.page.goto(f"{service.url}/searches/{search}")
+    tab.page.get_by_role("button", name="Edit").click()
+    dialog = tab.page.get_by_role("dialog", name="Edit name, notes and tags")
+    dialog.get_by_label("Notes").fill("the one for phones")
+    dialog.get_by_label("Tags").fill("phones, first ,")
+    dialog.get_by_label("Tags").press("Enter")
+    tab.page.get_by_text("the one for phones", exact=True).wait_for()
+    found = service.get(f"/v1/searches/{search}")
+    assert (found["notes"], found["tags"]) == ("the one for phones", ["phones", "first"])
+    tab.page.goto(f"{service.url}/?q=phones")
+    tab.page.get_by_role("link", name="the search").wait_for()
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from elasticnas.api_schemas.workers import WorkerMemory
@@ -144,3 +147,9 @@ def test_openapi_names_the_metrics_and_tasks_that_are_registered_by_then(
     ]
     assert "added-task" in form["properties"]["task"]["anyOf"][0]["enum"]
     assert "calmness" in form["properties"]["metric"]["anyOf"][0]["enum"]
+
+
+def test_openapi_refers_to_nothing_that_it_lacks(light_service):
+    schema = light_service.get("/openapi.json")
+    known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+    assert set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(schema))) <= known

@@ -28,6 +28,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/supernets/{supernet_id}/cost": {"subnet": {}},
     "/v1/supernets/{supernet_id}/costs": {"subnets": [{}]},
     "/v1/supernets/{supernet_id}/feasibility": {},
+    "/v1/supernets/{supernet_id}/model-dict": {
+        "model_dict": {"l": 1, "o": ["sa"], "p": ["sdp"], "h": [8], "n": [1], "f": [[8]]}
+    },
     "/v1/searches/{search_id}/extend": {"evaluations": 1},
     "/v1/searches/{search_id}": {"name": "theirs"},
     "/v1/supernets/{supernet_id}": {"name": "theirs"},

@@ -32,7 +32,13 @@ def small_model(**layer: Any) -> FlexiBertForSequenceClassification:
     """Three layers with every operation, unless ``layer`` says otherwise of all of them."""
     torch.manual_seed(0)
     specs = [
-        {"operations": list(OPERATIONS), "middle": 20, "reads": 24 if place else None, **layer}
+        {
+            "operations": list(OPERATIONS),
+            "middle": 20,
+            "third": 20,
+            "reads": 24 if place else None,
+            **layer,
+        }
         for place in range(3)
     ]
     model = FlexiBertForSequenceClassification(FlexiBertConfig(**SIZES, layers=specs))

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from elasticnas.api_schemas.problems import InputError
+from elasticnas.api_schemas.model_dicts import ModelDict, model_dict_of
+from elasticnas.search.model_dict import subnet_of
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.contracts.families import exported, logits, padded, stock_logits
-from elasticnas.supernet.operations.architecture import layers_of, model_dict
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.heterogeneous import drawn, with_operation, write_heterogeneous
 
@@ -59,6 +59,8 @@ def test_any_other_carries_its_code_and_no_weight_that_it_does_not_use(
         file = load_file(folder / "model.safetensors")
         assert set(file) == set(loaded.state_dict())
         config = json.loads((folder / "config.json").read_text())
+        named = ModelDict.model_validate(model_dict_of(config))
+        assert subnet_of(named, supernet.space) == subnet
         told = zip(config["layers"], config["similarity_list"], strict=True)
         for place, (layer, parameter) in enumerate(told):
             (operation,) = layer["operations"]
@@ -87,37 +89,3 @@ def test_it_loads_where_nothing_of_ours_is_installed(supernet: Supernet, tmp_pat
     with torch.inference_mode():
         expected = loaded(input_ids=torch.tensor([[2, 7, 9, 3]])).logits
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
-FLEXIBERT_LIKE = {
-    "l": 3,
-    "o": ["sa", "l", "c"],
-    "h": [256, 128, 128],
-    "n": [2, 4, 4],
-    "f": [[512, 512], [1024], [512]],
-    "p": ["wma", "dct", 5],
-}
-
-
-def test_a_published_architecture_is_read_and_written() -> None:
-    layers = layers_of(FLEXIBERT_LIKE)
-    assert model_dict(layers) == FLEXIBERT_LIKE
-    assert [layer["head_size"] for layer in layers] == [128, 32, 32]
-    assert [layer["reads"] for layer in layers] == [None, 256, None]
-    assert [layer["operations"] for layer in layers] == [["wma"], ["dct"], ["conv"]]
-
-
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
-        ({"l": 4}, "modelDict/o"),
-        ({"p": ["wma", "sdp", 5]}, "modelDict/p/1"),
-        ({"p": ["wma", "dct", 4]}, "modelDict/p/2"),
-        ({"n": [3, 4, 4]}, "modelDict/n/0"),
-        ({"f": [[512, 512, 512], [1024], [512]]}, "modelDict/f/0"),
-    ],
-)
-def test_what_no_layer_can_be_is_refused(changed: dict[str, object], field: str) -> None:
-    with pytest.raises(InputError) as refused:
-        layers_of({**FLEXIBERT_LIKE, **changed})
-    assert refused.value.field == field

@@ -27,7 +27,7 @@ RECIPES_TRIED = {
     "derive": {"dropped_halves": 2, "targets": (0.7,), "refit": True},
     "eftnas": {"teacher_epochs": 1, "calibration_rows": 32},
     "flexora": {"repeats": 2, "select_steps": 2, "rule": "top", "top": 2, "outer_batch_size": 6},
-    "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False},
+    "flexibert": {"calibration_rows": 9, "warm_steps": 3, "one_hidden": False, "ffn_layers": 3},
     "lonas": {},
     "shears": {"adapted": ("query", "ffn_in"), "calibration_rows": 9},
     "shaken-lonas": {"times": 3},

@@ -16,7 +16,8 @@ import "./views/jobs.js";
 import "./views/reference.js";
 
 const id = "([^/]+)";
-const ROUTES = [
+/** @type {[string, string, (...ids: any[]) => unknown][]} */
+const PATTERNS = [
   ["/", "Searches", () => html`<nas-searches></nas-searches>`],
   ["/searches/new", "New search", () => html`<nas-new-search></nas-new-search>`],
   [`/searches/${id}`, "Search", (search) => html`<nas-search .search=${search}></nas-search>`],
@@ -37,17 +38,19 @@ const ROUTES = [
     (supernet) => html`<nas-supernet .supernet=${supernet}></nas-supernet>`,
   ],
   ["/datasets", "Datasets", () => html`<nas-datasets></nas-datasets>`],
-  [
-    `/datasets/${id}`,
-    "Dataset",
-    (dataset) => html`<nas-dataset .dataset=${dataset}></nas-dataset>`,
-  ],
+  [`/datasets/${id}`, "Dataset", (dataset) => html`<nas-dataset .key=${dataset}></nas-dataset>`],
   ["/workers", "Workers", () => html`<nas-workers></nas-workers>`],
   ["/jobs", "Jobs", () => html`<nas-jobs></nas-jobs>`],
   [`/jobs/${id}`, "Job", (job) => html`<nas-job .job=${job}></nas-job>`],
   ["/docs", "REST", () => html`<nas-reference></nas-reference>`],
-].map(([pattern, title, view]) => ({ pattern: new RegExp(`^${pattern}/?$`), title, view }));
+];
+const ROUTES = PATTERNS.map(([pattern, title, view]) => ({
+  pattern: new RegExp(`^${pattern}/?$`),
+  title,
+  view,
+}));
 
+/** @type {[string, string, RegExp][]} */
 const PLACES = [
   ["/", "Searches", /^\/($|searches)/],
   ["/supernets", "Super-networks", /^\/supernets/],
@@ -62,15 +65,8 @@ class App extends Part {
     super.connectedCallback();
     followLinks();
     onNavigation(() => this.arrive(), this.leaving.signal);
-    once("/v1/meta").then(
-      (meta) =>
-        learnMetrics(
-          meta.tasks
-            .flatMap((task) => task.metrics)
-            .map((each) => ({ name: each.name, is_better_when_larger: each.better === "larger" })),
-        ),
-      () => {},
-    );
+    once("/v1/meta").then(learnMetrics, () => {}); // a view says that the server is away
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", sayTheme);
     this.arrive();
   }
 
@@ -86,7 +82,7 @@ class App extends Part {
       this.requestUpdate();
       if (!isFirst) this.updateComplete.then(() => focusTitle());
     } else {
-      this.querySelector("main > *")?.requestUpdate?.();
+      /** @type {Part} */ (this.querySelector("main > *"))?.requestUpdate?.();
     }
   }
 
@@ -98,7 +94,7 @@ class App extends Part {
       document.documentElement.dataset.theme = theme;
       localStorage.setItem("elasticnas-theme", theme);
     }
-    dispatchEvent(new Event("theme"));
+    sayTheme();
     this.requestUpdate();
   }
 
@@ -124,9 +120,11 @@ class App extends Part {
   }
 }
 
+/** What is painted on a canvas has the colours of the theme, and is painted anew. */
+const sayTheme = () => dispatchEvent(new Event("theme"));
+
 function focusTitle() {
-  const title = document.querySelector("main h1");
-  title?.focus({ preventScroll: true });
+  /** @type {HTMLElement} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
 }
 
 define("nas-app", App);

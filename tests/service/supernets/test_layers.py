@@ -41,6 +41,17 @@ def test_a_subnet_that_is_none_is_named_by_its_place(light_service: Running, pat
     assert answer.json()["errors"][0]["pointer"] == "/subnets/1/layer.1.heads"
 
 
+def test_an_architecture_that_it_does_not_have_is_refused_by_the_layer(
+    light_service: Running, path: str
+):
+    told = {"l": 3, "o": ["sa"] * 3, "p": ["sdp"] * 3, "h": [8] * 3, "n": [1] * 3, "f": [[8]] * 3}
+    answer = light_service.client.post(f"{path}/model-dict", json={"model_dict": told})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/model_dict/p/0"
+    wrong = light_service.client.post(f"{path}/model-dict", json={"model_dict": told | {"l": "x"}})
+    assert wrong.json()["errors"][0]["pointer"] == "/model_dict/l"
+
+
 def test_what_constraints_leave(light_service: Running, path: str):
     whole = light_service.client.post(f"{path}/feasibility", json={}).json()
     ends = whole["range"]["gflops"]

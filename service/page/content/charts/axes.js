@@ -3,10 +3,15 @@ import { label, value } from "../core/format.js";
 
 export const MARGIN = { top: 14, right: 16, bottom: 44, left: 58 };
 
-/** The bottom axis of a chart: ticks, their values, and what they are of. */
+/**
+ * @typedef {{width: number, height: number, name?: string, title?: string, format?: (tick: number) => string}} Axis
+ *   `name` of a metric or cost gives the title and the format of those who say none
+ */
+
+/** The bottom axis of a chart: ticks, their values, and what they are of. @param {any} scale @param {Axis} axis */
 export function bottomAxis(
   scale,
-  { width, height, name, title = label(name), format = (tick) => value(name, tick) },
+  { width, height, name = "", title = label(name), format = (tick) => value(name, tick) },
 ) {
   const ticks = scale.ticks(Math.max(3, Math.floor(width / 90)));
   const end = height - MARGIN.bottom;
@@ -18,10 +23,10 @@ export function bottomAxis(
   </g>`;
 }
 
-/** The left axis. Its title stands above it, to be read without turning the head. */
+/** The left axis. Its title stands above it, to be read without turning the head. @param {any} scale @param {Axis} axis */
 export function leftAxis(
   scale,
-  { width, height, name, title = label(name), format = (tick) => value(name, tick) },
+  { width, height, name = "", title = label(name), format = (tick) => value(name, tick) },
 ) {
   const ticks = scale.ticks(Math.max(3, Math.floor(height / 60)));
   return svg`<g class="axis" aria-hidden="true">
@@ -40,17 +45,15 @@ export function watchWidth(element, onWidth, signal) {
   signal.addEventListener("abort", () => observer.disconnect());
 }
 
-/** A range with some air on both sides; of one value a range about it. */
+/** A range with some air on both sides; of one value a range about it. @param {number[]} range */
 export function airy([low, high], share = 0.04) {
   if (low === undefined) return [0, 1];
   const span = high - low || Math.abs(high) || 1;
   return [low - span * share, high + span * share];
 }
 
-/** The colour of the dots as the stylesheet has it for the theme. */
-export function dotColour() {
-  return getComputedStyle(document.documentElement)
-    .getPropertyValue("--dot")
-    .split(",")
-    .map(Number);
+/** The colours of a canvas as the stylesheet has them for the theme: of dots, and of the front. */
+export function coloursOf(canvas) {
+  const { color, accentColor } = getComputedStyle(canvas);
+  return { dot: color.match(/\d+/g).map(Number), accent: accentColor };
 }

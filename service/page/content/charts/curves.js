@@ -3,6 +3,7 @@ import { extent, line, scaleLinear } from "../vendor/d3.js";
 import { define, Part } from "../core/element.js";
 import { count } from "../core/format.js";
 import { airy, bottomAxis, leftAxis, MARGIN, watchWidth } from "./axes.js";
+import { table } from "../parts/common.js";
 
 const HEIGHT = 220;
 const ROWS = 100;
@@ -19,13 +20,19 @@ class Curve extends Part {
     const last = this.points.at(-1);
     return html`<div class="stack tight"><h3>${this.name.replaceAll("_", " ")} <span class="soft number">${last[1].toPrecision(4)}</span></h3>
       <div class="chart"><svg height=${HEIGHT} viewBox="0 0 ${this.width ?? 400} ${HEIGHT}" role="img" aria-label="${this.name} over what is done; the table below says the same">${this.width && this.points.length > 1 ? this.drawing() : nothing}</svg></div>
-      <details><summary>As a table</summary><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col" class="right">Done</th><th scope="col" class="right">${this.name}</th></tr></thead><tbody>${this.points
-        .slice(-ROWS)
-        .reverse()
-        .map(
-          ([done, number]) =>
-            html`<tr><td class="right">${count(done)}</td><td class="right">${number.toPrecision(5)}</td></tr>`,
-        )}</tbody></table></div></details></div>`;
+      <details><summary>As a table</summary>${table(
+        [
+          ["Done", "right"],
+          [this.name, "right"],
+        ],
+        this.points
+          .slice(-ROWS)
+          .reverse()
+          .map(
+            ([done, number]) =>
+              html`<tr><td class="right">${count(done)}</td><td class="right">${number.toPrecision(5)}</td></tr>`,
+          ),
+      )}</details></div>`;
   }
 
   drawing() {

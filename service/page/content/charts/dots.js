@@ -1,56 +1,90 @@
-import { dotColour } from "./axes.js";
+import { coloursOf } from "./axes.js";
+
+const RADIUS = 2.3;
+const MANY = 5000;
+const HIDDEN = 0.12; // of the cover of a dot that a filter leaves out
+const SCALE = 1024;
+const DENSEST = 0.9;
 
 /**
- * Paint very many dots: into a buffer of pixels, as paths of tens of thousands take too long.
- * @param {HTMLCanvasElement} canvas
- * @param {{width: number, height: number, xs: Float64Array, ys: Float64Array, shown: Uint8Array, clip: {left: number, top: number, right: number, bottom: number}}} what
- *   `xs`, `ys` in CSS pixels (NaN: no dot); `shown` 0 for a dot that a filter leaves out.
+ * Very many dots as pixels: paths of tens of thousands take too long.
+ *
+ * What dots leave uncovered of a pixel multiplies, so its logarithm adds up, in whole numbers: a
+ * filter that moves takes out and puts in what it changes, and no other dot is touched.
  */
-export function paintDots(canvas, { width, height, xs, ys, shown, clip }) {
-  const ratio = Math.min(2, devicePixelRatio || 1);
-  const w = Math.round(width * ratio);
-  const h = Math.round(height * ratio);
-  if (canvas.width !== w || canvas.height !== h) {
-    canvas.width = w;
-    canvas.height = h;
-    canvas.style.width = `${width}px`;
-    canvas.style.height = `${height}px`;
+export class Dots {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
   }
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(w, h);
-  const cover = new Float32Array(w * h);
-  const stamp = disc(2.3 * ratio);
-  const each = xs.length > 5000 ? 0.28 : 0.45;
-  const [x0, x1, y0, y1] = [
-    clip.left * ratio,
-    clip.right * ratio,
-    clip.top * ratio,
-    clip.bottom * ratio,
-  ];
-  for (let i = 0; i < xs.length; i += 1) {
-    const cx = Math.round(xs[i] * ratio);
-    const cy = Math.round(ys[i] * ratio);
-    if (!(cx >= x0 && cx <= x1 && cy >= y0 && cy <= y1)) continue; // NaN too
-    const alpha = shown[i] ? each : each * 0.12;
-    for (const [dx, dy, share] of stamp) {
-      const x = cx + dx;
-      const y = cy + dy;
-      if (x < 0 || y < 0 || x >= w || y >= h) continue;
-      const at = y * w + x;
-      cover[at] += (1 - cover[at]) * alpha * share;
+
+  /**
+   * Put the dots down, all shown.
+   * @param {{width: number, height: number, xs: Float64Array, ys: Float64Array, clip: {left: number, top: number, right: number, bottom: number}}} what
+   *   `xs`, `ys` in CSS pixels (NaN: no dot); the clip leaves room for half a dot on each side
+   */
+  lay({ width, height, xs, ys, clip }) {
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+    Object.assign(this.canvas, { width: w, height: h });
+    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    this.image = this.canvas.getContext("2d").createImageData(w, h);
+    this.sums = new Int32Array(w * h);
+    this.shown = new Uint8Array(xs.length).fill(1);
+    this.places = new Int32Array(xs.length).fill(-1);
+    const alpha = xs.length > MANY ? 0.28 : 0.45;
+    const disc = discOf(RADIUS * ratio);
+    this.stamp = disc.map(([dx, dy, share]) => [dy * w + dx, logarithm(alpha * share)]);
+    this.difference = disc.map(([dx, dy, share]) => [
+      dy * w + dx,
+      logarithm(alpha * share) - logarithm(alpha * HIDDEN * share),
+    ]);
+    for (let i = 0; i < xs.length; i += 1) {
+      const inside =
+        xs[i] >= clip.left && xs[i] <= clip.right && ys[i] >= clip.top && ys[i] <= clip.bottom;
+      if (!inside) continue; // NaN too
+      this.places[i] = Math.round(ys[i] * ratio) * w + Math.round(xs[i] * ratio);
+      this.add(i, this.stamp, 1);
     }
   }
-  const [red, green, blue] = dotColour();
-  const pixels = new Uint32Array(image.data.buffer);
-  const colour = (blue << 16) | (green << 8) | red;
-  for (let at = 0; at < cover.length; at += 1) {
-    if (cover[at] > 0) pixels[at] = ((Math.min(0.9, cover[at]) * 255) << 24) | colour;
+
+  add(i, stamp, sign) {
+    const place = this.places[i];
+    for (const [offset, amount] of stamp) this.sums[place + offset] += sign * amount;
   }
-  context.putImageData(image, 0, 0);
+
+  /** Show those that pass, the others faintly. @param {Uint8Array | null} mask */
+  filter(mask) {
+    for (let i = 0; i < this.shown.length; i += 1) {
+      const shows = mask ? mask[i] : 1;
+      if (shows === this.shown[i] || this.places[i] < 0) continue;
+      this.shown[i] = shows;
+      this.add(i, this.difference, shows ? 1 : -1);
+    }
+  }
+
+  /** Paint them in the theme's colour. */
+  paint() {
+    if (!this.image) return;
+    const [red, green, blue] = coloursOf(this.canvas).dot;
+    const colour = (blue << 16) | (green << 8) | red;
+    const pixels = new Uint32Array(this.image.data.buffer);
+    for (let at = 0; at < pixels.length; at += 1)
+      pixels[at] = (OPACITY[Math.min(this.sums[at], OPACITY.length - 1)] << 24) | colour;
+    this.canvas.getContext("2d").putImageData(this.image, 0, 0);
+  }
 }
 
+const logarithm = (cover) => Math.round(-Math.log(1 - cover) * SCALE);
+
+/** The opacity, of 255, for each sum of logarithms up to that of the densest. */
+const OPACITY = Uint8Array.from(
+  { length: logarithm(DENSEST) + 1 },
+  (_, sum) => 255 * (1 - Math.exp(-sum / SCALE)),
+);
+
 /** The pixels of a disc with how much of each it covers. */
-function disc(radius) {
+function discOf(radius) {
   const reach = Math.ceil(radius);
   const pixels = [];
   for (let dy = -reach; dy <= reach; dy += 1) {

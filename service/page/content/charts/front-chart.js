@@ -4,7 +4,7 @@ import { define, Part } from "../core/element.js";
 import { SearchModel } from "../core/search-model.js";
 import { isCost, label, lessIsBetter, quantity } from "../core/format.js";
 import { airy, bottomAxis, leftAxis, MARGIN, watchWidth } from "./axes.js";
-import { paintDots } from "./dots.js";
+import { Dots } from "./dots.js";
 
 const REFERENCES = {
   maximal: "M-6-6h12v12h-12z",
@@ -21,7 +21,7 @@ const NEAR = 14; // pixels from the pointer
 class FrontChart extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     x: {},
     y: {},
     bounds: { attribute: false },
@@ -42,14 +42,8 @@ class FrontChart extends Part {
 
   firstUpdated() {
     watchWidth(this.querySelector(".chart"), (width) => (this.width = width), this.leaving.signal);
-    const repaint = () => {
-      this.painted = null;
-      this.requestUpdate();
-    };
-    addEventListener("theme", repaint, { signal: this.leaving.signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, {
-      signal: this.leaving.signal,
-    });
+    this.dots = new Dots(this.querySelector("canvas"));
+    addEventListener("theme", () => this.dots.paint(), { signal: this.leaving.signal });
   }
 
   get height() {
@@ -58,13 +52,13 @@ class FrontChart extends Part {
 
   willUpdate(changed) {
     if (!this.model || !this.width) return;
-    if (["model", "version", "x", "y", "width", "zoomed"].some((name) => changed.has(name)))
+    if (["model", "revision", "x", "y", "width", "zoomed"].some((name) => changed.has(name)))
       this.lay();
   }
 
   /** Scales, and the place of every dot. */
   lay() {
-    const { columns, front } = this.model;
+    const { columns, front, members: onFront } = this.model;
     const members = front.items.filter(
       (item) =>
         Number.isFinite(SearchModel.of(item, this.x)) &&
@@ -91,7 +85,6 @@ class FrontChart extends Part {
       this.height - MARGIN.bottom,
       MARGIN.top,
     ]);
-    const onFront = new Set(front.items.map((item) => item.number));
     const count = this.model.count;
     this.xs = new Float64Array(count);
     this.ys = new Float64Array(count);
@@ -117,25 +110,19 @@ class FrontChart extends Part {
     });
   }
 
-  updated() {
-    const canvas = this.querySelector("canvas");
-    if (!this.model || !this.width || !canvas) return;
-    if (this.painted?.xs === this.xs && this.painted.mask === this.mask) return;
-    this.painted = { xs: this.xs, mask: this.mask };
-    const shown = this.mask ?? new Uint8Array(this.xs.length).fill(1);
-    paintDots(canvas, {
-      width: this.width,
-      height: this.height,
-      xs: this.xs,
-      ys: this.ys,
-      shown,
-      clip: {
-        left: MARGIN.left,
-        right: this.width - MARGIN.right,
-        top: MARGIN.top,
-        bottom: this.height - MARGIN.bottom,
-      },
-    });
+  /** Put the dots down where their places are new; filter and paint them where that has changed. */
+  updated(changed) {
+    if (!this.xs) return;
+    const { width, height, xs, ys } = this;
+    const isLaid = this.laid === xs;
+    if (isLaid && !changed.has("mask")) return;
+    if (!isLaid) {
+      const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+      this.dots.lay({ width, height, xs, ys, clip: { ...MARGIN, right, bottom } });
+      this.laid = xs;
+    }
+    this.dots.filter(this.mask);
+    this.dots.paint();
   }
 
   // -- pointers and keys --------------------------------------------------------------------
@@ -256,6 +243,7 @@ class FrontChart extends Part {
     if (!isCost(this.x) || isCost(this.y) || !this.members.length) return nothing;
     const sign = lessIsBetter(this.y) ? -1 : 1;
     let best = -Infinity;
+    /** @type {[number, number][]} */
     const steps = this.members.map((item) => {
       best = Math.max(best, sign * SearchModel.of(item, this.y));
       return [this.scaleX(SearchModel.of(item, this.x)), this.scaleY(sign * best)];
@@ -314,7 +302,7 @@ class FrontChart extends Part {
     const row = this.model.rows.get(this.hovered);
     if (row === undefined) return nothing;
     const { columns } = this.model;
-    const item = this.model.front.items.find((each) => each.number === this.hovered);
+    const item = this.model.members.get(this.hovered);
     const [x, y] = item ? this.at(item) : [this.xs[row], this.ys[row]];
     const left = Math.max(0, x > this.width - 220 ? x - 200 : x + 14);
     return html`<div class="tip" aria-hidden="true" .style=${`transform:translate(${left}px,${Math.max(0, y - 40)}px)`}>

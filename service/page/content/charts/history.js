@@ -3,6 +3,7 @@ import { area, curveStepAfter, line, scaleLinear } from "../vendor/d3.js";
 import { define, Part } from "../core/element.js";
 import { count } from "../core/format.js";
 import { bottomAxis, leftAxis, MARGIN, watchWidth } from "./axes.js";
+import { table } from "../parts/common.js";
 
 const HEIGHT = 280;
 const ROWS = 200;
@@ -11,7 +12,7 @@ const ROWS = 200;
 class History extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     width: { state: true },
   };
 
@@ -36,14 +37,20 @@ class History extends Part {
     const rises = this.model ? this.rises() : [];
     return html`<div class="chart"><svg height=${HEIGHT} viewBox="0 0 ${this.width ?? 600} ${HEIGHT}" role="img" aria-label="Hypervolume after each evaluation; the table below says the same">${this.width && rises.length ? this.drawing(rises) : nothing}</svg></div>
       <p class="small soft">${rises.length ? `The front has grown ${count(rises.length)} times, last with result ${count(rises.at(-1).after)} of ${count(this.model.count)}. Ticks below are when today's front was found.` : "Nothing has been measured yet."}</p>
-      <details><summary>As a table</summary><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col" class="right">After</th><th scope="col" class="right">Subnet</th><th scope="col" class="right">Hypervolume</th></tr></thead>
-      <tbody>${rises
-        .slice(-ROWS)
-        .reverse()
-        .map(
-          (each) =>
-            html`<tr><td class="right">${count(each.after)}</td><td class="right"><a href="/searches/${this.model.id}/subnets/${each.number}">${each.number}</a></td><td class="right">${each.value.toFixed(4)}</td></tr>`,
-        )}</tbody></table></div></details>`;
+      <details><summary>As a table</summary>${table(
+        [
+          ["After", "right"],
+          ["Subnet", "right"],
+          ["Hypervolume", "right"],
+        ],
+        rises
+          .slice(-ROWS)
+          .reverse()
+          .map(
+            (each) =>
+              html`<tr><td class="right">${count(each.after)}</td><td class="right"><a href="/searches/${this.model.id}/subnets/${each.number}">${each.number}</a></td><td class="right">${each.value.toFixed(4)}</td></tr>`,
+          ),
+      )}</details>`;
   }
 
   drawing(rises) {

@@ -1,11 +1,12 @@
 import { html, nothing, svg } from "../vendor/lit.js";
 import { choice } from "../core/format.js";
+import { table } from "../parts/common.js";
 
 const ORDER = ["heads", "ffn", "rank"];
 const TITLES = {
   heads: "Heads",
   ffn: "FFN width",
-  rank: "LoRA rank",
+  rank: "Rank",
   operation: "Operation",
   hidden: "Hidden size",
   kernel: "Kernel",
@@ -14,36 +15,19 @@ const TITLES = {
 };
 const ROW = 24;
 const LEFT = 26;
+const BESIDE = 64; // of a narrow window is not for the picture: its words are not to shrink
 
 export const partTitle = (part) => TITLES[part] ?? part;
 
 /**
- * The layers of a space in the shape of `GET /v1/supernets/{id}/layers`.
- * @param {{dimensions: {name: string, part: string, layer: number | null, choices: any[], ordered: boolean}[]}} space
- */
-export function layersOf(space) {
-  const layers = new Map();
-  const rest = [];
-  for (const dimension of space.dimensions) {
-    if (dimension.layer === null || dimension.layer === undefined) rest.push(dimension);
-    else layers.set(dimension.layer, [...(layers.get(dimension.layer) ?? []), dimension]);
-  }
-  return {
-    layers: [...layers]
-      .sort((a, b) => a[0] - b[0])
-      .map(([layer, dimensions]) => ({ layer, optional: [], dimensions })),
-    dimensions: rest,
-  };
-}
-
-/**
  * A subnet as rows of layers: heads as cells, widths and ranks as bars, skipped halves hatched.
- * @param {ReturnType<typeof layersOf>} shape
+ * @param {Rest["LayersRead"]} shape
  * @param {Record<string, any>} subnet
- * @param {{layer: number, runs: Record<string, boolean>}[] | null} runs of each layer, where known
+ * @param {Rest["LayerCost"][] | null} runs of each layer, where known
  */
 export function layerPicture(shape, subnet, runs = null, width = 340) {
   const parts = partsOf(shape);
+  width = Math.min(width, innerWidth - BESIDE);
   const widths = columnWidths(parts, shape, width - LEFT);
   const height = 20 + shape.layers.length * ROW;
   return html`
@@ -146,8 +130,9 @@ const fitted = (text, width) =>
     : text;
 
 function layerTable({ layers }, subnet, runs) {
-  return html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Layer</th><th scope="col">Dimension</th><th scope="col" class="right">Chosen</th><th scope="col" class="right">Largest</th></tr></thead>
-    <tbody>${layers.flatMap(({ layer, dimensions }) => {
+  return html`${table(
+    ["Layer", "Dimension", ["Chosen", "right"], ["Largest", "right"]],
+    layers.flatMap(({ layer, dimensions }) => {
       const run = runs?.find((each) => each.layer === layer)?.runs ?? {};
       const out = Object.entries(run)
         .filter(([, does]) => does === false)
@@ -162,5 +147,6 @@ function layerTable({ layers }, subnet, runs) {
         ),
         ...out,
       ];
-    })}</tbody></table></div>`;
+    }),
+  )}`;
 }

@@ -2,7 +2,7 @@ import { html, nothing, svg } from "../vendor/lit.js";
 import { extent, scaleLinear } from "../vendor/d3.js";
 import { define, Part } from "../core/element.js";
 import { count, label, value } from "../core/format.js";
-import { dotColour, watchWidth } from "./axes.js";
+import { coloursOf, watchWidth } from "./axes.js";
 
 const HEIGHT = 320;
 const TOP = 40;
@@ -10,6 +10,7 @@ const BOTTOM = 16;
 const SIDE = 74;
 const LINES = 1500;
 const OUTSIDE = 400;
+const IN_MOTION = 0.2; // of the lines are drawn while a brush is dragged
 
 /**
  * Each subnet a line over an axis for each objective and cost; a brush on an axis filters.
@@ -19,7 +20,7 @@ const OUTSIDE = 400;
 class Parallel extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     names: { attribute: false },
     ranges: { attribute: false },
     mask: { attribute: false },
@@ -38,7 +39,7 @@ class Parallel extends Part {
   willUpdate() {
     if (!this.model || !this.width) return;
     const { columns } = this.model;
-    const key = `${this.version} ${this.width} ${this.names.join()}`;
+    const key = `${this.revision} ${this.width} ${this.names.join()}`;
     if (key === this.laid) return;
     this.laid = key;
     const gap = (this.width - 2 * SIDE) / Math.max(1, this.names.length - 1);
@@ -47,7 +48,6 @@ class Parallel extends Part {
       const domain = low === undefined ? [0, 1] : low === high ? [low - 1, high + 1] : [low, high];
       return { name, x: SIDE + i * gap, scale: scaleLinear(domain, [HEIGHT - BOTTOM, TOP]) };
     });
-    this.onFront = new Set(this.model.front.items.map((item) => item.number));
   }
 
   updated() {
@@ -60,6 +60,7 @@ class Parallel extends Part {
     const at = (move) => clamp(move.clientY - overlay.ownerSVGElement.getBoundingClientRect().top);
     const from = at(event);
     overlay.setPointerCapture(event.pointerId);
+    this.inMotion = true;
     const say = (to) => {
       const { [name]: _, ...others } = this.ranges;
       const ends = [scale.invert(Math.max(from, to)), scale.invert(Math.min(from, to))];
@@ -73,7 +74,9 @@ class Parallel extends Part {
     overlay.addEventListener("pointermove", drag);
     const end = (up) => {
       overlay.removeEventListener("pointermove", drag);
+      this.inMotion = false;
       say(at(up));
+      this.requestUpdate();
     };
     overlay.addEventListener("pointerup", end, { once: true });
   }
@@ -91,14 +94,17 @@ class Parallel extends Part {
   paint() {
     const canvas = this.querySelector("canvas");
     const ratio = Math.min(2, devicePixelRatio || 1);
-    canvas.width = this.width * ratio;
-    canvas.height = HEIGHT * ratio;
-    canvas.style.width = `${this.width}px`;
-    canvas.style.height = `${HEIGHT}px`;
+    const [width, height] = [Math.round(this.width * ratio), HEIGHT * ratio];
     const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
+    if (canvas.width === width) context.clearRect(0, 0, width, height);
+    else {
+      Object.assign(canvas, { width, height });
+      Object.assign(canvas.style, { width: `${this.width}px`, height: `${HEIGHT}px` });
+      context.scale(ratio, ratio);
+    }
     const [inside, outside] = this.sampled();
-    const dots = dotColour().join(",");
+    const { dot, accent } = coloursOf(canvas);
+    const dots = dot.join(",");
     this.stroke(context, outside, `rgba(${dots},0.10)`, 1);
     this.stroke(
       context,
@@ -106,7 +112,6 @@ class Parallel extends Part {
       `rgba(${dots},${inside.length > 300 ? 0.22 : 0.5})`,
       1,
     );
-    const accent = getComputedStyle(document.documentElement).getPropertyValue("--accent");
     this.stroke(
       context,
       inside.filter((row) => this.isMember(row)),
@@ -116,7 +121,7 @@ class Parallel extends Part {
   }
 
   isMember(row) {
-    return this.onFront.has(this.model.columns.number[row]);
+    return this.model.members.has(this.model.columns.number[row]);
   }
 
   /** An even share of the lines, and the whole front. */
@@ -129,7 +134,8 @@ class Parallel extends Part {
     }
     this.passing = passes.length;
     const front = passes.filter((row) => this.isMember(row));
-    return [[...thinned(passes, LINES), ...front], thinned(fails, OUTSIDE)];
+    const part = this.inMotion ? IN_MOTION : 1;
+    return [[...thinned(passes, LINES * part), ...front], thinned(fails, OUTSIDE * part)];
   }
 
   stroke(context, rows, style, width) {

@@ -2,13 +2,14 @@ import { html, nothing } from "../vendor/lit.js";
 import { get } from "../core/api.js";
 import { define, Part } from "../core/element.js";
 import { percent } from "../core/format.js";
-import { problemNote, problemOf, progressBar } from "../parts/common.js";
+import { loading, problemNote, problemOf, progressBar, table } from "../parts/common.js";
 import { partTitle } from "./layer-picture.js";
 
 const MOST_BARS = 24;
 
 /** A drawing whose data the server computes: read anew when the search has moved on and it is seen. */
 export class Plot extends Part {
+  /** @type {Record<string, object>} */
   static properties = {
     model: { attribute: false },
     version: { attribute: false },
@@ -41,12 +42,11 @@ export class Plot extends Part {
   render() {
     if (this.problem?.type === "/problems/nothing-to-draw")
       return html`<p class="soft">${this.problem.detail}</p>`;
-    if (this.problem?.status === 422)
-      return html`<img class="chart-picture" src="${this.model.path}/plots/${this.kind}?format=svg" alt=${this.alt}>`;
     if (this.problem) return problemNote(this.problem);
-    return this.data ? this.drawing() : html`<p class="soft">Loading…</p>`;
+    return this.data ? this.drawing() : loading();
   }
 
+  /** @returns {unknown} */
   drawing() {
     return nothing;
   }
@@ -55,7 +55,6 @@ export class Plot extends Part {
 /** A cell for each layer and part of the front: the mean share of the largest choice. */
 class Widths extends Plot {
   kind = "widths";
-  alt = "The front's mean share of each layer's heads, widths and ranks";
 
   drawing() {
     const rows = this.data.layers.widths;
@@ -78,16 +77,22 @@ const cell = (share) =>
 class Importance extends Plot {
   static properties = { all: { state: true } };
   kind = "importance";
-  alt = "Which dimensions decide whether a subnet is among the best";
 
   drawing() {
     const rows = this.data.layers.importance;
     const most = rows[0]?.share || 1;
     const shown = this.all ? rows : rows.slice(0, MOST_BARS);
-    return html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>
-      <caption>How much each dimension decides whether a subnet is among the best tenth (PED-ANOVA)</caption>
-      <thead><tr><th scope="col">Dimension</th><th scope="col">Part</th><th scope="col" class="right">Importance</th><th scope="col" class="wide"><span class="hidden-text">Bar</span></th></tr></thead>
-      <tbody>${shown.map((each) => html`<tr><td>${each.name}</td><td>${partTitle(each.part)}</td><td class="right">${(each.share * 100).toFixed(1)} %</td><td>${progressBar(each.share / most, `Importance of ${each.name}`)}</td></tr>`)}</tbody></table></div>
+    return html`${table(
+      ["Dimension", "Part", ["Importance", "right"], ["Bar", "wide unseen"]],
+      shown.map(
+        (each) =>
+          html`<tr><td>${each.name}</td><td>${partTitle(each.part)}</td><td class="right">${(each.share * 100).toFixed(1)} %</td><td>${progressBar(each.share / most, `Importance of ${each.name}`)}</td></tr>`,
+      ),
+      {
+        caption:
+          "How much each dimension decides whether a subnet is among the best tenth (PED-ANOVA)",
+      },
+    )}
       ${rows.length > shown.length ? html`<button class="link" type="button" @click=${() => (this.all = true)}>All ${rows.length} dimensions</button>` : nothing}`;
   }
 }

@@ -23,10 +23,14 @@ export async function send(method, path, options = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-/** The response itself, once it is known to be no refusal. */
+/**
+ * The response itself, once it is known to be no refusal.
+ * @param {string} method @param {string} path
+ * @param {{body?: unknown, signal?: AbortSignal, headers?: Record<string, string>}} options
+ */
 export async function raw(method, path, { body, signal, headers = {} } = {}) {
   const isForm = body instanceof FormData;
-  const sent = body === undefined || isForm ? body : JSON.stringify(body);
+  const sent = isForm ? body : JSON.stringify(body);
   if (body !== undefined && !isForm) headers = { "Content-Type": "application/json", ...headers };
   let answer;
   try {
@@ -60,7 +64,10 @@ async function problemOf(answer) {
 export const get = (path, signal) => send("GET", path, { signal });
 export const post = (path, body, signal) => send("POST", path, { body, signal });
 
-/** Every item of a list, through all its pages, up to `most`. */
+/**
+ * Every item of a list, through all its pages, up to `most`.
+ * @param {string} path @param {{signal?: AbortSignal, most?: number}} options
+ */
 export async function all(path, { signal, most = 1000 } = {}) {
   const items = [];
   let cursor = null;

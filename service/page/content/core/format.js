@@ -23,9 +23,10 @@ const SMALLER = new Set([
   "loss",
 ]);
 
-/** Teach which metrics are better when smaller, as the server says. @param {{name: string, is_better_when_larger: boolean}[]} metrics */
-export function learnMetrics(metrics) {
-  for (const each of metrics) SMALLER[each.is_better_when_larger ? "delete" : "add"](each.name);
+/** Learn of the server's description which metrics are better when smaller. @param {Rest["Meta"]} meta */
+export function learnMetrics({ tasks }) {
+  for (const { name, better } of tasks.flatMap((task) => task.metrics))
+    if (better === "smaller") SMALLER.add(name);
 }
 
 /** Whether less of this objective is better. */

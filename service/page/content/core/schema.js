@@ -1,31 +1,17 @@
 /** JSON Schema as the server publishes it, and what a form makes of it. */
 
-import { once } from "./api.js";
-
-/** Follow a reference within the OpenAPI document. */
+/** Follow a reference within a document, such as `#/$defs/Kind`. */
 export const resolved = (document, schema) =>
-  schema?.$ref ? document.components.schemas[schema.$ref.split("/").at(-1)] : schema;
-
-/** The strategies that the server knows, with the schema of their settings. */
-export async function strategies() {
-  const document = await once("/openapi.json");
-  const meta = await once("/v1/meta").catch(() => null);
-  const union = resolved(document, document.components.schemas.SearchCreate).properties.strategy;
-  return Object.entries(union.discriminator.mapping).map(([name, reference]) => {
-    const schema = resolved(document, { $ref: reference });
-    const known = meta?.strategies.find((each) => each.name === name);
-    return {
-      name,
-      description: known?.description ?? schema.description ?? "",
-      missing: known?.missing ?? [],
-      fields: fieldsOf(document, schema),
-    };
-  });
-}
+  schema?.$ref
+    ? schema.$ref
+        .split("/")
+        .slice(1)
+        .reduce((at, name) => at?.[name], document)
+    : schema;
 
 /** The fields of an object's schema, but for the name that tells it apart. */
-function fieldsOf(document, schema) {
-  return Object.entries(schema.properties)
+export function fieldsOf(document) {
+  return Object.entries(document.properties)
     .filter(([name]) => name !== "name")
     .map(([name, property]) => ({
       name,

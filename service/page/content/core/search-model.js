@@ -1,5 +1,5 @@
-import { get, once } from "./api.js";
-import { boundOf, isCost, lessIsBetter } from "./format.js";
+import { get, once, post, send } from "./api.js";
+import { isCost, lessIsBetter } from "./format.js";
 import { Stream } from "./stream.js";
 
 const FIELDS = ["number", "state", "origin", "cached", "hypervolume", "duration_seconds"];
@@ -8,30 +8,31 @@ const PAUSE = 400; // milliseconds between two readings of what streams announce
 
 /**
  * One search as the page holds it: itself, every result as columns, its front; kept up to date by
- * the event stream. Says `change` when any of them has changed.
+ * the event stream. Says `change` when any of them has changed: `version` counts these. `revision`
+ * counts changes of results and front alone: what is drawn of them is not drawn anew for progress.
  */
 export class SearchModel extends EventTarget {
   /** @param {string} id @param {AbortSignal} signal */
   constructor(id, signal) {
     super();
-    Object.assign(this, {
-      id,
-      signal,
-      path: `/v1/searches/${encodeURIComponent(id)}`,
-      connection: "open",
-    });
+    this.id = id;
+    this.signal = signal;
+    this.path = `/v1/searches/${encodeURIComponent(id)}`;
+    this.connection = "open";
+    /** @type {Rest["SearchRead"]} */
+    this.search = null;
+    /** @type {Rest["FrontRead"]} */
+    this.front = null;
+    /** @type {Record<string, any[]>} by the name of a field, a value for each result */
     this.columns = {};
     this.rows = new Map();
     this.after = 0;
-    this.front = null;
     this.version = 0;
+    this.revision = 0;
   }
 
   async open() {
-    [this.search, this.front] = await Promise.all([
-      get(this.path, this.signal),
-      get(`${this.path}/front`, this.signal),
-    ]);
+    await Promise.all([this.readSearch(), this.readFront()]);
     this.metrics = [
       ...new Set([...this.search.objectives, ...Object.keys(this.search.best?.metrics ?? {})]),
     ].filter((each) => !isCost(each));
@@ -91,6 +92,7 @@ export class SearchModel extends EventTarget {
       for (const name of names) this.columns[name][row] = columns[name]?.[i] ?? null;
     }
     this.after = after;
+    if (count) this.revision += 1;
   }
 
   async readSearch() {
@@ -99,6 +101,9 @@ export class SearchModel extends EventTarget {
 
   async readFront() {
     this.front = await get(`${this.path}/front`, this.signal);
+    /** The members of the front by their numbers. */
+    this.members = new Map(this.front.items.map((item) => [item.number, item]));
+    this.revision += 1;
   }
 
   supernet() {
@@ -134,12 +139,8 @@ export class SearchModel extends EventTarget {
         hypervolume: data.hypervolume,
         front_size: data.front_size,
       });
-      const behind =
-        data.recorded === undefined
-          ? this.count < data.progress.completed + data.progress.failed + data.progress.given_up
-          : data.recorded > this.after;
       this.say();
-      if (behind) this.refresh({ points: true });
+      if (data.recorded > this.after) this.refresh({ points: true });
     } else if (kind === "front") this.refresh({ front: true, points: true });
     else this.refresh({ search: true, front: true, points: true });
   }
@@ -172,10 +173,15 @@ export class SearchModel extends EventTarget {
 
   /** Pause, resume, cancel, extend or retry, and go on watching. */
   async change(action, body) {
-    const { post } = await import("./api.js");
     this.search = await post(`${this.path}/${action}`, body);
     if (this.connection === "over") this.follow();
     this.refresh({ search: true });
+    this.say();
+  }
+
+  /** Write name, notes and tags on it. @param {Rest["SearchPatch"]} body */
+  async annotate(body) {
+    this.search = await send("PATCH", this.path, { body });
     this.say();
   }
 
@@ -207,12 +213,5 @@ export class SearchModel extends EventTarget {
           : best,
       null,
     );
-  }
-
-  /** The parameters of a request for what is within the bounds. */
-  static query(bounds) {
-    return new URLSearchParams(
-      Object.entries(bounds).map(([name, bound]) => [boundOf(name), String(bound)]),
-    ).toString();
   }
 }

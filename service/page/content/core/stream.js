@@ -11,11 +11,19 @@ const GRACE = 3000; // a server that closes a stream is back at once: no reason 
 export class Stream {
   /**
    * @param {string} path
-   * @param {{kinds: string[], onEvent: (kind: string, data: any) => void, onState?: (state: "open" | "lost" | "over") => void, onReopen?: () => void, signal?: AbortSignal}} options
+   * @param {{kinds: string[], onEvent: (kind: string, data: any) => void, onState?: (state: "open" | "lost" | "over") => void, onReopen?: () => void, from?: string, signal?: AbortSignal}} options
+   *   `from`: the id of the event after which the stream begins; else it begins now
    */
-  constructor(path, { kinds, onEvent, onState = () => {}, onReopen = () => {}, signal }) {
-    Object.assign(this, { path, kinds, onEvent, onState, onReopen });
-    this.lastId = null;
+  constructor(
+    path,
+    { kinds, onEvent, onState = () => {}, onReopen = () => {}, from = null, signal },
+  ) {
+    this.path = path;
+    this.kinds = kinds;
+    this.onEvent = onEvent;
+    this.onState = onState;
+    this.onReopen = onReopen;
+    this.lastId = from;
     this.failures = 0;
     this.wasLost = false;
     signal?.addEventListener("abort", () => this.close());
@@ -24,10 +32,9 @@ export class Stream {
 
   open() {
     if (this.closed) return;
-    const resume = this.lastId
-      ? `${this.path.includes("?") ? "&" : "?"}last_event_id=${this.lastId}`
-      : "";
-    const source = new EventSource(this.path + resume);
+    const source = new EventSource(
+      this.lastId === null ? this.path : `${this.path}?last_event_id=${this.lastId}`,
+    );
     this.source = source;
     source.onopen = () => this.opened();
     source.onerror = () => this.lost();
@@ -63,7 +70,7 @@ export class Stream {
   /** Whether the server says that nothing more will come: all is seen (204), or deleted (404). */
   async isOver() {
     try {
-      const url = `${this.path}${this.path.includes("?") ? "&" : "?"}last_event_id=${this.lastId ?? 0}`;
+      const url = `${this.path}?last_event_id=${this.lastId ?? 0}`;
       return [204, 404].includes((await fetch(url, { method: "HEAD" })).status);
     } catch {
       return false;

@@ -15,8 +15,9 @@ const STEPS = 400;
 class Budget extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     bounds: { attribute: false },
+    best: { attribute: false },
     others: { state: true },
   };
 
@@ -36,6 +37,10 @@ class Budget extends Part {
     const bounds = { ...this.bounds };
     if (bound === null || Number.isNaN(bound)) delete bounds[name];
     else bounds[name] = bound;
+    this.say(bounds);
+  }
+
+  say(bounds) {
     this.dispatchEvent(new CustomEvent("bounds", { detail: bounds }));
   }
 
@@ -69,13 +74,13 @@ class Budget extends Part {
       <div class="sliders">${shown.map((name) => this.slider(name))}</div>
       <div class="row small">
         ${rest.length && shown.length === first.length ? html`<button class="link" type="button" @click=${() => (this.others = true)}>${rest.length} more bounds: ${rest.slice(0, 3).map(label).join(", ")}${rest.length > 3 ? "…" : ""}</button>` : nothing}
-        ${Object.keys(this.bounds).length ? html`<button class="link" type="button" @click=${() => this.dispatchEvent(new CustomEvent("bounds", { detail: {} }))}>Remove all bounds</button>` : nothing}
+        ${Object.keys(this.bounds).length ? html`<button class="link" type="button" @click=${() => this.say({})}>Remove all bounds</button>` : nothing}
       </div>
     </div>`;
   }
 
   answer() {
-    const best = this.model.best(this.model.within(this.bounds));
+    const { best } = this;
     if (best === null) return this.nothingWithin();
     return html`<div class="take">
       <p class="sentence" aria-live="polite">${sentence(this.model, best, this.bounds)}</p>
@@ -106,7 +111,7 @@ class Budget extends Part {
     const verb = lessIsBetter(name) ? "under" : "over";
     const superlative = isCost(name) ? "the cheapest" : "the best";
     if (closest === null)
-      return html`<div class="note warm" role="status"><strong>No subnet is within all of these bounds.</strong><button type="button" @click=${() => this.dispatchEvent(new CustomEvent("bounds", { detail: {} }))}>Remove all bounds</button></div>`;
+      return html`<div class="note warm" role="status"><strong>No subnet is within all of these bounds.</strong><button type="button" @click=${() => this.say({})}>Remove all bounds</button></div>`;
     const reached = SearchModel.of(closest, name);
     return html`<div class="note warm" role="status"><strong>Nothing ${verb} ${isCost(name) ? quantity(name, bound) : `${label(name).toLowerCase()} ${value(name, bound)}`}${Object.keys(this.bounds).length > 1 ? " within the other bounds" : ""}; ${superlative} is ${value(name, reached)}.</strong>
       <span><button type="button" @click=${() => this.set(name, reached)}>Take ${value(name, reached)} as the bound</button></span></div>`;

@@ -18,7 +18,7 @@ const SIGNS = {
 export const stateMark = (state, word = state.replaceAll("_", " ")) =>
   html`<span class="state ${state}"><svg viewBox="0 0 12 12" aria-hidden="true">${SIGNS[state] ?? SIGNS.queued}</svg>${word}</span>`;
 
-/** A problem document: what is wrong, where, and what was found. */
+/** A problem document: what is wrong, where, and what was found. @param {Rest["Problem"]} problem @param {unknown} more */
 export function problemNote(problem, more = nothing) {
   if (!problem) return nothing;
   return html`<div class="note bad" role="alert">
@@ -29,6 +29,15 @@ export function problemNote(problem, more = nothing) {
     ${more}
   </div>`;
 }
+
+/** What stands where something is not read yet, unless a problem says why. */
+export const loading = (problem) => (problem ? nothing : html`<p class="soft">Loading…</p>`);
+
+/** Says that a stream of events is broken. */
+export const lostBanner = (connection) =>
+  connection === "lost"
+    ? html`<div class="banner" role="status">The connection to the server is lost: what you see may be old. Trying again…</div>`
+    : nothing;
 
 /** The problem of whatever was thrown, unless it was the leaving of the page. */
 export function problemOf(error) {
@@ -54,6 +63,19 @@ export const heading = (
   <div>${crumbs === nothing ? nothing : html`<p class="crumbs">${crumbs}</p>`}<h1 tabindex="-1">${title}</h1>${below}</div>
   ${actions === nothing ? nothing : html`<div class="actions">${actions}</div>`}
 </div>`;
+
+/**
+ * A table that scrolls by itself where it is wider than its place.
+ * @param {(string | [string, string])[]} heads of the columns, with the class of some: `unseen` is read out alone
+ * @param {unknown} rows
+ * @param {{kind?: string, caption?: string}} options
+ */
+export const table = (heads, rows, { kind = "", caption } = {}) =>
+  html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table class=${kind}>${caption ? html`<caption>${caption}</caption>` : nothing}
+  <thead><tr>${heads.map((head) => {
+    const [text, place] = Array.isArray(head) ? head : [head, ""];
+    return html`<th scope="col" class=${place}>${place.includes("unseen") ? html`<span class="hidden-text">${text}</span>` : text}</th>`;
+  })}</tr></thead><tbody>${rows}</tbody></table></div>`;
 
 /** A button that copies a text and says so. */
 export const copyButton = (text, label = "Copy") =>

@@ -2,7 +2,7 @@ import { html, nothing } from "../vendor/lit.js";
 import { all } from "../core/api.js";
 import { define, Part } from "../core/element.js";
 import { count, time } from "../core/format.js";
-import { problemNote, problemOf } from "./common.js";
+import { loading, problemNote, problemOf } from "./common.js";
 
 const REASONS = {
   evaluation_budget_spent: "all evaluations of the budget are made",
@@ -63,7 +63,7 @@ class Log extends Part {
   }
 
   failed() {
-    if (!this.failures) return html`<p class="soft">Loading…</p>`;
+    if (!this.failures) return loading();
     if (!this.failures.length) return html`<p class="soft">No evaluation has failed.</p>`;
     return html`<div class="row spread"><h3>${count(this.failures.length)} failed evaluations, by problem</h3>
       <button type="button" @click=${() => this.dispatchEvent(new CustomEvent("retry", { bubbles: true }))}>Retry failed</button></div>

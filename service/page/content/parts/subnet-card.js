@@ -2,39 +2,29 @@ import { html, nothing } from "../vendor/lit.js";
 import { get, once, post } from "../core/api.js";
 import { define, Part } from "../core/element.js";
 import { duration, isCost, label, percent, value } from "../core/format.js";
-import { layerPicture, layersOf } from "../charts/layer-picture.js";
-import { problemNote, problemOf, stateMark } from "./common.js";
+import { layerPicture } from "../charts/layer-picture.js";
+import { loading, problemNote, problemOf, stateMark } from "./common.js";
 import "./take-home.js";
 
-/** What the layers of a super-network are: of its own address, or read off the space. */
-export async function shapeOf(supernet) {
-  try {
-    return await once(`/v1/supernets/${supernet}/layers`);
-  } catch {
-    return layersOf(await once(`/v1/supernets/${supernet}/space`));
-  }
-}
+/** What the layers of a super-network are. @returns {Promise<Rest["LayersRead"]>} */
+export const shapeOf = (supernet) => once(`/v1/supernets/${supernet}/layers`);
 
-/** Which halves of layers run, and what each layer costs; null where the server cannot say. */
-export async function perLayer(supernet, subnet, maxLength, signal) {
-  try {
-    const answer = await post(
-      `/v1/supernets/${supernet}/costs`,
-      { subnets: [subnet], max_length: maxLength, per_layer: true },
-      signal,
-    );
-    return answer.items[0];
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    return null;
-  }
-}
+/**
+ * What subnets cost, in all and layer by layer, and which halves of layers run.
+ * @returns {Promise<Rest["CostsRead"]>}
+ */
+export const priced = (supernet, subnets, maxLength, signal) =>
+  post(
+    `/v1/supernets/${supernet}/costs`,
+    { subnets, max_length: maxLength, per_layer: true },
+    signal,
+  );
 
 /** The selected subnet: its numbers, its layers, and what can be done with it. */
 class SubnetCard extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     number: { attribute: false },
     item: { state: true },
     shape: { state: true },
@@ -44,7 +34,7 @@ class SubnetCard extends Part {
 
   willUpdate(changed) {
     if (!this.model?.search || this.number === null || this.number === undefined) return;
-    const known = this.model.front.items.find((each) => each.number === this.number);
+    const known = this.model.members.get(this.number);
     if (changed.has("number") || changed.has("model")) this.read();
     else if (known && this.item?.number === this.number) this.item = known;
   }
@@ -53,7 +43,7 @@ class SubnetCard extends Part {
     const { number } = this;
     this.problem = null;
     const { supernet_id: supernet, max_length: maxLength } = this.model.search;
-    const known = this.model.front.items.find((each) => each.number === number);
+    const known = this.model.members.get(number);
     if (known) this.item = known;
     try {
       const item =
@@ -61,8 +51,8 @@ class SubnetCard extends Part {
       if (number !== this.number) return;
       this.item = item;
       this.shape = await shapeOf(supernet);
-      const layers = await perLayer(supernet, item.subnet, maxLength, this.leaving.signal);
-      if (number === this.number) this.layers = layers?.layers ?? null;
+      const { items } = await priced(supernet, [item.subnet], maxLength, this.leaving.signal);
+      if (number === this.number) this.layers = items[0].layers;
     } catch (error) {
       this.problem = problemOf(error);
     }
@@ -73,7 +63,7 @@ class SubnetCard extends Part {
     if (this.number === null || this.number === undefined)
       return html`<h2>No subnet is selected</h2><p class="soft">Click a dot of the front, or walk the front with the arrow keys.</p>`;
     if (this.problem) return problemNote(this.problem);
-    if (!this.item) return html`<p class="soft">Loading…</p>`;
+    if (!this.item) return loading();
     const { item, model } = this;
     return html`<div class="stack">
       <div class="row spread"><h2>Subnet ${item.number}</h2>${item.on_front ? html`<span class="tag">on the front</span>` : stateMark(item.state)}</div>
@@ -92,7 +82,7 @@ class SubnetCard extends Part {
   }
 }
 
-/** The objectives with their intervals and shares of the full model; all else folded away. */
+/** The objectives with their intervals and shares of the full model; all else folded away. @param {Rest["EvaluationRead"]} item */
 export function numbers(item, model) {
   const names = [...Object.keys(item.metrics ?? {}), ...Object.keys(item.cost).filter(isCost)];
   const asked = model.search.objectives.filter((each) => names.includes(each));

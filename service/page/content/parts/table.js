@@ -10,7 +10,7 @@ const PAGE = 25;
 class ResultTable extends Part {
   static properties = {
     model: { attribute: false },
-    version: { attribute: false },
+    revision: { attribute: false },
     names: { attribute: false },
     mask: { attribute: false },
     ranges: { attribute: false },
@@ -31,15 +31,14 @@ class ResultTable extends Part {
 
   /** The rows that pass, in their order: sorted anew only when something of that has changed. */
   rows() {
-    const key = `${this.version} ${this.sort} ${this.onlyFront}`;
+    const key = `${this.revision} ${this.sort} ${this.onlyFront}`;
     if (key !== this.key || this.mask !== this.sortedFor) this.sorted = this.arranged();
     [this.key, this.sortedFor] = [key, this.mask];
     return this.sorted;
   }
 
   arranged() {
-    const { columns, front } = this.model;
-    const members = new Set(front.items.map((item) => item.number));
+    const { columns, members } = this.model;
     const rows = [];
     for (let row = 0; row < this.model.count; row += 1) {
       if ((!this.mask || this.mask[row]) && (!this.onlyFront || members.has(columns.number[row])))
@@ -49,10 +48,10 @@ class ResultTable extends Part {
     const keys = columns[this.sort.replace("-", "")] ?? columns.number;
     const sign = descending ? -1 : 1;
     rows.sort((a, b) => {
-      if (keys[a] === null || keys[b] === null) return (keys[a] === null) - (keys[b] === null);
+      if (keys[a] === null || keys[b] === null)
+        return Number(keys[a] === null) - Number(keys[b] === null);
       return keys[a] < keys[b] ? -sign : keys[a] > keys[b] ? sign : a - b;
     });
-    this.members = members;
     return rows;
   }
 
@@ -94,7 +93,7 @@ class ResultTable extends Part {
           ${this.names.map((name) => html`<td class="right">${value(name, columns[name][row])}</td>`)}
           <td class="right">${columns.cached[row] ? "known" : duration(columns.duration_seconds[row])}</td>
           <td>${columns.origin[row]}</td>
-          <td>${this.members.has(columns.number[row]) ? html`<strong>on the front</strong>` : columns.state[row].replaceAll("_", " ")}</td></tr>`,
+          <td>${this.model.members.has(columns.number[row]) ? html`<strong>on the front</strong>` : columns.state[row].replaceAll("_", " ")}</td></tr>`,
         )}</tbody>
       </table></div>
       ${rows.length ? nothing : html`<p class="soft">No result passes these filters. <button class="link" type="button" @click=${() => this.say("ranges", {})}>Remove all filters</button></p>`}
@@ -128,7 +127,7 @@ class ResultTable extends Part {
       ...rows.map((row) =>
         [
           ...names.map((name) => columns[name][row] ?? ""),
-          this.members.has(columns.number[row]),
+          this.model.members.has(columns.number[row]),
         ].join(","),
       ),
     ];

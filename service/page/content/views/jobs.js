@@ -8,10 +8,12 @@ import {
   choose,
   confirmed,
   heading,
+  lostBanner,
   problemNote,
   problemOf,
   progressBar,
   stateMark,
+  table,
 } from "../parts/common.js";
 import { Detail, Listing } from "../parts/listing.js";
 import "../charts/curves.js";
@@ -23,6 +25,7 @@ const MOST = 600; // points of a curve: every second is dropped beyond
 /** `/jobs`: trainings and registrations, the newest first, live. */
 class Jobs extends Listing {
   path = "/v1/jobs";
+  title = "Jobs";
 
   connectedCallback() {
     super.connectedCallback();
@@ -45,20 +48,22 @@ class Jobs extends Listing {
     this.requestUpdate();
   }
 
-  render() {
-    return html`${heading("Jobs")}${this.loading()}${this.items ? this.body() : nothing}`;
-  }
-
   body() {
     if (!this.items.length)
       return html`<div class="card"><div class="empty"><h2>No job yet</h2><p class="soft">Make a super-network of a model of yours: a training is a job, and so is the reading of an upload.</p><pre>elasticnas train --server ${location.origin} --base MODEL --data train.jsonl --epochs 3</pre></div></div>`;
     const state = query().get("state") ?? "";
-    const shown = this.found((each) => [each.name, each.id, each.recipe, each.kind]).filter(
+    const shown = this.found((each) => [each.recipe, each.kind]).filter(
       (each) => !state || each.state === state,
     );
     return html`<div class="stack"><div class="fields">${this.finder()}${choose("State", state, [["", "Every state"], ...STATES.map((each) => [each, each])], (text) => setQuery({ state: text }))}</div>
-      <div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing"><thead><tr><th scope="col">Job</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Created</th></tr></thead>
-      <tbody>${shown.map((each) => html`<tr><td><a href="/jobs/${each.id}"><strong>${each.name}</strong></a></td><td>${each.kind}${each.recipe ? html`<br><span class="small soft">${each.recipe}</span>` : nothing}</td><td>${stateMark(each.state)}${each.queue_position != null ? html`<br><span class="small soft">${each.queue_position}. in the queue</span>` : nothing}</td><td>${overall(each)}</td><td>${ago(each.created_at)}</td></tr>`)}</tbody></table></div></div></div>`;
+      <div class="card">${table(
+        ["Job", "Kind", "State", "Progress", "Created"],
+        shown.map(
+          (each) =>
+            html`<tr><td><a href="/jobs/${each.id}"><strong>${each.name}</strong></a></td><td>${each.kind}${each.recipe ? html`<br><span class="small soft">${each.recipe}</span>` : nothing}</td><td>${stateMark(each.state)}${each.queue_position != null ? html`<br><span class="small soft">${each.queue_position}. in the queue</span>` : nothing}</td><td>${overall(each)}</td><td>${ago(each.created_at)}</td></tr>`,
+        ),
+        { kind: "listing" },
+      )}</div></div>`;
   }
 }
 
@@ -71,6 +76,7 @@ function overall(job) {
 /** `/jobs/{id}`: its steps, and what each watches, as curves that grow. */
 class Job extends Detail {
   static properties = { job: {}, curves: { state: true }, connection: { state: true } };
+  title = "Job";
 
   get path() {
     return `/v1/jobs/${encodeURIComponent(this.job)}`;
@@ -79,7 +85,8 @@ class Job extends Detail {
   opened() {
     this.curves = new Map();
     this.stream?.close();
-    this.stream = new Stream(`${this.path}/events?last_event_id=0`, {
+    this.stream = new Stream(`${this.path}/events`, {
+      from: "0",
       kinds: ["state", "scalars", "progress"],
       signal: this.leaving.signal,
       onEvent: (kind, data) => this.heard(kind, data),
@@ -138,14 +145,12 @@ class Job extends Detail {
       this.act("cancel");
   }
 
-  render() {
-    if (this.problem) return html`${heading("Job")}${problemNote(this.problem)}`;
-    if (!this.item) return html`${heading("Job")}<p class="soft">Loading…</p>`;
+  body() {
     const { item } = this;
     const isOver = FINAL.includes(item.state);
     const isReading = item.kind === "registration";
     return html`
-      ${this.connection === "lost" && !isOver ? html`<div class="banner" role="status">The connection to the server is lost. Trying again…</div>` : nothing}
+      ${isOver ? nothing : lostBanner(this.connection)}
       ${heading(html`${item.name} ${stateMark(item.state)}`, {
         crumbs: html`<a href="/jobs">Jobs</a> / <span class="mono small">${item.id}</span>`,
         below: html`<p class="soft small">${item.kind}${item.recipe ? ` by ${item.recipe}` : ""}${item.dataset_id ? html` on <a href="/datasets/${item.dataset_id}">its data</a>` : nothing}, created ${time(item.created_at)}</p>`,
@@ -164,12 +169,14 @@ class Job extends Detail {
   }
 
   steps() {
-    return html`<section class="card" aria-label="Steps"><h2>Steps</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Step</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col" class="right">Attempt</th><th scope="col">Saved</th><th scope="col">Worker</th></tr></thead>
-      <tbody>${this.item.steps.map(
+    return html`<section class="card" aria-label="Steps"><h2>Steps</h2>${table(
+      ["Step", "State", "Progress", ["Attempt", "right"], "Saved", "Worker"],
+      this.item.steps.map(
         (each) => html`<tr><td>${each.name}</td><td>${stateMark(each.state)}</td>
         <td>${each.progress.total ? html`${progressBar(each.progress.done / each.progress.total, `Progress of ${each.name}`)}<span class="small soft">${count(each.progress.done)} of ${count(each.progress.total)}</span>` : "–"}</td>
         <td class="right">${each.attempt}</td><td>${each.saved_at ? ago(each.saved_at) : "–"}</td><td class="mono small">${each.worker ?? "–"}</td></tr>`,
-      )}</tbody></table></div></section>`;
+      ),
+    )}</section>`;
   }
 }
 

@@ -2,12 +2,13 @@ import { html, nothing } from "../vendor/lit.js";
 import { define, Part } from "../core/element.js";
 import { all, get, once, post, send } from "../core/api.js";
 import { go, query, setQuery } from "../core/router.js";
-import { strategies } from "../core/schema.js";
+import { fieldsOf } from "../core/schema.js";
 import { COSTS, isCost, label, percent, quantity, size, value } from "../core/format.js";
-import { copyButton, heading, problemNote, problemOf } from "../parts/common.js";
+import { copyButton, heading, loading, problemNote, problemOf } from "../parts/common.js";
 import { asCommand, asCurl, asPython } from "../parts/request-text.js";
 
 const WAIT = 350; // milliseconds of rest before the server is asked what a constraint leaves
+/** @type {[string, (request: object) => string][]} */
 const LANGUAGES = [
   ["curl", asCurl],
   ["Command", asCommand],
@@ -31,6 +32,7 @@ class NewSearch extends Part {
 
   constructor() {
     super();
+    /** @type {any} the body of the request as far as it is filled in */
     this.draft = {
       supernet_id: "",
       dataset_id: "",
@@ -49,12 +51,16 @@ class NewSearch extends Part {
   async open() {
     const { signal } = this.leaving;
     try {
-      [this.supernets, this.datasets, this.strategies] = await Promise.all([
+      const [supernets, datasets, meta] = await Promise.all([
         all("/v1/supernets?limit=200", { signal }),
         all("/v1/datasets?limit=200", { signal }),
-        strategies(),
+        once("/v1/meta"),
       ]);
-      this.tasks = (await once("/v1/meta").catch(() => null))?.tasks;
+      Object.assign(this, { supernets, datasets, tasks: meta.tasks });
+      this.strategies = meta.strategies.map((each) => ({
+        ...each,
+        fields: fieldsOf(each.settings),
+      }));
       const from = query().get("from");
       if (from) await this.clone(from);
       const ready = this.supernets.filter((each) => each.state === "ready");
@@ -92,8 +98,8 @@ class NewSearch extends Part {
   }
 
   get metrics() {
-    const task = this.tasks?.find((each) => each.name === this.dataset?.task);
-    return task?.metrics.map((each) => each.name) ?? (this.dataset ? [this.dataset.metric] : []);
+    const task = this.tasks.find((each) => each.name === this.dataset?.task);
+    return task?.metrics.map((each) => each.name) ?? [];
   }
 
   get costs() {
@@ -130,6 +136,7 @@ class NewSearch extends Part {
     if (!supernet) return;
     const constraints = this.draft.constraints.filter((each) => each.max > 0);
     const asked = JSON.stringify([supernet.id, constraints, this.draft.max_length]);
+    if (asked === this.asked) return;
     this.asked = asked;
     try {
       const answer = await post(
@@ -139,7 +146,7 @@ class NewSearch extends Part {
       );
       if (asked === this.asked) this.feasible = answer;
     } catch {
-      if (asked === this.asked) this.feasible = null;
+      if (asked === this.asked) this.feasible = this.asked = null;
     }
   }
 
@@ -180,13 +187,9 @@ class NewSearch extends Part {
     return html`<label class="field"><span>${title}</span>${input(wrong ? "true" : nothing)}${wrong ? html`<small class="wrong">${wrong}</small>` : hint === nothing ? nothing : html`<small>${hint}</small>`}</label>`;
   }
 
-  number(
-    title,
-    pointer,
-    entry,
-    onChange,
-    { hint = nothing, step = 1, min, max, placeholder = "" } = {},
-  ) {
+  /** @param {{hint?: unknown, step?: number | string, min?: number, max?: number, placeholder?: string}} [options] */
+  number(title, pointer, entry, onChange, options = {}) {
+    const { hint = nothing, step = 1, min, max, placeholder = "" } = options;
     return this.field(
       title,
       pointer,
@@ -209,7 +212,7 @@ class NewSearch extends Part {
   render() {
     const title = heading("New search", { crumbs: html`<a href="/">Searches</a>` });
     if (this.problem) return html`${title}${problemNote(this.problem)}`;
-    if (!this.strategies) return html`${title}<p class="soft">Loading…</p>`;
+    if (!this.strategies) return html`${title}${loading()}`;
     if (!this.supernet || !this.datasets.length) return html`${title}${this.missing()}`;
     return html`${title}<form class="two" @submit=${this.submit}>
       <div class="stack">

@@ -3,7 +3,7 @@ import { define, Part } from "../core/element.js";
 import { once } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { resolved } from "../core/schema.js";
-import { heading, problemNote, problemOf } from "../parts/common.js";
+import { heading, loading, problemNote, problemOf, table } from "../parts/common.js";
 
 const VERBS = ["get", "post", "patch", "put", "delete"];
 const DEPTH = 4;
@@ -45,7 +45,7 @@ class Reference extends Part {
       below: html`<p class="soft">Everything that this page does, for every client. The document itself: <a href="/openapi.json">openapi.json</a></p>`,
     });
     if (this.problem) return html`${title}${problemNote(this.problem)}`;
-    if (!this.document) return html`${title}<p class="soft">Loading…</p>`;
+    if (!this.document) return html`${title}${loading()}`;
     return html`${title}<div class="stack">
       <label class="field"><span>Find</span><input type="search" .value=${query().get("q") ?? ""} @input=${(event) => setQuery({ q: event.target.value })}></label>
       ${this.groups().map(([tag, operations]) => html`<section class="card" aria-label=${tag}><h2>${tag}</h2>${operations.map((each) => this.operation(each))}</section>`)}</div>`;
@@ -57,7 +57,18 @@ class Reference extends Part {
     return html`<details class="operation"><summary><span class="verb ${verb}">${verb.toUpperCase()}</span><code>${path}</code><span class="soft">${operation.summary}</span></summary>
       <div class="stack">
         ${(operation.description ?? "").split("\n\n").map((each) => html`<p>${each}</p>`)}
-        ${operation.parameters?.length ? html`<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><caption>Parameters</caption><thead><tr><th scope="col">Name</th><th scope="col">In</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead><tbody>${operation.parameters.map((each) => html`<tr><td><code>${each.name}</code>${each.required ? " *" : ""}</td><td>${each.in}</td><td class="small">${this.type(each.schema)}</td><td>${each.description ?? ""}</td></tr>`)}</tbody></table></div>` : nothing}
+        ${
+          operation.parameters?.length
+            ? html`${table(
+                ["Name", "In", "Type", "Meaning"],
+                operation.parameters.map(
+                  (each) =>
+                    html`<tr><td><code>${each.name}</code>${each.required ? " *" : ""}</td><td>${each.in}</td><td class="small">${this.type(each.schema)}</td><td>${each.description ?? ""}</td></tr>`,
+                ),
+                { caption: "Parameters" },
+              )}`
+            : nothing
+        }
         ${bodies.map(([type, { schema }]) => html`<details><summary>Body: ${type}</summary><pre>${JSON.stringify(this.example(schema), null, 2)}</pre></details>`)}
         ${answers.map(([status, answer]) => html`<details><summary>${status}: ${answer.description}</summary>${Object.entries(answer.content ?? {}).map(([type, { schema }]) => html`<p class="small soft">${type}</p>${schema ? html`<pre>${JSON.stringify(this.example(schema), null, 2)}</pre>` : nothing}`)}</details>`)}
       </div></details>`;

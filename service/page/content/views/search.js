@@ -7,6 +7,8 @@ import { boundOf, count, duration, isCost, label } from "../core/format.js";
 import {
   confirmed,
   heading,
+  loading,
+  lostBanner,
   problemNote,
   problemOf,
   progressBar,
@@ -41,7 +43,7 @@ class Search extends Part {
     problem: { state: true },
     refusal: { state: true },
     supernet: { state: true },
-    dataset: { state: true },
+    data: { state: true },
     workers: { state: true },
     busy: { state: true },
   };
@@ -62,12 +64,11 @@ class Search extends Part {
       await model.open();
       this.model = model;
       document.title = `${model.search.name ?? model.id} · ElasticNAS`;
-      const [supernet, dataset] = await Promise.allSettled([
-        model.supernet(),
-        get(`/v1/datasets/${model.search.dataset_id}`, signal),
+      const unless = () => undefined; // deleted meanwhile: the search names its id
+      [this.supernet, this.data] = await Promise.all([
+        model.supernet().catch(unless),
+        get(`/v1/datasets/${model.search.dataset_id}`, signal).catch(unless),
       ]);
-      this.supernet = supernet.value;
-      this.dataset = dataset.value;
       await this.look();
     } catch (error) {
       this.problem = problemOf(error);
@@ -86,17 +87,20 @@ class Search extends Part {
 
   // -- the state in the address --------------------------------------------------------------
 
+  /** What `make` makes of what the key names: the same object as long as the key is the same. */
+  kept(name, key, make) {
+    this.cache ??= {};
+    if (this.cache[name]?.key !== key) this.cache[name] = { key, value: make() };
+    return this.cache[name].value;
+  }
+
   get bounds() {
-    const parameters = query();
     const names = [...this.model.costs, ...this.model.metrics];
-    return Object.fromEntries(
-      names
-        .filter(
-          (name) =>
-            parameters.has(boundOf(name)) && Number.isFinite(Number(parameters.get(boundOf(name)))),
-        )
-        .map((name) => [name, Number(parameters.get(boundOf(name)))]),
-    );
+    const given = names.flatMap((name) => {
+      const text = query().get(boundOf(name));
+      return text && Number.isFinite(Number(text)) ? [[name, Number(text)]] : [];
+    });
+    return this.kept("bounds", given.join(), () => Object.fromEntries(given));
   }
 
   setBounds(bounds) {
@@ -109,14 +113,7 @@ class Search extends Part {
 
   get ranges() {
     const text = query().get("only") ?? "";
-    return Object.fromEntries(
-      text.split(",").flatMap((each) => {
-        const [, name, low, high] = /^(\w+):([^:]*)\.\.([^:]*)$/.exec(each) ?? [];
-        return name in this.model.columns
-          ? [[name, [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)]]]
-          : [];
-      }),
-    );
+    return this.kept("ranges", text, () => Object.fromEntries(text.split(",").flatMap(rangeOf)));
   }
 
   setRanges(ranges) {
@@ -128,16 +125,14 @@ class Search extends Part {
     });
   }
 
-  /** Which rows pass the ranges; null for all. The same array as long as the answer is the same. */
-  mask() {
-    const key = `${query().get("only")} ${this.version}`;
-    if (key !== this.maskKey) this.lastMask = this.passing();
-    this.maskKey = key;
-    return this.lastMask;
+  /** Which rows pass the ranges; null for all. */
+  get mask() {
+    const key = `${query().get("only")} ${this.model.revision}`;
+    return this.kept("mask", key, () => this.passing());
   }
 
   passing() {
-    const ranges = Object.entries(this.ranges);
+    const ranges = Object.entries(this.ranges).filter(([name]) => name in this.model.columns);
     if (!ranges.length) return null;
     const passes = new Uint8Array(this.model.count).fill(1);
     for (const [name, [low, high]] of ranges) {
@@ -151,13 +146,15 @@ class Search extends Part {
   }
 
   /** The columns of the table and axes of the parallel coordinates: what differs between subnets. */
-  names() {
-    const { search, costs, metrics, columns } = this.model;
-    const differs = (name) => columns[name]?.some((each) => each !== columns[name][0]);
-    const others = [...metrics, ...costs].filter(
-      (name) => !search.objectives.includes(name) && differs(name),
-    );
-    return [...search.objectives, ...others].slice(0, AXES);
+  get names() {
+    const { search, costs, metrics, columns, revision } = this.model;
+    const differs = (name) => columns[name].some((each) => each !== columns[name][0]);
+    return this.kept("names", revision, () => {
+      const others = [...metrics, ...costs].filter(
+        (name) => !search.objectives.includes(name) && differs(name),
+      );
+      return [...search.objectives, ...others].slice(0, AXES);
+    });
   }
 
   // -- what is done --------------------------------------------------------------------------
@@ -166,7 +163,7 @@ class Search extends Part {
     this.busy = action;
     this.refusal = null;
     try {
-      await this.model.change(action, body);
+      await (action === "edit" ? this.model.annotate(body) : this.model.change(action, body));
     } catch (error) {
       this.refusal = problemOf(error);
     }
@@ -185,9 +182,8 @@ class Search extends Part {
       this.act("cancel");
   }
 
-  async extend() {
-    const dialog = this.querySelector("dialog.extend");
-    dialog.showModal();
+  ask(action) {
+    /** @type {HTMLDialogElement} */ (this.querySelector(`dialog.${action}`)).showModal();
   }
 
   // -- what is seen --------------------------------------------------------------------------
@@ -195,9 +191,9 @@ class Search extends Part {
   render() {
     if (this.problem)
       return html`${heading("Search")}${problemNote(this.problem, html`<a href="/">All searches</a>`)}`;
-    if (!this.model) return html`${heading("Search")}<p class="soft">Loading…</p>`;
+    if (!this.model) return html`${heading("Search")}${loading()}`;
     return html`
-      ${this.model.connection === "lost" ? html`<div class="banner" role="status">The connection to the server is lost: what you see may be old. Trying again…</div>` : nothing}
+      ${lostBanner(this.model.connection)}
       ${this.head()}
       <div class="stack">
         ${problemNote(this.refusal)}
@@ -206,7 +202,7 @@ class Search extends Part {
         ${this.main()}
         ${this.tabs()}
       </div>
-      ${this.extendDialog()}`;
+      ${this.extendDialog()}${this.editDialog()}`;
   }
 
   head() {
@@ -222,12 +218,14 @@ class Search extends Part {
       html`<button type="button" class=${kind} ?disabled=${this.busy === action} @click=${run}>${text}</button>`;
     return heading(html`${search.name ?? search.id} ${stateMark(state)}`, {
       crumbs: html`<a href="/">Searches</a> / <span class="mono small">${search.id}</span>`,
-      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.dataset ? html`<a href="/datasets/${search.dataset_id}">${this.dataset.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>`,
+      below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.data ? html`<a href="/datasets/${search.dataset_id}">${this.data.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>
+        ${search.notes ? html`<p class="small">${search.notes}</p>` : nothing}${search.tags.map((each) => html`<span class="tag">${each}</span> `)}`,
       actions: html`
         ${can.pause ? button("pause", "Pause", () => this.act("pause")) : nothing}
         ${can.resume ? button("resume", "Resume", () => this.act("resume"), "primary") : nothing}
         ${can.retry ? button("retry", "Retry failed", () => this.act("retry")) : nothing}
-        ${button("extend", "Extend", () => this.extend())}
+        ${button("extend", "Extend", () => this.ask("extend"))}
+        ${button("edit", "Edit", () => this.ask("edit"))}
         <a class="button" href="/searches/new?from=${search.id}">Clone</a>
         ${can.cancel ? button("cancel", "Cancel", () => this.cancel(), "danger") : nothing}`,
     });
@@ -294,11 +292,11 @@ class Search extends Part {
             <label class="check small">Up <select aria-label="Up" @change=${(event) => setQuery({ y: event.target.value })}>${axes.map((each) => html`<option value=${each} ?selected=${each === y}>${label(each)}</option>`)}</select></label>
             <label class="check small"><input type="checkbox" .checked=${parameters.get("zoom") === "front"} @change=${(event) => setQuery({ zoom: event.target.checked ? "front" : null })}> Zoom to the front</label>
           </div></div>
-        <nas-front-chart .model=${model} .version=${this.version} .x=${x} .y=${y} .bounds=${bounds} .selected=${selected} .best=${best?.number ?? null} .knee=${knee} .mask=${this.mask()} .zoomed=${parameters.get("zoom") === "front"}
-          @pick=${(event) => pick(event.detail)} @open=${(event) => go(`/searches/${model.id}/subnets/${event.detail}`)} @take=${() => this.querySelector(".selected nas-take-home")?.take()}></nas-front-chart>
-        <nas-budget .model=${model} .version=${this.version} .bounds=${bounds} @bounds=${(event) => this.setBounds(event.detail)}></nas-budget>
+        <nas-front-chart .model=${model} .revision=${model.revision} .x=${x} .y=${y} .bounds=${bounds} .selected=${selected} .best=${best?.number ?? null} .knee=${knee} .mask=${this.mask} .zoomed=${parameters.get("zoom") === "front"}
+          @pick=${(event) => pick(event.detail)} @open=${(event) => go(`/searches/${model.id}/subnets/${event.detail}`)} @take=${() => /** @type {Part} */ (this.querySelector(".selected nas-take-home"))?.take()}></nas-front-chart>
+        <nas-budget .model=${model} .revision=${model.revision} .bounds=${bounds} .best=${best} @bounds=${(event) => this.setBounds(event.detail)}></nas-budget>
       </section>
-      <section class="card selected" aria-label="Selected subnet"><nas-subnet-card .model=${model} .version=${this.version} .number=${selected}></nas-subnet-card></section>
+      <section class="card selected" aria-label="Selected subnet"><nas-subnet-card .model=${model} .revision=${model.revision} .number=${selected}></nas-subnet-card></section>
     </div>`;
   }
 
@@ -326,7 +324,9 @@ class Search extends Part {
       if (to === undefined) return;
       const [next] = TABS[(to + TABS.length) % TABS.length];
       select(next);
-      this.updateComplete.then(() => this.querySelector(`#tab-${next}`).focus());
+      this.updateComplete.then(() =>
+        /** @type {HTMLElement} */ (this.querySelector(`#tab-${next}`)).focus(),
+      );
     };
     return html`<section class="card stack" aria-label="Details">
       <div class="tabs" role="tablist" aria-label="Details" @keydown=${key}>${TABS.map(([each, text]) => html`<button type="button" role="tab" id="tab-${each}" aria-controls="panel" aria-selected=${each === tab} tabindex=${each === tab ? 0 : -1} @click=${() => select(each)}>${text}</button>`)}</div>
@@ -335,10 +335,11 @@ class Search extends Part {
 
   panel(tab) {
     const { model, version } = this;
+    const { revision } = model;
     if (tab === "history")
-      return html`<nas-history .model=${model} .version=${version}></nas-history>`;
+      return html`<nas-history .model=${model} .revision=${revision}></nas-history>`;
     if (tab === "parallel")
-      return html`<nas-parallel .model=${model} .version=${version} .names=${this.names()} .ranges=${this.ranges} .mask=${this.mask()} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
+      return html`<nas-parallel .model=${model} .revision=${revision} .names=${this.names} .ranges=${this.ranges} .mask=${this.mask} @ranges=${(event) => this.setRanges(event.detail)}></nas-parallel>`;
     if (tab === "widths")
       return html`<nas-widths .model=${model} .version=${version}></nas-widths>`;
     if (tab === "importance")
@@ -346,27 +347,56 @@ class Search extends Part {
     if (tab === "log")
       return html`<nas-log .model=${model} .version=${version} @retry=${() => this.act("retry")}></nas-log>`;
     const parameters = query();
-    return html`<nas-result-table .model=${model} .version=${version} .names=${this.names()} .mask=${this.mask()} .ranges=${this.ranges} .sort=${parameters.get("sort") ?? "number"} .onlyFront=${parameters.get("show") === "front"} .selected=${Number(parameters.get("subnet") ?? -1)}
+    return html`<nas-result-table .model=${model} .revision=${revision} .names=${this.names} .mask=${this.mask} .ranges=${this.ranges} .sort=${parameters.get("sort") ?? "number"} .onlyFront=${parameters.get("show") === "front"} .selected=${Number(parameters.get("subnet") ?? -1)}
       @sort=${(event) => setQuery({ sort: event.detail })} @ranges=${(event) => this.setRanges(event.detail)} @only-front=${(event) => setQuery({ show: event.detail ? "front" : null })}></nas-result-table>`;
   }
 
   extendDialog() {
-    const submit = (event) => {
-      const form = new FormData(event.target);
-      if (event.submitter?.value !== "extend") return;
-      this.act("extend", {
-        evaluations: Number(form.get("evaluations") || 0),
-        seconds: Number(form.get("seconds") || 0),
-      });
-    };
-    const timed = this.model.search.budget.seconds !== null;
-    return html`<dialog class="extend" aria-labelledby="extend-title"><form method="dialog" class="stack" @submit=${submit}>
-      <h2 id="extend-title">Extend the search</h2>
-      <p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
+    const { seconds } = this.model.search.budget;
+    return this.dialog(
+      "extend",
+      "Extend the search",
+      html`<p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
       <label class="field"><span>Evaluations more</span><input name="evaluations" type="number" min="0" step="1" value="50"></label>
-      ${timed ? html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>` : nothing}
-      <div class="actions"><button value="no">Go back</button><button class="primary" value="extend">Extend</button></div></form></dialog>`;
+      ${seconds === null ? nothing : html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>`}`,
+      (form) => ({ evaluations: Number(form.evaluations), seconds: Number(form.seconds ?? 0) }),
+    );
   }
+
+  editDialog() {
+    const { name, notes, tags } = this.model.search;
+    return this.dialog(
+      "edit",
+      "Edit name, notes and tags",
+      html`<label class="field"><span>Name</span><input name="name" maxlength="200" .value=${name ?? ""}></label>
+      <label class="field"><span>Notes</span><textarea name="notes" .value=${notes ?? ""}></textarea></label>
+      <label class="field"><span>Tags</span><input name="tags" .value=${tags.join(", ")}><small>separated by commas; the list of searches finds them</small></label>`,
+      (form) => ({
+        name: form.name || null,
+        notes: form.notes || null,
+        tags: form.tags
+          .split(",")
+          .map((each) => each.trim())
+          .filter(Boolean),
+      }),
+    );
+  }
+
+  /** What is asked before an action; its fields become the body of the request. */
+  dialog(action, title, fields, bodyOf) {
+    const submit = (event) =>
+      this.act(action, bodyOf(Object.fromEntries(new FormData(event.target))));
+    const close = (event) => event.target.closest("dialog").close();
+    return html`<dialog class=${action} aria-labelledby="${action}-title"><form method="dialog" class="stack" @submit=${submit}>
+      <h2 id="${action}-title">${title}</h2>${fields}
+      <div class="actions"><button type="button" @click=${close}>Go back</button><button class="primary">${action === "edit" ? "Save" : "Extend"}</button></div></form></dialog>`;
+  }
+}
+
+/** A filter of the address, `name:low..high`, either end left out, as entries of ranges. */
+function rangeOf(text) {
+  const [, name, low, high] = /^(\w+):([^:]*)\.\.([^:]*)$/.exec(text) ?? [];
+  return name ? [[name, [low ? Number(low) : -Infinity, high ? Number(high) : Infinity]]] : [];
 }
 
 define("nas-search", Search);

@@ -1,6 +1,6 @@
 import { html, nothing, repeat, svg } from "../vendor/lit.js";
 import { extent, line, scaleLinear } from "../vendor/d3.js";
-import { define, Part } from "../core/element.js";
+import { define } from "../core/element.js";
 import { all, get } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { Stream } from "../core/stream.js";
@@ -8,28 +8,29 @@ import { ago, duration, quantity } from "../core/format.js";
 import {
   choose,
   heading,
+  loading,
+  lostBanner,
   problemNote,
   problemOf,
   progressBar,
   stateMark,
+  table,
 } from "../parts/common.js";
+import { Listing } from "../parts/listing.js";
 
 const STATES = ["queued", "running", "paused", "completed", "failed", "cancelled"];
 
 /** `/`: all searches, the newest first, live; the jobs beside them. */
-class Searches extends Part {
+class Searches extends Listing {
   static properties = {
-    items: { state: true },
     supernets: { state: true },
     jobs: { state: true },
     workers: { state: true },
-    problem: { state: true },
     connection: { state: true },
   };
 
   connectedCallback() {
     super.connectedCallback();
-    this.read();
     this.stream = new Stream("/v1/events", {
       kinds: ["progress", "state"],
       signal: this.leaving.signal,
@@ -74,22 +75,9 @@ class Searches extends Part {
   }
 
   shown() {
-    const [state, supernet, text] = ["state", "supernet", "q"].map(
-      (name) => query().get(name) ?? "",
-    );
-    const sought = text.toLowerCase();
-    return this.items.filter(
-      (each) =>
-        (!state || each.state === state) &&
-        (!supernet || each.supernet_id === supernet) &&
-        (!sought ||
-          [
-            each.name ?? "",
-            each.id,
-            this.nameOf(each.supernet_id),
-            each.notes ?? "",
-            ...(each.tags ?? []),
-          ].some((where) => where.toLowerCase().includes(sought))),
+    const [state, supernet] = ["state", "supernet"].map((name) => query().get(name));
+    return this.found((each) => [this.nameOf(each.supernet_id)]).filter(
+      (each) => (!state || each.state === state) && (!supernet || each.supernet_id === supernet),
     );
   }
 
@@ -100,10 +88,10 @@ class Searches extends Part {
   render() {
     const begin = html`<a class="button primary" href="/searches/new">New search</a>`;
     return html`
-      ${this.connection === "lost" ? html`<div class="banner" role="status">The connection to the server is lost. Trying again…</div>` : nothing}
+      ${lostBanner(this.connection)}
       ${heading("Searches", { actions: this.items?.length ? begin : nothing })}
       ${problemNote(this.problem)}
-      ${this.items ? this.body() : this.problem ? nothing : html`<p class="soft">Loading…</p>`}`;
+      ${this.items ? this.body() : loading(this.problem)}`;
   }
 
   body() {
@@ -119,7 +107,7 @@ class Searches extends Part {
   filters() {
     const used = [...new Set(this.items.map((each) => each.supernet_id))];
     return html`<div class="fields">
-      <label class="field"><span>Find</span><input type="search" placeholder="Name, id, note or tag" .value=${query().get("q") ?? ""} @input=${(event) => setQuery({ q: event.target.value })}></label>
+      ${this.finder()}
       ${choose("State", query().get("state"), [["", "Every state"], ...STATES.map((each) => [each, each])], (state) => setQuery({ state }))}
       ${choose("Super-network", query().get("supernet"), [["", "All"], ...used.map((each) => [each, this.nameOf(each)])], (supernet) => setQuery({ supernet }))}
     </div>`;
@@ -129,13 +117,15 @@ class Searches extends Part {
     const shown = this.shown();
     if (!shown.length)
       return html`<div class="card"><p>No search is like that. <button class="link" @click=${() => setQuery({ q: null, state: null, supernet: null })}>Show all ${this.items.length}</button></p></div>`;
-    return html`<div class="card"><div class="scroll" tabindex="0" role="group" aria-label="Table"><table class="listing">
-      <thead><tr><th scope="col">Search</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Hypervolume</th><th scope="col">Best</th></tr></thead>
-      <tbody>${repeat(
+    return html`<div class="card">${table(
+      ["Search", "State", "Progress", "Hypervolume", "Best"],
+      repeat(
         shown,
         (each) => each.id,
         (each) => this.rowOf(each),
-      )}</tbody></table></div></div>`;
+      ),
+      { kind: "listing" },
+    )}</div>`;
   }
 
   rowOf(search) {

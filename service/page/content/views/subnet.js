@@ -4,8 +4,16 @@ import { get, once } from "../core/api.js";
 import { SearchModel } from "../core/search-model.js";
 import { bytes, count, isCost, label, percent, time, value } from "../core/format.js";
 import { layerPicture } from "../charts/layer-picture.js";
-import { copyButton, heading, problemNote, problemOf, stateMark } from "../parts/common.js";
-import { numbers, perLayer, shapeOf } from "../parts/subnet-card.js";
+import {
+  copyButton,
+  heading,
+  loading,
+  problemNote,
+  problemOf,
+  stateMark,
+  table,
+} from "../parts/common.js";
+import { numbers, priced, shapeOf } from "../parts/subnet-card.js";
 import "../parts/take-home.js";
 
 const EVERY = 1500;
@@ -45,10 +53,11 @@ class Subnet extends Part {
       this.model = { id: search.id, search, front, metric, cost };
       this.item = item;
       document.title = `Subnet ${this.number} · ${search.name ?? search.id}`;
-      this.readExports();
+      await this.readExports();
       this.head = (await once(`/v1/supernets/${search.supernet_id}`)).head;
       this.shape = await shapeOf(search.supernet_id);
-      this.priced = await perLayer(search.supernet_id, item.subnet, search.max_length, signal);
+      const costs = await priced(search.supernet_id, [item.subnet], search.max_length, signal);
+      this.priced = costs.items[0];
       if (!["completed", "failed", "given_up"].includes(item.state))
         setTimeout(() => signal.aborted || this.open(), EVERY);
     } catch (error) {
@@ -58,26 +67,17 @@ class Subnet extends Part {
 
   /** What may be downloaded; while a worker builds one, asked anew. */
   async readExports() {
-    try {
-      this.exports = (
-        await get(`${this.path}/subnets/${this.number}/exports`, this.leaving.signal)
-      ).items;
-      if (this.exports.some((each) => each.state === "pending"))
-        setTimeout(() => this.leaving.signal.aborted || this.readExports(), EVERY);
-    } catch (error) {
-      if (error.status === 404)
-        this.exports = ["transformers", "peft"].map((format) => ({
-          format,
-          possible: true,
-          state: "absent",
-        }));
-    }
+    this.exports = (
+      await get(`${this.path}/subnets/${this.number}/exports`, this.leaving.signal)
+    ).items;
+    if (this.exports.some((each) => each.state === "pending"))
+      setTimeout(() => this.leaving.signal.aborted || this.readExports(), EVERY);
   }
 
   render() {
     if (this.problem)
       return html`${heading("Subnet")}${problemNote(this.problem, html`<a href="/searches/${this.search}">The search</a>`)}`;
-    if (!this.item) return html`${heading("Subnet")}<p class="soft">Loading…</p>`;
+    if (!this.item) return html`${heading("Subnet")}${loading()}`;
     const { item, model } = this;
     const name = model.search.name ?? model.id;
     return html`${heading(
@@ -91,7 +91,7 @@ class Subnet extends Part {
       ${item.error ? problemNote(item.error) : nothing}
       <div class="halves">
         <section class="card" aria-label="Numbers"><h2>Numbers</h2>${numbers(item, model)}</section>
-        <section class="card" aria-label="Layers"><h2>Layers</h2>${this.shape ? layerPicture(this.shape, item.subnet, this.priced?.layers ?? null, 460) : html`<p class="soft">Loading…</p>`}</section>
+        <section class="card" aria-label="Layers"><h2>Layers</h2>${this.shape ? layerPicture(this.shape, item.subnet, this.priced?.layers ?? null, 460) : loading()}</section>
       </div>
       <div class="halves">${this.neighbours()}${this.costs()}</div>
       ${item.state === "completed" ? this.takeHome() : nothing}
@@ -111,8 +111,7 @@ class Subnet extends Part {
     ) => html`<tr aria-selected=${each.number === item.number}><td>${each.number === item.number ? html`<strong>${each.number}</strong>` : html`<a href="/searches/${model.id}/subnets/${each.number}">${each.number}</a>`}</td>
       ${model.search.objectives.map((name) => html`<td class="right">${value(name, SearchModel.of(each, name))}</td>`)}
       <td>${each.number === item.number ? "this one" : html`<a href="/searches/${model.id}/compare?a=${item.number}&b=${each.number}">compare</a>`}</td></tr>`;
-    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">No.</th>${model.search.objectives.map((name) => html`<th scope="col" class="right">${label(name)}</th>`)}<th scope="col"><span class="hidden-text">Compare</span></th></tr></thead>
-      <tbody>${[...cheaper, item, ...dearer].map(row)}</tbody></table></div>
+    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2>${table(["No.", ...model.search.objectives.map((name) => [label(name), "right"]), ["Compare", "unseen"]], [...cheaper, item, ...dearer].map(row))}
       ${item.verified?.versus_maximal?.[model.metric] ? html`<p class="small soft">Against the maximal subnet, on ${count(item.verified.rows)} unseen rows: ${signed(item.verified.versus_maximal[model.metric].value)} (${signed(item.verified.versus_maximal[model.metric].low)} to ${signed(item.verified.versus_maximal[model.metric].high)}).</p>` : nothing}</section>`;
   }
 
@@ -127,8 +126,7 @@ class Subnet extends Part {
     const total = this.item.cost[cost];
     const row = (name, number) =>
       html`<tr><td>${name}</td><td class="right">${value(cost, number)}</td><td class="right">${percent(number / total)}</td><td class="only-wide"><meter min="0" max=${most} .value=${number} aria-label="Cost of ${name}"></meter></td></tr>`;
-    return html`<section class="card" aria-label="Cost per layer"><h2>${label(cost)}, layer by layer</h2><div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr><th scope="col">Layer</th><th scope="col" class="right">${label(cost)}</th><th scope="col" class="right">Share</th><th scope="col" class="only-wide"><span class="hidden-text">Bar</span></th></tr></thead>
-      <tbody>${layers.map((each) => row(`Layer ${each.layer}`, each.cost[cost] ?? 0))}${this.priced.rest ? row("All else", this.priced.rest[cost] ?? 0) : nothing}</tbody></table></div></section>`;
+    return html`<section class="card" aria-label="Cost per layer"><h2>${label(cost)}, layer by layer</h2>${table(["Layer", [label(cost), "right"], ["Share", "right"], ["Bar", "only-wide unseen"]], html`${layers.map((each) => row(`Layer ${each.layer}`, each.cost[cost] ?? 0))}${this.priced.rest ? row("All else", this.priced.rest[cost] ?? 0) : nothing}`)}</section>`;
   }
 
   takeHome() {

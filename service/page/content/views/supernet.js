@@ -1,12 +1,12 @@
 import { html, nothing } from "../vendor/lit.js";
 import { define } from "../core/element.js";
-import { once, post } from "../core/api.js";
+import { once } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { bytes, choice, count, isCost, label, percent, size, time, value } from "../core/format.js";
 import { layerPicture, partTitle } from "../charts/layer-picture.js";
-import { heading, problemNote, problemOf, stateMark } from "../parts/common.js";
+import { heading, loading, problemNote, problemOf, stateMark } from "../parts/common.js";
 import { Detail } from "../parts/listing.js";
-import { perLayer, shapeOf } from "../parts/subnet-card.js";
+import { priced, shapeOf } from "../parts/subnet-card.js";
 
 const EVERY = 1000;
 
@@ -20,6 +20,8 @@ class Supernet extends Detail {
     layers: { state: true },
     length: { state: true },
   };
+
+  title = "Super-network";
 
   get path() {
     return `/v1/supernets/${encodeURIComponent(this.supernet)}`;
@@ -57,26 +59,30 @@ class Supernet extends Detail {
     this.price();
   }
 
-  /** Ask for the cost; of requests that overtake each other the last one counts. */
+  /** Ask for the cost: one request at a time, and once more where a slider has moved meanwhile. */
   async price() {
-    const asked = Symbol("price");
-    this.asked = asked;
-    const { subnet } = this;
-    try {
-      const [cost, layers] = await Promise.all([
-        post(`${this.path}/cost`, { subnet, max_length: this.length ?? null }, this.leaving.signal),
-        perLayer(this.supernet, subnet, this.length ?? null, this.leaving.signal),
-      ]);
-      if (asked !== this.asked) return;
-      [this.cost, this.layers, this.refusal] = [cost, layers?.layers ?? null, null];
-    } catch (error) {
-      if (asked === this.asked) this.refusal = problemOf(error);
+    this.isStale = true;
+    if (this.isAsking) return;
+    this.isAsking = true;
+    while (this.isStale) {
+      this.isStale = false;
+      try {
+        const answer = await priced(
+          this.supernet,
+          [this.subnet],
+          this.length ?? null,
+          this.leaving.signal,
+        );
+        [this.cost, this.layers] = [answer.items[0].cost, answer.items[0].layers];
+        this.refusal = null;
+      } catch (error) {
+        this.refusal = problemOf(error);
+      }
     }
+    this.isAsking = false;
   }
 
-  render() {
-    if (this.problem) return html`${heading("Super-network")}${problemNote(this.problem)}`;
-    if (!this.item) return html`${heading("Super-network")}<p class="soft">Loading…</p>`;
+  body() {
     const { item } = this;
     return html`${heading(
       html`${item.name} ${item.state === "ready" ? nothing : stateMark(item.state)}`,
@@ -108,7 +114,7 @@ class Supernet extends Detail {
   }
 
   ready() {
-    if (!this.space) return html`<p class="soft">Loading…</p>`;
+    if (!this.space) return loading();
     return html`<div class="halves">
       <section class="card stack" aria-label="Playground">
         <div class="row spread"><h2>Playground</h2><div class="row">
@@ -150,7 +156,7 @@ class Supernet extends Detail {
   }
 
   prices() {
-    if (!this.cost) return html`<p class="soft">Loading…</p>`;
+    if (!this.cost) return loading();
     const full = this.item.cost.maximal;
     return html`<label class="row small">At <input type="number" min="1" max=${this.item.max_positions} .value=${String(this.cost.max_length)} @change=${(
       event,
