@@ -114,7 +114,7 @@ def test_a_published_architecture_is_named_priced_and_trained_first(
     assert evaluation["origin"] == "given"
     assert evaluation["subnet"] == found["subnet"]
     assert evaluation["state"] == "completed"
-    file.write_text(json.dumps(told | {"f": [[20, 20, 20], [10]]}))
+    file.write_text(json.dumps(told | {"f": [[20] * 4, [10]]}))
     refused = elasticnas("supernet", "model-dict", supernet, file, server=server)
     assert refused.returncode == 2
-    assert "model_dict/f/0" in refused.stderr.replace(".", "/")
+    assert "model_dict/f/0" in refused.stderr
