@@ -10,6 +10,7 @@ import torch
 
 from elasticnas.api_schemas.fields import storable
 from elasticnas.api_schemas.problems import InputError, Problem
+from elasticnas.worker.log_tail import TAIL
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,16 @@ def as_problem(error: Exception, title: str, kind: str) -> Problem:
 
 
 def fault(title: str, kind: str, detail: str, trace: str) -> Problem:
-    """A fault, with the end of its traceback; what JSON cannot hold is replaced."""
+    """A fault, with the end of its traceback and of the log; what JSON cannot hold is replaced."""
+    tail = TAIL.read()
+    logged = {} if tail is None else {"log_tail": storable(tail)}
     return Problem(
         type=f"/problems/{kind}",
         title=title,
         status=500,
         detail=storable(detail),
         traceback=storable(trace[-TRACEBACK_CHARACTERS:]),
+        **logged,
     )
 
 

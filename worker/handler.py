@@ -17,6 +17,7 @@ from elasticnas.worker.compute import Compute
 from elasticnas.worker.deliveries import Deliveries
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.guard import Guard
+from elasticnas.worker.log_tail import TAIL
 from elasticnas.worker.model_cache import ModelCache
 from elasticnas.worker.signals import WorkSignals
 from elasticnas.worker.steps import Steps
@@ -145,4 +146,5 @@ def handle(actor: str, payload: str, tools: Tools) -> None:
     """
     registered = HANDLERS[actor]
     message = registered.message.model_validate_json(payload)
-    registered.handler(tools, message).handle()
+    with TAIL.recording():
+        registered.handler(tools, message).handle()

@@ -34,6 +34,7 @@ from elasticnas.tasks.settings import validated
 from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 from elasticnas.worker.failures import TRACEBACK_CHARACTERS, as_problem, fault
 from elasticnas.worker.guard import Guard, timed_out
+from elasticnas.worker.log_tail import TAIL
 from elasticnas.worker.model_cache import dtype_of
 from elasticnas.worker.training_evaluator import TrainingEvaluator
 
@@ -162,13 +163,14 @@ def _measure(
     threading.Thread(target=follow_parent, daemon=True).start()
     with open(last_words, "w") as file:  # noqa: PTH123 - kept open for the fault handler
         faulthandler.enable(file)
-        try:
-            load_plugins(plugins)
-            work = loaded(measurement)
-            answer.send(LOADED)
-            answer.send(work())
-        except Exception as error:
-            answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
+        with TAIL.recording():
+            try:
+                load_plugins(plugins)
+                work = loaded(measurement)
+                answer.send(LOADED)
+                answer.send(work())
+            except Exception as error:
+                answer.send(as_problem(error, "The evaluation failed", "evaluation-failed"))
 
 
 def follow_parent() -> None:

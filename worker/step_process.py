@@ -26,6 +26,7 @@ from elasticnas.tasks import TASKS
 from elasticnas.tasks.stored_rows import read_rows
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.isolation import follow_parent
+from elasticnas.worker.log_tail import TAIL
 
 FINISHED = "finished"
 STOPPED = "stopped"
@@ -70,14 +71,15 @@ def run_step(task: StepTask, worker: Connection) -> None:
     threading.Thread(target=follow_parent, daemon=True).start()
     with task.last_words.open("w") as file:  # kept open for the fault handler
         faulthandler.enable(file)
-        try:
-            load_plugins(task.plugins)
-            _step(task, worker)
-            worker.send(FINISHED)
-        except StepStoppedError:
-            worker.send(STOPPED)
-        except Exception as error:
-            worker.send(as_problem(error, "A step of the job failed", "step-failed"))
+        with TAIL.recording():
+            try:
+                load_plugins(task.plugins)
+                _step(task, worker)
+                worker.send(FINISHED)
+            except StepStoppedError:
+                worker.send(STOPPED)
+            except Exception as error:
+                worker.send(as_problem(error, "A step of the job failed", "step-failed"))
 
 
 def _step(task: StepTask, worker: Connection) -> None:

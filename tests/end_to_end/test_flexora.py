@@ -33,8 +33,7 @@ SEEDS = range(5)
 CODES = ("green", "blue")
 ONE_REPEAT = {
     "repeats": 1,
-    "select_steps": 45,
-    "outer_batch_size": 32,
+    "select_steps": 60,
     "max_length": 32,
     "steps": 1,
     "head": "frozen",
@@ -112,7 +111,7 @@ def used_to_codes(
 ) -> Path:
     """MiniLM fine-tuned on phrases with code words that say nothing."""
     torch.manual_seed(0)
-    folder, size, steps = tmp_path_factory.mktemp("codes") / "base", 32, 120
+    folder, size, steps = tmp_path_factory.mktemp("codes") / "base", 32, 150
     tokenizer = AutoTokenizer.from_pretrained(minilm)
     model = AutoModelForSequenceClassification.from_pretrained(minilm, num_labels=2)
     rows = coded(phrases(shared_data, size * steps, 7), random.Random(7), leaks=False)
