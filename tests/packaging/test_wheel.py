@@ -52,8 +52,15 @@ def test_the_wheel_adds_one_name_to_site_packages(wheel: Path, base: Fresh):
     assert {name.partition("-")[0] for name in base.added} == {"elasticnas"}
     rooms = {marker.parent.name for marker in ROOT.glob("*/py.typed")}
     assert {name.split("/")[1] for name in names if name.endswith("py.typed")} == rooms
-    sources = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
+    for_developers = ROOT / "service/page/tooling"
+    sources = [
+        file
+        for room in rooms
+        for file in (ROOT / room).rglob("*.py")
+        if not file.is_relative_to(for_developers)
+    ]
     assert {f"elasticnas/{file.relative_to(ROOT)}" for file in sources} <= set(names)
+    assert not [name for name in names if "/tooling/" in name]
     page = [file for file in (ROOT / "service/page/content").rglob("*") if file.is_file()]
     assert {f"elasticnas/{file.relative_to(ROOT)}" for file in page} <= set(names)
 
