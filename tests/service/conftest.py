@@ -17,6 +17,24 @@ from tests.service.running import Running, running_service
 SERVER = os.environ.get("ELASTICNAS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 
 
+WITH_THE_SLOW_ONES = {
+    "test_hostile_input.py": "sqlite",  # PostgreSQL is the one that refuses values
+    "test_going_on.py": "postgresql",
+    "test_transitions.py": "postgresql",
+}
+"""Of these files' tests the half on this database runs with the slow ones."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what says little beside its other half."""
+    for item in items:
+        database = WITH_THE_SLOW_ONES.get(item.path.name)
+        parameters = getattr(item, "callspec", None)
+        if database and parameters is not None and database in parameters.params.values():
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """An empty database of its own on a running PostgreSQL; tests that share it empty it."""
