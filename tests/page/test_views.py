@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.page.conftest import Watched
 from tests.page.serving import Served
@@ -127,7 +128,7 @@ def test_a_brush_filters_the_front_and_the_table(tab: Watched, service: Served, 
         each["cost"]["gflops"] for each in service.get(f"/v1/searches/{search}/front")["items"]
     ]
     outside = tab.page.locator(".front .member.outside")
-    assert outside.count() == sum(not low <= cost <= high for cost in front)
+    expect(outside).to_have_count(sum(not low <= cost <= high for cost in front))
 
     tab.page.get_by_role("tab", name="Table").click()
     tab.page.get_by_text(f"{passing} of {len(of_cost)} results").wait_for()
