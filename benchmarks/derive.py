@@ -205,8 +205,7 @@ def subject_of(options: argparse.Namespace) -> Subject:
     )
     rows = training_rows(options.model, validation, settings, base)
     groups = calibration_groups(rows.lengths, len(rows.lengths), 0, tokens=4096)
-    shape = ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
-    return Subject(options.model, base, shape, calibration, rows, groups, settings)
+    return Subject(options.model, base, base.shape, calibration, rows, groups, settings)
 
 
 def original_widths(subject: Subject, file: Path) -> dict[str, Widths]:

@@ -36,15 +36,14 @@ import numpy as np
 import torch
 
 from benchmarks.labelled_rows import read_examples
-from elasticnas.api_schemas.costs import Cost, CostReport
+from benchmarks.supernet_search import search_loop
+from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.eftnas_training import EftnasSettings, StartFrom
 from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.racing import Racing
-from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.spaces import HEADS
 from elasticnas.search.cost import cost_report
 from elasticnas.search.loop import Proposal, SearchLoop
-from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import hypervolume
 from elasticnas.search.races.course import Course
 from elasticnas.search.space import SubnetConfig
@@ -213,27 +212,19 @@ def searched(measure: Measure, seed: int) -> float:
 def begun(measure: Measure, racing: Racing, seed: int) -> tuple[SearchLoop, CostReport]:
     """A search that has not measured anything yet, and what the maximal subnet costs."""
     supernet = measure.supernet
-    request = SearchCreate.model_validate(
-        {
-            "supernet_id": "benchmark",
-            "dataset_id": "benchmark",
-            "strategy": {"name": "nsga2", "population_size": POPULATION},
-            "seed": seed,
-            "budget": {"evaluations": EVALUATIONS},
-            "racing": racing.model_dump(),
-        }
-    )
     costs, length = cost_model(supernet), supernet.reference_length
-    maximal = cost_report(costs, supernet.space.maximal, length)
-    loop = SearchLoop(
-        request,
+    loop = search_loop(
         supernet.space,
         costs,
-        max_length=length,
-        objectives=Objectives(("accuracy", Cost.GFLOPS), maximal),
+        "accuracy",
         rows=len(measure.examples),
+        max_length=length,
+        strategy={"name": "nsga2", "population_size": POPULATION},
+        seed=seed,
+        budget={"evaluations": EVALUATIONS},
+        racing=racing.model_dump(),
     )
-    return loop, maximal
+    return loop, cost_report(costs, supernet.space.maximal, length)
 
 
 def measured(

@@ -18,7 +18,6 @@ import json
 import math
 import random
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from elasticnas.api_schemas.costs import Cost
+from benchmarks.supernet_search import run_search, search_loop
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.search.cost import cost_report
-from elasticnas.search.loop import SearchLoop
-from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.cost_model import cost_model
@@ -136,23 +132,16 @@ def homogeneous(space: SearchSpace) -> list[SubnetConfig]:
 
 def searched(subject: Subject, rows: Sequence[int], evaluations: int) -> list[SubnetConfig]:
     """The front of a search by the default strategy."""
-    supernet, model = subject.supernet, subject.model
-    body = {"supernet_id": "benchmark", "dataset_id": "benchmark"}
-    maximal = cost_report(model, supernet.space.maximal, TOKENS)
-    loop = SearchLoop(
-        SearchCreate.model_validate(body | {"budget": {"evaluations": evaluations}}),
-        supernet.space,
-        model,
-        max_length=TOKENS,
-        objectives=Objectives(("accuracy", Cost.GFLOPS), maximal),
+    loop = search_loop(
+        subject.supernet.space,
+        subject.model,
+        "accuracy",
         rows=len(rows),
+        max_length=TOKENS,
+        budget={"evaluations": evaluations},
     )
-    waiting, found = deque(loop.start()), []
-    while waiting:
-        proposal = waiting.popleft()
-        accuracy = subject.accuracy(proposal.subnet, rows)
-        found.append((proposal.subnet, accuracy, proposal.cost.gflops))
-        waiting.extend(loop.record(proposal.number, {"accuracy": accuracy}).proposals)
+    measured = run_search(loop, lambda subnet: {"accuracy": subject.accuracy(subnet, rows)})
+    found = [(each.subnet, told["accuracy"], each.cost.gflops) for each, told in measured]
     return [
         subnet
         for subnet, accuracy, gflops in found

@@ -25,9 +25,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.language_search import search_loop, searched
+from benchmarks.supernet_search import run_search, search_loop
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.generation import GenerationExamples, prepare, write_texts
@@ -79,27 +80,30 @@ def _report_searches(
     settings: TaskSettings,
     options: argparse.Namespace,
 ) -> None:
-    length = max(map(len, examples.prompts))
-    found: dict[str, list[float]] = {"apart": [], "shared": []}
-    for way, exact in found.items():
-        cache = PrefixCache(CACHE_BYTES) if way == "shared" else None
+    labels = examples.labels
+    found = []
+    for way, cache in (("apart", None), ("shared", PrefixCache(CACHE_BYTES))):
         laps = laps_of(examples, None, supernet, token_budget=options.token_budget, cache=cache)
 
-        def evaluate(
-            subnet: SubnetConfig, laps: list[Lap] = laps, exact: list[float] = exact
-        ) -> dict[str, float]:
-            labels = examples.labels
+        def evaluate(subnet: SubnetConfig, laps: list[Lap] = laps) -> dict[str, float]:
             metrics = measure(supernet, subnet, laps, labels, GENERATION, settings=settings).metrics
             assert metrics is not None
-            exact.append(metrics["exact_match"])
             return metrics
 
         loop = search_loop(
-            supernet, "exact_match", options.search, rows=len(examples), max_length=length
+            supernet.space,
+            cost_model(supernet),
+            "exact_match",
+            rows=len(examples),
+            max_length=max(map(len, examples.prompts)),
+            budget={"evaluations": options.search},
         )
-        seconds = searched(loop, evaluate)
+        start = time.process_time()
+        measured = run_search(loop, evaluate)
+        seconds = time.process_time() - start
         print(f"a search of {options.search}, prompts read {way}: {seconds:.1f} s")
-    print(f"the same metrics: {found['apart'] == found['shared']}")
+        found.append([metrics["exact_match"] for _, metrics in measured])
+    print(f"the same metrics: {found[0] == found[1]}")
 
 
 def _report(

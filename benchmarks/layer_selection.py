@@ -28,7 +28,6 @@ import math
 import random
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,13 +42,10 @@ import torch
 from scipy.stats import t
 from transformers import AutoModelForSequenceClassification
 
+from benchmarks.supernet_search import run_search, search_loop
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.flexora_training import FlexoraSettings, Order
 from elasticnas.api_schemas.jobs import StepProgress
-from elasticnas.api_schemas.searches import SearchCreate
-from elasticnas.search.cost import cost_report
-from elasticnas.search.loop import SearchLoop
-from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.cost_model import cost_model
@@ -314,31 +310,23 @@ def searched(
 
     A loss is told as the mean likelihood that it stands for, which has the range of an accuracy.
     """
-    request = SearchCreate.model_validate(
-        {
-            "supernet_id": "benchmark",
-            "dataset_id": "benchmark",
-            "objectives": ["accuracy", "trainable_params"],
-            "seed": seed,
-            "budget": {"evaluations": EVALUATIONS},
-        }
-    )
-    costs, length = cost_model(supernet), supernet.reference_length
-    maximal = cost_report(costs, supernet.space.maximal, length)
-    loop = SearchLoop(
-        request,
+    loop = search_loop(
         supernet.space,
-        costs,
-        max_length=length,
-        objectives=Objectives(("accuracy", Cost.TRAINABLE_PARAMS), maximal),
+        cost_model(supernet),
+        "accuracy",
+        Cost.TRAINABLE_PARAMS,
         rows=1000,
+        max_length=supernet.reference_length,
+        seed=seed,
+        budget={"evaluations": EVALUATIONS},
     )
-    waiting, found = deque(loop.start()), dict[SubnetConfig, float]()
-    while waiting:
-        proposal = waiting.popleft()
-        found[proposal.subnet] = measure(proposal.subnet)
-        told = {"accuracy": math.exp(-found[proposal.subnet])}
-        waiting.extend(loop.record(proposal.number, told).proposals)
+    found: dict[SubnetConfig, float] = {}
+
+    def evaluate(subnet: SubnetConfig) -> dict[str, float]:
+        found[subnet] = measure(subnet)
+        return {"accuracy": math.exp(-found[subnet])}
+
+    run_search(loop, evaluate)
     return found
 
 

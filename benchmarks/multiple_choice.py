@@ -32,10 +32,11 @@ import numpy as np
 import torch
 
 from benchmarks.evaluate import UnmergedLinear
-from benchmarks.language_search import search_loop, searched
+from benchmarks.supernet_search import run_search, search_loop
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.datasets.reading import read_rows
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
+from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.forward.joining import joined_for
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
@@ -175,16 +176,19 @@ def main() -> None:
         print(f"{name:<10} {plain:8.3f} {ours:8.3f} {plain / ours:6.2f}   {shown}", flush=True)
     print(f"mean ratio {statistics.mean(ratios):.2f}")
     if options.search:
-        rows, length = len(measurable.examples), measurable.max_length
+        supernet = measurable.supernet
         loop = search_loop(
-            measurable.supernet,
+            supernet.space,
+            cost_model(supernet),
             "mean_log_likelihood",
-            options.search,
-            rows=rows,
-            max_length=length,
+            rows=len(measurable.examples),
+            max_length=measurable.max_length,
+            budget={"evaluations": options.search},
         )
         shared = measurable.laps(PrefixCache(CACHE_BYTES))
-        seconds = searched(loop, lambda subnet: measurable.ours(subnet, shared))
+        start = time.process_time()
+        run_search(loop, lambda subnet: measurable.ours(subnet, shared))
+        seconds = time.process_time() - start
         plain = options.search * statistics.mean(plain_seconds)
         print(
             f"search of {options.search}: {seconds:.1f} s; the plain way's evaluations alone "

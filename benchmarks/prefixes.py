@@ -19,19 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.labelled_rows import add_arguments, read_examples
-from elasticnas.api_schemas.costs import Cost, CostModel
-from elasticnas.api_schemas.searches import SearchCreate
+from benchmarks.supernet_search import run_search, search_loop
+from elasticnas.api_schemas.costs import CostModel
 from elasticnas.search.cost import cost_report
 from elasticnas.search.cost_terms import cost_model as summed
 from elasticnas.search.loop import SearchLoop
-from elasticnas.search.objectives import Objectives
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.cost_model import cost_model, layer_terms
@@ -84,6 +82,17 @@ class Dataset:
         labels, task = self.examples.labels, TEXT_CLASSIFICATION
         return measure(self.supernet, subnet, laps, labels, task).metrics or {}
 
+    def search(self, **request: Any) -> SearchLoop:
+        """A search by accuracy and GFLOPs, not begun yet."""
+        return search_loop(
+            self.supernet.space,
+            self.cost_model,
+            "accuracy",
+            rows=len(self.examples),
+            max_length=self.max_length,
+            **request,
+        )
+
     def gflops(self, subnet: SubnetConfig, first: int | None = None) -> float:
         """Billions of multiply-accumulates a row: of all layers and the head, or the first few."""
         model = self.cost_model
@@ -92,32 +101,12 @@ class Dataset:
         return cost_report(model, subnet, self.max_length).gflops
 
 
-def search_loop(dataset: Dataset, settings: dict[str, Any], **request: Any) -> SearchLoop:
-    """A search by accuracy and GFLOPs, not begun yet."""
-    space, model = dataset.supernet.space, dataset.cost_model
-    body = {"supernet_id": "benchmark", "dataset_id": "benchmark", "strategy": settings}
-    maximal = cost_report(model, space.maximal, dataset.max_length)
-    return SearchLoop(
-        SearchCreate.model_validate(body | request),
-        space,
-        model,
-        max_length=dataset.max_length,
-        objectives=Objectives(("accuracy", Cost.GFLOPS), maximal),
-        rows=len(dataset.examples),
-    )
-
-
 def searched(dataset: Dataset, settings: dict[str, Any], evaluations: int) -> list[SubnetConfig]:
     """The subnets of a search, in the order in which they were proposed."""
-    loop = search_loop(dataset, settings, budget={"evaluations": evaluations})
+    loop = dataset.search(strategy=settings, budget={"evaluations": evaluations})
     prefixes = dataset.prefixes(64)
-    waiting, subnets = deque(loop.start()), []
-    while waiting:
-        proposal = waiting.popleft()
-        subnets.append(proposal.subnet)
-        metrics = dataset.metrics(proposal.subnet, prefixes)
-        waiting.extend(loop.record(proposal.number, metrics).proposals)
-    return subnets
+    found = run_search(loop, lambda subnet: dataset.metrics(subnet, prefixes))
+    return [proposal.subnet for proposal, _ in found]
 
 
 def spared(

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.evaluate import plain_accuracy
 from benchmarks.labelled_rows import add_arguments
-from benchmarks.prefixes import STRATEGIES, Dataset, search_loop
+from benchmarks.prefixes import STRATEGIES, Dataset
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.search.loop import Proposal, SearchLoop
 from elasticnas.search.races.course import Course
@@ -65,9 +65,8 @@ class Bench:
         """One search from its first proposal to its last result."""
         examples = self.dataset.examples
         start = time.process_time()
-        loop = search_loop(
-            self.dataset,
-            STRATEGIES[strategy],
+        loop = self.dataset.search(
+            strategy=STRATEGIES[strategy],
             seed=seed,
             budget={"evaluations": evaluations},
             racing=None if racing is None else racing.model_dump(),

@@ -12,7 +12,15 @@ from matplotlib.ticker import EngFormatter
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.searches import is_cost
 from elasticnas.service.plots.canvas import canvas, titled
-from elasticnas.service.plots.look import BLUE, GREEN, GREY, VERMILION, is_better_when_less, words
+from elasticnas.service.plots.look import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
+    axis_title,
+    is_better_when_less,
+    words,
+)
 from elasticnas.service.plots.refusal import nothing_to_draw
 from elasticnas.service.plots.subject import Measured, Subject
 
@@ -28,7 +36,6 @@ def draw_front(subject: Subject) -> Figure:
     if not subject.front:
         raise nothing_to_draw("no subnet has been measured yet")
     x, y = subject.across, subject.metric
-    x_is_cost = is_cost(x)
     figure, axes = canvas()
     members = {point.number for point in subject.front}
     rest = [point for point in subject.measured if point.number not in members]
@@ -37,10 +44,8 @@ def draw_front(subject: Subject) -> Figure:
     _staircase(axes, subject.front, x, y)
     _verified(axes, subject.front, x, y)
     _references(axes, {p.number: p for p in [*subject.measured, *subject.front]}.values(), x, y)
-    axes.set_xlabel(
-        f"{words(x)}, one sequence of {subject.max_length} tokens" if x_is_cost else words(x)
-    )
-    if x_is_cost and x not in (Cost.GFLOPS, Cost.GFLOPS_PER_TOKEN):
+    axes.set_xlabel(axis_title(x, subject.max_length))
+    if is_cost(x) and x not in (Cost.GFLOPS, Cost.GFLOPS_PER_TOKEN):
         axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_ylabel(words(y))
     shown = f" ({len(rest):,} of the others shown)" if subject.is_thinned else ""

@@ -34,6 +34,12 @@ def words(objective: str) -> str:
     return TITLES.get(objective, objective.replace("_", " "))
 
 
+def axis_title(objective: str, max_length: int) -> str:
+    """What an axis of an objective says; a cost is that of one sequence."""
+    said = words(objective)
+    return f"{said}, one sequence of {max_length} tokens" if is_cost(objective) else said
+
+
 def is_better_when_less(objective: str) -> bool:
     """Whether less of it is better: of every cost, and of metrics such as perplexity."""
     return is_cost(objective) or not METRICS[objective].is_better_when_larger

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from elasticnas.api_schemas.plots import PlotKind
-from elasticnas.api_schemas.searches import is_cost
 from elasticnas.service.plots.data import plot_data
 from elasticnas.service.plots.look import (
     BLUE,
@@ -18,6 +17,7 @@ from elasticnas.service.plots.look import (
     GREY,
     OTHER,
     VERMILION,
+    axis_title,
     is_better_when_less,
     words,
 )
@@ -47,8 +47,7 @@ def vega_lite(kind: PlotKind, subject: Subject) -> Spec:
 
 def _front(subject: Subject) -> Spec:
     x, y = subject.across, subject.metric
-    x_title = f"{words(x)}, one sequence of {subject.max_length} tokens" if is_cost(x) else words(x)
-    across = _quantity(x, x_title, scale={"zero": False})
+    across = _quantity(x, axis_title(x, subject.max_length), scale={"zero": False})
     up = _quantity(y, words(y), scale={"zero": False})
     told = [{"field": name} for name in ("number", "origin", *(subject.request.objectives or ()))]
     found = {"x": across, "y": up, "tooltip": told}

@@ -18,6 +18,7 @@ from elasticnas.supernet.checkpoint.quantised import require_plain
 from elasticnas.supernet.checkpoint.tensor_names import model_names, stored_tensors
 from elasticnas.supernet.checkpoint.tensors import read_tensors
 from elasticnas.supernet.families.family import Family, HeadKind, TaskHead
+from elasticnas.supernet.plan import ModelShape
 
 _OTHER_TASK = re.compile(r"For(?!SequenceClassification|MaskedLM|PreTraining)[A-Z]\w*$")
 """Classes whose head has names and shapes that a sequence classifier's could be taken for."""
@@ -42,6 +43,12 @@ class BaseModel:
     task_head: TaskHead
     label_names: tuple[str, ...] | None
     new_tensors: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> ModelShape:
+        """What a search space is laid over."""
+        tensors = dict(self.model.named_parameters(remove_duplicate=False))
+        return ModelShape.of(self.family, self.model.config, tensors)
 
 
 def read_base_model(folder: Path, head: Mapping[str, torch.Tensor]) -> BaseModel:

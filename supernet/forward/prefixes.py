@@ -156,8 +156,8 @@ class PrefixCache:
         starts = {prefix: prefix.uses_at(self._now) for prefix in kept}
         for prefix, shallower in nearest.items():
             if shallower is not None:
-                # Who passes through to a deeper one does not start here, but for the one who
-                # computed it: that much is expected of every branch.
+                # An evaluation that starts at a deeper prefix does not start at this one. The one
+                # that computed the deeper prefix did, and one such is expected of every branch.
                 starts[shallower] += 1 - prefix.uses_at(self._now)
         return [
             starts[prefix] * (prefix.depth - (shallower.depth if shallower is not None else 0))

@@ -60,7 +60,7 @@ def derive(run: StepRun) -> None:
     """
     settings: DeriveSettings = run.settings
     base = fine_tuned(run.source, run.data)
-    shape = ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
+    shape = base.shape
     rows = training_rows(run.source, run.data, settings, base)
     covariances = Covariances(base.model, shape) if settings.refit else None
     tries = _may_lose_halves(settings, base.family) and settings.halves_by is HalvesBy.OUTPUT

@@ -121,7 +121,7 @@ def space(run: StepRun) -> None:
     """
     settings: EftnasSettings = run.settings
     base = fine_tuned(_start(run.source), run.data)
-    shape = _shape(base)
+    shape = base.shape
     search = _search(run.source, settings, base, shape)
     found = [] if run.saved is None else _read_targets(run.saved / TARGETS_FILE, axes_of(shape))
     for number, target in enumerate(settings.targets[len(found) :], len(found) + 1):
@@ -152,7 +152,7 @@ def reorder(run: StepRun) -> None:
     settings: EftnasSettings = run.settings
     source = _start(run.source)
     before = fine_tuned(source, run.data)
-    shape = _shape(before)
+    shape = before.shape
     orders = descending(_scores(run.source, settings, shape))
     write_changed_copy(source, before.family, Reordering(shape, orders), _made(run.output / "base"))
     after = fine_tuned(run.output / "base", run.data)
@@ -188,7 +188,7 @@ def ordered(run: StepRun) -> Supernet:
     """
     base = fine_tuned(run.source / "base", run.data)
     content = read_space(run.source / SPACE_FILE)
-    elastic = elastic_part(content, _shape(base))
+    elastic = elastic_part(content, base.shape)
     return Supernet(
         method=ELASTICNAS.name,
         family=base.family,
@@ -236,7 +236,7 @@ def _movement(run: StepRun) -> MovementScores:
     source = _start(run.source)
     base = fine_tuned(source, run.data)
     rows = training_rows(source, run.data, settings, base)
-    shape = _shape(base)
+    shape = base.shape
     epoch = _steps_of_an_epoch(settings, rows) * settings.movement_epochs / 6
     scores = MovementSparsity(shape, range(round(epoch), round(3 * epoch)), run.device)
     model = _trainable(base, run.device)
@@ -276,7 +276,7 @@ def _first_order(run: StepRun, base: BaseModel, kind: Importance) -> Scores:
         save_every=settings.save_every,
         **{name: getattr(settings, name) for name in _ROWS},
     )
-    shape = _shape(base)
+    shape = base.shape
     if kind is Importance.MAGNITUDE:
         found = magnitudes(named_tensors(base.model, {}), shape)
         run.advance(1, 1, {}, save=_save_nothing, save_every=1)
@@ -403,10 +403,6 @@ def _steps_of_an_epoch(settings: EftnasSettings, rows: TrainingRows) -> int:
 def _trainable(base: BaseModel, device: torch.device) -> PreTrainedModel:
     """The model in float32 on the device, with weights of its own that have gradients."""
     return with_own_weights(moved(base.model, device, torch.float32))
-
-
-def _shape(base: BaseModel) -> ModelShape:
-    return ModelShape.of(base.family, base.model.config, named_tensors(base.model, {}))
 
 
 def _start(source: Path) -> Path:
