@@ -18,6 +18,7 @@ from elasticnas.service.blobs.store import BlobMissingError
 from elasticnas.service.database import Database, now
 from elasticnas.service.orphans import repository
 from elasticnas.service.orphans.collection import Outcome, collect, review
+from elasticnas.service.orphans.collector import OrphanCollector
 from elasticnas.service.orphans.sweeping import sweep_folder
 from elasticnas.service.orphans.tables import OrphanRow
 from tests.service.exports.test_endpoints import built
@@ -26,6 +27,12 @@ from tests.service.running import Running, running_service
 DAY = timedelta(days=1)
 AT_ONCE = timedelta(hours=-1)
 """A grace that has passed for everything, whatever the clocks."""
+
+
+@pytest.fixture(autouse=True)
+def _no_other_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service collects as it starts, and by its own grace takes back what is marked here."""
+    monkeypatch.setattr(OrphanCollector, "collect", lambda _: None)
 
 
 def blobs_of(running: Running) -> LocalBlobs:
@@ -113,7 +120,10 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(light_service: Running):
     assert orphan in stored(blobs_of(light_service))
 
 
-def test_the_service_collects_by_itself(sqlite_url: str, tmp_path: Path):
+def test_the_service_collects_by_itself(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.undo()
     with running_service(sqlite_url, tmp_path, orphan_interval_seconds=0.05) as running:
         orphan = put(running, "an orphan")
         (running.settings.incoming_dir / "abandoned").mkdir()
