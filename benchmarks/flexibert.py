@@ -235,7 +235,7 @@ def compare(subject: Subject, evaluations: int, strategy: str) -> None:
     )
     others = [
         (subject.gflops(each), measure.right(each))
-        for each in sorted(cheap_enough, key=measure.prefixes.place)
+        for each in sorted(cheap_enough, key=lambda each: measure.prefixes.place(dict(each)))
     ]
     found = [(subject.gflops(each), measure.right(each)) for each in mixed]
     for chosen_on, first in (("the rows to verify on", 1), ("the rows of the search", 0)):

@@ -15,7 +15,9 @@ import argparse
 import random
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,13 +73,11 @@ def check(subject: Subject, name: str, subnet: SubnetConfig, folder: Path) -> No
     print(flush=True)
 
 
-def _session(file: Path):  # type: ignore[no-untyped-def]
-    from onnxruntime import InferenceSession
-
-    return InferenceSession(file)
+def _session(file: Path) -> Any:
+    return import_module("onnxruntime").InferenceSession(file)
 
 
-def _run(session, batch: Batch) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _run(session: Any, batch: Batch) -> np.ndarray:
     ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"].flatten(1).long()
     every = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     (found,) = session.run(
