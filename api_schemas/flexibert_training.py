@@ -15,8 +15,9 @@ OperationName = Literal["sdp", "wma", "conv", "dft", "dct"]
 class FlexiBertSettings(OptimiserSettings):
     """How the model is widened by the weights of other ``operations``, and how all is trained.
 
-    The model is fine-tuned by itself for ``teacher_epochs``, its rate falling linearly from
-    ``teacher_learning_rate``; with ``keep_head`` it is fine-tuned already, and stays as it is.
+    With ``teacher_epochs`` the model is first fine-tuned by itself, its rate falling linearly from
+    ``teacher_learning_rate``, and its table of words learns nothing later on. With ``keep_head`` it
+    is fine-tuned already. Otherwise it begins with a new classifier.
 
     Heads, neurons and channels are put into the order of what flows through them on
     ``calibration_rows``, and the new operations fitted there to the attention beside them, that of
@@ -50,17 +51,22 @@ class FlexiBertSettings(OptimiserSettings):
     ffn_layers: Annotated[int, Field(ge=1, le=3)] = 2
     one_hidden: bool = True
     keep_head: bool = False
-    teacher_epochs: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    teacher_epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
     teacher_learning_rate: PositiveFloat = 1e-4
     calibration_rows: Count = 512
     warm_steps: Count = 200
-    whole_students: Annotated[int, Field(ge=0, le=16)] = 1
+    whole_students: Annotated[int, Field(ge=0, le=16)] = 0
     random_subnets: Annotated[int, Field(ge=0, le=16)] = 1
-    hidden_weight: Annotated[float, Field(ge=0)] = 1.0
+    hidden_weight: Annotated[float, Field(ge=0)] = 0.0
     distillation: DistillationSettings = DistillationSettings(
         temperature=2.0, task_weight=0.3, distillation_weight=0.7
     )
     space: dict[str, JsonValue] | None = None
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the model is fine-tuned by itself first."""
+        return self.teacher_epochs is not None and not self.keep_head
 
     @field_validator("operations")
     @classmethod

@@ -51,14 +51,14 @@ TOKENS = 2048
 """So many tokens at most are in a batch of the calibration."""
 
 WORDS = "bert.embeddings.word_embeddings.weight"
-"""The table of words, which the students take as the teacher has it."""
+"""The table of words, which stays as it is once the model has been fine-tuned."""
 
 _NEW = (".operations.", *(f".{name}." for name in FURTHER), ".join.")
 """Parts of the names of weights that the model did not bring."""
 
 
 def teacher(run: StepRun) -> None:
-    """Leave the model fine-tuned, or as it is where it is fine-tuned already.
+    """Leave the model fine-tuned; or as it is, with a new classifier unless it keeps its own.
 
     Raises:
         InputError: the model is no BERT, or a row or a setting cannot be used.
@@ -68,7 +68,7 @@ def teacher(run: StepRun) -> None:
     torch.manual_seed(settings.seed)
     base = _base(run)
     rows = training_rows(run.source, run.data, settings, base)
-    if settings.keep_head:
+    if not settings.fine_tunes:
         run.advance(1, 1, {}, save=lambda _: None, save_every=1)
         write_model(base.model, run.source, run.output)
         return
@@ -243,9 +243,11 @@ def train(run: StepRun) -> None:
     supernet = read_supernet(run.source).to(run.device, torch.float32)
     model, base = supernet.model, supernet.base_folder
     trainable: dict[str, torch.Tensor] = dict(with_own_weights(model).named_parameters())
-    # Half of all weights, of which a batch reads few: their gradients would cost more than they
-    # teach a model that is fine-tuned already.
-    trainable.pop(WORDS).requires_grad_(False)
+    unlearnt = _NEW if settings.fine_tunes else (*_NEW, "classifier.")
+    if settings.fine_tunes:
+        # Half of all weights, of which a batch reads few: their gradients would cost more than
+        # they teach a model that is fine-tuned already.
+        trainable.pop(WORDS).requires_grad_(False)
     described = BaseModel(supernet.family, model, supernet.task_head, supernet.label_names)
     rows = training_rows(base, run.data, settings, described)
     others = fitted(model.get_submodule("bert.encoder.layer.0"))
@@ -275,7 +277,7 @@ def train(run: StepRun) -> None:
         len(rows.lengths),
         trainable,
         learn,
-        rates=lambda name: new if any(part in name for part in _NEW) else 1.0,
+        rates=lambda name: new if any(part in name for part in unlearnt) else 1.0,
     )
     _write_trained(run, supernet)
 

@@ -134,7 +134,9 @@ def test_a_model_that_is_fine_tuned_already_stays_as_it_is(
     texts = sentences(32, seed=5)
     rows = Rows({"text": texts}, np.array([int("good" in text) for text in texts]))
     (tmp_path / "output").mkdir()
-    settings = FlexiBertSettings(keep_head=keep_head, steps=2, batch_size=8, max_length=16)
+    settings = FlexiBertSettings(
+        keep_head=keep_head, teacher_epochs=1, steps=2, batch_size=8, max_length=16
+    )
     told: list[StepProgress] = []
     teacher(
         StepRun(
