@@ -24,6 +24,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
 from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
+from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.strategies import AnyStrategy, ParetoSettings
 from elasticnas.api_schemas.verification import RowSplit, Verified
 
@@ -46,7 +47,7 @@ MAX_PARALLEL_EVALUATIONS = 1024
 MAX_OBJECTIVES = 3
 
 
-class SearchState(StrEnum):
+class SearchState(RunState):
     """``queued -> running -> completed | failed | cancelled``, and ``running <-> paused``."""
 
     QUEUED = "queued"
@@ -55,11 +56,6 @@ class SearchState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """True when the search will record no further evaluation by itself."""
-        return self in (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 
 class EvaluationState(StrEnum):

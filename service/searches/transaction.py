@@ -23,8 +23,10 @@ from elasticnas.search.pareto import FrontChange
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import KINDS, problem
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, inbox, repository
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from elasticnas.tasks import METRICS
@@ -61,11 +63,11 @@ def resend(
     session: Session, row: SearchRow, active: ActiveSearch, numbers: Collection[int]
 ) -> None:
     """Have these evaluations sent once more, unless their results have come meanwhile."""
-    evaluations.mark_resent(session, row.id, numbers, now())
+    dispatches.mark_resent(session, row.id, numbers, now())
     for number in numbers:
         active.in_flight[number].attempt += 1
         active.in_flight[number].batch = None
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def take_up(
@@ -105,7 +107,7 @@ def take_up(
         else:
             outcomes.append(Outcome.of(outcome, worker))
     if back:
-        evaluations.forget_reports(session, row.id, back)
+        dispatches.forget_reports(session, row.id, back)
         resend(session, row, active, back)
     record(session, row, active, outcomes)
     if full is not None and row.state == SearchState.RUNNING:
@@ -152,7 +154,7 @@ def record(
             _record_one(session, row, active, outcome)
         if SearchState(row.state).is_final:
             return
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
@@ -184,9 +186,9 @@ def _to_verify(
     number of this attempt. The ones that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
-    members = evaluations.unverified(session, row.id)
+    members = fronts.unverified(session, row.id)
     if declined := [each.number for each in members if each.report is not None]:
-        evaluations.forget_reports(session, row.id, declined)
+        dispatches.forget_reports(session, row.id, declined)
         active.unsend_verifications(declined)
     decode = active.supernet.space.decode
     return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
@@ -278,7 +280,7 @@ def _move_front(
     assert evaluation.sequence is not None
     assert evaluation.finished_at is not None
     sequence, moment = evaluation.sequence, evaluation.finished_at
-    evaluations.enter_front(
+    fronts.enter(
         session,
         FrontPointRow(
             search_id=row.id,
@@ -288,7 +290,7 @@ def _move_front(
         ),
     )
     if change.left:
-        evaluations.leave_front(session, row.id, change.left, sequence, moment)
+        fronts.leave(session, row.id, change.left, sequence, moment)
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
     row.hypervolume = active.loop.archive.hypervolume

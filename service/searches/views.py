@@ -28,6 +28,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.presence import Presence
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, repository
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 
@@ -48,7 +49,7 @@ def read_searches(
     goes_on = any(row.state in GOING_ON for row in rows)
     present = look(session) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
-    on_front = evaluations.best_on_front(session, list(best))
+    on_front = fronts.best_on_front(session, list(best))
     supernets = reports.get_all(session, {row.supernet_id for row in rows})
     queue = (
         repository.queued(session) if any(row.state == SearchState.QUEUED for row in rows) else []
@@ -73,7 +74,7 @@ def read_searches(
 
 def sparklines(session: Session, searches: Sequence[SearchRead]) -> None:
     """Have searches say how their hypervolume has grown, in `SPARKS` points at most."""
-    gains = evaluations.gains(session, [each.id for each in searches])
+    gains = fronts.gains(session, [each.id for each in searches])
     for search in searches:
         found = gains.get(search.id, [])
         # The last is always there, and the others are evenly spread.
