@@ -32,9 +32,12 @@ ObjectiveName = Annotated[str, Field(description="a metric of the dataset's task
 """What is not the name of a cost is that of a metric: `elasticnas.tasks.METRICS` knows those."""
 
 
+COSTS = frozenset(Cost)
+
+
 def is_cost(objective: str) -> bool:
     """Whether this objective is known before any evaluation."""
-    return objective in frozenset(Cost)
+    return objective in COSTS
 
 
 MAX_EVALUATIONS = 1_000_000

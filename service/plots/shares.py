@@ -29,13 +29,14 @@ def shares_of(subject: Subject) -> dict[str, float]:
         raise nothing_to_draw(
             f"importance takes {FEWEST} measured subnets, there are {len(subject.measured)}"
         )
+    name = subject.metric
     shares = dimension_importance(
         subject.space,
         [point.choices for point in subject.measured],
-        [-METRICS[subject.metric].loss(point[subject.metric]) for point in subject.measured],
+        [-METRICS[name].loss(point[name]) for point in subject.measured],
     )
     if not any(shares.values()):
-        raise nothing_to_draw(f"all subnets, or nearly all, have the same {words(subject.metric)}")
+        raise nothing_to_draw(f"all subnets, or nearly all, have the same {words(name)}")
     return shares
 
 

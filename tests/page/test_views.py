@@ -162,6 +162,27 @@ def test_name_notes_and_tags_are_edited(tab: Watched, service: Served, search: s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["supernet", "dataset"])
+def test_supernets_and_datasets_are_edited_alike(
+    tab: Watched, service: Served, search: str, kind: str
+):
+    identifier = service.get(f"/v1/searches/{search}")[f"{kind}_id"]
+    tab.page.goto(f"{service.url}/{kind}s/{identifier}")
+    tab.page.get_by_role("button", name="Edit").click()
+    dialog = tab.page.get_by_role("dialog", name="Edit name, notes and tags")
+    dialog.get_by_label("Name").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("alert").wait_for()  # it must have a name
+    dialog.get_by_label("Name").fill(f"a better {kind}")
+    dialog.get_by_label("Tags").fill("phones")
+    dialog.get_by_role("button", name="Save").click()
+    tab.page.get_by_role("heading", name=f"a better {kind}").wait_for()
+    expect(dialog).to_be_hidden()
+    found = service.get(f"/v1/{kind}s/{identifier}")
+    assert (found["name"], found["tags"]) == (f"a better {kind}", ["phones"])
+
+
+@pytest.mark.slow
 def test_without_javascript_the_page_says_what_else_there_is(browser: Any, service: Served):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -84,7 +84,7 @@ export class SearchModel extends EventTarget {
   take({ columns, count, after }) {
     if (!this.columns.number) {
       this.columns = columns; // as they are: there may be tens of thousands
-      columns.number.forEach((number, row) => this.rows.set(number, row));
+      this.rows = new Map(columns.number.map((number, row) => [number, row]));
     } else {
       const names = Object.keys(this.columns);
       for (let i = 0; i < count; i += 1) {

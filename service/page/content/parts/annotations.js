@@ -3,11 +3,11 @@ import { define, Part } from "../core/element.js";
 import { send } from "../core/api.js";
 import { problemNote, problemOf } from "./common.js";
 
-/** Notes and tags, as they stand below a heading. */
+/** Notes and tags. @param {any} item */
 export const notesOf = ({ notes, tags }) =>
   html`${notes ? html`<p class="small">${notes}</p>` : nothing}${tags.map((each) => html`<span class="tag">${each}</span> `)}`;
 
-/** A button whose dialog edits name, notes and tags; says `annotated` with the thing as it is then. */
+/** A button whose dialog edits name, notes and tags; says `annotated` with the thing as it then is. */
 class Annotate extends Part {
   static properties = { path: {}, item: { attribute: false }, refusal: { state: true } };
 
