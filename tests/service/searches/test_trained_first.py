@@ -7,7 +7,7 @@ import time
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SearchSpace
 from tests.service.running import Running, running_service
-from tests.service.stand_in import accuracy_of, synthetic_report
+from tests.service.stand_in import synthetic_report
 
 
 def asked(service: Running, **fields: object) -> dict[str, object]:
@@ -82,9 +82,8 @@ def test_a_search_that_is_killed_goes_on_with_the_same_starts(tmp_path):
     with running_service(url, tmp_path) as service:
         ids = {"supernet_id": service.supernet(), "dataset_id": service.dataset()}
         trained = nearest(service)
-        service.worker.metrics = lambda subnet: (
-            time.sleep(0.02) or {"accuracy": accuracy_of(subnet)}
-        )
+        measure = service.worker.metrics
+        service.worker.metrics = lambda subnet: time.sleep(0.02) or measure(subnet)
         search_id = service.search(**ids, **trained)
         service.until(lambda: len(service.worker.evaluated) >= 12)
     with running_service(url, tmp_path) as service:
