@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue
 
 from elasticnas.api_schemas.fields import Finite, Identity, LongText, Name, Number
 from elasticnas.api_schemas.finetuning import FinetunedRead
@@ -42,13 +42,15 @@ class JobState(StrEnum):
 class TrainingCreate(BaseModel):
     """``POST /v1/trainings``: make a super-network of a pretrained model.
 
-    ``settings`` are the recipe's.
+    ``settings`` are the recipe's. A recipe has its method's name, and ``method`` is read as well.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     dataset_id: Identity
-    recipe: Annotated[str, Field(max_length=100)] = "lonas"
+    recipe: Annotated[
+        str, Field(max_length=100, validation_alias=AliasChoices("recipe", "method"))
+    ] = "lonas"
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     name: Name | None = None
 

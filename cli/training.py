@@ -62,7 +62,9 @@ def train(
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
     ] = None,
     output: Output = None,
-    recipe: Annotated[str, typer.Option(help=f"How it is made: {', '.join(RECIPES)}.")] = "lonas",
+    recipe: Annotated[
+        str, typer.Option("--recipe", "--method", help=f"How it is made: {', '.join(RECIPES)}.")
+    ] = "lonas",
     text_columns: OptionalTextColumns = None,
     label_column: OptionalLabelColumn = None,
     task: OptionalTask = None,

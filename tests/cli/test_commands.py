@@ -324,7 +324,7 @@ def test_a_search_is_paused_resumed_extended_and_cancelled(server, ids):
 
 
 ANY = ("search", "--supernet", "a", "--dataset", "b")
-SHEARS = ("train", "--base", "tests", "--recipe", "shears", "--dataset", "b")
+SHEARS = ("train", "--base", "tests", "--method", "shears", "--dataset", "b")
 
 
 @pytest.mark.parametrize(
