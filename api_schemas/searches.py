@@ -19,7 +19,7 @@ from pydantic import (
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
-from elasticnas.api_schemas.finetuning import Evaluation, FineTune
+from elasticnas.api_schemas.finetuning import Evaluation, FineTune, StartedFrom
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
@@ -304,6 +304,11 @@ class EvaluationRead(BaseModel):
     error: Problem | None
     given_up: GivenUp | None = Field(
         default=None, description="where a race was lost; such an evaluation has no metrics"
+    )
+    start: StartedFrom | None = Field(
+        default=None,
+        description="the evaluation whose trained weights its own training began with; null: the "
+        "super-network's, or none was made",
     )
     verified: Verified | None = Field(
         default=None, description="of front members, when the search verifies its front"

@@ -202,6 +202,7 @@ def _message(
         card=card_of(session, search, evaluation),
         task=search.task,
         fine_tuning=conditions_of(search).fine_tuning,
+        trained=evaluation.weights,
     )
 
 

@@ -196,11 +196,24 @@ def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRo
     ).all()
 
 
+@dataclass(frozen=True)
+class Known:
+    """What an earlier evaluation of a subnet has found; ``hits`` where that search raced.
+
+    ``weights`` is the digest of its trained weights, where they are kept.
+    """
+
+    metrics: dict[str, float]
+    hits: dict[str, Any] | None
+    weights: str | None
+
+
 def measured(
     session: Session, search: SearchRow, keys: Collection[str], *, with_hits: bool = False
-) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
-    """Metrics by subnet key, of those measured before under equal conditions by the same owner:
-    an answer of another owner's search would tell of that search.
+) -> dict[tuple[str, str | None], Known]:
+    """What is known by subnet key and the weights that its training began with, of those measured
+    before under equal conditions by the same owner: an answer of another owner's search would tell
+    of that search.
 
     With their hits if asked for, which are None where no search that measured them raced.
     """
@@ -214,6 +227,8 @@ def measured(
             EvaluationRow.subnet_key,
             EvaluationRow.metrics,
             EvaluationRow.hits if with_hits else null().label("hits"),
+            EvaluationRow.start_weights,
+            EvaluationRow.weights,
             EvaluationRow.finished_at,
         )
         .where(
@@ -225,7 +240,13 @@ def measured(
         .prefix_with("MATERIALIZED")
     )
     rows = session.execute(
-        select(found.c.subnet_key, found.c.metrics, found.c.hits)
+        select(
+            found.c.subnet_key,
+            found.c.start_weights,
+            found.c.metrics,
+            found.c.hits,
+            found.c.weights,
+        )
         .join(SearchRow, SearchRow.id == found.c.search_id)
         .where(
             SearchRow.owner == search.owner,
@@ -234,7 +255,26 @@ def measured(
         .order_by(found.c.hits.is_not(None), found.c.finished_at.desc())
     )
     # The last of each stays: with hits, if there are any, and of those the earliest.
-    return {key: (metrics, hits) for key, metrics, hits in rows if metrics is not None}
+    return {
+        (key, start): Known(metrics, hits, weights)
+        for key, start, metrics, hits, weights in rows
+        if metrics is not None
+    }
+
+
+def weights(session: Session) -> set[str]:
+    """The digests of all trained weights that searches keep, and that trainings have begun with."""
+    row = EvaluationRow
+    # By their searches, which are few and found by an index: most evaluations train nothing.
+    found = session.execute(
+        select(row.weights, row.start_weights)
+        .join(SearchRow, SearchRow.id == row.search_id)
+        .where(
+            SearchRow.train_dataset_id.is_not(None),
+            row.weights.is_not(None) | row.start_weights.is_not(None),
+        )
+    )
+    return {digest for each in found for digest in each if digest is not None}
 
 
 def mean_seconds(session: Session, search_id: str) -> float | None:

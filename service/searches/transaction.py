@@ -27,7 +27,7 @@ from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, inbox, repository
 from elasticnas.service.searches import front_repository as fronts
-from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
+from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome, Trained
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from elasticnas.tasks import METRICS
 
@@ -104,6 +104,9 @@ def take_up(
                 back.append(number)
             else:
                 outcomes.append(_in_another_precision(outcome, worker, active))
+        elif _lacks_weights(outcome, active):
+            log.warning("search %s: worker %s kept no weights of %d", row.id, worker, number)
+            back.append(number)
         else:
             outcomes.append(Outcome.of(outcome, worker))
     if back:
@@ -112,6 +115,17 @@ def take_up(
     record(session, row, active, outcomes)
     if full is not None and row.state == SearchState.RUNNING:
         pause(session, row, active, full)
+
+
+def _lacks_weights(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
+    """A worker of an earlier version trains with the super-network's weights, and keeps none."""
+    training = active.conditions.fine_tuning
+    return (
+        training is not None
+        and training.keeps_weights
+        and outcome.metrics is not None
+        and outcome.weights is None
+    )
 
 
 def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
@@ -206,7 +220,9 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
     if row.pilots is None and active.loop.pilots is not None:
         row.pilots = list(active.loop.pilots)
-    del active.in_flight[outcome.number]
+    flown = active.in_flight.pop(outcome.number)
+    if outcome.weights is not None:
+        active.trained[outcome.number] = Trained(flown.subnet, outcome.weights)
     moment = now()
     evaluation = evaluations.placed(session, row.id, outcome.number)
     evaluation.worker = outcome.worker
@@ -224,6 +240,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
         evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
+        evaluation.weights = outcome.weights
         row.completed += 1
         _keep_best(row, active, outcome.number, metrics)
     else:
@@ -315,6 +332,7 @@ def _place(
     """Give each proposal its row, and look whether it was measured before."""
     placed: dict[int, SubnetConfig] = {}
     for proposal in proposals:
+        start = active.starting(proposal.start)
         evaluations.add(
             session,
             EvaluationRow(
@@ -326,11 +344,13 @@ def _place(
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
                 rival=None if proposal.rival is None else proposal.rival.number,
+                start=None if proposal.start is None else proposal.start.model_dump(),
+                start_weights=None if start is None else start.tensors,
                 sent_at=now(),
             ),
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet)
+        active.in_flight[proposal.number] = InFlight(proposal.subnet, start=start)
     _answer_known(session, row, active, placed)
 
 
@@ -339,22 +359,24 @@ def _answer_known(
 ) -> None:
     """Queue the answers that the database already has, instead of a worker's.
 
-    A search that races needs to know the rows behind them, too.
+    A search that races needs to know the rows behind them, too. One whose trainings begin with
+    each other's weights takes those alone that began with the very same.
     """
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
-        metrics, dumped = measured.get(subnet.key, (None, None))
-        hits = None if dumped is None else Hits.model_validate(dumped)
-        if metrics is None or not needed <= metrics.keys():
+        start = active.in_flight[number].start
+        known = measured.get((subnet.key, None if start is None else start.tensors))
+        if known is None or not needed <= known.metrics.keys():
             continue
+        hits = None if known.hits is None else Hits.model_validate(known.hits)
         if not racing or hits is not None:
             active.answered.append(
                 Outcome(
                     number,
-                    metrics,
+                    known.metrics,
                     None,
                     None,
                     True,
@@ -362,6 +384,7 @@ def _answer_known(
                     None,
                     hits=hits,
                     precision=active.conditions.precision,
+                    weights=known.weights,
                 )
             )
 

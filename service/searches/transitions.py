@@ -24,6 +24,7 @@ from elasticnas.service.runtime import Service
 from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository
+from elasticnas.service.searches.kept_weights import require_room
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.searches.transaction import exceeds_failures
 
@@ -84,7 +85,10 @@ def extend(
         changes: dict[str, Any] = {"budget": _extended(request.budget, more)}
         if row.stop_reason == StopReason.PLATEAU:
             changes["plateau"] = None
-        row.request = request.model_copy(update=changes).model_dump(mode="json")
+        extended = request.model_copy(update=changes)
+        supernet = service.reports.get(session, row.supernet_id)
+        require_room(extended, supernet, service.settings.trained_weights_bytes, "evaluations")
+        row.request = extended.model_dump(mode="json")
         if row.finished_at is not None:
             _reopen(session, row)
 
