@@ -15,14 +15,19 @@ OperationName = Literal["sdp", "wma", "conv", "dft", "dct"]
 class FlexiBertSettings(OptimiserSettings):
     """How the model is widened by the weights of other ``operations``, and how all is trained.
 
+    The model is fine-tuned by itself for ``teacher_epochs``, its rate falling linearly from
+    ``teacher_learning_rate``; with ``keep_head`` it is fine-tuned already, and stays as it is.
+
     Heads, neurons and channels are put into the order of what flows through them on
     ``calibration_rows``, and the new operations fitted there to the attention beside them, that of
-    convolutions in ``warm_steps`` steps. ``keep_head`` keeps the classifier of a fine-tuned model;
-    otherwise it begins anew.
+    convolutions in ``warm_steps`` steps.
 
-    A step trains the maximal subnet on the labels, and ``random_subnets`` others and the minimal
-    one on these and on what the maximal one gives (``distillation``). What the pretrained model
-    brought learns at ``learning_rate``, what is new at ``new_learning_rate``.
+    A step trains the maximal subnet on the labels, and its students on these and on what the
+    maximal one gives (``distillation``): ``whole_students`` that differ from it by their operation
+    alone, which is the same in all layers, ``random_subnets`` and the minimal subnet. Students
+    with all layers and channels learn the maximal one's hidden states as well, whose relative
+    squared error counts ``hidden_weight`` times. What the pretrained model brought learns at
+    ``learning_rate``, what is new at ``new_learning_rate``.
 
     Layers of half the neurons have up to ``ffn_layers`` feed-forward layers before the last. With
     ``one_hidden`` all layers of a subnet are equally wide. ``space`` is the content of a
@@ -45,9 +50,13 @@ class FlexiBertSettings(OptimiserSettings):
     ffn_layers: Annotated[int, Field(ge=1, le=3)] = 2
     one_hidden: bool = True
     keep_head: bool = False
+    teacher_epochs: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    teacher_learning_rate: PositiveFloat = 1e-4
     calibration_rows: Count = 512
     warm_steps: Count = 200
+    whole_students: Annotated[int, Field(ge=0, le=16)] = 1
     random_subnets: Annotated[int, Field(ge=0, le=16)] = 1
+    hidden_weight: Annotated[float, Field(ge=0)] = 1.0
     distillation: DistillationSettings = DistillationSettings(
         temperature=2.0, task_weight=0.3, distillation_weight=0.7
     )

@@ -6,11 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue
 
 from elasticnas.api_schemas.fields import Finite, Identity, LongText, Name, Number
 from elasticnas.api_schemas.finetuning import FinetunedRead
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.supernets import HubId, Revision
 
 
@@ -24,7 +25,7 @@ class JobKind(StrEnum):
     """A chosen subnet is trained on by itself; what its last step leaves is an ordinary model."""
 
 
-class JobState(StrEnum):
+class JobState(RunState):
     """``queued -> running -> completed | failed | cancelled``; a retry queues it again."""
 
     QUEUED = "queued"
@@ -33,22 +34,19 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    @property
-    def is_final(self) -> bool:
-        """True when nothing happens any more unless somebody asks for it."""
-        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-
 
 class TrainingCreate(BaseModel):
     """``POST /v1/trainings``: make a super-network of a pretrained model.
 
-    ``settings`` are the recipe's.
+    ``settings`` are the recipe's. A recipe has its method's name, and ``method`` is read as well.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     dataset_id: Identity
-    recipe: Annotated[str, Field(max_length=100)] = "lonas"
+    recipe: Annotated[
+        str, Field(max_length=100, validation_alias=AliasChoices("recipe", "method"))
+    ] = "lonas"
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     name: Name | None = None
 

@@ -50,8 +50,27 @@ class InspectSupernet(Message):
     digest: str
 
 
+class StartingWeights(BaseModel):
+    """The trained weights of another ``subnet`` that a training begins with.
+
+    ``tensors`` is the digest of the file that holds them. Taken are those of the first ``layers``
+    layers, and those that belong to no layer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    subnet: SubnetChoices
+    tensors: str
+    layers: int
+
+
 class SubnetToEvaluate(BaseModel):
-    """One subnet of a batch; ``number`` identifies it within its search."""
+    """One subnet of a batch; ``number`` identifies it within its search.
+
+    Where subnets are trained first, it begins with the weights ``start``, None: with the
+    super-network's. ``trained`` is the digest of its own weights where they are kept already, so
+    that nothing is left to train.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +78,8 @@ class SubnetToEvaluate(BaseModel):
     subnet: SubnetChoices
     attempt: int = 1
     rival: int | None = None
+    start: StartingWeights | None = None
+    trained: str | None = None
 
 
 class EvaluateSubnets(Message):
@@ -131,7 +152,7 @@ class ExportSubnet(Message):
     """Write one subnet's weights as an archive of one folder.
 
     Of a search that trains subnets before it measures them, ``fine_tuning`` is that training, for
-    ``task``; it is made again.
+    ``task``; it is made again, unless ``trained`` is the digest of the weights that came of it.
     """
 
     queue: ClassVar[str] = "exports"
@@ -145,6 +166,7 @@ class ExportSubnet(Message):
     card: SubnetCard
     task: str | None = None
     fine_tuning: FineTuning | None = None
+    trained: str | None = None
 
 
 class TrainingRows(BaseModel):
@@ -232,7 +254,8 @@ class SubnetOutcome(BaseModel):
     """What became of one subnet: its metrics, where it was given up, or the problem it failed with.
 
     In a search that races, metrics come with ``hits``. ``precision`` is the one it was measured in;
-    None where nothing was measured, or by a worker that does not say.
+    None where nothing was measured, or by a worker that does not say. ``weights`` is the digest of
+    what it has learnt, where that is kept.
     """
 
     number: int
@@ -241,6 +264,7 @@ class SubnetOutcome(BaseModel):
     metrics: dict[str, float] | None = None
     hits: Hits | None = None
     given_up: GivenUp | None = None
+    weights: str | None = None
     problem: Problem | None = None
     started_at: datetime
     duration_seconds: float

@@ -64,8 +64,8 @@ RECIPES.register(
     Recipe(
         FlexiBertSettings,
         {
-            "widen": "elasticnas.supernet.methods.flexibert:widen",
-            "train": "elasticnas.supernet.methods.flexibert:train",
+            step: f"elasticnas.supernet.methods.flexibert:{step}"
+            for step in ("teacher", "widen", "train")
         },
     ),
 )

@@ -19,11 +19,12 @@ from pydantic import (
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
-from elasticnas.api_schemas.finetuning import Evaluation, FineTune
+from elasticnas.api_schemas.finetuning import Evaluation, FineTune, StartedFrom
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
 from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
+from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.strategies import AnyStrategy, ParetoSettings
 from elasticnas.api_schemas.verification import RowSplit, Verified
 
@@ -31,9 +32,12 @@ ObjectiveName = Annotated[str, Field(description="a metric of the dataset's task
 """What is not the name of a cost is that of a metric: `elasticnas.tasks.METRICS` knows those."""
 
 
+COSTS = frozenset(Cost)
+
+
 def is_cost(objective: str) -> bool:
     """Whether this objective is known before any evaluation."""
-    return objective in frozenset(Cost)
+    return objective in COSTS
 
 
 MAX_EVALUATIONS = 1_000_000
@@ -46,7 +50,7 @@ MAX_PARALLEL_EVALUATIONS = 1024
 MAX_OBJECTIVES = 3
 
 
-class SearchState(StrEnum):
+class SearchState(RunState):
     """``queued -> running -> completed | failed | cancelled``, and ``running <-> paused``."""
 
     QUEUED = "queued"
@@ -55,11 +59,6 @@ class SearchState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """True when the search will record no further evaluation by itself."""
-        return self in (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 
 class EvaluationState(StrEnum):
@@ -305,6 +304,11 @@ class EvaluationRead(BaseModel):
     error: Problem | None
     given_up: GivenUp | None = Field(
         default=None, description="where a race was lost; such an evaluation has no metrics"
+    )
+    start: StartedFrom | None = Field(
+        default=None,
+        description="the evaluation whose trained weights its own training began with; null: the "
+        "super-network's, or none was made",
     )
     verified: Verified | None = Field(
         default=None, description="of front members, when the search verifies its front"

@@ -1,13 +1,17 @@
 """A heterogeneous super-network of a published encoder, and what its operations are worth.
 
     python -m benchmarks.flexibert MODEL TRAIN.jsonl VALIDATION.jsonl --text-column sentence
-        --checkpoint FOLDER [--evaluations 150]
+        --checkpoint FOLDER [--evaluations 150 [--strategy boshnas]]
 
 Trains the recipe ``flexibert`` on ``--rows`` rows into ``--checkpoint``, unless that is there, and
-prints the accuracy of named subnets on all validation rows. With ``--evaluations`` it then searches
-by accuracy and GFLOPs on every second validation row, and holds the heterogeneous subnets that it
-found, on the other rows, against *all* homogeneous ones of no higher cost. A subnet is homogeneous
-if its layers are alike.
+prints the accuracy of named subnets on all validation rows.
+
+With ``--evaluations`` it then searches by accuracy and GFLOPs on every second validation row, and
+holds the heterogeneous subnets of the front, on the other rows, against the homogeneous ones of no
+higher cost, all of which it measures. A subnet is homogeneous if its layers are alike. Two answers
+are printed. One takes the homogeneous subnet that is best on the very rows to verify on: the best
+of hundreds was lucky there, too. The other takes that which is best on the rows of the search, as
+the front was chosen.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from elasticnas.search.space import SearchSpace, SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import LabelledTexts, TokenizedExamples, tokenize
 from elasticnas.supernet.methods.local import run_recipe
 from elasticnas.supernet.methods.step import TrainingData
@@ -42,8 +47,36 @@ from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.tasks.rows import Rows
 
 BATCH = 64
+PREFIX_BYTES = 2**30
 TOKENS = 64
 """What subnets are priced at."""
+
+
+class Measure:
+    """Measures subnets on some rows; those with the same first layers share what these give."""
+
+    def __init__(
+        self, supernet: Supernet, examples: TokenizedExamples, rows: Sequence[int]
+    ) -> None:
+        order = sorted(rows, key=lambda row: len(examples.token_ids[row]))
+        self.batches = [
+            examples.batch(order[start : start + BATCH]) for start in range(0, len(order), BATCH)
+        ]
+        self.prefixes = PrefixCache(PREFIX_BYTES).of(supernet, self.batches)
+        self._supernet = supernet
+        self._labels = np.asarray(examples.labels)[order]
+        self._places = np.argsort(order)
+
+    def right(self, subnet: SubnetConfig) -> np.ndarray:
+        """Which rows a subnet is right on, in ascending order."""
+        with torch.inference_mode(), self.prefixes.shared(subnet) as splice:
+            active = activate(self._supernet, subnet, splice)
+            found = [active.logits(batch.inputs).argmax(dim=1).numpy() for batch in self.batches]
+        return np.asarray(np.concatenate(found) == self._labels)[self._places]
+
+    def accuracy(self, subnet: SubnetConfig) -> float:
+        """The share of the rows that it is right on."""
+        return float(self.right(subnet).mean())
 
 
 @dataclass(frozen=True)
@@ -53,17 +86,10 @@ class Subject:
     supernet: Supernet
     examples: TokenizedExamples
 
-    def accuracy(self, subnet: SubnetConfig, rows: Sequence[int]) -> float:
-        """The share of these rows that a subnet is right on."""
-        active = activate(self.supernet, subnet)
-        order = sorted(rows, key=lambda row: len(self.examples.token_ids[row]))
-        right = 0
-        with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                batch = order[start : start + BATCH]
-                found = active.logits(self.examples.batch(batch).inputs).argmax(dim=1).numpy()
-                right += int((found == np.asarray(self.examples.labels)[batch]).sum())
-        return right / len(order)
+    def on(self, rows: Sequence[int] | None = None) -> Measure:
+        """What measures subnets on these rows, or on all."""
+        chosen = range(len(self.examples.token_ids)) if rows is None else rows
+        return Measure(self.supernet, self.examples, chosen)
 
     def gflops(self, subnet: SubnetConfig) -> float:
         """What a subnet costs at `TOKENS` tokens."""
@@ -79,6 +105,20 @@ def read(file: Path, column: str, label: str) -> tuple[list[str], list[int]]:
     """Texts and labels of a JSON Lines file."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return [row[column] for row in rows], [int(row[label]) for row in rows]
+
+
+def subject_of(checkpoint: Path, validation: Path, column: str, label: str) -> Subject:
+    """A super-network, and the rows of a file."""
+    supernet = read_supernet(checkpoint)
+    texts, labels = read(validation, column, label)
+    examples = tokenize(
+        LabelledTexts(texts, None, labels),
+        load_tokenizer(supernet),
+        supernet.family,
+        task=TEXT_CLASSIFICATION,
+        max_length=TOKENS,
+    )
+    return Subject(supernet, examples)
 
 
 def trained(options: argparse.Namespace) -> None:
@@ -130,8 +170,10 @@ def homogeneous(space: SearchSpace) -> list[SubnetConfig]:
     return list(dict.fromkeys(found))
 
 
-def searched(subject: Subject, rows: Sequence[int], evaluations: int) -> list[SubnetConfig]:
-    """The front of a search by the default strategy."""
+def searched(
+    subject: Subject, rows: Sequence[int], evaluations: int, strategy: str
+) -> list[SubnetConfig]:
+    """The front of a search."""
     loop = search_loop(
         subject.supernet.space,
         subject.model,
@@ -139,8 +181,10 @@ def searched(subject: Subject, rows: Sequence[int], evaluations: int) -> list[Su
         rows=len(rows),
         max_length=TOKENS,
         budget={"evaluations": evaluations},
+        strategy={"name": strategy},
     )
-    measured = run_search(loop, lambda subnet: {"accuracy": subject.accuracy(subnet, rows)})
+    measure = subject.on(rows)
+    measured = run_search(loop, lambda subnet: {"accuracy": measure.accuracy(subnet)})
     found = [(each.subnet, told["accuracy"], each.cost.gflops) for each, told in measured]
     return [
         subnet
@@ -151,29 +195,76 @@ def searched(subject: Subject, rows: Sequence[int], evaluations: int) -> list[Su
     ]
 
 
-def compare(subject: Subject, evaluations: int) -> None:
+@dataclass(frozen=True)
+class Difference:
+    """A heterogeneous subnet against a homogeneous one of no higher cost, on the same rows."""
+
+    gflops: float
+    accuracy: float
+    homogeneous: float
+    error: float
+    """The standard error of the difference: rows that both are right on say nothing of it."""
+
+    @classmethod
+    def of(cls, gflops: float, mine: np.ndarray, other: np.ndarray) -> Difference:
+        """Of which rows the two are right on."""
+        apart = mine.astype(float) - other
+        error = float(apart.std(ddof=1)) / math.sqrt(len(apart))
+        return cls(gflops, float(mine.mean()), float(other.mean()), error)
+
+    @property
+    def points(self) -> float:
+        """By how much the heterogeneous one is better."""
+        return self.accuracy - self.homogeneous
+
+
+def compare(subject: Subject, evaluations: int, strategy: str) -> None:
     """Whether a heterogeneous subnet beats every homogeneous one of no higher cost."""
+    space = subject.supernet.space
     count = len(subject.examples.token_ids)
-    front = searched(subject, range(0, count, 2), evaluations)
-    verify = range(1, count, 2)
-    alike_ones = homogeneous(subject.supernet.space)
-    known = set(alike_ones)
-    others = [(subject.gflops(each), subject.accuracy(each, verify)) for each in alike_ones]
+    front = searched(subject, range(0, count, 2), evaluations, strategy)
+    every = homogeneous(space)
+    mixed = sorted(set(front) - set(every), key=subject.gflops)
+    costliest = max(map(subject.gflops, mixed), default=0.0)
+    measure = subject.on()
+    cheap_enough = [each for each in every if subject.gflops(each) <= costliest]
     print(
-        f"front of {len(front)}, {sum(s not in known for s in front)} heterogeneous; "
-        f"{len(others)} homogeneous subnets; {len(verify)} rows to verify on"
+        f"{strategy}: front of {len(front)}, {len(mixed)} heterogeneous; {len(every)} homogeneous "
+        f"subnets, {len(cheap_enough)} of no higher cost; {count // 2} rows to verify on",
+        flush=True,
     )
+    others = [
+        (subject.gflops(each), measure.right(each))
+        for each in sorted(cheap_enough, key=lambda each: measure.prefixes.place(dict(each)))
+    ]
+    found = [(subject.gflops(each), measure.right(each)) for each in mixed]
+    for chosen_on, first in (("the rows to verify on", 1), ("the rows of the search", 0)):
+        told = [
+            Difference.of(
+                cost, right[1::2], max(cheap, key=lambda each: each[first::2].sum())[1::2]
+            )
+            for cost, right in found
+            if (cheap := [each for gflops, each in others if gflops <= cost])
+        ]
+        answer(f"homogeneous subnets chosen on {chosen_on}", told)
+
+
+def answer(title: str, told: Sequence[Difference]) -> None:
+    """Print every difference, and whether one is more than its standard error."""
+    print(title)
     print(f"{'GFLOPs':>8} {'accuracy':>9} {'homogeneous':>12} {'difference':>11} {'error':>7}")
-    gains = []
-    for subnet in sorted(set(front) - known, key=subject.gflops):
-        cost, accuracy = subject.gflops(subnet), subject.accuracy(subnet, verify)
-        best = max((a for g, a in others if g <= cost), default=math.nan)
-        error = math.sqrt(accuracy * (1 - accuracy) / len(verify))
-        gains.append((accuracy - best) / error)
-        print(f"{cost:8.4f} {accuracy:9.4f} {best:12.4f} {accuracy - best:+11.4f} {error:7.4f}")
-    best_gain = max((gain for gain in gains if not math.isnan(gain)), default=-math.inf)
-    answer = "yes" if best_gain > 1 else "no gain from heterogeneity here"
-    print(f"largest difference in standard errors: {best_gain:+.2f}: {answer}")
+    for each in told:
+        print(
+            f"{each.gflops:8.4f} {each.accuracy:9.4f} {each.homogeneous:12.4f} "
+            f"{each.points:+11.4f} {each.error:7.4f}"
+        )
+    above = sum(each.points > each.error for each in told)
+    mean = float(np.mean([each.points for each in told])) if told else math.nan
+    print(
+        f"{above} of {len(told)} are better by more than a standard error; mean difference "
+        f"{mean:+.4f}: {'yes' if above else 'no gain from heterogeneity here'}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -188,25 +279,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=12_000)
     parser.add_argument("--settings", default="{}", help="of the recipe, as JSON")
     parser.add_argument("--evaluations", type=int, help="of a search")
+    parser.add_argument("--strategy", default="pareto", help="of the search")
     options = parser.parse_args()
     if not options.checkpoint.exists():
         trained(options)
-    supernet = read_supernet(options.checkpoint)
-    texts, labels = read(options.validation, options.text_column, options.label_column)
-    examples = tokenize(
-        LabelledTexts(texts, None, labels),
-        load_tokenizer(supernet),
-        supernet.family,
-        task=TEXT_CLASSIFICATION,
-        max_length=TOKENS,
+    subject = subject_of(
+        options.checkpoint, options.validation, options.text_column, options.label_column
     )
-    subject = Subject(supernet, examples)
-    print(f"{len(texts)} rows; a space of {supernet.space.size:.3g} subnets")
+    supernet, count = subject.supernet, len(subject.examples.token_ids)
+    print(f"{count} rows; a space of {supernet.space.size:.3g} subnets")
+    measure = subject.on()
     for name, subnet in named(supernet.space):
-        accuracy = subject.accuracy(subnet, range(len(texts)))
+        accuracy = measure.accuracy(subnet)
         print(f"{name:<20} {accuracy:.4f} {subject.gflops(subnet):8.4f} GFLOPs", flush=True)
     if options.evaluations:
-        compare(subject, options.evaluations)
+        compare(subject, options.evaluations, options.strategy)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from elasticnas.cli.datasets import (
 )
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.json_file import read_json
+from elasticnas.cli.option_values import setting_of
 from elasticnas.cli.output import AsJson, err, out
 from elasticnas.cli.recipe_options import (
     OF_RECIPE,
@@ -62,7 +63,9 @@ def train(
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSONL, CSV, TSV or Parquet.")
     ] = None,
     output: Output = None,
-    recipe: Annotated[str, typer.Option(help=f"How it is made: {', '.join(RECIPES)}.")] = "lonas",
+    recipe: Annotated[
+        str, typer.Option("--recipe", "--method", help=f"How it is made: {', '.join(RECIPES)}.")
+    ] = "lonas",
     text_columns: OptionalTextColumns = None,
     label_column: OptionalLabelColumn = None,
     task: OptionalTask = None,
@@ -264,17 +267,6 @@ def _run_here(asked: Asked, here: Here) -> None:
     )
     made = here.output
     out.print(f"super-network in {made}; 'elasticnas supernet add {made}' registers it")
-
-
-def setting_of(text: str) -> tuple[str, Any]:
-    """The name and the value of ``--set``, which is JSON, or else a text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError("a setting is NAME=VALUE", field="--set", value=text)
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def object_of(text: str) -> Any:

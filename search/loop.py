@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from elasticnas.api_schemas.conditions import TrainingStart
 from elasticnas.api_schemas.costs import CostModel, CostReport
+from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.racing import GivenUp, Hits, Rival
 from elasticnas.api_schemas.searches import SearchCreate, StopReason
 from elasticnas.search.admission import Admission
@@ -20,6 +22,7 @@ from elasticnas.search.plateau import PlateauWatch
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.races.rivals import Races
 from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.search.starts import Starts
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
 
@@ -33,7 +36,8 @@ RESAMPLES = 16
 class Proposal:
     """A subnet to evaluate: feasible, and new to its search. ``number`` counts from 0.
 
-    It is given up when it will hardly surpass its ``rival``.
+    It is given up when it will hardly surpass its ``rival``. If it is trained first, that begins
+    with the weights of ``start``, None: with the super-network's.
     """
 
     number: int
@@ -41,6 +45,7 @@ class Proposal:
     cost: CostReport
     origin: Origin
     rival: Rival | None = None
+    start: StartedFrom | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,12 @@ class SearchLoop:
             request.plateau, objectives.reference, objectives.reachable(cheapest)
         )
         self._races = None if request.racing is None else Races(request.racing, objectives, pilots)
+        asked = request.fine_tune
+        self._starts = (
+            Starts(space, cost_model, asked.min_overlap)
+            if asked is not None and asked.start is TrainingStart.NEAREST
+            else None
+        )
         self._initial = list(initial_subnets(request, space, self._admission))
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
@@ -269,6 +280,8 @@ class SearchLoop:
                 losses = self._finished.pop(self._told)
                 if self._races is not None:
                     self._races.tell(self._told, losses)
+                if self._starts is not None and self._told not in self._failed:
+                    self._starts.tell(self._told, self._subnets[self._told])
                 self._strategy.tell(self._told, losses, failed=self._told in self._failed)
                 on_plateau = self._plateau.tell(self._told, losses)
                 self._told += 1
@@ -288,8 +301,9 @@ class SearchLoop:
             self._subnets[number] = proposal.subnet
             if self._races is not None and proposal.origin == "strategy":
                 self._races.choose(number, proposal.cost)
+            start = None if self._starts is None else self._starts.choose(proposal.subnet)
             self._begin(number, proposal.subnet)
-            self._pending.append(replace(proposal, rival=self.rival(number)))
+            self._pending.append(replace(proposal, rival=self.rival(number), start=start))
 
     def _begin(self, number: int, subnet: SubnetConfig) -> None:
         self._admission.mark_seen(subnet)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
 
 from elasticnas.api_schemas.messages import (
@@ -15,6 +17,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.supernet.methods.trained_first import Start, TrainingFiles
 from elasticnas.worker.deliveries import ATTEMPTS
 from elasticnas.worker.evaluator import Evaluator, SubnetAsked
 from elasticnas.worker.failures import as_problem
@@ -141,6 +144,29 @@ class SubnetBatchHandler(Handler[BatchMessage]):
             limit_seconds=limit,
             is_unwanted=self.watch.has_ended,
         )
+
+    @contextmanager
+    def training_files(self, item: SubnetToEvaluate) -> Iterator[TrainingFiles]:
+        """What the training of a subnet finds and leaves, there until the block ends."""
+        with ExitStack() as stack:
+            lease = self.tools.blobs.lease
+            kept = None
+            if self._keeps:
+                self.tools.scratch.mkdir(parents=True, exist_ok=True)
+                scratch = stack.enter_context(TemporaryDirectory(dir=self.tools.scratch))
+                kept = Path(scratch) / "trained"
+            trained = None if item.trained is None else stack.enter_context(lease(item.trained))
+            start = None
+            if item.start is not None and trained is None:
+                tensors = stack.enter_context(lease(item.start.tensors))
+                start = Start(tensors, item.start.subnet, item.start.layers)
+            yield TrainingFiles(start, trained, kept)
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether what subnets have learnt is kept."""
+        training = self.message.conditions.fine_tuning
+        return training is not None and training.keeps_weights and not self.verifies
 
     def _measure_apart(self, asked: SubnetAsked, limit: float) -> Measured | Problem:
         """For this process all memory is given back."""

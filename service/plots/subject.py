@@ -16,6 +16,7 @@ from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository
 from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.tasks import TASKS, Metric
@@ -92,7 +93,7 @@ class Subject:
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each, TASKS[row.task].raced) for each in light],
-            front=[_front_member(each) for each in evaluations.front(session, search_id)],
+            front=[_front_member(each) for each in fronts.points(session, search_id)],
         )
 
 

@@ -11,8 +11,10 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
+    StartingWeights,
     SubnetOutcome,
     SubnetToEvaluate,
     VerifySubnets,
@@ -55,6 +57,7 @@ class Outcome:
     hits: Hits | None = None
     given_up: GivenUp | None = None
     precision: Precision | None = None
+    weights: str | None = None
 
     @classmethod
     def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
@@ -70,6 +73,7 @@ class Outcome:
             hits=outcome.hits,
             given_up=outcome.given_up,
             precision=outcome.precision,
+            weights=outcome.weights,
         )
 
 
@@ -83,23 +87,41 @@ class Batch:
 
 @dataclass
 class InFlight:
-    """An evaluation that has a row and no result. ``batch`` is None until a message carries it."""
+    """An evaluation that has a row and no result. ``batch`` is None until a message carries it.
+
+    If it is trained first, that begins with the weights of ``start``, or the super-network's.
+    """
 
     subnet: SubnetConfig
     attempt: int = 1
     batch: Batch | None = None
+    start: StartingWeights | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A subnet that was trained, and the digest of its weights."""
+
+    subnet: SubnetConfig
+    weights: str
+
+    def beginning(self, start: StartedFrom) -> StartingWeights:
+        """They as another training begins with them."""
+        return StartingWeights(subnet=dict(self.subnet), tensors=self.weights, layers=start.layers)
 
 
 @dataclass
 class ToVerify:
     """A front member that is yet to be measured on what the search never saw.
 
-    After a failure it is not sent before the moment ``due`` (monotonic seconds). ``adopted`` says
-    that the coordinator before this one may have sent it.
+    ``trained`` is the digest of its trained weights, where they are kept. After a failure it is not
+    sent before the moment ``due`` (monotonic seconds). ``adopted`` says that the coordinator before
+    this one may have sent it.
     """
 
     subnet: SubnetConfig
     attempt: int
+    trained: str | None = None
     due: float = 0.0
     batch: Batch | None = None
     adopted: bool = False
@@ -129,6 +151,8 @@ class ActiveSearch:
     answered: deque[Outcome] = field(default_factory=deque)
     """Results found in the database, to be recorded like any other."""
     to_verify: dict[int, ToVerify] = field(default_factory=dict)
+    trained: dict[int, Trained] = field(default_factory=dict)
+    """What others may begin their trainings with, where that is kept."""
     resumed: float = field(default_factory=time.monotonic)
 
     @property
@@ -197,10 +221,15 @@ class ActiveSearch:
                     subnet=dict(self.in_flight[number].subnet),
                     attempt=self.in_flight[number].attempt,
                     rival=None if rival is None else rival.number,
+                    start=self.in_flight[number].start,
                 )
                 for number, rival in rivals.items()
             ),
         )
+
+    def starting(self, start: StartedFrom | None) -> StartingWeights | None:
+        """The weights that a training begins with; None: the super-network's."""
+        return None if start is None else self.trained[start.number].beginning(start)
 
     def verify_next(self, members: Mapping[int, tuple[SubnetConfig, int]]) -> None:
         """These front members, with their attempts, by number, are yet to be verified.
@@ -212,8 +241,14 @@ class ActiveSearch:
             earlier = before.get(number)
             if earlier is None or earlier.attempt != attempt:
                 wait = 0.0 if earlier is None else VERIFY_AGAIN_SECONDS * earlier.attempt
-                adopted = earlier is None
-                earlier = ToVerify(subnet, attempt, time.monotonic() + wait, adopted=adopted)
+                kept = self.trained.get(number)
+                earlier = ToVerify(
+                    subnet,
+                    attempt,
+                    None if kept is None else kept.weights,
+                    due=time.monotonic() + wait,
+                    adopted=earlier is None,
+                )
             self.to_verify[number] = earlier
 
     def unsend_verifications(self, numbers: Collection[int]) -> None:
@@ -255,6 +290,7 @@ class ActiveSearch:
                         number=number,
                         subnet=dict(self.to_verify[number].subnet),
                         attempt=self.to_verify[number].attempt,
+                        trained=self.to_verify[number].trained,
                     )
                     for number in numbers[start : start + VERIFIED_AT_ONCE]
                 ),
@@ -302,7 +338,7 @@ def restore(
         """When that was, on this process's clock."""
         return here - max(0.0, (moment - at).total_seconds())
 
-    return ActiveSearch(
+    active = ActiveSearch(
         id=row.id,
         revision=row.revision,
         state=SearchState(row.state),
@@ -315,12 +351,22 @@ def restore(
         elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
-        in_flight={
-            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before, sent))
+        trained={
+            each.number: Trained(subnets[each.number], each.weights)
             for each in rows
-            if each.finished_at is None
+            if each.weights is not None
         },
     )
+    for each in rows:
+        if each.finished_at is None:
+            start = None if each.start is None else StartedFrom.model_validate(each.start)
+            active.in_flight[each.number] = InFlight(
+                subnets[each.number],
+                each.attempt,
+                _batch(each, before, sent),
+                active.starting(start),
+            )
+    return active
 
 
 def _batch(

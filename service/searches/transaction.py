@@ -23,9 +23,11 @@ from elasticnas.search.pareto import FrontChange
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import KINDS, problem
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, inbox, repository
-from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
+from elasticnas.service.searches import front_repository as fronts
+from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome, Trained
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from elasticnas.tasks import METRICS
 
@@ -61,11 +63,11 @@ def resend(
     session: Session, row: SearchRow, active: ActiveSearch, numbers: Collection[int]
 ) -> None:
     """Have these evaluations sent once more, unless their results have come meanwhile."""
-    evaluations.mark_resent(session, row.id, numbers, now())
+    dispatches.mark_resent(session, row.id, numbers, now())
     for number in numbers:
         active.in_flight[number].attempt += 1
         active.in_flight[number].batch = None
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def take_up(
@@ -102,14 +104,28 @@ def take_up(
                 back.append(number)
             else:
                 outcomes.append(_in_another_precision(outcome, worker, active))
+        elif _lacks_weights(outcome, active):
+            log.warning("search %s: worker %s kept no weights of %d", row.id, worker, number)
+            back.append(number)
         else:
             outcomes.append(Outcome.of(outcome, worker))
     if back:
-        evaluations.forget_reports(session, row.id, back)
+        dispatches.forget_reports(session, row.id, back)
         resend(session, row, active, back)
     record(session, row, active, outcomes)
     if full is not None and row.state == SearchState.RUNNING:
         pause(session, row, active, full)
+
+
+def _lacks_weights(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
+    """A worker of an earlier version trains with the super-network's weights, and keeps none."""
+    training = active.conditions.fine_tuning
+    return (
+        training is not None
+        and training.keeps_weights
+        and outcome.metrics is not None
+        and outcome.weights is None
+    )
 
 
 def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
@@ -152,7 +168,7 @@ def record(
             _record_one(session, row, active, outcome)
         if SearchState(row.state).is_final:
             return
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
@@ -184,9 +200,9 @@ def _to_verify(
     number of this attempt. The ones that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
-    members = evaluations.unverified(session, row.id)
+    members = fronts.unverified(session, row.id)
     if declined := [each.number for each in members if each.report is not None]:
-        evaluations.forget_reports(session, row.id, declined)
+        dispatches.forget_reports(session, row.id, declined)
         active.unsend_verifications(declined)
     decode = active.supernet.space.decode
     return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
@@ -204,7 +220,9 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
     if row.pilots is None and active.loop.pilots is not None:
         row.pilots = list(active.loop.pilots)
-    del active.in_flight[outcome.number]
+    flown = active.in_flight.pop(outcome.number)
+    if outcome.weights is not None:
+        active.trained[outcome.number] = Trained(flown.subnet, outcome.weights)
     moment = now()
     evaluation = evaluations.placed(session, row.id, outcome.number)
     evaluation.worker = outcome.worker
@@ -222,6 +240,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
         evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
+        evaluation.weights = outcome.weights
         row.completed += 1
         _keep_best(row, active, outcome.number, metrics)
     else:
@@ -278,7 +297,7 @@ def _move_front(
     assert evaluation.sequence is not None
     assert evaluation.finished_at is not None
     sequence, moment = evaluation.sequence, evaluation.finished_at
-    evaluations.enter_front(
+    fronts.enter(
         session,
         FrontPointRow(
             search_id=row.id,
@@ -288,7 +307,7 @@ def _move_front(
         ),
     )
     if change.left:
-        evaluations.leave_front(session, row.id, change.left, sequence, moment)
+        fronts.leave(session, row.id, change.left, sequence, moment)
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
     row.hypervolume = active.loop.archive.hypervolume
@@ -313,6 +332,7 @@ def _place(
     """Give each proposal its row, and look whether it was measured before."""
     placed: dict[int, SubnetConfig] = {}
     for proposal in proposals:
+        start = active.starting(proposal.start)
         evaluations.add(
             session,
             EvaluationRow(
@@ -324,11 +344,13 @@ def _place(
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
                 rival=None if proposal.rival is None else proposal.rival.number,
+                start=None if proposal.start is None else proposal.start.model_dump(),
+                start_weights=None if start is None else start.tensors,
                 sent_at=now(),
             ),
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet)
+        active.in_flight[proposal.number] = InFlight(proposal.subnet, start=start)
     _answer_known(session, row, active, placed)
 
 
@@ -337,22 +359,24 @@ def _answer_known(
 ) -> None:
     """Queue the answers that the database already has, instead of a worker's.
 
-    A search that races needs to know the rows behind them, too.
+    A search that races needs to know the rows behind them, too. One whose trainings begin with
+    each other's weights takes those alone that began with the very same.
     """
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
-        metrics, dumped = measured.get(subnet.key, (None, None))
-        hits = None if dumped is None else Hits.model_validate(dumped)
-        if metrics is None or not needed <= metrics.keys():
+        start = active.in_flight[number].start
+        known = measured.get((subnet.key, None if start is None else start.tensors))
+        if known is None or not needed <= known.metrics.keys():
             continue
+        hits = None if known.hits is None else Hits.model_validate(known.hits)
         if not racing or hits is not None:
             active.answered.append(
                 Outcome(
                     number,
-                    metrics,
+                    known.metrics,
                     None,
                     None,
                     True,
@@ -360,6 +384,7 @@ def _answer_known(
                     None,
                     hits=hits,
                     precision=active.conditions.precision,
+                    weights=known.weights,
                 )
             )
 

@@ -37,6 +37,7 @@ from elasticnas.supernet.forward.activation import (
     active_halves,
     output_logits,
 )
+from elasticnas.supernet.forward.packs import Packing
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.measuring.decoding import Decoding
@@ -196,6 +197,26 @@ class FamilyContract:
                     alone: Inputs = {"input_ids": torch.cat((context, part), dim=1)}
                     expected = logits(supernet, subnet, Batch(alone, places[:1]))
                     close(shared[:, where], expected[:, context.shape[1] :])
+
+    def test_tokens_end_to_end_see_those_before_them_in_their_own_row_alone(self) -> None:
+        """Rows of unlike lengths in a pack, against each by itself, in causal families."""
+        with self.supernet() as supernet:
+            if not (self.family.is_causal and self.family.takes_packs):
+                return
+            lengths = (3, 1, TOKENS, 7)
+            rows = [padded().inputs["input_ids"][:1, :length] for length in lengths]
+            packed: Inputs = {
+                "input_ids": torch.cat(rows, dim=1),
+                "position_ids": torch.cat([torch.arange(each) for each in lengths])[None],
+                "packing": Packing.of(lengths),
+            }
+            for subnet in some_subnets(supernet.space):
+                found = logits(supernet, subnet, Batch(packed, torch.arange(len(rows))))
+                alone = [
+                    logits(supernet, subnet, Batch({"input_ids": row}, torch.arange(1)))
+                    for row in rows
+                ]
+                close(found, torch.cat(alone, dim=1))
 
     def test_subnets_write_what_the_stock_model_writes(self) -> None:
         """With caches and rows that leave, as ``generate()`` of the masked model without either."""

@@ -154,6 +154,8 @@ class Family:
     ``after_attention`` lets a block run on the first tokens alone, and on packed rows; without it
     blocks run only as Transformers runs them. ``block_returns_tuple`` says that a block's output is
     a tuple which begins with the hidden state. ``is_causal``: a token sees those before it only.
+    Blocks of a causal family that ``attends_by_interface``, by the attention function that
+    Transformers looks up, run on packed rows too.
     ``keys_and_values`` of a causal family lets the last block of a text that is read on run on the
     last token alone, which all others are only seen by.
     ``takes_full_masks`` says whether the stock model takes, beside a mask of padding, any mask
@@ -197,6 +199,7 @@ class Family:
     after_attention: AfterAttention | None = None
     block_returns_tuple: bool = False
     is_causal: bool = False
+    attends_by_interface: bool = False
     keys_and_values: KeysAndValues | None = None
     takes_full_masks: bool = False
     sliding_window: str | None = None
@@ -303,6 +306,11 @@ class Family:
         padding = int(config.pad_token_id)
         counted = token_ids != padding
         return counted.cumsum(1) * counted + padding
+
+    @property
+    def takes_packs(self) -> bool:
+        """Whether its blocks run on rows that lie end to end without padding."""
+        return self.after_attention is not None or (self.is_causal and self.attends_by_interface)
 
     def can_share_a_sequence(self, config: PretrainedConfig, tokens: int) -> bool:
         """Whether a sequence of ``tokens`` may hold several continuations of one text.

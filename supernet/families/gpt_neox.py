@@ -106,6 +106,7 @@ GPT_NEOX = Family(
     halves=added_halves("attention", "mlp"),
     other_names={"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"},
     is_causal=True,
+    attends_by_interface=True,
     keys_and_values=_keys_and_values,
     takes_full_masks=True,
     left_over=(".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"),

@@ -46,6 +46,7 @@ LLAMA = Family(
     head_dim="head_dim",
     halves=added_halves("self_attn", "mlp"),
     is_causal=True,
+    attends_by_interface=True,
     keys_and_values=gated_keys_and_values,
     takes_full_masks=True,
     older_options=older_rotation,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from elasticnas.supernet.forward.blocks import (
     tokenwise_for_first_token,
     with_branch,
 )
+from elasticnas.supernet.forward.causal_packs import attending_in_packs
 from elasticnas.supernet.forward.stand_in import StandIn
 from elasticnas.supernet.measuring.examples import Inputs
 from elasticnas.supernet.plan import LORA_A, LORA_B, Join
@@ -75,7 +77,9 @@ class ActiveSubnet:
         # No linear layer shares its weight with another module: to look for such takes half
         # a millisecond for every batch.
         called = self.family.called_with(inputs)
-        output: Any = functional_call(model, self.tensors, (), called, tie_weights=False)
+        is_causal_pack = self.family.is_causal and "packing" in called
+        with attending_in_packs(model) if is_causal_pack else nullcontext():
+            output: Any = functional_call(model, self.tensors, (), called, tie_weights=False)
         return output_logits(output)
 
 

@@ -1,4 +1,4 @@
-"""Rows cut into batches that are padded little and are few."""
+"""Rows cut into batches that are few, and padded little or not at all."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ def batch_sizes(lengths: Sequence[int], token_budget: int, batch_cost: int) -> l
         rows = sum(count for _, count in runs[first:last])
         size = max(1, token_budget // max(length for length, _ in runs[first:last]))
         sizes += [min(size, rows - start) for start in range(0, rows, size)]
+    return sizes
+
+
+def pack_sizes(lengths: Sequence[int], token_budget: int) -> list[int]:
+    """How many rows each pack takes of rows of these ``lengths``, one behind the other.
+
+    A pack, which needs no padding, has at most ``token_budget`` tokens, or a single row.
+    """
+    sizes: list[int] = []
+    room = 0
+    for length in lengths:
+        if length > room:
+            sizes.append(0)
+            room = token_budget
+        sizes[-1] += 1
+        room -= length
     return sizes
 
 

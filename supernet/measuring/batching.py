@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 
 import torch
 
 from elasticnas.supernet.forward.packs import Packing, has_kernel
+from elasticnas.supernet.measuring.batch_sizes import pack_sizes
 from elasticnas.supernet.measuring.examples import (
     CPU_BATCH_COST,
     Batch,
@@ -14,6 +17,7 @@ from elasticnas.supernet.measuring.examples import (
     Inputs,
     TokenizedExamples,
 )
+from elasticnas.supernet.measuring.trees import TreeExamples
 from elasticnas.supernet.supernet import Supernet
 
 ACCELERATOR_BATCH_COST = 4096
@@ -28,13 +32,15 @@ def batches_for(supernet: Supernet, examples: Examples, token_budget: int) -> li
     like lengths, padded to the longest.
     """
     device, dtype, family = supernet.model.device, supernet.model.dtype, supernet.family
-    takes_packs = family.after_attention is not None and has_kernel(
+    takes_packs = family.takes_packs and has_kernel(
         device, dtype, family.head_size(supernet.config)
     )
     batches: Sequence[Batch]
     if isinstance(examples, TokenizedExamples) and takes_packs:
         batches = packs(supernet, examples, token_budget)
     else:
+        if isinstance(examples, TreeExamples) and examples.are_paths:
+            examples = replace(examples, packed=takes_packs)
         cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
         batches = examples.batches(token_budget, cost)
     return [batch.to(device) for batch in batches]
@@ -45,15 +51,9 @@ def packs(supernet: Supernet, examples: TokenizedExamples, token_budget: int) ->
 
     Only a row that is longer by itself makes a pack longer than ``token_budget``.
     """
-    groups: list[list[int]] = []
-    room = 0
-    for row, tokens in enumerate(examples.token_ids):
-        if len(tokens) > room:
-            groups.append([])
-            room = token_budget
-        groups[-1].append(row)
-        room -= len(tokens)
-    return [_pack(supernet, examples, rows) for rows in groups]
+    rows = iter(range(len(examples)))
+    sizes = pack_sizes([len(tokens) for tokens in examples.token_ids], token_budget)
+    return [_pack(supernet, examples, list(islice(rows, size))) for size in sizes]
 
 
 def _pack(supernet: Supernet, examples: TokenizedExamples, rows: Sequence[int]) -> Batch:

@@ -127,10 +127,14 @@ class Examples(ABC):
         rows = sorted(range(len(self)), key=self.length, reverse=True)
         lengths = [self.length(row) for row in rows]
         batches = []
-        for size in batch_sizes(lengths, token_budget, batch_cost):
+        for size in self.sizes(lengths, token_budget, batch_cost):
             batches.append(self.batch(rows[:size]))
             rows = rows[size:]
         return batches
+
+    def sizes(self, lengths: Sequence[int], token_budget: int, batch_cost: int) -> list[int]:
+        """How many rows each batch takes of rows of these ``lengths``, one behind the other."""
+        return batch_sizes(lengths, token_budget, batch_cost)
 
     def trial(self, token_budget: int) -> Batch:
         """The batch of most tokens that the model is run on."""

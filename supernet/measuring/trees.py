@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, islice
 from typing import Self
 
 import numpy as np
@@ -21,6 +22,8 @@ from transformers import PreTrainedTokenizerBase
 
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.supernet.forward.activation import ActiveSubnet
+from elasticnas.supernet.forward.packs import Packing
+from elasticnas.supernet.measuring.batch_sizes import pack_sizes
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
 from elasticnas.supernet.measuring.examples import CPU_BATCH_COST, Batch, Examples, Inputs
 from elasticnas.supernet.supernet import Supernet
@@ -133,7 +136,8 @@ class TreeExamples(Examples):
     """Rows of several trees each: one where sequences share, else one for each sequence.
 
     ``sequences`` is the most that a row has, in all of the dataset. Of rows whose sequences are
-    ``summed``, batches may have a part of a row, as a long text of many windows is.
+    ``summed``, batches may have a part of a row, as a long text of many windows is. Batches are
+    ``packed``, which only single sequences can be (`are_paths`), or else padded.
     """
 
     trees: tuple[tuple[TokenTree, ...], ...]
@@ -141,6 +145,7 @@ class TreeExamples(Examples):
     pad_id: int
     sequences: int
     summed: bool = False
+    packed: bool = False
 
     @classmethod
     def of(
@@ -153,10 +158,15 @@ class TreeExamples(Examples):
         trees = tuple(_trees(item) if shares else _apart(item) for item in items)
         return cls(trees, labels, pad_id, max(len(item) for item in items))
 
+    @property
+    def are_paths(self) -> bool:
+        """Whether each tree is a single sequence."""
+        return all(tree.is_path for trees in self.trees for tree in trees)
+
     def length(self, row: int) -> int:
-        """The tokens of all its trees, padded to the longest."""
-        trees = self.trees[row]
-        return len(trees) * max(len(tree.tokens) for tree in trees)
+        """The tokens of all its trees, padded to the longest unless they are packed."""
+        lengths = [len(tree.tokens) for tree in self.trees[row]]
+        return sum(lengths) if self.packed else len(lengths) * max(lengths)
 
     def select(self, rows: Sequence[int]) -> TreeExamples:
         """These rows alone, in this order."""
@@ -193,24 +203,30 @@ class TreeExamples(Examples):
             for batch in apart.batches(token_budget, batch_cost)
         ]
 
+    def sizes(self, lengths: Sequence[int], token_budget: int, batch_cost: int) -> list[int]:
+        """See `Examples.sizes`; packed ones need no padding."""
+        if self.packed:
+            return pack_sizes(lengths, token_budget)
+        return super().sizes(lengths, token_budget, batch_cost)
+
     def _parts(self, row: int, token_budget: int) -> list[tuple[TokenTree, ...]]:
         """The trees of a row, as many together as a batch has room for."""
-        trees = self.trees[row]
-        size = max(1, token_budget // max(len(tree.tokens) for tree in trees))
-        return [trees[start : start + size] for start in range(0, len(trees), size)]
+        trees = iter(self.trees[row])
+        lengths = [len(tree.tokens) for tree in self.trees[row]]
+        padded = lengths if self.packed else [max(lengths)] * len(lengths)
+        return [tuple(islice(trees, size)) for size in pack_sizes(padded, token_budget)]
 
     def batch(self, rows: Sequence[int]) -> TreeBatch:
-        """These rows as one batch, padded to its longest tree."""
+        """These rows as one batch, packed or padded to its longest tree."""
         trees = [tree for row in rows for tree in self.trees[row]]
-        width = max(len(tree.tokens) for tree in trees)
-        inputs: Inputs = {
-            "input_ids": _padded([tree.tokens for tree in trees], width, self.pad_id),
-        }
-        if not all(tree.is_path for tree in trees):
-            inputs["position_ids"] = _padded([tree.depths for tree in trees], width, 0)
-            # What fills up a tree sees itself, so that there is something to attend to.
-            inputs["subtree_ends"] = _padded([tree.ends for tree in trees], width, width)
-        at = np.concatenate([tree.at + place * width for place, tree in enumerate(trees)])
+        lengths = tuple(len(tree.tokens) for tree in trees)
+        if self.packed:
+            inputs = _end_to_end(trees, lengths)
+            firsts = list(accumulate(lengths, initial=0))
+        else:
+            inputs = _side_by_side(trees, max(lengths), self.pad_id)
+            firsts = [place * max(lengths) for place in range(len(trees))]
+        at = np.concatenate([tree.at + first for tree, first in zip(trees, firsts, strict=False)])
         sums, counts = self._sums(rows, len(at))
         return TreeBatch(
             inputs,
@@ -338,6 +354,23 @@ def _trees(item: Item) -> tuple[TokenTree, ...]:
 
 def _apart(item: Item) -> tuple[TokenTree, ...]:
     return tuple(TokenTree.of((each,)) for each in item)
+
+
+def _end_to_end(trees: Sequence[TokenTree], lengths: tuple[int, ...]) -> Inputs:
+    return {
+        "input_ids": torch.from_numpy(np.concatenate([tree.tokens for tree in trees]))[None],
+        "position_ids": torch.from_numpy(np.concatenate([tree.depths for tree in trees]))[None],
+        "packing": Packing.of(lengths),
+    }
+
+
+def _side_by_side(trees: Sequence[TokenTree], width: int, pad_id: int) -> Inputs:
+    inputs: Inputs = {"input_ids": _padded([tree.tokens for tree in trees], width, pad_id)}
+    if not all(tree.is_path for tree in trees):
+        inputs["position_ids"] = _padded([tree.depths for tree in trees], width, 0)
+        # What fills up a tree sees itself, so that there is something to attend to.
+        inputs["subtree_ends"] = _padded([tree.ends for tree in trees], width, width)
+    return inputs
 
 
 def _padded(rows: Sequence[Ints], width: int, fill: int) -> torch.Tensor:

@@ -47,7 +47,7 @@ from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import Supernet, moved, named_tensors, with_own_weights
 from elasticnas.supernet.training.distillation import Distillation, Teacher, running
-from elasticnas.supernet.training.loop import batch_rows, optimise, random_subnet
+from elasticnas.supernet.training.loop import batch_rows, fit_model, optimise, random_subnet
 from elasticnas.supernet.training.movement_sparsity import MovementSparsity, named, read_named
 from elasticnas.supernet.training.rows import TrainingRows
 
@@ -80,18 +80,8 @@ def teacher(run: StepRun) -> None:
     if settings.start is StartFrom.PRETRAINED:
         write_model(base.model, run.source, run.output / START)
     rows = training_rows(run.source, run.data, settings, base)
-    model = _trainable(base, run.device)
-    active = ActiveSubnet(model, {}, base.family)
-    how = _of_teacher(settings)
-
-    def learn(step: int) -> float:
-        loss = rows.loss(active, batch_rows(rows.lengths, how, step), run.device)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
-
-    model.train(settings.dropout)
-    optimise(run, how, len(rows.lengths), dict(model.named_parameters()), learn)
-    write_model(model.train(False).cpu(), run.source, run.output / TEACHER)
+    model = fit_model(run, base, rows, _of_teacher(settings))
+    write_model(model, run.source, run.output / TEACHER)
 
 
 def importance(run: StepRun) -> None:

@@ -2,16 +2,15 @@
 
 The space is FlexiBERT's (Tuli, Dedhia, Tuli, Jha 2022, "FlexiBERT: Are Current Transformer
 Architectures too Homogeneous and Rigid?", section 3); sharing one set of weights among its models
-is not: FlexiBERT trains each alone. `widen` adds the weights of the other operations to the model,
-which computes what it did; `train` trains by the sandwich rule (Yu & Huang 2019, section 3.1), the
-maximal subnet teaching the others (Hinton et al. 2015).
+is not: FlexiBERT trains each alone. `teacher` fine-tunes the model by itself; `widen` adds the
+weights of the other operations to it, which computes what it did; in `train` the maximal subnet
+teaches others (Hinton et al. 2015), drawn by `operations.students`.
 """
 
 from __future__ import annotations
 
-import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from transformers import PreTrainedModel
 
 from elasticnas.api_schemas.flexibert_training import FlexiBertSettings
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.spaces import OPERATION
-from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.api_schemas.training import OptimiserSettings
 from elasticnas.supernet.checkpoint.base_model import BaseModel
+from elasticnas.supernet.checkpoint.model_folder import write_model
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.checkpoint.tokenizer import copy_tokenizer
 from elasticnas.supernet.families.bert import BERT
@@ -31,31 +30,35 @@ from elasticnas.supernet.families.family import HeadKind
 from elasticnas.supernet.families.flexibert import FLEXIBERT
 from elasticnas.supernet.formats.elasticnas import elastic_part
 from elasticnas.supernet.formats.space_file import SPACE_FILE, SpaceFile, parse_space
-from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.methods.pretrained import fine_tuned, pretrained, training_rows
 from elasticnas.supernet.methods.step import StepRun
 from elasticnas.supernet.operations.config import FURTHER, FlexiBertConfig
 from elasticnas.supernet.operations.default_space import heterogeneous_space
 from elasticnas.supernet.operations.energies import input_energies, reordered
 from elasticnas.supernet.operations.model import FlexiBertForSequenceClassification
-from elasticnas.supernet.operations.warming import maximal, warm
+from elasticnas.supernet.operations.students import students
+from elasticnas.supernet.operations.warming import as_chosen, fitted, warm
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import Supernet, moved, named_tensors, with_own_weights
 from elasticnas.supernet.training.calibration import calibration_groups
 from elasticnas.supernet.training.distillation import Distillation
-from elasticnas.supernet.training.loop import batch_rows, optimise
+from elasticnas.supernet.training.hidden_states import comparable, distance, showing
+from elasticnas.supernet.training.loop import batch_rows, fit_model, optimise
 from elasticnas.supernet.training.rows import TrainingRows
 
 WARMED_FILE = "warmed.safetensors"
 TOKENS = 2048
 """So many tokens at most are in a batch of the calibration."""
 
-_NEW = (".operations.", *(f".{name}." for name in FURTHER), ".join.", "classifier.")
-"""Parts of the names of weights that the pretrained model did not bring."""
+WORDS = "bert.embeddings.word_embeddings.weight"
+"""The table of words, which the students take as the teacher has it."""
+
+_NEW = (".operations.", *(f".{name}." for name in FURTHER), ".join.")
+"""Parts of the names of weights that the model did not bring."""
 
 
-def widen(run: StepRun) -> None:
-    """Leave the model with the weights of all operations, and a search space: a checkpoint.
+def teacher(run: StepRun) -> None:
+    """Leave the model fine-tuned, or as it is where it is fine-tuned already.
 
     Raises:
         InputError: the model is no BERT, or a row or a setting cannot be used.
@@ -64,6 +67,31 @@ def widen(run: StepRun) -> None:
     settings: FlexiBertSettings = run.settings
     torch.manual_seed(settings.seed)
     base = _base(run)
+    rows = training_rows(run.source, run.data, settings, base)
+    if settings.keep_head:
+        run.advance(1, 1, {}, save=lambda _: None, save_every=1)
+        write_model(base.model, run.source, run.output)
+        return
+    own = {
+        "steps": None,
+        "epochs": settings.teacher_epochs,
+        "learning_rate": settings.teacher_learning_rate,
+    }
+    same = {name: getattr(settings, name) for name in OptimiserSettings.model_fields}
+    how = OptimiserSettings.model_validate(same | own)
+    write_model(fit_model(run, base, rows, how), run.source, run.output)
+
+
+def widen(run: StepRun) -> None:
+    """Leave the model with the weights of all operations, and a search space: a checkpoint.
+
+    Raises:
+        InputError: a setting cannot be used.
+        StepStoppedError: the run must stop.
+    """
+    settings: FlexiBertSettings = run.settings
+    torch.manual_seed(settings.seed)
+    base = fine_tuned(run.source, run.data)
     rows = training_rows(run.source, run.data, settings, base)
     groups = calibration_groups(
         rows.lengths, settings.calibration_rows, settings.seed, tokens=TOKENS, most=64
@@ -165,10 +193,10 @@ def _warm_layers(
     with torch.no_grad():
         states = [model.bert.embeddings(input_ids=batch["input_ids"]) for batch in inputs]
     layers = list(model.bert.encoder.layer)
+    own = dict.fromkeys(fitted(layers[0]), states)
     for place, layer in enumerate(layers):
-        batches = list(zip(states, masks, strict=True))
         if place >= first:
-            warm(layer, batches, steps=settings.warm_steps, seed=settings.seed + place)
+            warm(layer, states, own, masks, steps=settings.warm_steps, seed=settings.seed + place)
             run.advance(
                 place + 1,
                 len(layers),
@@ -176,8 +204,15 @@ def _warm_layers(
                 save=partial(_save, model, place + 1),
                 save_every=1,
             )
-        with torch.no_grad():
-            states = [maximal(layer)(hidden, is_token) for hidden, is_token in batches]
+        states = _behind(as_chosen(layer), states, masks)
+        own = {name: _behind(as_chosen(layer, name), each, masks) for name, each in own.items()}
+
+
+@torch.no_grad()
+def _behind(
+    layer: torch.nn.Module, states: Sequence[torch.Tensor], masks: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    return [layer(hidden, is_token) for hidden, is_token in zip(states, masks, strict=True)]
 
 
 def _save(model: FlexiBertForSequenceClassification, layers: int, folder: Path) -> None:
@@ -198,7 +233,7 @@ def _write(run: StepRun, model: FlexiBertForSequenceClassification, space: Space
 
 
 def train(run: StepRun) -> None:
-    """Train a heterogeneous super-network by the sandwich rule, with distillation.
+    """Train a heterogeneous super-network: the maximal subnet, and its students.
 
     Raises:
         InputError: rows that are too long.
@@ -208,18 +243,28 @@ def train(run: StepRun) -> None:
     supernet = read_supernet(run.source).to(run.device, torch.float32)
     model, base = supernet.model, supernet.base_folder
     trainable: dict[str, torch.Tensor] = dict(with_own_weights(model).named_parameters())
+    # Half of all weights, of which a batch reads few: their gradients would cost more than they
+    # teach a model that is fine-tuned already.
+    trainable.pop(WORDS).requires_grad_(False)
     described = BaseModel(supernet.family, model, supernet.task_head, supernet.label_names)
     rows = training_rows(base, run.data, settings, described)
+    others = fitted(model.get_submodule("bert.encoder.layer.0"))
 
     def learn(step: int) -> float:
         batch = batch_rows(rows.lengths, settings, step)
-        logits = rows.logits(activate(supernet, supernet.space.maximal), batch, run.device)
+        is_token = _inputs(rows, batch, run.device)["attention_mask"].flatten(1).bool()
+        active, known = showing(supernet, supernet.space.maximal)
+        logits = rows.logits(active, batch, run.device)
         loss = rows.loss_of(logits, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        taught = logits.detach()
+        taught, known = logits.detach(), [each.detach() for each in known]
         lesson = Distillation(rows, lambda _: taught, settings.distillation, run.device)
-        students = (activate(supernet, each) for each in sandwiched(supernet.space, settings, step))
-        lesson.learn(students, batch)
+        for subnet in students(supernet.space, settings, step, others):
+            student, states = showing(supernet, subnet)
+            learnt = lesson.loss(rows.logits(student, batch, run.device), taught, batch)
+            if settings.hidden_weight and comparable(states, known):
+                learnt = learnt + settings.hidden_weight * distance(states, known, is_token)
+            learnt.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     model.train(settings.dropout)
@@ -233,32 +278,6 @@ def train(run: StepRun) -> None:
         rates=lambda name: new if any(part in name for part in _NEW) else 1.0,
     )
     _write_trained(run, supernet)
-
-
-def sandwiched(
-    space: SearchSpace, settings: FlexiBertSettings, step: int
-) -> Iterator[SubnetConfig]:
-    """The students of a step: random subnets, and the minimal one.
-
-    Every third is drawn choice by choice, which hardly ever gives one operation throughout. So the
-    others are alike in all layers: of an operation drawn for all, with about half of the other
-    parts whole.
-    """
-    for number in range(settings.random_subnets):
-        rng = random.Random(f"{settings.seed}/{step}/{number}")
-        if rng.random() < 1 / 3:
-            yield space.decode([rng.randrange(count) for count in space.cardinalities])
-        else:
-            yield _alike(space, rng)
-    yield space.minimal
-
-
-def _alike(space: SearchSpace, rng: random.Random) -> SubnetConfig:
-    parts = dict.fromkeys(dimension.part for dimension in space.dimensions)
-    drawn = {
-        part: rng.random() if part == OPERATION or rng.random() < 0.5 else 0.0 for part in parts
-    }
-    return space.decode([int(drawn[d.part] * len(d.choices)) for d in space.dimensions])
 
 
 def _write_trained(run: StepRun, supernet: Supernet) -> None:

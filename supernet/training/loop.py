@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from transformers import PreTrainedModel
 
 from elasticnas.api_schemas.training import OptimiserSettings, Sampling, Schedule, TrainingSettings
 from elasticnas.search.space import SearchSpace, SubnetConfig
-from elasticnas.supernet.forward.activation import activate
+from elasticnas.supernet.checkpoint.base_model import BaseModel
+from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.methods.step import StepRun
-from elasticnas.supernet.supernet import Supernet
+from elasticnas.supernet.supernet import Supernet, moved, with_own_weights
 from elasticnas.supernet.training import state
 from elasticnas.supernet.training.rows import TrainingRows
 
@@ -53,6 +55,30 @@ def fit(
     supernet.model.train(settings.dropout)
     optimise(run, settings, len(rows.lengths), trainable, learn)
     supernet.model.train(False)
+
+
+def fit_model(
+    run: StepRun, base: BaseModel, rows: TrainingRows, settings: OptimiserSettings
+) -> PreTrainedModel:
+    """Train all weights of a model that is no super-network, from where the run was saved.
+
+    Returns:
+        The model, on the processor.
+
+    Raises:
+        StepStoppedError: the run must stop.
+    """
+    model = with_own_weights(moved(base.model, run.device, torch.float32))
+    active = ActiveSubnet(model, {}, base.family)
+
+    def learn(step: int) -> float:
+        loss = rows.loss(active, batch_rows(rows.lengths, settings, step), run.device)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    model.train(settings.dropout)
+    optimise(run, settings, len(rows.lengths), dict(model.named_parameters()), learn)
+    return model.train(False).cpu()  # type: ignore[no-any-return]
 
 
 def optimise(

@@ -32,13 +32,14 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
     *([name] for name in ("serve", "coordinate", "worker", "demo", "train", "settings")),
     *([name] for name in ("front", "weights", "finetune", "plot", "create-bucket")),
+    *([name] for name in ("subnet", "compare", "exports", "workers", "meta")),
     *(["supernet", name] for name in ("add", "list", "show", "space", "cost", "delete")),
-    ["supernet", "model-dict"],
-    *(["dataset", name] for name in ("add", "list", "delete")),
+    *(["supernet", name] for name in ("model-dict", "layers", "feasibility", "note")),
+    *(["dataset", name] for name in ("add", "list", "show", "note", "delete")),
     *(["job", name] for name in ("list", "show", "watch", "events", "cancel", "retry", "delete")),
     *(["storage", name] for name in ("check", "hold", "claim")),
     *(["search", name] for name in ("follow", "list", "show", "evaluations", "events", "delete")),
-    *(["search", name] for name in ("request", "note")),
+    *(["search", name] for name in ("request", "note", "points")),
     ["events"],
     *(["search", name] for name in ("pause", "resume", "cancel", "extend", "retry")),
     ["search"],
@@ -155,6 +156,7 @@ OF_A_CLIENT = {"pydantic", "httpx2"}
         (["job", "list", "--help"], OF_A_CLIENT),
         (["supernet", "list", "--help"], OF_A_CLIENT | {"numpy"}),
         (["front", "--help"], OF_A_CLIENT),
+        (["compare", "--help"], OF_A_CLIENT),
         (["dataset", "list", "--help"], OF_A_CLIENT | {"numpy"}),
         (["train", "--help"], OF_A_CLIENT | {"numpy"}),
         (["finetune", "--help"], OF_A_CLIENT | {"numpy"}),
@@ -324,7 +326,7 @@ def test_a_search_is_paused_resumed_extended_and_cancelled(server, ids):
 
 
 ANY = ("search", "--supernet", "a", "--dataset", "b")
-SHEARS = ("train", "--base", "tests", "--recipe", "shears", "--dataset", "b")
+SHEARS = ("train", "--base", "tests", "--method", "shears", "--dataset", "b")
 
 
 @pytest.mark.parametrize(

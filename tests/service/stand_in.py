@@ -18,6 +18,7 @@ from elasticnas.api_schemas.messages import (
     ExportSubnet,
     InspectSupernet,
     Result,
+    StartingWeights,
     SubnetExported,
     SubnetOutcome,
     SubnetsDeclined,
@@ -121,6 +122,8 @@ class StandInWorker:
         self.batches: list[int] = []
         self.splits: list[RowSplit | None] = []
         self.fine_tunings: list[FineTuning | None] = []
+        self.starts: dict[tuple[str, int], StartingWeights | None] = {}
+        self.keeps_weights = True
         self.verifications: list[VerifySubnets] = []
         self.lose_verifications = 0
         self.verification_problem: Problem | None = None
@@ -252,6 +255,7 @@ class StandInWorker:
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
+                    weights=self._kept(message, item) if metrics is not None else None,
                     problem=problem,
                     started_at=datetime.now(UTC),
                     duration_seconds=self.duration,
@@ -260,6 +264,16 @@ class StandInWorker:
         self.send(
             SubnetsEvaluated(search_id=message.search_id, worker=NAME, outcomes=tuple(outcomes))
         )
+
+    def _kept(self, message: EvaluateSubnets, item: SubnetToEvaluate) -> str | None:
+        """A file that follows from the subnet and what its training begins with."""
+        training = message.conditions.fine_tuning
+        if training is None or not training.keeps_weights or not self.keeps_weights:
+            return None
+        self.starts[message.search_id, item.number] = item.start
+        path = self._scratch / f"{message.search_id}-{item.number}"
+        path.write_text(f"{sorted(item.subnet.items())} from {item.start}")
+        return self._blobs.store(path)[0]
 
     def _verify(self, payload: str) -> None:
         message = VerifySubnets.model_validate_json(payload)

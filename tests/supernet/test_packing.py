@@ -7,7 +7,12 @@ import torch
 from torch.nn import functional
 
 from elasticnas.supernet.forward import packs
-from elasticnas.supernet.forward.packs import Packing, attention_within_rows, has_kernel
+from elasticnas.supernet.forward.packs import (
+    Packing,
+    attention_within_rows,
+    causal_attention_within_rows,
+    has_kernel,
+)
 
 LENGTHS = (5, 1, 17, 1, 9)
 ROWS = Packing.of(LENGTHS)
@@ -31,6 +36,21 @@ def row_by_row(query, key, value, queries: Packing, keys: Packing) -> torch.Tens
     return torch.cat(found)
 
 
+def causal_row_by_row(query, key, value, window: int | None, scale: float) -> torch.Tensor:
+    """Of ``ROWS``; each key-value head serves as many query heads as there are to each."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
+    found = []
+    for q, k, v in zip(*(each.split(LENGTHS) for each in (query, key, value)), strict=True):
+        places = torch.arange(len(q))
+        distance = places[:, None] - places
+        hidden = (distance < 0) | (distance >= (len(q) if window is None else window))
+        weights = torch.einsum("qhd,khd->hqk", q, k) * scale
+        weights = weights.masked_fill(hidden, -torch.inf).softmax(-1)
+        found.append(torch.einsum("hqk,khd->qhd", weights, v))
+    return torch.cat(found)
+
+
 def test_a_packing_tells_where_its_rows_are():
     assert ROWS.bounds.tolist() == [0, 5, 6, 23, 24, 33]
     assert ROWS.bounds.dtype == torch.int32  # what the kernel takes
@@ -45,6 +65,19 @@ def test_a_row_attends_to_itself_alone(queries: Packing):
     query, key, value = (random_heads(sum(p.lengths)) for p in (queries, ROWS, ROWS))
     found = attention_within_rows(query, key, value, queries, ROWS)
     torch.testing.assert_close(found, row_by_row(query, key, value, queries, ROWS))
+
+
+CAUSAL = pytest.mark.parametrize(
+    ("kv_heads", "window"), [(4, None), (2, None), (4, 3), (1, 3), (2, 100)]
+)
+
+
+@CAUSAL
+def test_a_token_of_a_row_attends_to_those_before_it(kv_heads: int, window: int | None):
+    query = random_heads(sum(LENGTHS), 4)
+    key, value = (random_heads(sum(LENGTHS), kv_heads) + shift for shift in (0, 1))
+    found = causal_attention_within_rows(query, key, value, ROWS, scale=0.3, window=window)
+    torch.testing.assert_close(found, causal_row_by_row(query, key, value, window, 0.3))
 
 
 def test_there_is_no_kernel_but_on_cuda():
@@ -62,6 +95,33 @@ def test_the_kernel_is_called_as_it_is_declared(monkeypatch, queries: Packing):
     )
     found = attention_within_rows(query, key, value, queries.to(meta), ROWS.to(meta))
     assert (found.shape, found.dtype) == (query.shape, torch.bfloat16)
+
+
+@CAUSAL
+def test_the_causal_kernel_is_called_as_it_is_declared(monkeypatch, kv_heads, window):
+    monkeypatch.setattr(packs, "has_kernel", lambda *_: True)
+    meta = torch.device("meta")
+    query, key, value = (
+        random_heads(sum(LENGTHS), heads).to(meta, torch.bfloat16)
+        for heads in (4, kv_heads, kv_heads)
+    )
+    found = causal_attention_within_rows(query, key, value, ROWS.to(meta), scale=0.3, window=window)
+    assert (found.shape, found.dtype) == (query.shape, torch.bfloat16)
+
+
+@NEEDS_KERNEL
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@CAUSAL
+def test_the_causal_kernel_agrees_with_attention_row_by_row(kv_heads, window, dtype):
+    device = torch.device("cuda")
+    query, key, value = (
+        random_heads(sum(LENGTHS), heads).to(device, dtype) for heads in (4, kv_heads, kv_heads)
+    )
+    found = causal_attention_within_rows(
+        query, key, value, ROWS.to(device), scale=0.3, window=window
+    )
+    exact = causal_row_by_row(*(t.float().cpu() for t in (query, key, value)), window, 0.3)
+    torch.testing.assert_close(found.float().cpu(), exact, rtol=0.02, atol=0.02)
 
 
 @NEEDS_KERNEL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,8 @@ from elasticnas.supernet.contracts.families import FamilyContract
 from elasticnas.supernet.families.llama import LLAMA
 from elasticnas.supernet.forward.activation import active_tensors
 from elasticnas.supernet.forward.prefixes import PrefixCache
-from elasticnas.supernet.measuring import trees
+from elasticnas.supernet.measuring import batching, trees
+from elasticnas.supernet.measuring.batching import batches_for
 from elasticnas.supernet.measuring.encoder import TokenizerEncoder
 from elasticnas.supernet.measuring.measure import Lap, laps_of, measure
 from elasticnas.supernet.measuring.probes import PROBES
@@ -148,6 +150,48 @@ def test_a_family_that_takes_no_masks_scores_alike(supernet: Supernet):
         for each in (made, apart)
     )
     assert together == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize("budget", [1, 30, 10_000], ids=["a row each", "some", "all in one"])
+def test_single_sequences_read_the_same_when_they_lie_end_to_end(supernet: Supernet, budget: int):
+    """Choices each behind a context of its own, and windows of texts, some longer than a pack."""
+    labels = MULTIPLE_CHOICE.labels(rows(), SETTINGS)
+    asked = items(supernet, MULTIPLE_CHOICE, SETTINGS)
+    apart = TreeExamples.of(asked, labels, pad_id=0, shares=False)
+    windows = examples(
+        supernet, PERPLEXITY_TASK, PerplexitySettings(prompt="{question} {question}", window=7)
+    )
+    for task, padded in ((MULTIPLE_CHOICE, apart), (PERPLEXITY_TASK, windows)):
+        packed = replace(padded, packed=True)
+        batches = packed.batches(budget)
+        tokens = sum(len(tree.tokens) for each in padded.trees for tree in each)
+        assert sum(batch.tokens for batch in batches) == tokens
+        assert all(
+            batch.tokens <= budget or len(set(batch.rows.tolist())) == 1 for batch in batches
+        )
+        expected, found = (
+            raw_numbers(supernet, supernet.space.minimal, task, each, budget)
+            for each in (padded, packed)
+        )
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_sequences_are_packed_where_there_is_a_kernel_and_trees_are_not(
+    supernet: Supernet, monkeypatch: pytest.MonkeyPatch
+):
+    shared = examples(supernet, MULTIPLE_CHOICE, SETTINGS)
+    windows = examples(
+        supernet, PERPLEXITY_TASK, PerplexitySettings(prompt="{question} {question}", window=7)
+    )
+
+    def packed(made: TreeExamples) -> set[bool]:
+        return {"packing" in batch.inputs for batch in batches_for(supernet, made, 200)}
+
+    assert packed(windows) == {False}
+    monkeypatch.setattr(batching, "has_kernel", lambda *_: True)
+    assert (packed(shared), packed(windows)) == ({False}, {True})
+    unable = replace(supernet, family=replace(supernet.family, attends_by_interface=False))
+    assert {"packing" in batch.inputs for batch in batches_for(unable, windows, 200)} == {False}
 
 
 def test_a_row_whose_mask_would_fill_memory_is_no_tree(

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.conditions import Conditions, FineTuning
+from elasticnas.api_schemas.conditions import Conditions, FineTuning, TrainingStart
 from elasticnas.api_schemas.finetuning import FinetuneSettings
+from elasticnas.api_schemas.messages import (
+    EvaluateSubnets,
+    StartingWeights,
+    SubnetOutcome,
+    SubnetsEvaluated,
+    SubnetToEvaluate,
+)
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
+from elasticnas.supernet.methods.trained_first import Start, TrainingFiles
 from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.isolation import Measurement, evaluator_of
 from elasticnas.worker.training_evaluator import TrainingEvaluator
@@ -86,6 +94,41 @@ def test_its_time_limit_knows_of_the_training(bench: Bench):
     )
     assert trained.rows == plain.rows
     assert trained.tokens > plain.tokens + SETTINGS.batch_size * 12
+
+
+def test_a_training_begins_with_another_s_weights_and_what_it_learns_is_kept(bench: Bench):
+    """Over messages: trained, trained on from there, and read again where it was kept."""
+    asked = conditions(bench)
+    assert asked.fine_tuning is not None
+    learns = asked.fine_tuning.model_copy(update={"start": TrainingStart.NEAREST})
+    asked = asked.model_copy(update={"fine_tuning": learns})
+    first, second = {}, {"layer.0.ffn.width": 7}
+
+    def measured(*items: SubnetToEvaluate) -> list[SubnetOutcome]:
+        found = bench.ask(EvaluateSubnets(search_id="s", conditions=asked, subnets=items))
+        (batch,) = (each for each in found if isinstance(each, SubnetsEvaluated))
+        return list(batch.outcomes)
+
+    [alone] = measured(SubnetToEvaluate(number=0, subnet=first))
+    assert alone.weights is not None
+    start = StartingWeights(subnet=first, tensors=alone.weights, layers=3)
+    new = SubnetToEvaluate(number=1, subnet=second, start=start)
+    [begun] = measured(new)
+    [again] = measured(new.model_copy(update={"attempt": 2}))
+    [plain] = measured(SubnetToEvaluate(number=2, subnet=second))
+    assert begun.weights == again.weights != plain.weights
+    assert begun.metrics == again.metrics
+    [known] = measured(SubnetToEvaluate(number=3, subnet=second, trained=begun.weights))
+    assert known.metrics == begun.metrics
+    assert bench.blobs.leased == []
+    evaluator = models(bench, capacity=1).evaluator(asked)
+    assert isinstance(evaluator, TrainingEvaluator)
+    subnet = evaluator.training.supernet.space.subnet(second)
+    with bench.blobs.lease(begun.weights or "") as trained, bench.blobs.lease(alone.weights) as of:
+        files = [TrainingFiles(trained=trained), TrainingFiles(Start(of, first, 3))]
+        kept, made = (evaluator.training.subnet(subnet, never, each) for each in files)
+    assert kept.tensors.keys() == made.tensors.keys()
+    assert all(torch.equal(kept.tensors[name], made.tensors[name]) for name in kept.tensors)
 
 
 @contextmanager

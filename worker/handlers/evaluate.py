@@ -61,9 +61,13 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
     def _outcome(self, item: SubnetToEvaluate, attempt: int) -> SubnetOutcome:
         started_at, start = datetime.now(UTC), time.perf_counter()
         found: Measured | Problem
+        weights = None
         try:
-            asked = SubnetAsked(item.subnet, self.message.racing, self.message.rival(item))
-            found = self.measure(asked, attempt)
+            with self.training_files(item) as files:
+                racing, rival = self.message.racing, self.message.rival(item)
+                found = self.measure(SubnetAsked(item.subnet, racing, rival, files), attempt)
+                if files.kept is not None and isinstance(found, Measured):
+                    weights, _ = self.tools.blobs.store(files.kept)
         except EvaluationUnwantedError:
             raise
         except Exception as error:
@@ -77,6 +81,7 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
             metrics=measured.metrics,
             hits=measured.hits,
             given_up=measured.given_up,
+            weights=weights,
             problem=found if isinstance(found, Problem) else None,
             started_at=started_at,
             duration_seconds=time.perf_counter() - start,

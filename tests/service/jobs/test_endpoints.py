@@ -271,6 +271,7 @@ def test_jobs_are_listed_newest_first_by_state_and_kind(light_hand: Hand):
         ({"settings": {"task_settings": {"prompt": "{x}"}}}, "/settings/task_settings/prompt"),
         ({"recipe": "shears", "settings": {"ranks": [8, 4]}}, "/settings"),
         ({"dataset_id": "dataset-x"}, "/dataset_id"),
+        ({"recipe": "shears", "method": "lonas"}, "/method"),
         ({"colour": "red"}, "/colour"),
     ],
 )
@@ -341,6 +342,15 @@ def test_a_dataset_that_a_job_refers_to_stays(light_hand: Hand):
     answer = light_hand.running.client.delete(f"/v1/datasets/{job['dataset_id']}")
     assert answer.status_code == 409
     assert job["id"] in answer.json()["detail"]
+
+
+def test_a_recipe_is_also_asked_for_as_its_method(light_hand: Hand):
+    asked = {"dataset_id": light_hand.running.dataset(), "method": "shears"}
+    answer = light_hand.running.client.post(
+        "/v1/trainings", files=MODEL, data={"request": json.dumps(asked)}
+    )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["recipe"] == "shears"
 
 
 def test_a_derivation_is_the_job_of_its_recipe(light_hand: Hand):
