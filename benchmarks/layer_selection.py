@@ -178,9 +178,9 @@ def tell(found: Mapping[str, Sequence[Line]]) -> None:
     losses = {name: [line.score.loss for line in lines] for name, lines in found.items()}
     hits = {name: [line.score.accuracy for line in lines] for name, lines in found.items()}
     if set(DRAWS) <= set(found):
-        for values in (losses, hits):
-            values["random, mean"] = [
-                fmean(each) for each in zip(*(values[name] for name in DRAWS), strict=True)
+        for table in (losses, hits):
+            table["random, mean"] = [
+                fmean(each) for each in zip(*(table[name] for name in DRAWS), strict=True)
             ]
     print("method | loss | accuracy | accuracy less that of all layers | seconds of choosing")
     for name, values in hits.items():
