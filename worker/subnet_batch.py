@@ -171,7 +171,7 @@ class SubnetBatchHandler(Handler[BatchMessage]):
                 if rung is not None and rung.until is not None:
                     (state := folder / "state").mkdir()
                     files = replace(files, until=rung.until, state=state)
-                elif self._keeps:
+                elif self._keeps and trained is None:
                     files = replace(files, kept=folder / "trained")
             yield files
 
