@@ -193,4 +193,4 @@ def _expected(stopped: Climber, ended: Sequence[Climber]) -> Losses:
     gains = [each.reached[-1] - each.reached[here] for each in ended]
     if not gains:
         return stopped.reached[-1]
-    return np.maximum(stopped.reached[-1] + np.mean(gains, axis=0), 0.0)
+    return np.asarray(np.maximum(stopped.reached[-1] + np.mean(gains, axis=0), 0.0))

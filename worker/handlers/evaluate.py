@@ -62,7 +62,8 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
     def _outcome(self, item: SubnetToEvaluate, attempt: int) -> SubnetOutcome:
         started_at, start = datetime.now(UTC), time.perf_counter()
         found: Measured | Problem
-        weights, state = item.trained, None
+        weights = item.trained
+        state: str | None = None
         try:
             with self.training_files(item) as files:
                 racing, rival = self.message.racing, self.message.rival(item)
