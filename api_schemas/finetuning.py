@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, mod
 from elasticnas.api_schemas.conditions import Conditions, TrainingStart
 from elasticnas.api_schemas.distillation import DistillationSettings
 from elasticnas.api_schemas.fields import Identity, Name
+from elasticnas.api_schemas.halving import Halving
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.training import (
@@ -68,13 +69,14 @@ class FineTune(FinetuneSettings):
 
     It begins with the super-network's weights; or, with ``start: nearest``, with those of the
     evaluated subnet that it shares the largest part of its parameters with, where that is
-    ``min_overlap`` or more (`search.overlap`). Left out, ``max_length`` and ``task_settings`` are
-    the search's.
+    ``min_overlap`` or more (`search.overlap`). With ``halving`` only the best are trained to the
+    end. Left out, ``max_length`` and ``task_settings`` are the search's.
     """
 
     dataset_id: Identity
     start: TrainingStart = TrainingStart.SUPERNET
     min_overlap: Annotated[float, Field(gt=0, le=1)] = 0.8
+    halving: Halving | None = None
 
     @model_validator(mode="after")
     def _whole_weights_are_transferred(self) -> Self:
@@ -82,6 +84,20 @@ class FineTune(FinetuneSettings):
             raise ValueError(
                 f"start: {TrainingStart.NEAREST} transfers whole weights: leave trained at "
                 f"{Trained.ALL}, or start with the {TrainingStart.SUPERNET}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_have_steps(self) -> Self:
+        if self.halving is None:
+            return self
+        if self.steps is None:
+            raise ValueError("halving shares out steps: say how many steps a whole training has")
+        if not self.halving.steps(0, self.steps):
+            raise ValueError(
+                f"of {self.steps} steps none are left for the first of {self.halving.rungs} rungs, "
+                f"each {self.halving.eta} times as long as the one before: have at least "
+                f"{self.halving.bracket} steps, or fewer rungs"
             )
         return self
 

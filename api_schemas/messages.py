@@ -64,12 +64,26 @@ class StartingWeights(BaseModel):
     layers: int
 
 
+class Rung(BaseModel):
+    """How far a subnet is trained now, and from where: see `Halving`.
+
+    Up to the step ``until``, None: to the end. ``state`` is the digest of what the training left on
+    the rung before; without one it begins.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    until: int | None = None
+    state: str | None = None
+
+
 class SubnetToEvaluate(BaseModel):
     """One subnet of a batch; ``number`` identifies it within its search.
 
     Where subnets are trained first, it begins with the weights ``start``, None: with the
     super-network's. ``trained`` is the digest of its own weights where they are kept already, so
-    that nothing is left to train.
+    that nothing is left to train. It is trained in full, unless there is a ``rung`` to stop at.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,6 +94,7 @@ class SubnetToEvaluate(BaseModel):
     rival: int | None = None
     start: StartingWeights | None = None
     trained: str | None = None
+    rung: Rung | None = None
 
 
 class EvaluateSubnets(Message):
@@ -255,7 +270,8 @@ class SubnetOutcome(BaseModel):
 
     In a search that races, metrics come with ``hits``. ``precision`` is the one it was measured in;
     None where nothing was measured, or by a worker that does not say. ``weights`` is the digest of
-    what it has learnt, where that is kept.
+    what it has learnt, where that is kept; ``state`` that of a training which may go on from the
+    end of this ``rung``.
     """
 
     number: int
@@ -265,6 +281,8 @@ class SubnetOutcome(BaseModel):
     hits: Hits | None = None
     given_up: GivenUp | None = None
     weights: str | None = None
+    rung: int = 0
+    state: str | None = None
     problem: Problem | None = None
     started_at: datetime
     duration_seconds: float

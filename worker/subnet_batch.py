@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
@@ -18,6 +19,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
 from elasticnas.supernet.methods.trained_first import Start, TrainingFiles
+from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.worker.deliveries import ATTEMPTS
 from elasticnas.worker.evaluator import Evaluator, SubnetAsked
 from elasticnas.worker.failures import as_problem
@@ -150,17 +152,28 @@ class SubnetBatchHandler(Handler[BatchMessage]):
         """What the training of a subnet finds and leaves, there until the block ends."""
         with ExitStack() as stack:
             lease = self.tools.blobs.lease
-            kept = None
-            if self._keeps:
-                self.tools.scratch.mkdir(parents=True, exist_ok=True)
-                scratch = stack.enter_context(TemporaryDirectory(dir=self.tools.scratch))
-                kept = Path(scratch) / "trained"
             trained = None if item.trained is None else stack.enter_context(lease(item.trained))
             start = None
             if item.start is not None and trained is None:
                 tensors = stack.enter_context(lease(item.start.tensors))
                 start = Start(tensors, item.start.subnet, item.start.layers)
-            yield TrainingFiles(start, trained, kept)
+            files = TrainingFiles(start, trained)
+            rung = item.rung
+            if self._keeps or rung is not None:
+                self.tools.scratch.mkdir(parents=True, exist_ok=True)
+                folder = Path(stack.enter_context(TemporaryDirectory(dir=self.tools.scratch)))
+                if rung is not None and rung.state is not None:
+                    (resumed := folder / "resumed").mkdir()
+                    (resumed / STATE_FILE).symlink_to(
+                        stack.enter_context(lease(rung.state)).resolve()
+                    )
+                    files = replace(files, resumed=resumed)
+                if rung is not None and rung.until is not None:
+                    (state := folder / "state").mkdir()
+                    files = replace(files, until=rung.until, state=state)
+                elif self._keeps and trained is None:
+                    files = replace(files, kept=folder / "trained")
+            yield files
 
     @property
     def _keeps(self) -> bool:

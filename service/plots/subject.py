@@ -99,10 +99,13 @@ class Subject:
 
 def _measured(row: Row[Any], raced: Metric | None) -> Measured:
     found = dict(row._mapping)
-    given_up = found.pop("given_up")
+    given_up, rungs = found.pop("given_up"), found.pop("rungs")
     if given_up is not None and raced is not None:  # only what is raced is given up
         found["metrics"] = {raced.name: GivenUp.model_validate(given_up).estimate}
-    return Measured(**found, is_given_up=given_up is not None)
+    is_stopped = found["metrics"] is None and bool(rungs)
+    if is_stopped:
+        found["metrics"] = rungs[-1]["metrics"]
+    return Measured(**found, is_given_up=given_up is not None or is_stopped)
 
 
 def _front_member(row: Row[Any]) -> Measured:

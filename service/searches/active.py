@@ -14,6 +14,7 @@ from elasticnas.api_schemas.conditions import Conditions
 from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
+    Rung,
     StartingWeights,
     SubnetOutcome,
     SubnetToEvaluate,
@@ -22,7 +23,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits
-from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.api_schemas.searches import EvaluationState, SearchCreate, SearchState
 from elasticnas.search.loop import Recorded, SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem
@@ -58,6 +59,7 @@ class Outcome:
     given_up: GivenUp | None = None
     precision: Precision | None = None
     weights: str | None = None
+    training_state: str | None = None
 
     @classmethod
     def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
@@ -74,6 +76,7 @@ class Outcome:
             given_up=outcome.given_up,
             precision=outcome.precision,
             weights=outcome.weights,
+            training_state=outcome.state,
         )
 
 
@@ -89,13 +92,19 @@ class Batch:
 class InFlight:
     """An evaluation that has a row and no result. ``batch`` is None until a message carries it.
 
-    If it is trained first, that begins with the weights of ``start``, or the super-network's.
+    If it is trained first, that begins with the weights of ``start``, or the super-network's. In a
+    bracket it is trained for its ``rung``, from the ``state`` that it was left in (a digest), and
+    then ``waits`` for the others.
     """
 
     subnet: SubnetConfig
     attempt: int = 1
     batch: Batch | None = None
     start: StartingWeights | None = None
+    in_bracket: bool = False
+    rung: int = 0
+    state: str | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,11 @@ class ActiveSearch:
     def unsent(self) -> list[int]:
         """The evaluations that no message carries yet, and the database does not answer."""
         answered = {outcome.number for outcome in self.answered}
-        return sorted(n for n, e in self.in_flight.items() if e.batch is None and n not in answered)
+        return sorted(
+            number
+            for number, each in self.in_flight.items()
+            if each.batch is None and not each.waits and number not in answered
+        )
 
     @property
     def outstanding(self) -> int:
@@ -222,10 +235,25 @@ class ActiveSearch:
                     attempt=self.in_flight[number].attempt,
                     rival=None if rival is None else rival.number,
                     start=self.in_flight[number].start,
+                    rung=self._rung(number),
                 )
                 for number, rival in rivals.items()
             ),
         )
+
+    def stops_at(self, number: int) -> int | None:
+        """After how many steps a training stops on its way; None: it goes on to the end."""
+        flown, asked = self.in_flight[number], self.request.fine_tune
+        if not flown.in_bracket or asked is None or asked.halving is None or asked.steps is None:
+            return None
+        last = flown.rung == asked.halving.last
+        return None if last else asked.halving.steps(flown.rung, asked.steps)
+
+    def _rung(self, number: int) -> Rung | None:
+        flown = self.in_flight[number]
+        if not flown.in_bracket:
+            return None
+        return Rung(number=flown.rung, until=self.stops_at(number), state=flown.state)
 
     def starting(self, start: StartedFrom | None) -> StartingWeights | None:
         """The weights that a training begins with; None: the super-network's."""
@@ -325,6 +353,10 @@ def restore(
                 hits=Hits.model_validate(each.hits) if request.racing and each.hits else None,
                 given_up=GivenUp.model_validate(each.given_up) if each.given_up else None,
                 rival=each.rival,
+                bracket=each.bracket,
+                rung=each.rung,
+                rungs=[rung["metrics"] for rung in each.rungs or ()],
+                stopped=each.bracket is not None and each.state == EvaluationState.GIVEN_UP,
             )
             for each in rows
         ],
@@ -360,11 +392,16 @@ def restore(
     for each in rows:
         if each.finished_at is None:
             start = None if each.start is None else StartedFrom.model_validate(each.start)
+            waits = len(each.rungs or ()) > each.rung
             active.in_flight[each.number] = InFlight(
                 subnets[each.number],
                 each.attempt,
-                _batch(each, before, sent),
+                None if waits else _batch(each, before, sent),
                 active.starting(start),
+                in_bracket=each.bracket is not None,
+                rung=each.rung,
+                state=each.training_state,
+                waits=waits,
             )
     return active
 

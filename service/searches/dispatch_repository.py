@@ -73,10 +73,10 @@ def mark_running(
 
 
 def keep_report(session: Session, search_id: str, outcome: SubnetOutcome, worker: str) -> None:
-    """Keep what a worker says of an evaluation; the first report of each wins."""
+    """Keep what a worker says of an evaluation; the first report of each rung wins."""
     session.execute(
         update(EvaluationRow)
-        .where(_unreported(search_id, outcome.number))
+        .where(_unreported(search_id, outcome.number), EvaluationRow.rung == outcome.rung)
         .values(worker=worker, report=outcome.model_dump(mode="json"))
     )
 

@@ -157,7 +157,7 @@ def recorded(
 def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any]]:
     """Every ``stride``-th measured evaluation and the reference subnets, by number.
 
-    Each as (number, sequence, origin, choices, metrics, given_up, cost, hypervolume).
+    Each as (number, sequence, origin, choices, metrics, given_up, rungs, cost, hypervolume).
     """
     row = EvaluationRow
     return session.execute(
@@ -168,6 +168,7 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
             row.choices,
             row.metrics,
             row.given_up,
+            row.rungs,
             row.cost,
             row.hypervolume,
         )
@@ -263,15 +264,18 @@ def measured(
 
 
 def weights(session: Session) -> set[str]:
-    """The digests of all trained weights that searches keep, and that trainings have begun with."""
+    """The digests of all trained weights that searches keep, that trainings have begun with, and
+    that they go on from."""
     row = EvaluationRow
     # By their searches, which are few and found by an index: most evaluations train nothing.
     found = session.execute(
-        select(row.weights, row.start_weights)
+        select(row.weights, row.start_weights, row.training_state)
         .join(SearchRow, SearchRow.id == row.search_id)
         .where(
             SearchRow.train_dataset_id.is_not(None),
-            row.weights.is_not(None) | row.start_weights.is_not(None),
+            row.weights.is_not(None)
+            | row.start_weights.is_not(None)
+            | row.training_state.is_not(None),
         )
     )
     return {digest for each in found for digest in each if digest is not None}

@@ -9,6 +9,8 @@ from elasticnas.service.supernets.report_cache import ReportedSupernet
 
 BYTES = 4
 """Of a number: subnets are trained, and kept, in float32."""
+STATE = 3
+"""Numbers that a training goes on from for each of its own: AdamW has two moments beside it."""
 
 
 def require_room(
@@ -24,19 +26,27 @@ def require_room(
     Raises:
         InputError: about ``field``, the number of evaluations: they may take too much.
     """
-    asked = request.fine_tune
-    if asked is None or asked.start is not TrainingStart.NEAREST:
+    copies = _copies(request)
+    if not copies:
         return
-    each = BYTES * supernet.cost(supernet.space.maximal, 1).params
+    each = copies * BYTES * supernet.cost(supernet.space.maximal, 1).params
     evaluations = request.budget.evaluations
     if evaluations * each > limit_bytes:
         raise InputError(
-            f"the trained weights of {evaluations} subnets may take "
-            f"{evaluations * each / 2**30:.1f} GiB of the store until the search is deleted, more "
-            f"than the {limit_bytes / 2**30:.1f} GiB that a search may keep",
+            f"what {evaluations} subnets learn may take {evaluations * each / 2**30:.1f} GiB of "
+            f"the store, more than the {limit_bytes / 2**30:.1f} GiB that a search may keep there",
             field=field,
             value=evaluations,
-            remedy=f"evaluate at most {limit_bytes // each}, let trainings start with the "
-            f"{TrainingStart.SUPERNET}, or have the operator raise "
+            remedy=f"evaluate at most {limit_bytes // each}; let trainings start with the "
+            f"{TrainingStart.SUPERNET} and leave halving out; or have the operator raise "
             "ELASTICNAS_TRAINED_WEIGHTS_BYTES",
         )
+
+
+def _copies(request: SearchCreate) -> int:
+    """How many numbers are stored for each number of a subnet, at most."""
+    asked = request.fine_tune
+    if asked is None:
+        return 0
+    kept = 1 if asked.start is TrainingStart.NEAREST else 0
+    return kept if asked.halving is None else kept + STATE * asked.halving.last

@@ -121,6 +121,14 @@ class EvaluationRow(Table):
     """The digest of those weights; None where it begins with the super-network's."""
     weights: Mapped[str | None] = mapped_column(String(64))
     """The digest of what it has learnt, where the search keeps that."""
+    bracket: Mapped[int | None]
+    """The first number of the bracket that it is trained in, where trainings are raced."""
+    rung: Mapped[int] = mapped_column(default=0)
+    """Which rung of its bracket it is trained for."""
+    rungs: Mapped[list[Any] | None]
+    """What it measured at the end of each rung but the last: `RungRead`."""
+    training_state: Mapped[str | None] = mapped_column(String(64))
+    """The digest of what its training goes on with on its rung."""
     state: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
     cached: Mapped[bool] = mapped_column(default=False)

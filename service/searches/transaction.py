@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import SubnetOutcome
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import Hits
@@ -48,7 +49,7 @@ def begin(session: Session, row: SearchRow, active: ActiveSearch) -> None:
         repository.enter(session, row, SearchState.RUNNING)
         active.state = SearchState.RUNNING
     in_flight = list(active.in_flight)
-    unsent = [number for number, each in active.in_flight.items() if each.batch is None]
+    unsent = [n for n, each in active.in_flight.items() if each.batch is None and not each.waits]
     if row.state == SearchState.RUNNING and unsent:
         resend(session, row, active, unsent)
     _answer_known(session, row, active, {n: active.in_flight[n].subnet for n in in_flight})
@@ -86,7 +87,9 @@ def take_up(
     for number, worker, outcome in reported:
         if number not in active.in_flight:
             continue
-        if outcome is None:
+        if active.in_flight[number].waits:  # a message that came twice
+            dispatches.forget_reports(session, row.id, [number])
+        elif outcome is None:
             back.append(number)
         elif outcome.problem is not None and outcome.problem.type == inbox.STORAGE_FULL:
             back.append(number)
@@ -104,8 +107,8 @@ def take_up(
                 back.append(number)
             else:
                 outcomes.append(_in_another_precision(outcome, worker, active))
-        elif _lacks_weights(outcome, active):
-            log.warning("search %s: worker %s kept no weights of %d", row.id, worker, number)
+        elif _is_of_an_earlier_version(outcome, active):
+            log.warning("search %s: worker %s kept nothing of %d", row.id, worker, number)
             back.append(number)
         else:
             outcomes.append(Outcome.of(outcome, worker))
@@ -117,15 +120,14 @@ def take_up(
         pause(session, row, active, full)
 
 
-def _lacks_weights(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
-    """A worker of an earlier version trains with the super-network's weights, and keeps none."""
+def _is_of_an_earlier_version(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
+    """A worker that knows nothing of starts and rungs trains in full, and keeps nothing of it."""
     training = active.conditions.fine_tuning
-    return (
-        training is not None
-        and training.keeps_weights
-        and outcome.metrics is not None
-        and outcome.weights is None
-    )
+    if training is None or outcome.metrics is None:
+        return False
+    if active.stops_at(outcome.number) is not None:
+        return outcome.state is None
+    return training.keeps_weights and outcome.weights is None
 
 
 def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
@@ -174,6 +176,7 @@ def record(
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
     """End a search that has nothing left to do; and keep its clock."""
     row.elapsed_seconds = active.elapsed_seconds
+    _move(session, row, active)
     if row.state != SearchState.RUNNING:
         return
     reason = active.loop.stop_reason
@@ -215,23 +218,84 @@ def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
     return few or (limit is not None and row.failed > limit)
 
 
+def _move(session: Session, row: SearchRow, active: ActiveSearch) -> None:
+    """Have those that were promoted in their brackets trained on, and end those that were not."""
+    moves = active.loop.take_moves()
+    for number in moves.promoted:
+        evaluation = evaluations.placed(session, row.id, number)
+        flown = active.in_flight[number]
+        flown.rung = evaluation.rung = evaluation.rung + 1
+        flown.attempt = evaluation.attempt = evaluation.attempt + 1
+        flown.waits = False
+        evaluation.report = None
+        evaluation.sent_at = now()
+    for number in moves.stopped:
+        evaluation = evaluations.placed(session, row.id, number)
+        del active.in_flight[number]
+        evaluation.state = EvaluationState.GIVEN_UP
+        evaluation.training_state = None
+        row.given_up += 1
+        _end(row, evaluation, active.loop.archive.hypervolume)
+
+
+def _end(row: SearchRow, evaluation: EvaluationRow, hypervolume: float) -> None:
+    """An evaluation is over: the search has one result more."""
+    row.recorded += 1
+    evaluation.sequence = row.recorded
+    evaluation.hypervolume = hypervolume
+    evaluation.finished_at = now()
+    evaluation.report = None
+
+
+def _reach(
+    session: Session,
+    row: SearchRow,
+    active: ActiveSearch,
+    outcome: Outcome,
+    rung: RungRead,
+) -> None:
+    """Keep what a subnet measured on its way, and the state that its training goes on from."""
+    flown = active.in_flight[outcome.number]
+    flown.waits, flown.batch, flown.state = True, None, outcome.training_state
+    evaluation = evaluations.placed(session, row.id, outcome.number)
+    evaluation.state = EvaluationState.QUEUED
+    evaluation.sent_generation = None
+    evaluation.report = None
+    evaluation.rungs = [*(evaluation.rungs or ()), rung.model_dump()]
+    evaluation.training_state = outcome.training_state
+    _note_work(evaluation, outcome)
+    step = active.loop.reach(outcome.number, rung.metrics)
+    _place(session, row, active, step.proposals)
+    settle(session, row, active)
+
+
+def _note_work(evaluation: EvaluationRow, outcome: Outcome) -> None:
+    """Who measured, in what, since when and for how long, over all rungs."""
+    evaluation.worker = outcome.worker
+    evaluation.precision = outcome.precision
+    if evaluation.rungs and evaluation.duration_seconds is not None:
+        before = evaluation.duration_seconds
+    else:
+        before, evaluation.started_at = 0.0, outcome.started_at
+    if outcome.duration_seconds is not None:
+        evaluation.duration_seconds = before + outcome.duration_seconds
+
+
 def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
     metrics, error = _checked(outcome, active)
+    steps = active.stops_at(outcome.number)
+    if metrics is not None and steps is not None:
+        _reach(session, row, active, outcome, RungRead(steps=steps, metrics=metrics))
+        return
     step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
     if row.pilots is None and active.loop.pilots is not None:
         row.pilots = list(active.loop.pilots)
     flown = active.in_flight.pop(outcome.number)
     if outcome.weights is not None:
         active.trained[outcome.number] = Trained(flown.subnet, outcome.weights)
-    moment = now()
     evaluation = evaluations.placed(session, row.id, outcome.number)
-    evaluation.worker = outcome.worker
     evaluation.cached = outcome.cached
-    evaluation.started_at = outcome.started_at
-    evaluation.finished_at = moment
-    evaluation.duration_seconds = outcome.duration_seconds
-    evaluation.precision = outcome.precision
-    evaluation.hypervolume = step.hypervolume
+    _note_work(evaluation, outcome)
     if step.given_up is not None:
         evaluation.state = EvaluationState.GIVEN_UP
         evaluation.given_up = step.given_up.model_dump()
@@ -241,6 +305,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.metrics = metrics
         evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
         evaluation.weights = outcome.weights
+        evaluation.training_state = None
         row.completed += 1
         _keep_best(row, active, outcome.number, metrics)
     else:
@@ -251,9 +316,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     if error is None and outcome.duration_seconds is not None:
         active.measured += 1
         active.measured_seconds += outcome.duration_seconds
-    row.recorded += 1
-    evaluation.sequence = row.recorded
-    evaluation.report = None
+    _end(row, evaluation, step.hypervolume)
     _move_front(session, row, active, evaluation, step.front)
     _place(session, row, active, step.proposals)
     settle(session, row, active)
@@ -346,11 +409,14 @@ def _place(
                 rival=None if proposal.rival is None else proposal.rival.number,
                 start=None if proposal.start is None else proposal.start.model_dump(),
                 start_weights=None if start is None else start.tensors,
+                bracket=proposal.bracket,
                 sent_at=now(),
             ),
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet, start=start)
+        active.in_flight[proposal.number] = InFlight(
+            proposal.subnet, start=start, in_bracket=proposal.bracket is not None
+        )
     _answer_known(session, row, active, placed)
 
 
@@ -360,13 +426,16 @@ def _answer_known(
     """Queue the answers that the database already has, instead of a worker's.
 
     A search that races needs to know the rows behind them, too. One whose trainings begin with
-    each other's weights takes those alone that began with the very same.
+    each other's weights takes those alone that began with the very same. Of a subnet in a bracket
+    it would have to be known what it measures on every rung: it is trained.
     """
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
+        if active.in_flight[number].in_bracket:
+            continue
         start = active.in_flight[number].start
         known = measured.get((subnet.key, None if start is None else start.tensors))
         if known is None or not needed <= known.metrics.keys():

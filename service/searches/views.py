@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.finetuning import StartedFrom
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
@@ -105,6 +106,7 @@ def read_evaluation(
         attempt=row.attempt,
         error=None if error is None else Problem.model_validate(error),
         given_up=None if row.given_up is None else GivenUp.model_validate(row.given_up),
+        rungs=None if row.rungs is None else [RungRead.model_validate(each) for each in row.rungs],
         start=None if row.start is None else StartedFrom.model_validate(row.start),
         verified=Verified.model_validate(verified) if verified else None,
         hypervolume=row.hypervolume,

@@ -114,10 +114,12 @@ def learnt(
         return distillation.learn([student], batch_rows(rows.lengths, settings, step))
 
     model.train(settings.dropout)
-    optimise(run, settings, len(rows.lengths), trainable, learn)
-    model.train(False)
-    for tensor in trainable.values():
-        tensor.requires_grad_(False)
+    try:
+        optimise(run, settings, len(rows.lengths), trainable, learn)
+    finally:  # also as it is where the run stops, it may be measured
+        model.train(False)
+        for tensor in trainable.values():
+            tensor.requires_grad_(False)
     return own
 
 

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.conditions import FineTuning
 from elasticnas.api_schemas.finetuning import FinetuneSettings
+from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.extraction import Extracted
 from elasticnas.supernet.methods.finetune import extracted, learnt, rows_to_learn
-from elasticnas.supernet.methods.step import StepRun, TrainingData
+from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import TrainingRows
 from elasticnas.supernet.weight_transfer import restore, transfer
@@ -41,13 +42,18 @@ class Start:
 class TrainingFiles:
     """What a training finds and leaves beside the super-network, which it needs in any case.
 
-    It begins with ``start``, where there is one. Where the subnet's weights were ``trained``
-    before, there is none. What was learnt is written to ``kept``.
+    It begins with ``start``, where there is one; or goes on from the folder ``resumed``. Where the
+    subnet's weights were ``trained`` before, there is no training. What was learnt is written to
+    ``kept``. A training that is left off after ``until`` steps leaves, in the folder ``state``,
+    what it can go on from.
     """
 
     start: Start | None = None
     trained: Path | None = None
     kept: Path | None = None
+    resumed: Path | None = None
+    until: int | None = None
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,10 @@ class TrainedFirst:
             if files.trained is not None:
                 restore(own, load_file(files.trained))
                 return own.merged(subnet)
-            if files.start is not None:
+            if files.start is not None and files.resumed is None:
                 self._begin(own, subnet, files.start)
             with torch.enable_grad():
-                self._train(own, subnet, is_unwanted)
+                self._train(own, subnet, is_unwanted, files)
         if files.kept is not None:
             tensors = {name: each.detach().cpu() for name, each in own.tensors.items()}
             save_file({name: each.contiguous() for name, each in tensors.items()}, files.kept)
@@ -104,19 +110,39 @@ class TrainedFirst:
         of = self.supernet.space.subnet(start.subnet)
         transfer(self.supernet, own, subnet, load_file(start.tensors), of, start.layers)
 
-    def _train(self, own: Extracted, subnet: SubnetConfig, is_unwanted: Callable[[], bool]) -> None:
+    def _train(
+        self,
+        own: Extracted,
+        subnet: SubnetConfig,
+        is_unwanted: Callable[[], bool],
+        files: TrainingFiles,
+    ) -> None:
+        done = 0
+
+        def tell(progress: StepProgress) -> None:
+            nonlocal done
+            done = progress.done
+
+        def keep(steps: int, save: Callable[[Path], None]) -> None:
+            if steps == files.until and files.state is not None:
+                save(files.state)
+
         run = StepRun(
             settings=self.settings,
             source=self.supernet.folder,
             data=self.data,
             output=self.supernet.folder,
-            saved=None,
+            saved=files.resumed,
             device=self.device,
-            tell=lambda _: None,
-            keep=lambda _done, _save: None,
-            must_stop=is_unwanted,
+            tell=tell,
+            keep=keep,
+            must_stop=lambda: done == files.until or is_unwanted(),
         )
-        learnt(run, self.supernet, subnet, self.rows, own)
+        try:
+            learnt(run, self.supernet, subnet, self.rows, own)
+        except StepStoppedError:
+            if done != files.until:
+                raise
 
 
 def trained_first(

@@ -13,6 +13,7 @@ from elasticnas.api_schemas.conditions import Conditions, FineTuning, TrainingSt
 from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
+    Rung,
     StartingWeights,
     SubnetOutcome,
     SubnetsEvaluated,
@@ -129,6 +130,36 @@ def test_a_training_begins_with_another_s_weights_and_what_it_learns_is_kept(ben
         kept, made = (evaluator.training.subnet(subnet, never, each) for each in files)
     assert kept.tensors.keys() == made.tensors.keys()
     assert all(torch.equal(kept.tensors[name], made.tensors[name]) for name in kept.tensors)
+
+
+def test_a_training_goes_on_from_rung_to_rung_to_the_same_weights(bench: Bench):
+    """Left off twice, it comes to what it comes to in one go."""
+    asked = conditions(bench)
+    assert asked.fine_tuning is not None
+    keeps = asked.fine_tuning.model_copy(update={"start": TrainingStart.NEAREST})
+    asked = asked.model_copy(update={"fine_tuning": keeps})
+    subnet = {"layer.0.lora.rank": 1}
+
+    def measured(rung: Rung | None) -> SubnetOutcome:
+        item = SubnetToEvaluate(
+            number=0, subnet=subnet, rung=rung, attempt=0 if rung is None else 1 + rung.number
+        )
+        found = bench.ask(EvaluateSubnets(search_id="s", conditions=asked, subnets=(item,)))
+        (batch,) = (each for each in found if isinstance(each, SubnetsEvaluated))
+        return batch.outcomes[0]
+
+    first = measured(Rung(number=0, until=3))
+    second = measured(Rung(number=1, until=6, state=first.state))
+    last = measured(Rung(number=2, state=second.state))
+    whole = measured(None)
+    assert [each.rung for each in (first, second, last)] == [0, 1, 2]
+    assert None not in (first.state, second.state)
+    assert first.state != second.state
+    assert first.weights is second.weights is last.state is None
+    assert last.metrics == whole.metrics != first.metrics
+    assert last.weights is not None
+    assert last.weights == whole.weights
+    assert bench.blobs.leased == []
 
 
 @contextmanager

@@ -216,3 +216,11 @@ def test_what_subnets_have_learnt_stays_until_the_search_is_deleted(service: Run
     assert stored(blobs_of(service)) == before
     service.client.delete(f"/v1/searches/{search_id}")
     assert collected(service) == 8
+
+
+def test_what_a_training_has_gone_on_from_goes_once_it_is_over(service: Running):
+    fine_tune = {"dataset_id": service.dataset(rows=10), "steps": 8, "halving": {"eta": 2}}
+    search_id = service.search(budget={"evaluations": 7}, evaluation={"fine_tune": fine_tune})
+    service.wait(search_id)
+    # Three in full, of a bracket of four four states and two.
+    assert collected(service) == 6
