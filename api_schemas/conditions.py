@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,17 +16,35 @@ VERSION = 1
 """Grows when the same conditions come to measure something else."""
 
 
+class TrainingStart(StrEnum):
+    """Which weights the training of a subnet begins with."""
+
+    SUPERNET = "supernet"
+    """Those that all subnets share."""
+    NEAREST = "nearest"
+    """Those of the subnet that is most like it, of the ones that were trained before; the
+    super-network's where none is like it. Trained weights are kept, so that others can begin with
+    them."""
+
+
 class FineTuning(BaseModel):
     """A training that every subnet has before it is measured.
 
     ``rows`` is the digest of the stored rows to train on, ``settings`` are those of the recipe
-    ``finetune`` (`finetuning.FinetuneSettings`).
+    ``finetune`` (`finetuning.FinetuneSettings`). Where it does not start with the super-network,
+    a metric depends, beside the conditions, on the weights that a subnet began with.
     """
 
     model_config = ConfigDict(frozen=True)
 
     rows: str
     settings: dict[str, Any]
+    start: TrainingStart = TrainingStart.SUPERNET
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether what a subnet has learnt is kept."""
+        return self.start is TrainingStart.NEAREST
 
 
 class Conditions(BaseModel):
@@ -54,5 +73,7 @@ class Conditions(BaseModel):
         told = self.model_dump(mode="json")
         if self.fine_tuning is None:
             del told["fine_tuning"]  # as the keys of earlier versions, by which answers are found
+        elif self.fine_tuning.start is TrainingStart.SUPERNET:
+            del told["fine_tuning"]["start"]  # likewise
         said = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(said.encode()).hexdigest()

@@ -7,9 +7,10 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, model_validator
 
-from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.conditions import Conditions, TrainingStart
 from elasticnas.api_schemas.distillation import DistillationSettings
 from elasticnas.api_schemas.fields import Identity, Name
+from elasticnas.api_schemas.halving import Halving
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.training import (
@@ -66,11 +67,53 @@ class FinetuneSettings(OptimiserSettings, DistillationSettings):
 class FineTune(FinetuneSettings):
     """A training that every subnet of a search has before it is measured, on another dataset.
 
-    It begins with the super-network's weights. Left out, ``max_length`` and ``task_settings`` are
-    the search's.
+    It begins with the super-network's weights; or, with ``start: nearest``, with those of the
+    evaluated subnet that it shares the largest part of its parameters with, where that is
+    ``min_overlap`` or more (`search.overlap`). With ``halving`` only the best are trained to the
+    end. Left out, ``max_length`` and ``task_settings`` are the search's.
     """
 
     dataset_id: Identity
+    start: TrainingStart = TrainingStart.SUPERNET
+    min_overlap: Annotated[float, Field(gt=0, le=1)] = 0.8
+    halving: Halving | None = None
+
+    @model_validator(mode="after")
+    def _whole_weights_are_transferred(self) -> Self:
+        if self.start is TrainingStart.NEAREST and self.trained is not Trained.ALL:
+            raise ValueError(
+                f"start: {TrainingStart.NEAREST} transfers whole weights: leave trained at "
+                f"{Trained.ALL}, or start with the {TrainingStart.SUPERNET}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_have_steps(self) -> Self:
+        if self.halving is None:
+            return self
+        if self.steps is None:
+            raise ValueError("halving shares out steps: say how many steps a whole training has")
+        if not self.halving.steps(0, self.steps):
+            raise ValueError(
+                f"of {self.steps} steps none are left for the first of {self.halving.rungs} rungs, "
+                f"each {self.halving.eta} times as long as the one before: have at least "
+                f"{self.halving.bracket} steps, or fewer rungs"
+            )
+        return self
+
+
+class StartedFrom(BaseModel):
+    """The evaluation whose trained weights the training of another one begins with.
+
+    ``overlap`` is the share of the new subnet's parameters that are taken from it: those of the
+    first ``layers`` layers, and those that belong to no layer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    overlap: float
+    layers: int
 
 
 class Evaluation(BaseModel):

@@ -90,10 +90,11 @@ class FlexoraSettings(TrainingSettings):
     """How groups of adapters are selected, and those that are kept fine-tuned.
 
     Every one of ``repeats`` makes ``select_steps`` turns: ``inner_steps`` of AdamW on the adapters
-    and the head, at ``select_learning_rate``, then one of Adam on the gates, at
-    ``gate_learning_rate``, by ``outer_batch_size`` of the outer rows, which are ``outer_share`` of
-    the dataset's. There is no dropout in it. A group is selected that ``rule`` keeps in more than
-    half of the repeats; by `Rule.TOP`, the ``top`` that are kept most often.
+    and the head, at ``select_learning_rate``, then one on the gates, at ``gate_learning_rate``, by
+    ``outer_batch_size`` of the outer rows, which are ``outer_share`` of the dataset's. The rate is
+    dual averaging's with a phantom, 0.2 by default, and Adam's without, 0.02. There is no dropout
+    in it. A group is selected that ``rule`` keeps in more than half of the repeats; by `Rule.TOP`,
+    the ``top`` that are kept most often.
 
     The optimiser's settings, ``sampling`` and ``dropout`` are of the second stage, which learns
     from all rows. ``ranks`` are the choices of every group that it trains, None are on and off.
@@ -112,7 +113,7 @@ class FlexoraSettings(TrainingSettings):
     select_batch_size: Count = 16
     outer_batch_size: Count = 64
     select_learning_rate: PositiveFloat = 1e-3
-    gate_learning_rate: PositiveFloat = 0.02
+    gate_learning_rate: PositiveFloat | None = None
     rule: Rule = Rule.PHANTOM
     margin: Annotated[float, Field(ge=0)] = 0.01
     top: Count | None = None
@@ -137,3 +138,8 @@ class FlexoraSettings(TrainingSettings):
     def has_phantom(self) -> bool:
         """Whether there is a gate for an adapter that is not there."""
         return self.rule in (Rule.PHANTOM, Rule.TOP)
+
+    @property
+    def gate_rate(self) -> float:
+        """The ``gate_learning_rate``, or what it is by default."""
+        return self.gate_learning_rate or (0.2 if self.has_phantom else 0.02)

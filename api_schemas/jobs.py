@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue
 from elasticnas.api_schemas.fields import Finite, Identity, LongText, Name, Number
 from elasticnas.api_schemas.finetuning import FinetunedRead
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.supernets import HubId, Revision
 
 
@@ -24,7 +25,7 @@ class JobKind(StrEnum):
     """A chosen subnet is trained on by itself; what its last step leaves is an ordinary model."""
 
 
-class JobState(StrEnum):
+class JobState(RunState):
     """``queued -> running -> completed | failed | cancelled``; a retry queues it again."""
 
     QUEUED = "queued"
@@ -32,11 +33,6 @@ class JobState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """True when nothing happens any more unless somebody asks for it."""
-        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
 
 class TrainingCreate(BaseModel):

@@ -50,8 +50,41 @@ class InspectSupernet(Message):
     digest: str
 
 
+class StartingWeights(BaseModel):
+    """The trained weights of another ``subnet`` that a training begins with.
+
+    ``tensors`` is the digest of the file that holds them. Taken are those of the first ``layers``
+    layers, and those that belong to no layer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    subnet: SubnetChoices
+    tensors: str
+    layers: int
+
+
+class Rung(BaseModel):
+    """How far a subnet is trained now, and from where: see `Halving`.
+
+    Up to the step ``until``, None: to the end. ``state`` is the digest of what the training left on
+    the rung before; without one it begins.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    until: int | None = None
+    state: str | None = None
+
+
 class SubnetToEvaluate(BaseModel):
-    """One subnet of a batch; ``number`` identifies it within its search."""
+    """One subnet of a batch; ``number`` identifies it within its search.
+
+    Where subnets are trained first, it begins with the weights ``start``, None: with the
+    super-network's. ``trained`` is the digest of its own weights where they are kept already, so
+    that nothing is left to train. It is trained in full, unless there is a ``rung`` to stop at.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +92,9 @@ class SubnetToEvaluate(BaseModel):
     subnet: SubnetChoices
     attempt: int = 1
     rival: int | None = None
+    start: StartingWeights | None = None
+    trained: str | None = None
+    rung: Rung | None = None
 
 
 class EvaluateSubnets(Message):
@@ -131,7 +167,7 @@ class ExportSubnet(Message):
     """Write one subnet's weights as an archive of one folder.
 
     Of a search that trains subnets before it measures them, ``fine_tuning`` is that training, for
-    ``task``; it is made again.
+    ``task``; it is made again, unless ``trained`` is the digest of the weights that came of it.
     """
 
     queue: ClassVar[str] = "exports"
@@ -145,6 +181,7 @@ class ExportSubnet(Message):
     card: SubnetCard
     task: str | None = None
     fine_tuning: FineTuning | None = None
+    trained: str | None = None
 
 
 class TrainingRows(BaseModel):
@@ -232,7 +269,9 @@ class SubnetOutcome(BaseModel):
     """What became of one subnet: its metrics, where it was given up, or the problem it failed with.
 
     In a search that races, metrics come with ``hits``. ``precision`` is the one it was measured in;
-    None where nothing was measured, or by a worker that does not say.
+    None where nothing was measured, or by a worker that does not say. ``weights`` is the digest of
+    what it has learnt, where that is kept; ``state`` that of a training which may go on from the
+    end of this ``rung``.
     """
 
     number: int
@@ -241,6 +280,9 @@ class SubnetOutcome(BaseModel):
     metrics: dict[str, float] | None = None
     hits: Hits | None = None
     given_up: GivenUp | None = None
+    weights: str | None = None
+    rung: int = 0
+    state: str | None = None
     problem: Problem | None = None
     started_at: datetime
     duration_seconds: float

@@ -19,11 +19,13 @@ from pydantic import (
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
-from elasticnas.api_schemas.finetuning import Evaluation, FineTune
+from elasticnas.api_schemas.finetuning import Evaluation, FineTune, StartedFrom
+from elasticnas.api_schemas.halving import Halving, RungRead
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Racing
 from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
+from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.strategies import AnyStrategy, ParetoSettings
 from elasticnas.api_schemas.verification import RowSplit, Verified
 
@@ -31,9 +33,12 @@ ObjectiveName = Annotated[str, Field(description="a metric of the dataset's task
 """What is not the name of a cost is that of a metric: `elasticnas.tasks.METRICS` knows those."""
 
 
+COSTS = frozenset(Cost)
+
+
 def is_cost(objective: str) -> bool:
     """Whether this objective is known before any evaluation."""
-    return objective in frozenset(Cost)
+    return objective in COSTS
 
 
 MAX_EVALUATIONS = 1_000_000
@@ -46,7 +51,7 @@ MAX_PARALLEL_EVALUATIONS = 1024
 MAX_OBJECTIVES = 3
 
 
-class SearchState(StrEnum):
+class SearchState(RunState):
     """``queued -> running -> completed | failed | cancelled``, and ``running <-> paused``."""
 
     QUEUED = "queued"
@@ -55,11 +60,6 @@ class SearchState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        """True when the search will record no further evaluation by itself."""
-        return self in (SearchState.COMPLETED, SearchState.FAILED, SearchState.CANCELLED)
 
 
 class EvaluationState(StrEnum):
@@ -229,6 +229,27 @@ class SearchCreate(BaseModel):
         """The training that every subnet has before it is measured."""
         return None if self.evaluation is None else self.evaluation.fine_tune
 
+    @property
+    def halving(self) -> Halving | None:
+        """How trainings are raced, if they are."""
+        return None if self.fine_tune is None else self.fine_tune.halving
+
+    @model_validator(mode="after")
+    def _brackets_are_in_flight_together(self) -> Self:
+        """Written down, as the budget's population is: two brackets, unless something is given."""
+        if self.halving is None:
+            return self
+        if "parallel_evaluations" not in self.model_fields_set:
+            least = min(2 * self.halving.bracket, MAX_PARALLEL_EVALUATIONS)
+            self.parallel_evaluations = max(self.parallel_evaluations, least)
+        if self.parallel_evaluations < self.halving.bracket:
+            raise ValueError(
+                f"a bracket of {self.halving.bracket} subnets (eta {self.halving.eta}, "
+                f"{self.halving.rungs} rungs) is evaluated together, and parallel_evaluations is "
+                f"{self.parallel_evaluations}: raise it, or have fewer rungs"
+            )
+        return self
+
     @model_validator(mode="after")
     def _population_follows_budget(self) -> Self:
         """Written down, as an extended search is to go on with the population it began with."""
@@ -265,7 +286,7 @@ class Progress(BaseModel):
     """How far a search is. What has ``finished`` counts against ``budget_evaluations``."""
 
     completed: int
-    given_up: int = Field(description="races that were lost before the last row")
+    given_up: int = Field(description="races that were lost before the last row, or step")
     failed: int
     running: int
     cached: int = Field(description="of those that did not fail, how many the database answered")
@@ -305,6 +326,16 @@ class EvaluationRead(BaseModel):
     error: Problem | None
     given_up: GivenUp | None = Field(
         default=None, description="where a race was lost; such an evaluation has no metrics"
+    )
+    start: StartedFrom | None = Field(
+        default=None,
+        description="the evaluation whose trained weights its own training began with; null: the "
+        "super-network's, or none was made",
+    )
+    rungs: list[RungRead] | None = Field(
+        default=None,
+        description="what it measured on the way of its training, where trainings are raced; one "
+        "that was given up was stopped after the last of them",
     )
     verified: Verified | None = Field(
         default=None, description="of front members, when the search verifies its front"

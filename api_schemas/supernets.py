@@ -27,6 +27,14 @@ class HeadKind(StrEnum):
     """Two logits for each token: that an answer starts there, and that it ends there."""
 
 
+class SupernetState(StrEnum):
+    """``reading -> ready | failed``; only ``ready`` super-networks can be used."""
+
+    READING = "reading"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class SupernetReport(BaseModel):
     """What a worker finds when it reads a checkpoint: all that the service needs to know of it.
 

@@ -48,7 +48,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.searches import Budget, EvaluationState, SearchCreate
 from elasticnas.api_schemas.spaces import FFN, HEADS, RANK, Dimension
 from elasticnas.api_schemas.strategies import RandomSettings
-from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport, SupernetState
 from elasticnas.cli.broker import make_broker
 from elasticnas.search.cost_terms import Extent, attention, cost_model, linear, parameters
 from elasticnas.search.space import SearchSpace
@@ -61,7 +61,7 @@ from elasticnas.service.runtime import Service
 from elasticnas.service.searches.creation import create
 from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.settings import ServiceSettings
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 from elasticnas.service.supernets.views import summarise
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from elasticnas.worker.intake import Intake

@@ -60,6 +60,7 @@ def grow(database: Database, search_id: str, evaluations: int) -> None:
                 "number": n,
                 "sequence": n + 1,
                 "subnet_key": f"{n}",
+                "origin": row.origin if n == row.number else "strategy",
                 "metrics": {"accuracy": float(accuracy[n]), "f1": float(accuracy[n] - 0.01)},
                 "cost": {name: float(cost * share[n]) for name, cost in row.cost.items()},
             }

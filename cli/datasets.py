@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elasticnas.api_schemas.datasets import DatasetRead
+from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.problems import InputError
+from elasticnas.cli.annotating import NewName, NewNotes, NewTags, NoTags, annotate
 from elasticnas.cli.connection import LOCAL, Server
+from elasticnas.cli.identifiers import DatasetId
 from elasticnas.cli.json_file import json_object
+from elasticnas.cli.list_options import ListOrder, SoughtTag, SoughtText
 from elasticnas.cli.lm_eval_options import (
     AnswerFilter,
     LmEvalOptions,
@@ -230,9 +234,16 @@ def _labels(dataset: DatasetRead) -> str:
 
 
 @app.command("list")
-def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
-    """All datasets, the newest first."""
-    datasets = list(server.datasets())
+def list_all(
+    task: Annotated[str | None, typer.Option(help="Only those of this task.")] = None,
+    text: SoughtText = None,
+    tag: SoughtTag = None,
+    sort: ListOrder = Sort.NEWEST,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """All datasets, the newest first; or those that are asked for."""
+    datasets = list(server.datasets(q=text, tag=tag, task=task, sort=sort))
     if as_json:
         print_json(datasets)
         return
@@ -242,9 +253,41 @@ def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
     out.print(rows)
 
 
-@app.command("delete")
-def delete(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")], server: Server = LOCAL
+@app.command("show")
+def show(dataset: DatasetId, as_json: AsJson = False, server: Server = LOCAL) -> None:
+    """One dataset: its rows and columns, and how many rows are of each class."""
+    found = server.dataset(dataset)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"[bold]{found.id}[/]  {found.name}")
+    out.print(f"  {found.task}, {found.rows:,} rows{_labels(found)}, measured by {found.metric}")
+    columns = [*found.text_columns, *(found.choices_columns or ())]
+    if found.label_column is not None:
+        columns.append(found.label_column)
+    out.print(f"  columns {', '.join(columns)}", markup=False)
+    if found.class_counts:
+        rows = table("", "class", "name", "rows", "share")
+        for each in found.class_counts:
+            share = f"{100 * each.rows / found.rows:.1f} %"
+            rows.add_row(str(each.label), each.name or "", f"{each.rows:,}", share)
+        out.print(rows)
+
+
+@app.command("note")
+def note(
+    dataset: DatasetId,
+    name: NewName = None,
+    notes: NewNotes = None,
+    tag: NewTags = None,
+    no_tags: NoTags = False,
+    server: Server = LOCAL,
 ) -> None:
+    """Rename a dataset, write notes and tags on it; what is not given stays."""
+    annotate(server, "datasets", dataset, name=name, notes=notes, tags=tag, no_tags=no_tags)
+
+
+@app.command("delete")
+def delete(dataset: DatasetId, server: Server = LOCAL) -> None:
     """Delete a dataset that no search refers to."""
     server.delete("datasets", dataset)

@@ -21,6 +21,7 @@ from elasticnas.cli.datasets import (
     OptionalTextColumns,
     RowsOptions,
 )
+from elasticnas.cli.option_values import setting_of
 from elasticnas.cli.output import AsJson, err, json_text
 from elasticnas.cli.recipe_options import (
     OF_RECIPE,
@@ -41,7 +42,6 @@ from elasticnas.cli.training import (
     There,
     object_of,
     run_or_send,
-    setting_of,
 )
 from elasticnas.client import Client
 

@@ -13,12 +13,12 @@ from elasticnas.api_schemas.recipes import FINETUNE, RECIPES
 from elasticnas.cli.bounds import Bounds, with_bounds
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.datasets import FirstLabel
+from elasticnas.cli.identifiers import SearchId
 from elasticnas.cli.jobs import watch_to_the_end
+from elasticnas.cli.option_values import setting_of
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json
 from elasticnas.cli.picking import picked, said_twice
 from elasticnas.cli.recipe_options import OF_RECIPE
-from elasticnas.cli.searches import SearchId
-from elasticnas.cli.training import setting_of
 
 
 @with_bounds

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from elasticnas.api_schemas.searches import EvaluationRead, SearchRead, is_cost
 from elasticnas.api_schemas.spaces import SpaceRead
-from elasticnas.cli.output import table
+from elasticnas.cli.output import number_text, table
 
 
 def front_table(
@@ -46,7 +46,7 @@ def front_table(
         values = (point.metrics or {}) | point.cost
         made.add_row(
             str(point.number),
-            *(_number(values[name]) for name in names),
+            *(number_text(values[name]) for name in names),
             *share,
             *([_interval(point, metric)] if verified else []),
             f"{point.cost['params'] / 1e6:.1f} M",
@@ -81,7 +81,3 @@ def _interval(point: EvaluationRead, metric: str) -> str:
         return "-"
     found = point.verified.metrics[metric]
     return f"{found.value:.4f} ({found.low:.3f} to {found.high:.3f})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

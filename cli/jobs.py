@@ -8,27 +8,32 @@ from typing import Annotated
 import typer
 
 from elasticnas.api_schemas.jobs import JobKind, JobRead, JobState
+from elasticnas.api_schemas.listing import AgeSort
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.failures import CANCELLED, FAILED, INTERRUPTED
+from elasticnas.cli.identifiers import JobId
 from elasticnas.cli.job_progress import job_event_line, watch
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
 from elasticnas.client import Client
 
 app = typer.Typer(no_args_is_help=True, help="Trainings and other jobs on a server.")
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-
 
 @app.command("list")
 def list_all(
-    state: Annotated[JobState | None, typer.Option(help="Those in this state.")] = None,
-    kind: Annotated[JobKind | None, typer.Option(help="Those of this kind.")] = None,
+    state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only those of this kind.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only those of this dataset.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Only those with this in name, id or recipe.")
+    ] = None,
+    sort: Annotated[AgeSort, typer.Option(help="The order.")] = AgeSort.NEWEST,
     as_json: AsJson = False,
     server: Server = LOCAL,
 ) -> None:
-    """All jobs, the newest first."""
-    jobs = list(server.jobs(state, kind))
+    """All jobs, the newest first; or those that are asked for."""
+    jobs = list(server.jobs(state, kind, q=text, dataset_id=dataset, sort=sort))
     if as_json:
         print_json(jobs)
         return

@@ -63,6 +63,18 @@ COMMANDS = {
         "elasticnas.cli.picking:weights",
         "Download a subnet's weights as an ordinary checkpoint folder.",
     ),
+    "subnet": Later(
+        "elasticnas.cli.subnets:show_subnet",
+        "One subnet of a search: what it measured, what it costs, and its choices.",
+    ),
+    "compare": Later(
+        "elasticnas.cli.subnets:compare",
+        "Two subnets of a search: where they differ, and whether that could be chance.",
+    ),
+    "exports": Later(
+        "elasticnas.cli.subnets:exports",
+        "In which formats a subnet's weights can be had or why not, and which are built.",
+    ),
     "finetune": Later(
         "elasticnas.cli.finetuning:finetune",
         "Train a subnet on by itself, on a server's worker, and download the model.",
@@ -70,6 +82,14 @@ COMMANDS = {
     "plot": Later(
         "elasticnas.cli.picking:plot",
         "Draw a search: its front, its history, what mattered, or the widths it has chosen.",
+    ),
+    "workers": Later(
+        "elasticnas.cli.workers:workers",
+        "The workers of a server: their devices, their memory, and what each is at.",
+    ),
+    "meta": Later(
+        "elasticnas.cli.meta:meta",
+        "What a server is and can do: version, tasks, costs, strategies, recipes, limits.",
     ),
     "settings": Later(
         "elasticnas.cli.settings:settings",

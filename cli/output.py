@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from elasticnas.cli import streams
@@ -39,6 +40,16 @@ def json_text(value: Any, indent: int | None = None) -> str:
     except UnicodeEncodeError:
         return json.dumps(value, indent=indent)
     return text
+
+
+def number_text(value: float) -> str:
+    """A number for a table: whole ones in groups of three digits, others with four decimals."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def size_text(size: int) -> str:
+    """So many bytes in the unit that reads best, such as ``134.2 MB``."""
+    return decimal(size)
 
 
 def table(title: str, *columns: str) -> Table:

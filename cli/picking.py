@@ -17,8 +17,8 @@ from elasticnas.api_schemas.weights import WeightsFormat
 from elasticnas.cli.bounds import Bounds, closest, option_of, with_bounds
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.front_table import front_table
+from elasticnas.cli.identifiers import SearchId
 from elasticnas.cli.output import AsJson, err, out, print_json
-from elasticnas.cli.searches import SearchId
 from elasticnas.client import ServerUnreachableError
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,23 +10,24 @@ import typer
 from elasticnas.api_schemas.listing import SearchSort
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import SearchRead, SearchState
+from elasticnas.cli.annotating import NewName, NewNotes, NewTags, NoTags, annotate
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.event_line import event_line
 from elasticnas.cli.failures import INTERRUPTED
 from elasticnas.cli.front_table import front_table
+from elasticnas.cli.identifiers import SearchId
 from elasticnas.cli.json_file import json_object, read_json, read_model_dict
+from elasticnas.cli.list_options import SoughtTag, SoughtText
 from elasticnas.cli.live import follow
+from elasticnas.cli.option_values import constraint_of, plateau_of, setting_of
 from elasticnas.cli.output import AsJson, err, json_text, out, print_json, table
-
-SearchId = Annotated[str, typer.Argument(metavar="SEARCH", help="The search's id.")]
+from elasticnas.cli.results import show_evaluations, show_points
 
 app = typer.Typer(
     invoke_without_command=True,
     no_args_is_help=True,
     help="Start a search and watch its front grow; or list, follow, pause and end searches.",
 )
-
-_CONSTRAINT = re.compile(r"\s*(\w+)\s*<=\s*([0-9.eE+-]+)\s*")
 
 
 @app.callback()
@@ -143,8 +142,8 @@ def search(
         "max_length": max_length,
         "seed": seed,
         "objectives": objective or None,
-        "constraints": [_constraint(text) for text in constraint or []],
-        "strategy": {"name": strategy} | dict(_setting(text) for text in settings or []),
+        "constraints": [constraint_of(text) for text in constraint or []],
+        "strategy": {"name": strategy} | dict(setting_of(text) for text in settings or []),
         "budget": {"evaluations": evaluations, "seconds": seconds},
         "parallel_evaluations": parallel,
         "verify": verify,
@@ -153,7 +152,7 @@ def search(
         "racing": None if racing is None else {"confidence": racing},
         "weight": weight,
         "precision": precision,
-        "plateau": None if plateau is None else _plateau(plateau),
+        "plateau": None if plateau is None else plateau_of(plateau),
     }
     if max_failures is not None:
         request["max_failures"] = max_failures
@@ -183,7 +182,7 @@ def _evaluation(dataset: str | None, settings: list[str]) -> dict[str, Any] | No
         )
     if dataset is None:
         return None
-    given = dict(_setting(text, "--fine-tune-set") for text in settings)
+    given = dict(setting_of(text, "--fine-tune-set") for text in settings)
     return {"fine_tune": {"dataset_id": dataset} | given}
 
 
@@ -198,16 +197,20 @@ def list_all(
     state: Annotated[
         list[SearchState] | None, typer.Option(help="Only those in this state; repeatable.")
     ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="Only those with this in name, id, notes or a tag.")
-    ] = None,
-    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    supernet: Annotated[str | None, typer.Option(help="Only those of this super-network.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only those on this dataset.")] = None,
+    text: SoughtText = None,
+    tag: SoughtTag = None,
     sort: Annotated[SearchSort, typer.Option(help="The order.")] = SearchSort.NEWEST,
     as_json: AsJson = False,
     server: Server = LOCAL,
 ) -> None:
     """All searches, the newest first; or those that are asked for."""
-    searches = list(server.searches(q=text, tag=tag, state=state, sort=sort))
+    searches = list(
+        server.searches(
+            q=text, tag=tag, state=state, supernet_id=supernet, dataset_id=dataset, sort=sort
+        )
+    )
     if as_json:
         print_json(searches)
         return
@@ -236,26 +239,18 @@ def request_of(search_id: SearchId, server: Server = LOCAL) -> None:
 @app.command("note")
 def note(
     search_id: SearchId,
-    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
-    notes: Annotated[str | None, typer.Option(help="Notes, in place of those there are.")] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(help="A tag, in place of those there are; repeatable.")
-    ] = None,
+    name: NewName = None,
+    notes: NewNotes = None,
+    tag: NewTags = None,
+    no_tags: NoTags = False,
     server: Server = LOCAL,
 ) -> None:
     """Name a search, write notes and tags on it; what is not given stays."""
-    given = {"name": name, "notes": notes, "tags": tag}
-    changes = {field: value for field, value in given.items() if value is not None}
-    if not changes:
-        raise InputError("there is nothing to write", field="--name, --notes or --tag")
-    server.annotate("searches", search_id, **changes)
+    annotate(server, "searches", search_id, name=name, notes=notes, tags=tag, no_tags=no_tags)
 
 
-@app.command("evaluations")
-def evaluations_of(search_id: SearchId, server: Server = LOCAL) -> None:
-    """Every evaluation of a search, one JSON object a line."""
-    for evaluation in server.evaluations(search_id):
-        print(json_text(evaluation.model_dump(mode="json")))
+app.command("evaluations")(show_evaluations)
+app.command("points")(show_points)
 
 
 @app.command("events")
@@ -353,41 +348,3 @@ def follow_to_the_end(server: Server, search_id: str, as_json: bool) -> None:
 
 def _reason(ended: SearchRead) -> str:
     return ended.error.detail if ended.error is not None else str(ended.stop_reason)
-
-
-def _constraint(text: str) -> dict[str, Any]:
-    match = _CONSTRAINT.fullmatch(text)
-    try:
-        if match is not None:
-            return {"cost": match[1], "max": float(match[2])}
-    except ValueError:
-        pass
-    raise InputError(
-        "this is not a constraint",
-        field="--constraint",
-        value=text,
-        remedy="write a cost, <= and a number, such as 'gflops<=0.6'",
-    )
-
-
-def _plateau(text: str) -> dict[str, Any]:
-    evaluations, _, gain = text.partition(":")
-    try:
-        return {"evaluations": int(evaluations), "min_gain": float(gain)}
-    except ValueError:
-        raise InputError(
-            "this is not a plateau",
-            field="--plateau",
-            value=text,
-            remedy="write evaluations, a colon and a gain of hypervolume, such as '100:0.001'",
-        ) from None
-
-
-def _setting(text: str, field: str = "--set") -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError("write it as NAME=VALUE", field=field, value=text)
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value.strip()

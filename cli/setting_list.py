@@ -20,7 +20,7 @@ SERVER_ALONE = frozenset(
         *("coordinate", "max_upload_bytes", "max_unpacked_bytes", "max_archive_files"),
         *("max_dataset_bytes", "max_dataset_rows", "max_json_bytes", "server_paths", "allow_hub"),
         *("inspection_timeout_seconds", "orphan_grace_seconds", "orphan_interval_seconds"),
-        "stop_grace_seconds",
+        *("stop_grace_seconds", "trained_weights_bytes"),
     }
 )
 """What only a process that answers requests reads."""

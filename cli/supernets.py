@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from elasticnas.api_schemas.costs import CostReport
-from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead
+from elasticnas.api_schemas.listing import Sort
+from elasticnas.api_schemas.supernets import HeadKind, SupernetPending, SupernetRead, SupernetState
+from elasticnas.cli.annotating import NewName, NewNotes, NewTags, NoTags, annotate
 from elasticnas.cli.connection import LOCAL, Server
 from elasticnas.cli.deriving import derive
-from elasticnas.cli.json_file import read_model_dict
+from elasticnas.cli.identifiers import SupernetId
+from elasticnas.cli.list_options import ListOrder, SoughtTag, SoughtText
 from elasticnas.cli.output import AsJson, err, out, print_json, table
 from elasticnas.cli.packing import packed
+from elasticnas.cli.spaces import (
+    show_cost,
+    show_feasibility,
+    show_layers,
+    show_model_dict,
+    show_space,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Super-networks on a server.")
 
-app.command("derive")(derive)
-
-SupernetId = Annotated[str, typer.Argument(metavar="SUPERNET", help="The super-network's id.")]
+for command, does in (
+    *(("derive", derive), ("space", show_space), ("layers", show_layers), ("cost", show_cost)),
+    *(("feasibility", show_feasibility), ("model-dict", show_model_dict)),
+):
+    app.command(command)(does)
 
 
 @app.command("add")
@@ -59,9 +68,22 @@ def add(
 
 
 @app.command("list")
-def list_all(as_json: AsJson = False, server: Server = LOCAL) -> None:
-    """All super-networks, the newest first."""
-    supernets = list(server.supernets())
+def list_all(
+    state: Annotated[
+        list[SupernetState] | None, typer.Option(help="Only those in this state; repeatable.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Only those of this method, such as lonas.")
+    ] = None,
+    text: SoughtText = None,
+    tag: SoughtTag = None,
+    sort: ListOrder = Sort.NEWEST,
+    as_json: AsJson = False,
+    server: Server = LOCAL,
+) -> None:
+    """All super-networks, the newest first; or those that are asked for."""
+    found = server.supernets(q=text, tag=tag, state=state, method=method, sort=sort)
+    supernets = list(found)
     if as_json:
         print_json(supernets)
         return
@@ -81,79 +103,17 @@ def show(supernet: SupernetId, as_json: AsJson = False, server: Server = LOCAL) 
     show_supernet(server.supernet(supernet), as_json)
 
 
-@app.command("space")
-def show_space(supernet: SupernetId, as_json: AsJson = False, server: Server = LOCAL) -> None:
-    """Every dimension of the search space with its choices."""
-    space = server.space(supernet)
-    if as_json:
-        print_json(space)
-        return
-    rows = table(f"{space.size:.3g} subnets", "dimension", "part", "layer", "choices")
-    for dimension in space.dimensions:
-        layer = "" if dimension.layer is None else str(dimension.layer)
-        choices = ", ".join(map(str, dimension.choices))
-        rows.add_row(dimension.name, dimension.part, layer, choices)
-    out.print(rows)
-
-
-@app.command("cost")
-def cost(
+@app.command("note")
+def note(
     supernet: SupernetId,
-    subnet: Annotated[
-        str, typer.Option(help="JSON of dimensions and choices; left out is the largest.")
-    ] = "{}",
-    max_length: Annotated[int | None, typer.Option(help="Tokens of the sequence.")] = None,
-    as_json: AsJson = False,
+    name: NewName = None,
+    notes: NewNotes = None,
+    tag: NewTags = None,
+    no_tags: NoTags = False,
     server: Server = LOCAL,
 ) -> None:
-    """What a subnet costs, without evaluating it."""
-    try:
-        choices = json.loads(subnet)
-    except ValueError as error:
-        raise InputError(f"not valid JSON: {error}", field="--subnet", value=subnet) from error
-    report = server.cost(supernet, choices, max_length)
-    if as_json:
-        print_json(report)
-        return
-    _show_cost(report)
-
-
-@app.command("model-dict")
-def show_model_dict(
-    supernet: SupernetId,
-    model_dict: Annotated[
-        Path,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            metavar="FILE",
-            help="JSON: FlexiBERT's modelDict, or the config.json of a model of its kind.",
-        ),
-    ],
-    max_length: Annotated[int | None, typer.Option(help="Tokens of the sequence.")] = None,
-    as_json: AsJson = False,
-    server: Server = LOCAL,
-) -> None:
-    """Which subnet a published architecture is, and what it costs."""
-    told = read_model_dict(model_dict, field="FILE")
-    found = server.model_dict(supernet, told, max_length)
-    if as_json:
-        print_json(found)
-        return
-    rows = table("the subnet", "dimension", "choice")
-    for name, choice in found.subnet.items():
-        rows.add_row(name, str(choice))
-    out.print(rows)
-    _show_cost(found.cost)
-
-
-def _show_cost(report: CostReport) -> None:
-    rows = table(f"one sequence of {report.max_length} tokens", "cost", "value")
-    for name, value in report.values().items():
-        rows.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    for name, value in report.breakdown:
-        rows.add_row(f"  {name}, multiply-accumulates", f"{value:,}")
-    out.print(rows)
+    """Rename a super-network, write notes and tags on it; what is not given stays."""
+    annotate(server, "supernets", supernet, name=name, notes=notes, tags=tag, no_tags=no_tags)
 
 
 @app.command("delete")

@@ -31,6 +31,7 @@ from elasticnas.cli.datasets import (
 )
 from elasticnas.cli.extras import demand_extras
 from elasticnas.cli.json_file import read_json
+from elasticnas.cli.option_values import setting_of
 from elasticnas.cli.output import AsJson, err, out
 from elasticnas.cli.recipe_options import (
     OF_RECIPE,
@@ -266,17 +267,6 @@ def _run_here(asked: Asked, here: Here) -> None:
     )
     made = here.output
     out.print(f"super-network in {made}; 'elasticnas supernet add {made}' registers it")
-
-
-def setting_of(text: str) -> tuple[str, Any]:
-    """The name and the value of ``--set``, which is JSON, or else a text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError("a setting is NAME=VALUE", field="--set", value=text)
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def object_of(text: str) -> Any:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from elasticnas.api_schemas.conditions import TrainingStart
 from elasticnas.api_schemas.costs import CostModel, CostReport
+from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.racing import GivenUp, Hits, Rival
 from elasticnas.api_schemas.searches import SearchCreate, StopReason
 from elasticnas.search.admission import Admission
@@ -18,8 +20,10 @@ from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import FrontChange, Losses, ParetoArchive
 from elasticnas.search.plateau import PlateauWatch
 from elasticnas.search.problem import SearchProblem
+from elasticnas.search.races.brackets import Brackets, Climber, Fate, Moves
 from elasticnas.search.races.rivals import Races
 from elasticnas.search.space import SearchSpace, SubnetConfig
+from elasticnas.search.starts import Starts
 
 Origin = Literal["maximal", "minimal", "heuristic", "given", "strategy"]
 
@@ -33,7 +37,9 @@ RESAMPLES = 16
 class Proposal:
     """A subnet to evaluate: feasible, and new to its search. ``number`` counts from 0.
 
-    It is given up when it will hardly surpass its ``rival``.
+    It is given up when it will hardly surpass its ``rival``. If it is trained first, that begins
+    with the weights of ``start``, None: with the super-network's; in a ``bracket`` only the best
+    are trained to the end.
     """
 
     number: int
@@ -41,6 +47,8 @@ class Proposal:
     cost: CostReport
     origin: Origin
     rival: Rival | None = None
+    start: StartedFrom | None = None
+    bracket: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,9 @@ class Recorded:
 
     ``metrics`` is None when it failed or was ``given_up``; ``finished`` is False while it is in
     flight. ``hits`` are those of a search that races, ``rival`` is whom it was to surpass.
+
+    In a ``bracket`` it is trained for ``rung``; ``rungs`` are the metrics at the end of each but
+    the last. If it was ``stopped`` there, it has finished without metrics.
     """
 
     number: int
@@ -58,6 +69,10 @@ class Recorded:
     hits: Hits | None = None
     given_up: GivenUp | None = None
     rival: int | None = None
+    bracket: int | None = None
+    rung: int = 0
+    rungs: Sequence[dict[str, float]] = ()
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +171,15 @@ class SearchLoop:
             request.plateau, objectives.reference, objectives.reachable(cheapest)
         )
         self._races = None if request.racing is None else Races(request.racing, objectives, pilots)
+        asked = request.fine_tune
+        self._starts = (
+            Starts(space, cost_model, asked.min_overlap)
+            if asked is not None and asked.start is TrainingStart.NEAREST
+            else None
+        )
         self._initial = list(initial_subnets(request, space, self._admission))
+        self._stopped_short: set[int] = set()
+        self._moves: list[Moves] = []
         self._script = {row.number: row.subnet for row in recorded}
         self._subnets: dict[int, SubnetConfig] = {}
         self._finished: dict[int, Losses] = {}
@@ -169,8 +192,15 @@ class SearchLoop:
             self._subnets[row.number] = row.subnet
             if self._races is not None and row.rival is not None:
                 self._races.set(row.number, row.rival)
-            if row.finished:
+            if row.finished and not row.stopped:
                 self._finish(row.number, row.metrics, row.hits, row.given_up)
+        self._brackets = (
+            None
+            if request.halving is None
+            else Brackets(
+                request.halving, [self._climber(r) for r in recorded if r.bracket is not None]
+            )
+        )
         self._advance()
 
     # -- what a coordinator calls ------------------------------------------------------------
@@ -198,12 +228,36 @@ class SearchLoop:
         if self._races is not None and hits is not None:
             given_up = self._races.judge(number, hits)
         change = self._finish(number, metrics, hits, given_up)
+        if self._brackets is not None and self._brackets.climber(number) is not None:
+            if metrics is None:
+                self._brackets.fail(number)
+            else:
+                self._brackets.reach(number, self._losses(number, metrics))
         self._advance()
         return Step(change, self.archive.hypervolume, self._take_pending(), given_up)
+
+    def reach(self, number: int, metrics: dict[str, float]) -> Step:
+        """Record the metrics of a subnet at the end of a rung of its bracket that is not the last.
+
+        What follows for whom, `take_moves` says.
+        """
+        assert self._brackets is not None
+        self._brackets.reach(number, self._losses(number, metrics))
+        self._advance()
+        return Step(FrontChange(entered=False), self.archive.hypervolume, self._take_pending())
+
+    def take_moves(self) -> Moves:
+        """Who in a bracket is to be trained on, or no more, since this was asked last."""
+        taken, self._moves = self._moves, []
+        return Moves(
+            tuple(number for each in taken for number in each.promoted),
+            tuple(number for each in taken for number in each.stopped),
+        )
 
     def stop(self, reason: StopReason) -> None:
         """Propose nothing more; what is in flight may still be recorded."""
         self._stopped = self._stopped or reason
+        self._run_brackets()
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -265,16 +319,52 @@ class SearchLoop:
         """Tell in order, ask after each: the one place where the strategy's view moves on."""
         with one_blas_thread():
             self._fill()
+            self._run_brackets()
             while self._told in self._finished:
                 losses = self._finished.pop(self._told)
                 if self._races is not None:
                     self._races.tell(self._told, losses)
+                is_trained = self._told not in self._failed | self._stopped_short
+                if self._starts is not None and is_trained:
+                    self._starts.tell(self._told, self._subnets[self._told])
                 self._strategy.tell(self._told, losses, failed=self._told in self._failed)
                 on_plateau = self._plateau.tell(self._told, losses)
                 self._told += 1
                 if on_plateau and self.stop_reason is None:
                     self.stop(StopReason.PLATEAU)
                 self._fill()
+                self._run_brackets()
+
+    def _run_brackets(self) -> None:
+        """Promote and stop whom it is time for; what was stopped is told as it is expected to be.
+
+        A bracket closes before it is full where nothing more is proposed, or not before it is over:
+        then the first that the strategy has not been told of is in it.
+        """
+        if self._brackets is None:
+            return
+        if self.stop_reason is not None or self._brackets.is_in_the_open(self._told):
+            self._brackets.close()
+        self._moves.append(self._brackets.move())
+        for number, losses in self._brackets.settle().items():
+            self._finished[number] = losses
+            self._stopped_short.add(number)
+
+    def _losses(self, number: int, metrics: dict[str, float]) -> Losses:
+        return self._objectives.losses(metrics, self._cost_of(self._subnets[number]).values())
+
+    def _climber(self, row: Recorded) -> Climber:
+        """A recorded member of a bracket."""
+        assert row.bracket is not None
+        reached = [*row.rungs, *([] if row.metrics is None else [row.metrics])]
+        if not row.finished:
+            fate = Fate.CLIMBING
+        elif row.stopped:
+            fate = Fate.STOPPED
+        else:
+            fate = Fate.FAILED if row.metrics is None else Fate.ENDED
+        losses = tuple(self._losses(row.number, each) for each in reached)
+        return Climber(row.number, row.bracket, row.rung, losses, fate)
 
     def _fill(self) -> None:
         """Begin evaluations until the window is full: recorded ones first, then proposals."""
@@ -288,8 +378,12 @@ class SearchLoop:
             self._subnets[number] = proposal.subnet
             if self._races is not None and proposal.origin == "strategy":
                 self._races.choose(number, proposal.cost)
+            start = None if self._starts is None else self._starts.choose(proposal.subnet)
+            joins = self._brackets is not None and proposal.origin == "strategy"
+            bracket = self._brackets.join(number) if self._brackets and joins else None
             self._begin(number, proposal.subnet)
-            self._pending.append(replace(proposal, rival=self.rival(number)))
+            rival = self.rival(number)
+            self._pending.append(replace(proposal, rival=rival, start=start, bracket=bracket))
 
     def _begin(self, number: int, subnet: SubnetConfig) -> None:
         self._admission.mark_seen(subnet)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.jobs import JobState
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.exports.tables import ExportRow, ExportState
-from elasticnas.service.jobs.repository import UNFINISHED
 from elasticnas.service.jobs.tables import JobRow
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 def anything_waits(session: Session) -> bool:
@@ -16,6 +17,6 @@ def anything_waits(session: Session) -> bool:
     waits = or_(
         exists().where(SupernetRow.state == SupernetState.READING),
         exists().where(ExportRow.state == ExportState.PENDING),
-        exists().where(JobRow.state.in_(UNFINISHED)),
+        exists().where(JobRow.state.in_(JobState.unfinished())),
     )
     return session.execute(select(waits)).scalar_one()

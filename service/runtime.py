@@ -37,6 +37,7 @@ class Service:
     overview_watcher: Watcher
     worker_inside: WorkerInside | None = None
     fronts: BodyCache[str] = field(default_factory=lambda: BodyCache(limit_bytes=64 * 2**20))
+    points: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=32 * 2**20))
     pictures: BodyCache[bytes] = field(default_factory=lambda: BodyCache(limit_bytes=16 * 2**20))
 
     @property

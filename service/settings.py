@@ -142,6 +142,11 @@ class ServiceSettings(ProcessSettings, BlobSettings):
         validate_default=True,
         description="how often such blobs are looked for; at least twice in orphan_grace_seconds",
     )
+    trained_weights_bytes: PositiveInt = Field(
+        default=100 * 2**30,
+        description="how much of the store one search may keep of weights that its subnets have "
+        "learnt, until it is deleted; where their trainings begin with each other's",
+    )
     tick_seconds: PositiveFloat = Field(
         default=0.25, description="how often searches are started, timed and re-sent"
     )

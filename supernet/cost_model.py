@@ -45,7 +45,7 @@ def layer_terms(supernet: Supernet, layer: int | None) -> list[Term]:
     for name, parameter in supernet.model.named_parameters():
         # A counted one may have another name: a head may share its weight with the embeddings.
         if id(parameter) not in counted and family.layer_of(name) == layer:
-            for when in _ways(supernet, name):
+            for when in ways(supernet, name):
                 shape = _shape(supernet, name, when)
                 terms.append(cost_terms.parameter(*shape, when=when))
             terms += _bytes(supernet, name)
@@ -62,7 +62,7 @@ def _operations(supernet: Supernet, layer: int) -> list[Term]:
             continue
         norm, kernel = f"{prefix}.output.LayerNorm.weight", f"{module}.depthwise.weight"
         query = f"{family.module(layer, Role.QUERY)}.weight"
-        for when in _ways(supernet, module):
+        for when in ways(supernet, module):
             lengths = {"hidden": _extent(supernet, norm, 0, when)}
             if operation.projects:
                 head_size = supernet.config.layers[layer]["head_size"]
@@ -106,7 +106,7 @@ def _when(supernet: Supernet, name: str) -> tuple[Condition, ...]:
     return tuple({each.when: None for each in presences if half in (None, each.half)})
 
 
-def _ways(supernet: Supernet, name: str) -> list[tuple[Condition, ...]]:
+def ways(supernet: Supernet, name: str) -> list[tuple[Condition, ...]]:
     """Under which conditions, one set at a time, a module or tensor is there, and cut as it is."""
     block = _when(supernet, name)
     return [tuple(dict.fromkeys((*block, *way))) for way in supernet.plan.ways(name)]
@@ -125,7 +125,7 @@ def _linear(supernet: Supernet, module: str, layer: int | None) -> list[Term]:
     head = supernet.task_head
     has_bias, is_adapted = f"{module}.bias" in supernet.tensors, module in supernet.adapters
     terms = []
-    for when in _ways(supernet, f"{module}.weight"):
+    for when in ways(supernet, f"{module}.weight"):
         terms += cost_terms.linear(
             _extent(supernet, f"{module}.weight", 0, when),
             _extent(supernet, f"{module}.weight", 1, when),
@@ -154,7 +154,7 @@ def _adapter_bytes(supernet: Supernet, module: str) -> list[Term]:
             bytes_each=supernet.stored_dtype(tensor).itemsize,
             when=when,
         )
-        for when in _ways(supernet, f"{module}.weight")
+        for when in ways(supernet, f"{module}.weight")
         for tensor in (f"{module}.{LORA_A}", f"{module}.{LORA_B}")
     ]
 
@@ -164,7 +164,7 @@ def _bytes(supernet: Supernet, tensor: str) -> list[Term]:
     bytes_each = supernet.stored_dtype(tensor).itemsize
     return [
         cost_terms.weight_bytes(*_shape(supernet, tensor, when), bytes_each=bytes_each, when=when)
-        for when in _ways(supernet, tensor)
+        for when in ways(supernet, tensor)
     ]
 
 

@@ -12,6 +12,7 @@ from elasticnas.search.races.course import Course
 from elasticnas.supernet.forward.prefixes import PrefixCache
 from elasticnas.supernet.measuring.examples import Examples
 from elasticnas.supernet.measuring.measure import Lap, Measured, laps_of, measure
+from elasticnas.supernet.methods.trained_first import TrainingFiles
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import Task
 from elasticnas.tasks.settings import TaskSettings
@@ -19,11 +20,15 @@ from elasticnas.tasks.settings import TaskSettings
 
 @dataclass(frozen=True)
 class SubnetAsked:
-    """A subnet to measure, and the race it is in, if it is in one."""
+    """A subnet to measure, and the race it is in, if it is in one.
+
+    ``training`` are the files of its training, where it is trained first.
+    """
 
     subnet: SubnetChoices
     racing: Racing | None = None
     rival: Rival | None = None
+    training: TrainingFiles = field(default_factory=TrainingFiles)
 
 
 class Evaluator(Protocol):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
 
 from elasticnas.api_schemas.messages import (
@@ -15,6 +18,8 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.supernet.methods.trained_first import Start, TrainingFiles
+from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.worker.deliveries import ATTEMPTS
 from elasticnas.worker.evaluator import Evaluator, SubnetAsked
 from elasticnas.worker.failures import as_problem
@@ -141,6 +146,40 @@ class SubnetBatchHandler(Handler[BatchMessage]):
             limit_seconds=limit,
             is_unwanted=self.watch.has_ended,
         )
+
+    @contextmanager
+    def training_files(self, item: SubnetToEvaluate) -> Iterator[TrainingFiles]:
+        """What the training of a subnet finds and leaves, there until the block ends."""
+        with ExitStack() as stack:
+            lease = self.tools.blobs.lease
+            trained = None if item.trained is None else stack.enter_context(lease(item.trained))
+            start = None
+            if item.start is not None and trained is None:
+                tensors = stack.enter_context(lease(item.start.tensors))
+                start = Start(tensors, item.start.subnet, item.start.layers)
+            files = TrainingFiles(start, trained)
+            rung = item.rung
+            if self._keeps or rung is not None:
+                self.tools.scratch.mkdir(parents=True, exist_ok=True)
+                folder = Path(stack.enter_context(TemporaryDirectory(dir=self.tools.scratch)))
+                if rung is not None and rung.state is not None:
+                    (resumed := folder / "resumed").mkdir()
+                    (resumed / STATE_FILE).symlink_to(
+                        stack.enter_context(lease(rung.state)).resolve()
+                    )
+                    files = replace(files, resumed=resumed)
+                if rung is not None and rung.until is not None:
+                    (state := folder / "state").mkdir()
+                    files = replace(files, until=rung.until, state=state)
+                elif self._keeps and trained is None:
+                    files = replace(files, kept=folder / "trained")
+            yield files
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether what subnets have learnt is kept."""
+        training = self.message.conditions.fine_tuning
+        return training is not None and training.keeps_weights and not self.verifies
 
     def _measure_apart(self, asked: SubnetAsked, limit: float) -> Measured | Problem:
         """For this process all memory is given back."""

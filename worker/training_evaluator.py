@@ -15,7 +15,8 @@ from elasticnas.worker.evaluator import SubnetAsked, SupernetEvaluator
 
 @dataclass
 class TrainingEvaluator:
-    """Trains a subnet, then measures it as ``measuring`` does. Nothing is kept between subnets.
+    """Trains a subnet, then measures it as ``measuring`` does. Nothing is kept between subnets, but
+    for the file that is asked for.
 
     A subnet that is taken up again after a worker died is trained anew, to the same weights.
     """
@@ -48,7 +49,7 @@ class TrainingEvaluator:
         del share
         subnet = self.training.supernet.space.subnet(asked.subnet)
         try:
-            own = self.training.subnet(subnet, is_unwanted)
+            own = self.training.subnet(subnet, is_unwanted, asked.training)
         except StepStoppedError as error:
             raise EvaluationUnwantedError from error
         alone = copy.copy(self.measuring)  # with its batches: a subnet is where its supernet is

@@ -13,18 +13,19 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.messages import ExportSubnet
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.searches import EvaluationState, SearchCreate
+from elasticnas.api_schemas.searches import SearchCreate
 from elasticnas.api_schemas.weights import FinetunedCard, SubnetCard, WeightsFormat
 from elasticnas.service.database import clock, now
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.exports import repository
 from elasticnas.service.exports.tables import ExportRow, ExportState
-from elasticnas.service.http.problems import ProblemError, not_found, problem, refuse
+from elasticnas.service.http.problems import ProblemError, problem, refuse
 from elasticnas.service.identity import new_id
 from elasticnas.service.principal import Principal
 from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import lookup
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
@@ -155,7 +156,7 @@ def _look_or_place(
     """The row, the name of its folder, and the message that must be sent for it, if one must."""
     with service.database.write() as session:
         search = searches.found(session, weights.principal, weights.search_id)
-        evaluation = completed(session, search.id, weights.number)
+        evaluation = lookup.completed(session, search.id, weights.number)
         folder = _folder(session, search, weights.number)
         row = repository.of_subnet(session, search.id, weights.number, weights.format)
         if row is not None and row.state == ExportState.FAILED:
@@ -184,20 +185,6 @@ def _look_or_place(
         return row, folder, _message(session, service, row, search, evaluation)
 
 
-def completed(session: Session, search_id: str, number: int) -> EvaluationRow:
-    """The evaluation of a subnet that has weights.
-
-    Raises:
-        ProblemError: there is none, or it is not completed.
-    """
-    evaluation = evaluations.of_number(session, search_id, number)
-    if evaluation is None:
-        raise not_found("evaluation", f"{number} of search {search_id}")
-    if evaluation.state != EvaluationState.COMPLETED:
-        raise refuse("not-completed", f"evaluation {number} is {evaluation.state}")
-    return evaluation
-
-
 def _message(
     session: Session,
     service: Service,
@@ -215,6 +202,7 @@ def _message(
         card=card_of(session, search, evaluation),
         task=search.task,
         fine_tuning=conditions_of(search).fine_tuning,
+        trained=evaluation.weights,
     )
 
 

@@ -11,10 +11,10 @@ from elasticnas.api_schemas.spaces import RANK
 from elasticnas.api_schemas.weights import ExportRead, ExportsRead, WeightsFormat
 from elasticnas.service.exports import repository
 from elasticnas.service.exports.tables import ExportRow
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
-from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import lookup
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.supernets.report_cache import ReportedSupernet
@@ -33,9 +33,7 @@ def list_exports(
     """Which are possible, or why not; which are built. Asking builds nothing."""
     with service.database.read() as session:
         search = searches.found(session, principal, search_id)
-        row = evaluations.of_number(session, search_id, number)
-        if row is None:
-            raise not_found("evaluation", str(number))
+        row = lookup.found(session, search_id, number)
         supernet = service.reports.get(session, search.supernet_id)
         built = {each.format: each for each in repository.all_of_subnet(session, search_id, number)}
     address = f"/v1/searches/{search_id}/subnets/{number}/weights"

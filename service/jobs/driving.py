@@ -17,6 +17,7 @@ from elasticnas.api_schemas.finetuning import ChosenSubnet
 from elasticnas.api_schemas.jobs import JobState
 from elasticnas.api_schemas.messages import RunStep, TrainingRows, step_key
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.database import clock
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.http.problems import problem
@@ -24,7 +25,6 @@ from elasticnas.service.jobs import recording, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets import repository as supernets
-from elasticnas.service.supernets.tables import SupernetState
 from elasticnas.service.workers import repository as workers
 
 SENDING = timedelta(seconds=30)
@@ -103,7 +103,7 @@ def _look(service: Service, session: Session, *, listens: bool) -> Look:
 def _attend(session: Session, job_id: str, look: Look) -> RunStep | None:
     """What must be sent for a job, decided while no other process changes it."""
     job = repository.locked(session, job_id)
-    if job is None or job.state not in repository.UNFINISHED:
+    if job is None or JobState(job.state).is_final:
         return None
     step = repository.step(session, job)
     if job.supernet_id is not None:

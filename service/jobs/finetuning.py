@@ -13,12 +13,13 @@ from elasticnas.api_schemas.supernets import SupernetReport
 from elasticnas.service.datasets import repository as datasets
 from elasticnas.service.datasets.rows import relabelled
 from elasticnas.service.datasets.tables import DatasetRow
-from elasticnas.service.exports.building import card_of, completed
+from elasticnas.service.exports.building import card_of
 from elasticnas.service.idempotency import KeyOfRequest, earlier
 from elasticnas.service.jobs.creation import checked, new_job, of_task, queued
 from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches import lookup
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.creation import (
@@ -71,7 +72,7 @@ def _chosen(
     session: Session, service: Service, search: SearchRow, number: int, dataset: DatasetRow
 ) -> ChosenSubnet:
     """The subnet, with how it was measured."""
-    evaluation = completed(session, search.id, number)
+    evaluation = lookup.completed(session, search.id, number)
     space = service.reports.get(session, search.supernet_id).space
     conditions = conditions_of(search)
     if evaluation.precision is not None:

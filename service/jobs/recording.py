@@ -7,13 +7,14 @@ from sqlalchemy.orm import Session
 from elasticnas.api_schemas.jobs import JobKind, JobState
 from elasticnas.api_schemas.messages import StepReported
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import problem
 from elasticnas.service.identity import new_id
 from elasticnas.service.jobs import events, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.supernets import repository as supernets
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 MOST_DEATHS = 3
 """A step is given up when so many attempts in a row died before they reached a save point."""
@@ -28,7 +29,7 @@ def record(session: Session, report: StepReported) -> bool:
     if job is None or JobState(job.state).is_final or job.position != report.position:
         return False
     step = repository.step(session, job)
-    if step.attempt != report.attempt or step.state not in repository.UNFINISHED:
+    if step.attempt != report.attempt or JobState(step.state).is_final:
         return False
     _keep_progress(session, job, step, report)
     match report.state:

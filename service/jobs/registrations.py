@@ -24,9 +24,10 @@ from elasticnas.api_schemas.jobs import (
 )
 from elasticnas.api_schemas.overview import OverviewState, ThingKind
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.overview import events as overview
 from elasticnas.service.streaming.feed import Snapshot
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 STEP = "read"
 JOB_STATES = {

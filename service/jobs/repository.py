@@ -19,7 +19,6 @@ from elasticnas.service.jobs.tables import JobEventRow, JobRow, StepRow
 from elasticnas.service.principal import Principal
 from elasticnas.service.supernets.tables import SupernetRow
 
-UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 _WITH_STEP = select(JobRow, StepRow).join(
     StepRow, and_(StepRow.job_id == JobRow.id, StepRow.position == JobRow.position)
 )
@@ -138,7 +137,9 @@ def step(session: Session, job: JobRow, *, before: int = 0) -> StepRow:
 
 def unfinished(session: Session) -> Sequence[tuple[JobRow, StepRow]]:
     """Every job that goes on by itself with the step that it is at, the oldest first."""
-    query = _WITH_STEP.where(JobRow.state.in_(UNFINISHED)).order_by(JobRow.created_at, JobRow.id)
+    query = _WITH_STEP.where(JobRow.state.in_(JobState.unfinished())).order_by(
+        JobRow.created_at, JobRow.id
+    )
     return [(job, step) for job, step in session.execute(query)]
 
 
@@ -154,7 +155,7 @@ def with_steps(
 
 def underway(session: Session, principal: Principal, *, limit: int) -> list[str]:
     """The ids of the principal's jobs and registrations that have not ended, the newest first."""
-    mine = repository.readable(principal, JobRow).where(JobRow.state.in_(UNFINISHED))
+    mine = repository.readable(principal, JobRow).where(JobRow.state.in_(JobState.unfinished()))
     read = repository.readable(principal, SupernetRow).where(
         SupernetRow.state.in_(registrations.states([JobState.RUNNING])), _IS_A_JOB
     )

@@ -25,7 +25,7 @@ def cancel(service: Service, principal: Principal, job_id: str) -> JobRow:
             raise refuse("illegal-transition", f"job {job_id} is {job.state}")
         step = repository.step(session, job)
         if job.state != JobState.CANCELLED:
-            if step.state in repository.UNFINISHED:
+            if not JobState(step.state).is_final:
                 step.state = JobState.CANCELLED
             recording.end(session, job, step, JobState.CANCELLED)
     service.queue.halt(step_key(job_id, step.position, step.attempt), "ended")

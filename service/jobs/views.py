@@ -16,10 +16,11 @@ from elasticnas.api_schemas.jobs import (
 )
 from elasticnas.api_schemas.messages import InspectSupernet, RunStep
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.jobs import registrations, repository
 from elasticnas.service.jobs.tables import JobRow, StepRow
 from elasticnas.service.presence import Presence
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 def read_jobs(
@@ -27,7 +28,7 @@ def read_jobs(
 ) -> list[JobRead]:
     """Jobs with their steps, and registrations; ``look`` finds which processes are there."""
     steps = repository.steps(session, [row.id for row in rows if isinstance(row, JobRow)])
-    unfinished = (*repository.UNFINISHED, SupernetState.READING)
+    unfinished = (*JobState.unfinished(), SupernetState.READING)
     presence = look(session) if any(row.state in unfinished for row in rows) else None
 
     def lacking(queue: str) -> str | None:
@@ -47,7 +48,7 @@ def progress(step: StepRow) -> StepProgress:
 
 
 def _read(row: JobRow, steps: Sequence[StepRow], lacking: str | None) -> JobRead:
-    waits = row.state in repository.UNFINISHED and steps[row.position].state == JobState.QUEUED
+    waits = row.state in JobState.unfinished() and steps[row.position].state == JobState.QUEUED
     return JobRead(
         id=row.id,
         kind=JobKind(row.kind),

@@ -14,6 +14,7 @@ from elasticnas.service.exports import repository as exports
 from elasticnas.service.jobs import repository as jobs
 from elasticnas.service.orphans import ownership, repository
 from elasticnas.service.orphans.ownership import Standing
+from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.supernets import repository as supernets
 
 
@@ -138,6 +139,7 @@ def _referenced(database: Database, blobs: BlobStore) -> set[str]:
     with database.read() as session:
         manifests = supernets.digests(session) | jobs.manifests(session)
         digests = {*manifests, *datasets.digests(session), *exports.digests(session)}
+        digests |= evaluations.weights(session)
     for manifest in manifests:
         digests.update(file.sha256 for file in read_manifest(blobs, manifest).files.values())
     return digests

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elasticnas.api_schemas.plots import PlotData, PlotKind
-from elasticnas.service.plots.refusal import nothing_to_draw
-from elasticnas.service.plots.shares import shares_of, width_shares
+from elasticnas.service.plots.refusal import require_front
+from elasticnas.service.plots.shares import shares_of, widths_of
 from elasticnas.service.plots.subject import Measured, Subject
 
 Layers = dict[str, list[dict[str, Any]]]
@@ -24,7 +24,7 @@ def plot_data(kind: PlotKind, subject: Subject) -> PlotData:
 
 
 def _front(subject: Subject) -> Layers:
-    _require_front(subject)
+    require_front(subject)
     members = {point.number for point in subject.front}
     rest = [point for point in subject.measured if point.number not in members]
     names = subject.request.objectives or []
@@ -46,7 +46,7 @@ def _point(point: Measured, objectives: Sequence[str]) -> dict[str, Any]:
 
 
 def _history(subject: Subject) -> Layers:
-    _require_front(subject)
+    require_front(subject)
     members = {point.number for point in subject.front}
     points = {each.number: each for each in [*subject.measured, *subject.front]}.values()
     return {
@@ -77,11 +77,7 @@ def _importance(subject: Subject) -> Layers:
 
 
 def _widths(subject: Subject) -> Layers:
-    _require_front(subject)
-    choices = [point.choices for point in subject.front]
-    parts, shares = width_shares(subject.space, subject.presences, choices)
-    if not parts:
-        raise nothing_to_draw("no dimension of this search belongs to a layer")
+    parts, shares = widths_of(subject)
     return {
         "widths": [
             {"part": part, "layer": layer, "share": None if math.isnan(share) else float(share)}
@@ -89,11 +85,6 @@ def _widths(subject: Subject) -> Layers:
             for layer, share in enumerate(row)
         ]
     }
-
-
-def _require_front(subject: Subject) -> None:
-    if not subject.front:
-        raise nothing_to_draw("no subnet has been measured yet")
 
 
 DATA: dict[PlotKind, Callable[[Subject], Layers]] = {

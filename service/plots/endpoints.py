@@ -95,7 +95,7 @@ def _body(
 
 
 def _written(kind: PlotKind, subject: Subject, picture_format: PictureFormat) -> bytes:
-    # Optuna, and Matplotlib: each not before it is asked for.
+    # Matplotlib takes a while to import: not before a picture is asked for.
     from elasticnas.service.plots.data import plot_data
     from elasticnas.service.plots.vega_lite import vega_lite
 

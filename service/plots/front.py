@@ -21,7 +21,7 @@ from elasticnas.service.plots.look import (
     is_better_when_less,
     words,
 )
-from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.refusal import require_front
 from elasticnas.service.plots.subject import Measured, Subject
 
 REFERENCES = {"maximal": "s", "heuristic": "D", "minimal": "v"}
@@ -33,8 +33,7 @@ def draw_front(subject: Subject) -> Figure:
     Raises:
         ProblemError: nothing has been measured yet (409).
     """
-    if not subject.front:
-        raise nothing_to_draw("no subnet has been measured yet")
+    require_front(subject)
     x, y = subject.across, subject.metric
     figure, axes = canvas()
     members = {point.number for point in subject.front}

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from elasticnas.service.plots.canvas import canvas, titled
 from elasticnas.service.plots.look import BLUE, VERMILION
-from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.refusal import require_front
 from elasticnas.service.plots.subject import Subject
 
 REFERENCES = 3
@@ -23,8 +23,7 @@ def draw_history(subject: Subject) -> Figure:
     Raises:
         ProblemError: nothing has been measured yet (409).
     """
-    if not subject.front:
-        raise nothing_to_draw("no subnet has been measured yet")
+    require_front(subject)
     # The front's members are never thinned out, so the last gain is there.
     points = {p.number: p for p in [*subject.measured, *subject.front]}.values()
     ordered = sorted(points, key=lambda point: point.sequence)

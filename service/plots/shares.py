@@ -12,7 +12,7 @@ from elasticnas.api_schemas.spaces import FFN, HEADS, Presence
 from elasticnas.search.importance import FEWEST, dimension_importance
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.plots.look import words
-from elasticnas.service.plots.refusal import nothing_to_draw
+from elasticnas.service.plots.refusal import nothing_to_draw, require_front
 from elasticnas.service.plots.subject import Subject
 from elasticnas.tasks import METRICS
 
@@ -29,14 +29,29 @@ def shares_of(subject: Subject) -> dict[str, float]:
         raise nothing_to_draw(
             f"importance takes {FEWEST} measured subnets, there are {len(subject.measured)}"
         )
+    name = subject.metric
     shares = dimension_importance(
         subject.space,
         [point.choices for point in subject.measured],
-        [-METRICS[subject.metric].loss(point[subject.metric]) for point in subject.measured],
+        [-METRICS[name].loss(point[name]) for point in subject.measured],
     )
     if not any(shares.values()):
-        raise nothing_to_draw(f"all subnets have the same {words(subject.metric)}")
+        raise nothing_to_draw(f"all subnets, or nearly all, have the same {words(name)}")
     return shares
+
+
+def widths_of(subject: Subject) -> tuple[list[str], NDArray[np.float64]]:
+    """The `width_shares` of a search's front.
+
+    Raises:
+        ProblemError: nothing has been measured yet, or no dimension belongs to a layer (409).
+    """
+    require_front(subject)
+    choices = [point.choices for point in subject.front]
+    parts, shares = width_shares(subject.space, subject.presences, choices)
+    if not parts:
+        raise nothing_to_draw("no dimension of this search belongs to a layer")
+    return parts, shares
 
 
 def width_shares(

@@ -16,6 +16,7 @@ from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository
 from elasticnas.service.supernets.report_cache import ReportCache
 from elasticnas.tasks import TASKS, Metric
@@ -92,16 +93,19 @@ class Subject:
             evaluated=evaluated,
             hypervolume=row.hypervolume,
             measured=[_measured(each, TASKS[row.task].raced) for each in light],
-            front=[_front_member(each) for each in evaluations.front(session, search_id)],
+            front=[_front_member(each) for each in fronts.points(session, search_id)],
         )
 
 
 def _measured(row: Row[Any], raced: Metric | None) -> Measured:
     found = dict(row._mapping)
-    given_up = found.pop("given_up")
+    given_up, rungs = found.pop("given_up"), found.pop("rungs")
     if given_up is not None and raced is not None:  # only what is raced is given up
         found["metrics"] = {raced.name: GivenUp.model_validate(given_up).estimate}
-    return Measured(**found, is_given_up=given_up is not None)
+    is_stopped = found["metrics"] is None and bool(rungs)
+    if is_stopped:
+        found["metrics"] = rungs[-1]["metrics"]
+    return Measured(**found, is_given_up=given_up is not None or is_stopped)
 
 
 def _front_member(row: Row[Any]) -> Measured:

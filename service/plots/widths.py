@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from elasticnas.service.plots.canvas import canvas, titled
-from elasticnas.service.plots.refusal import nothing_to_draw
-from elasticnas.service.plots.shares import width_shares
+from elasticnas.service.plots.shares import widths_of
 from elasticnas.service.plots.subject import Subject
 
 MOST_NUMBERED = 24
@@ -20,13 +19,7 @@ def draw_widths(subject: Subject) -> Figure:
     Raises:
         ProblemError: nothing has been measured yet, or no dimension belongs to a layer (409).
     """
-    if not subject.front:
-        raise nothing_to_draw("no subnet has been measured yet")
-    parts, shares = width_shares(
-        subject.space, subject.presences, [point.choices for point in subject.front]
-    )
-    if not parts:
-        raise nothing_to_draw("no dimension of this search belongs to a layer")
+    parts, shares = widths_of(subject)
     layers = shares.shape[1]
     figure, axes = canvas(height=2.4 + 0.55 * len(parts))
     image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")

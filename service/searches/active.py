@@ -11,8 +11,11 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.conditions import Conditions
+from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
+    Rung,
+    StartingWeights,
     SubnetOutcome,
     SubnetToEvaluate,
     VerifySubnets,
@@ -20,7 +23,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits
-from elasticnas.api_schemas.searches import SearchCreate, SearchState
+from elasticnas.api_schemas.searches import EvaluationState, SearchCreate, SearchState
 from elasticnas.search.loop import Recorded, SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem
@@ -55,6 +58,8 @@ class Outcome:
     hits: Hits | None = None
     given_up: GivenUp | None = None
     precision: Precision | None = None
+    weights: str | None = None
+    training_state: str | None = None
 
     @classmethod
     def of(cls, outcome: SubnetOutcome, worker: str | None) -> Outcome:
@@ -70,6 +75,8 @@ class Outcome:
             hits=outcome.hits,
             given_up=outcome.given_up,
             precision=outcome.precision,
+            weights=outcome.weights,
+            training_state=outcome.state,
         )
 
 
@@ -83,23 +90,47 @@ class Batch:
 
 @dataclass
 class InFlight:
-    """An evaluation that has a row and no result. ``batch`` is None until a message carries it."""
+    """An evaluation that has a row and no result. ``batch`` is None until a message carries it.
+
+    If it is trained first, that begins with the weights of ``start``, or the super-network's. In a
+    bracket it is trained for its ``rung``, from the ``state`` that it was left in (a digest), and
+    then ``waits`` for the others.
+    """
 
     subnet: SubnetConfig
     attempt: int = 1
     batch: Batch | None = None
+    start: StartingWeights | None = None
+    in_bracket: bool = False
+    rung: int = 0
+    state: str | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A subnet that was trained, and the digest of its weights."""
+
+    subnet: SubnetConfig
+    weights: str
+
+    def beginning(self, start: StartedFrom) -> StartingWeights:
+        """They as another training begins with them."""
+        return StartingWeights(subnet=dict(self.subnet), tensors=self.weights, layers=start.layers)
 
 
 @dataclass
 class ToVerify:
     """A front member that is yet to be measured on what the search never saw.
 
-    After a failure it is not sent before the moment ``due`` (monotonic seconds). ``adopted`` says
-    that the coordinator before this one may have sent it.
+    ``trained`` is the digest of its trained weights, where they are kept. After a failure it is not
+    sent before the moment ``due`` (monotonic seconds). ``adopted`` says that the coordinator before
+    this one may have sent it.
     """
 
     subnet: SubnetConfig
     attempt: int
+    trained: str | None = None
     due: float = 0.0
     batch: Batch | None = None
     adopted: bool = False
@@ -129,6 +160,8 @@ class ActiveSearch:
     answered: deque[Outcome] = field(default_factory=deque)
     """Results found in the database, to be recorded like any other."""
     to_verify: dict[int, ToVerify] = field(default_factory=dict)
+    trained: dict[int, Trained] = field(default_factory=dict)
+    """What others may begin their trainings with, where that is kept."""
     resumed: float = field(default_factory=time.monotonic)
 
     @property
@@ -162,7 +195,11 @@ class ActiveSearch:
     def unsent(self) -> list[int]:
         """The evaluations that no message carries yet, and the database does not answer."""
         answered = {outcome.number for outcome in self.answered}
-        return sorted(n for n, e in self.in_flight.items() if e.batch is None and n not in answered)
+        return sorted(
+            number
+            for number, each in self.in_flight.items()
+            if each.batch is None and not each.waits and number not in answered
+        )
 
     @property
     def outstanding(self) -> int:
@@ -197,10 +234,30 @@ class ActiveSearch:
                     subnet=dict(self.in_flight[number].subnet),
                     attempt=self.in_flight[number].attempt,
                     rival=None if rival is None else rival.number,
+                    start=self.in_flight[number].start,
+                    rung=self._rung(number),
                 )
                 for number, rival in rivals.items()
             ),
         )
+
+    def stops_at(self, number: int) -> int | None:
+        """After how many steps a training stops on its way; None: it goes on to the end."""
+        flown, asked = self.in_flight[number], self.request.fine_tune
+        if not flown.in_bracket or asked is None or asked.halving is None or asked.steps is None:
+            return None
+        last = flown.rung == asked.halving.last
+        return None if last else asked.halving.steps(flown.rung, asked.steps)
+
+    def _rung(self, number: int) -> Rung | None:
+        flown = self.in_flight[number]
+        if not flown.in_bracket:
+            return None
+        return Rung(number=flown.rung, until=self.stops_at(number), state=flown.state)
+
+    def starting(self, start: StartedFrom | None) -> StartingWeights | None:
+        """The weights that a training begins with; None: the super-network's."""
+        return None if start is None else self.trained[start.number].beginning(start)
 
     def verify_next(self, members: Mapping[int, tuple[SubnetConfig, int]]) -> None:
         """These front members, with their attempts, by number, are yet to be verified.
@@ -212,8 +269,14 @@ class ActiveSearch:
             earlier = before.get(number)
             if earlier is None or earlier.attempt != attempt:
                 wait = 0.0 if earlier is None else VERIFY_AGAIN_SECONDS * earlier.attempt
-                adopted = earlier is None
-                earlier = ToVerify(subnet, attempt, time.monotonic() + wait, adopted=adopted)
+                kept = self.trained.get(number)
+                earlier = ToVerify(
+                    subnet,
+                    attempt,
+                    None if kept is None else kept.weights,
+                    due=time.monotonic() + wait,
+                    adopted=earlier is None,
+                )
             self.to_verify[number] = earlier
 
     def unsend_verifications(self, numbers: Collection[int]) -> None:
@@ -255,6 +318,7 @@ class ActiveSearch:
                         number=number,
                         subnet=dict(self.to_verify[number].subnet),
                         attempt=self.to_verify[number].attempt,
+                        trained=self.to_verify[number].trained,
                     )
                     for number in numbers[start : start + VERIFIED_AT_ONCE]
                 ),
@@ -289,6 +353,10 @@ def restore(
                 hits=Hits.model_validate(each.hits) if request.racing and each.hits else None,
                 given_up=GivenUp.model_validate(each.given_up) if each.given_up else None,
                 rival=each.rival,
+                bracket=each.bracket,
+                rung=each.rung,
+                rungs=[rung["metrics"] for rung in each.rungs or ()],
+                stopped=each.bracket is not None and each.state == EvaluationState.GIVEN_UP,
             )
             for each in rows
         ],
@@ -302,7 +370,7 @@ def restore(
         """When that was, on this process's clock."""
         return here - max(0.0, (moment - at).total_seconds())
 
-    return ActiveSearch(
+    active = ActiveSearch(
         id=row.id,
         revision=row.revision,
         state=SearchState(row.state),
@@ -315,12 +383,27 @@ def restore(
         elapsed_before=row.elapsed_seconds if before is None else before.elapsed_seconds,
         measured=0 if mean is None else 1,
         measured_seconds=mean or 0.0,
-        in_flight={
-            each.number: InFlight(subnets[each.number], each.attempt, _batch(each, before, sent))
+        trained={
+            each.number: Trained(subnets[each.number], each.weights)
             for each in rows
-            if each.finished_at is None
+            if each.weights is not None
         },
     )
+    for each in rows:
+        if each.finished_at is None:
+            start = None if each.start is None else StartedFrom.model_validate(each.start)
+            waits = len(each.rungs or ()) > each.rung
+            active.in_flight[each.number] = InFlight(
+                subnets[each.number],
+                each.attempt,
+                None if waits else _batch(each, before, sent),
+                active.starting(start),
+                in_bracket=each.bracket is not None,
+                rung=each.rung,
+                state=each.training_state,
+                waits=waits,
+            )
+    return active
 
 
 def _batch(

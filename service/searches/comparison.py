@@ -16,15 +16,13 @@ from elasticnas.api_schemas.comparison import (
 )
 from elasticnas.api_schemas.fields import Identity, Number
 from elasticnas.api_schemas.racing import Hits
-from elasticnas.api_schemas.searches import EvaluationState
 from elasticnas.api_schemas.verification import Interval, Verified
 from elasticnas.search import paired
 from elasticnas.search.space import SearchSpace
-from elasticnas.service.http.problems import documented, not_found, refuse
+from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
-from elasticnas.service.searches import evaluation_repository as evaluations
-from elasticnas.service.searches import repository
+from elasticnas.service.searches import lookup, repository
 from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.tasks import TASKS, Metric
 
@@ -56,13 +54,7 @@ def compare(
     with service.database.read() as session:
         search = repository.found(session, principal, search_id)
         space = service.reports.get(session, search.supernet_id).space
-        rows = evaluations.with_outcomes(session, search_id, {a, b})
-    for number in (a, b):
-        if number not in rows:
-            raise not_found("evaluation", str(number))
-        if rows[number].state != EvaluationState.COMPLETED:
-            raise refuse("not-completed", f"evaluation {number} is {rows[number].state}")
-    first, second = rows[a], rows[b]
+        first, second = lookup.with_outcomes(session, search_id, a, b)
     metrics, measured_on = _metrics(first, second, TASKS[search.task].raced)
     return ComparisonRead(
         a=a,

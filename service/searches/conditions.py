@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from elasticnas.api_schemas.conditions import Conditions, FineTuning
+from elasticnas.api_schemas.conditions import Conditions, FineTuning, TrainingStart
+from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.verification import RowSplit
 from elasticnas.service.searches.tables import SearchRow
@@ -29,8 +30,11 @@ def _fine_tuning_of(row: SearchRow) -> FineTuning | None:
     if row.train_dataset_digest is None:
         return None
     told: dict[str, Any] = row.request["evaluation"]["fine_tune"]
-    settings = {name: value for name, value in told.items() if name != "dataset_id"}
-    return FineTuning(rows=row.train_dataset_digest, settings=settings)
+    settings = {
+        name: value for name, value in told.items() if name in FinetuneSettings.model_fields
+    }
+    start = TrainingStart(told.get("start", TrainingStart.SUPERNET))
+    return FineTuning(rows=row.train_dataset_digest, settings=settings, start=start)
 
 
 def verifying_conditions_of(row: SearchRow) -> Conditions:

@@ -26,7 +26,7 @@ from elasticnas.service.http.problems import problem
 from elasticnas.service.outage import Outage
 from elasticnas.service.postgresql import concerns_one_transaction
 from elasticnas.service.queue import Queue, QueueUnavailableError
-from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import repository, transaction
 from elasticnas.service.searches.active import ActiveSearch, Batch, restore
 from elasticnas.service.searches.conditions import conditions_of
@@ -193,7 +193,7 @@ class Coordinator:
                 self._change(search_id, lambda *_: None)
         self._glance()
         with self._database.read() as session:
-            reported = evaluations.waiting(session, list(self._active))
+            reported = dispatches.waiting(session, list(self._active))
         for search_id, found in reported.items():
             self._change(search_id, partial(transaction.take_up, reported=found))
             if any(outcome is None for _, _, outcome in found):
@@ -436,7 +436,7 @@ class Coordinator:
             for message in messages:
                 numbers = [item.number for item in message.subnets]
                 repository.locked(session, message.search_id)
-                evaluations.mark_sent(session, message.search_id, numbers, generation)
+                dispatches.mark_sent(session, message.search_id, numbers, generation)
 
     # -- when things go wrong ----------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
 from elasticnas.service.searches import repository
 from elasticnas.service.searches.active import problem_of
+from elasticnas.service.searches.kept_weights import require_room
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.supernets import repository as supernets
 from elasticnas.service.supernets.report_cache import ReportedSupernet
@@ -123,6 +124,7 @@ def _resolve(
     if verifying is not None:
         _require_settings(task, request, verifying)
     training = _training(session, principal, request, dataset, reported.report)
+    require_room(request, reported, service.settings.trained_weights_bytes)
     problem = problem_of(request, reported, length)
     require_possible(request, problem, lambda subnet: reported.cost(subnet, length))
     objectives = problem.objectives

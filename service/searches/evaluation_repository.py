@@ -1,33 +1,30 @@
-"""All SQL about evaluations and front points."""
+"""All SQL about what evaluations are and have measured."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Row,
-    Select,
-    and_,
-    delete,
+    Text,
+    cast,
     func,
-    inspect,
     null,
     select,
     tuple_,
-    update,
 )
 from sqlalchemy.orm import Session, undefer
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.messages import SubnetOutcome
 from elasticnas.api_schemas.searches import EvaluationState
-from elasticnas.service.database import clock_in_sql
-from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
+from elasticnas.service.searches import front_repository as fronts
+from elasticnas.service.searches.columns import Recorded
+from elasticnas.service.searches.tables import EvaluationRow, SearchRow
+from elasticnas.service.stored_json import read_all
 
 MEASURED = (EvaluationState.COMPLETED, EvaluationState.GIVEN_UP)
 """States of an evaluation that did not fail: measured on every row, or on some."""
@@ -73,7 +70,7 @@ class Wanted:
         if self.states:
             yield EvaluationRow.state.in_(self.states)
         if self.on_front:
-            yield EvaluationRow.number.in_(_front(search_id))
+            yield EvaluationRow.number.in_(fronts.numbers_now(search_id))
         for name, bound in self.at_most.items():
             yield _measured(name) <= bound
         for name, bound in self.at_least.items():
@@ -134,24 +131,33 @@ def _measured(name: str) -> ColumnElement[Any]:
 
 def recorded(
     session: Session, search_id: str, columns: Collection[str], *, after: int, limit: int
-) -> Sequence[Row[Any]]:
+) -> Recorded:
     """At most ``limit`` results beyond the ``after``-th, in the order in which they were recorded.
 
-    Each has these columns and ``sequence``; no others are read, as there may be very many.
+    There may be tens of thousands: no other columns are read, they are read from the table and not
+    through the mapping, and a column of JSON is parsed in one go.
     """
-    wanted = [getattr(EvaluationRow, name) for name in sorted({*columns, "sequence"})]
-    return session.execute(
-        select(*wanted)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.sequence > after)
-        .order_by(EvaluationRow.sequence)
-        .limit(limit)
+    table = EvaluationRow.__table__.c
+    names = sorted({*columns, "sequence"})
+    texts = {name for name in names if isinstance(table[name].type, JSON)}
+    rows = session.execute(
+        select(*(cast(table[name], Text) if name in texts else table[name] for name in names))
+        .where(table.search_id == search_id, table.sequence > after)
+        .order_by(table.sequence)
+        .limit(limit + 1)
     ).all()
+    by_name = zip(*rows[:limit], strict=True) if rows else ((),) * len(names)
+    stored = dict(zip(names, by_name, strict=True))
+    return Recorded(
+        {name: read_all(each) if name in texts else each for name, each in stored.items()},
+        more=len(rows) > limit,
+    )
 
 
 def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any]]:
     """Every ``stride``-th measured evaluation and the reference subnets, by number.
 
-    Each as (number, sequence, origin, choices, metrics, given_up, cost, hypervolume).
+    Each as (number, sequence, origin, choices, metrics, given_up, rungs, cost, hypervolume).
     """
     row = EvaluationRow
     return session.execute(
@@ -162,6 +168,7 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
             row.choices,
             row.metrics,
             row.given_up,
+            row.rungs,
             row.cost,
             row.hypervolume,
         )
@@ -172,23 +179,6 @@ def sample(session: Session, search_id: str, *, stride: int) -> Sequence[Row[Any
         )
         .order_by(row.number)
     ).all()
-
-
-def gains(session: Session, search_ids: Collection[str]) -> dict[str, list[tuple[int, float]]]:
-    """By search, (sequence, hypervolume) of each result that has entered its front, in order."""
-    row = EvaluationRow
-    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    rows = session.execute(
-        select(row.search_id, row.sequence, row.hypervolume)
-        .join(
-            FrontPointRow,
-            (FrontPointRow.search_id == row.search_id) & (FrontPointRow.number == row.number),
-        )
-        .where(FrontPointRow.search_id.in_(search_ids), row.sequence.is_not(None))
-    )
-    for search_id, sequence, hypervolume in sorted(rows, key=lambda each: (each[0], each[1])):
-        found[search_id].append((sequence or 0, hypervolume or 0.0))
-    return found
 
 
 def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRow]:
@@ -207,11 +197,24 @@ def best(session: Session, search_ids: Collection[str]) -> Sequence[EvaluationRo
     ).all()
 
 
+@dataclass(frozen=True)
+class Known:
+    """What an earlier evaluation of a subnet has found; ``hits`` where that search raced.
+
+    ``weights`` is the digest of its trained weights, where they are kept.
+    """
+
+    metrics: dict[str, float]
+    hits: dict[str, Any] | None
+    weights: str | None
+
+
 def measured(
     session: Session, search: SearchRow, keys: Collection[str], *, with_hits: bool = False
-) -> dict[str, tuple[dict[str, float], dict[str, Any] | None]]:
-    """Metrics by subnet key, of those measured before under equal conditions by the same owner:
-    an answer of another owner's search would tell of that search.
+) -> dict[tuple[str, str | None], Known]:
+    """What is known by subnet key and the weights that its training began with, of those measured
+    before under equal conditions by the same owner: an answer of another owner's search would tell
+    of that search.
 
     With their hits if asked for, which are None where no search that measured them raced.
     """
@@ -225,6 +228,8 @@ def measured(
             EvaluationRow.subnet_key,
             EvaluationRow.metrics,
             EvaluationRow.hits if with_hits else null().label("hits"),
+            EvaluationRow.start_weights,
+            EvaluationRow.weights,
             EvaluationRow.finished_at,
         )
         .where(
@@ -236,7 +241,13 @@ def measured(
         .prefix_with("MATERIALIZED")
     )
     rows = session.execute(
-        select(found.c.subnet_key, found.c.metrics, found.c.hits)
+        select(
+            found.c.subnet_key,
+            found.c.start_weights,
+            found.c.metrics,
+            found.c.hits,
+            found.c.weights,
+        )
         .join(SearchRow, SearchRow.id == found.c.search_id)
         .where(
             SearchRow.owner == search.owner,
@@ -245,133 +256,29 @@ def measured(
         .order_by(found.c.hits.is_not(None), found.c.finished_at.desc())
     )
     # The last of each stays: with hits, if there are any, and of those the earliest.
-    return {key: (metrics, hits) for key, metrics, hits in rows if metrics is not None}
+    return {
+        (key, start): Known(metrics, hits, weights)
+        for key, start, metrics, hits, weights in rows
+        if metrics is not None
+    }
 
 
-def mark_resent(
-    session: Session, search_id: str, numbers: Collection[int], moment: datetime
-) -> None:
-    """Another attempt at these begins."""
-    session.execute(
-        update(EvaluationRow)
+def weights(session: Session) -> set[str]:
+    """The digests of all trained weights that searches keep, that trainings have begun with, and
+    that they go on from."""
+    row = EvaluationRow
+    # By their searches, which are few and found by an index: most evaluations train nothing.
+    found = session.execute(
+        select(row.weights, row.start_weights, row.training_state)
+        .join(SearchRow, SearchRow.id == row.search_id)
         .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number.in_(numbers),
-            EvaluationRow.finished_at.is_(None),
-        )
-        .values(
-            state=EvaluationState.QUEUED,
-            attempt=EvaluationRow.attempt + 1,
-            sent_at=moment,
-            sent_generation=None,
-            worker=None,
+            SearchRow.train_dataset_id.is_not(None),
+            row.weights.is_not(None)
+            | row.start_weights.is_not(None)
+            | row.training_state.is_not(None),
         )
     )
-
-
-def mark_running(
-    session: Session, search_id: str, numbers: Collection[int], worker: str, moment: datetime
-) -> None:
-    """A worker has begun these; the ones that are over stay as they are."""
-    session.execute(
-        update(EvaluationRow)
-        .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number.in_(numbers),
-            EvaluationRow.state == EvaluationState.QUEUED,
-            EvaluationRow.report.is_(None),
-        )
-        .values(state=EvaluationState.RUNNING, worker=worker, started_at=moment)
-    )
-
-
-def keep_report(session: Session, search_id: str, outcome: SubnetOutcome, worker: str) -> None:
-    """Keep what a worker says of an evaluation; the first report of each wins."""
-    session.execute(
-        update(EvaluationRow)
-        .where(_unreported(search_id, outcome.number))
-        .values(worker=worker, report=outcome.model_dump(mode="json"))
-    )
-
-
-def decline(session: Session, search_id: str, number: int, attempt: int) -> None:
-    """Note that a worker took the message of this attempt and did not begin it."""
-    session.execute(
-        update(EvaluationRow)
-        .where(_unreported(search_id, number), EvaluationRow.attempt == attempt)
-        .values(state=EvaluationState.QUEUED, worker=None, report={})
-    )
-
-
-def decline_verification(session: Session, search_id: str, number: int, attempt: int) -> None:
-    """Note that a message that was to verify this front member did not."""
-    session.execute(
-        update(EvaluationRow)
-        .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number == number,
-            EvaluationRow.finished_at.is_not(None),
-            EvaluationRow.verified.is_(None),
-            EvaluationRow.verify_attempt == attempt,
-        )
-        .values(report={})
-    )
-
-
-def _unreported(search_id: str, number: int) -> ColumnElement[bool]:
-    return and_(
-        EvaluationRow.search_id == search_id,
-        EvaluationRow.number == number,
-        EvaluationRow.finished_at.is_(None),
-        EvaluationRow.report.is_(None),
-    )
-
-
-def waiting(
-    session: Session, search_ids: Collection[str]
-) -> Mapping[str, list[tuple[int, str | None, SubnetOutcome | None]]]:
-    """By search: number, worker and outcome of what was reported and not yet taken up.
-
-    An outcome of None was declined. Sorted here, not by the database: asked for this order, SQLite
-    reads all evaluations of a search in it, of which no more than a window can be unfinished.
-    """
-    found: dict[str, list[tuple[int, str | None, SubnetOutcome | None]]] = defaultdict(list)
-    rows: Sequence[Any] = session.execute(
-        select(
-            EvaluationRow.search_id,
-            EvaluationRow.number,
-            EvaluationRow.worker,
-            EvaluationRow.report,
-        ).where(
-            EvaluationRow.search_id.in_(search_ids),
-            EvaluationRow.state.in_((EvaluationState.QUEUED, EvaluationState.RUNNING)),
-            EvaluationRow.report.is_not(None),
-        )
-    ).all()
-    for search_id, number, worker, report in sorted(rows, key=lambda row: (row[0], row[1])):
-        outcome = SubnetOutcome.model_validate(report) if report else None
-        found[search_id].append((number, worker, outcome))
-    return found
-
-
-def count_running(session: Session, search_id: str) -> None:
-    """Write down how many evaluations of a search are on workers: at most its window."""
-    running = (
-        select(func.count())
-        .select_from(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.RUNNING)
-        .scalar_subquery()
-    )
-    session.execute(update(SearchRow).where(SearchRow.id == search_id).values(running=running))
-
-
-def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
-    """Drop what a worker said of these: it is no result."""
-    session.execute(
-        update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
-        .values(report=None)
-    )
+    return {digest for each in found for digest in each if digest is not None}
 
 
 def mean_seconds(session: Session, search_id: str) -> float | None:
@@ -386,54 +293,6 @@ def mean_seconds(session: Session, search_id: str) -> float | None:
     return mean
 
 
-def mark_sent(session: Session, search_id: str, numbers: Collection[int], generation: str) -> None:
-    """A message carries these now, in a queue that outlives this process.
-
-    The moment is the database's: the search's next coordinator finds out by it what is overdue.
-    """
-    session.execute(
-        update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
-        .values(sent_generation=generation, sent_at=clock_in_sql(session))
-    )
-
-
-def retry_failed(session: Session, search_id: str, moment: datetime) -> int:
-    """Put every failed evaluation of a search back into the queue; how many there were."""
-    numbers = session.scalars(
-        update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.state == EvaluationState.FAILED)
-        .values(
-            state=EvaluationState.QUEUED,
-            attempt=EvaluationRow.attempt + 1,
-            sent_at=moment,
-            sent_generation=None,
-            worker=None,
-            report=None,
-            error=None,
-            sequence=None,
-            hypervolume=None,
-            duration_seconds=None,
-            started_at=None,
-            finished_at=None,
-        )
-        .returning(EvaluationRow.number)
-    ).all()
-    return len(numbers)
-
-
-def retry_verification(session: Session, search_id: str) -> int:
-    """Have every front member verified whose verification failed; how many there were."""
-    members = front(session, search_id)
-    numbers = [each.number for each in members if "problem" in (each.verified or {})]
-    session.execute(
-        update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
-        .values(verified=None, verify_attempt=EvaluationRow.verify_attempt + 1)
-    )
-    return len(numbers)
-
-
 def last_error(session: Session, search_id: str) -> dict[str, Any] | None:
     """The problem of the evaluation that failed last."""
     return session.scalars(
@@ -444,85 +303,6 @@ def last_error(session: Session, search_id: str) -> dict[str, Any] | None:
     ).one_or_none()
 
 
-def discard_unfinished(session: Session, search_id: str) -> None:
-    """Delete the unfinished evaluations of a search that has ended."""
-    session.execute(
-        delete(EvaluationRow).where(
-            EvaluationRow.search_id == search_id, EvaluationRow.finished_at.is_(None)
-        )
-    )
-
-
-def front_numbers(session: Session, search_id: str) -> set[int]:
-    """The numbers of the evaluations on the Pareto front now."""
-    return set(session.scalars(_front(search_id)))
-
-
-def front(session: Session, search_id: str) -> Sequence[Row[Any]]:
-    """The evaluations on the Pareto front now, by number.
-
-    Each has the columns of an `EvaluationRow`, but for deferred ones, and is none: of a large front
-    most of the time would go into instances that the session watches. The numbers are a subquery
-    because SQLite, joining, walks through all evaluations of the search in the order asked for.
-    """
-    columns = [
-        getattr(EvaluationRow, each.key)
-        for each in inspect(EvaluationRow).column_attrs
-        if not each.deferred
-    ]
-    return session.execute(
-        select(*columns)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(_front(search_id)))
-        .order_by(EvaluationRow.number)
-    ).all()
-
-
-def unverified(session: Session, search_id: str) -> Sequence[Row[Any]]:
-    """The evaluations on the Pareto front that were not measured once more yet, by number."""
-    return [row for row in front(session, search_id) if row.verified is None]
-
-
 def add(session: Session, row: EvaluationRow) -> None:
     """Place an evaluation."""
     session.add(row)
-
-
-def enter_front(session: Session, row: FrontPointRow) -> None:
-    """An evaluation is on the front from now on."""
-    session.add(row)
-
-
-def leave_front(
-    session: Session, search_id: str, numbers: Collection[int], sequence: int, moment: datetime
-) -> None:
-    """The evaluation that finished as ``sequence`` drove these out of the front."""
-    session.execute(
-        update(FrontPointRow)
-        .where(
-            FrontPointRow.search_id == search_id,
-            FrontPointRow.number.in_(numbers),
-            FrontPointRow.left_at.is_(None),
-        )
-        .values(left_sequence=sequence, left_at=moment)
-    )
-
-
-def best_on_front(session: Session, search_ids: Collection[str]) -> set[str]:
-    """The searches among these whose best evaluation is on the Pareto front now."""
-    return set(
-        session.scalars(
-            select(SearchRow.id)
-            .join(
-                FrontPointRow,
-                (FrontPointRow.search_id == SearchRow.id)
-                & (FrontPointRow.number == SearchRow.best_number),
-            )
-            .where(SearchRow.id.in_(search_ids), FrontPointRow.left_at.is_(None))
-        )
-    )
-
-
-def _front(search_id: str) -> Select[int]:
-    return select(FrontPointRow.number).where(
-        FrontPointRow.search_id == search_id, FrontPointRow.left_at.is_(None)
-    )

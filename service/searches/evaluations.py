@@ -12,11 +12,12 @@ from elasticnas.api_schemas.paging import Page
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.api_schemas.searches import EvaluationRead, EvaluationState
 from elasticnas.service.http.paging import Cursor, Limit, encode_cursor, value_and_number
-from elasticnas.service.http.problems import documented, not_found
+from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.searches import evaluation_repository as evaluations
-from elasticnas.service.searches import repository, views
+from elasticnas.service.searches import front_repository as fronts
+from elasticnas.service.searches import lookup, repository, views
 from elasticnas.service.searches.bounds import Bounds
 from elasticnas.tasks import TASKS, Task
 
@@ -61,7 +62,7 @@ def list_evaluations(
         _require_sortable(sort, task)
         wanted = evaluations.Wanted(state or (), on_front, bounds.upper, bounds.lower, sort)
         rows = evaluations.page(session, search_id, wanted, after=after, limit=limit + 1)
-        front = evaluations.front_numbers(session, search_id)
+        front = fronts.members(session, search_id)
         space = service.reports.get(session, search.supernet_id).space
     items = [views.read_evaluation(row, space, front) for row, _ in rows[:limit]]
     if len(rows) <= limit:
@@ -92,9 +93,7 @@ def read_evaluation(
     """One evaluation of a search, also while it is in flight."""
     with service.database.read() as session:
         search = repository.found(session, principal, search_id)
-        row = evaluations.of_number(session, search_id, number)
-        if row is None:
-            raise not_found("evaluation", str(number))
-        front = evaluations.front_numbers(session, search_id)
+        row = lookup.found(session, search_id, number)
+        front = fronts.members(session, search_id)
         space = service.reports.get(session, search.supernet_id).space
         return views.read_evaluation(row, space, front)

@@ -7,26 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.points import PointField, ResultsEvent
+from elasticnas.api_schemas.points import ResultsEvent
 from elasticnas.api_schemas.searches import Budget, ProgressEvent, SearchState
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import event_repository, repository, views
-from elasticnas.service.searches.columns import column
+from elasticnas.service.searches.columns import USUAL
 from elasticnas.service.searches.tables import SearchEventRow, SearchRow
 from elasticnas.service.streaming.feed import Results, Snapshot
-from elasticnas.tasks import TASKS
 
 RESULTS_AT_ONCE = 500
 """Of more that were recorded since the last look, the rest follow at the next."""
-FIELDS = (
-    PointField.NUMBER,
-    PointField.STATE,
-    PointField.ORIGIN,
-    PointField.CACHED,
-    PointField.HYPERVOLUME,
-    PointField.DURATION_SECONDS,
-)
 
 
 class SearchFeed:
@@ -80,19 +71,15 @@ def progress_event(row: SearchRow, budget: Budget) -> ProgressEvent:
 
 def _results(session: Session, search_id: str, task: str, since: int) -> Results | None:
     """None when an evaluation that was recorded is about to be tried again."""
-    limit = RESULTS_AT_ONCE
-    rows = evaluations.recorded(
-        session, search_id, (*FIELDS, "metrics", "cost"), after=since, limit=limit + 1
-    )
-    more, rows = len(rows) > limit, rows[:limit]
-    if not rows:
+    columns = (*USUAL, "metrics", "cost")
+    found = evaluations.recorded(session, search_id, columns, after=since, limit=RESULTS_AT_ONCE)
+    if found.last is None:
         return None
-    names = [*FIELDS, *(metric.name for metric in TASKS[task].metrics), *rows[0].cost]
     event = ResultsEvent(
         since=since,
-        after=rows[-1].sequence,
-        count=len(rows),
-        more=more,
-        columns={str(name): column(rows, name) for name in names},
+        after=found.last,
+        count=found.count,
+        more=found.more,
+        columns={str(name): found.column(name) for name in found.every_field(task)},
     )
     return Results(event.after, event)

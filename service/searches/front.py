@@ -20,7 +20,7 @@ from elasticnas.service.http.etags import etag_of, matches
 from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
-from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository, views
 from elasticnas.service.searches.bounds import Bounds
 from elasticnas.tasks import METRICS, TASKS, Task
@@ -91,7 +91,7 @@ def _render(
 ) -> str:
     """The front as JSON or CSV, as it is now."""
     search = repository.found(session, principal, search_id)
-    rows = evaluations.front(session, search_id)
+    rows = fronts.points(session, search_id)
     space = service.reports.get(session, search.supernet_id).space
     numbers = {row.number for row in rows}
     points = [views.read_evaluation(row, space, numbers) for row in rows]

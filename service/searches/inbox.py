@@ -22,6 +22,7 @@ from elasticnas.api_schemas.messages import (
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import SearchState
 from elasticnas.service.database import now
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import repository
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
@@ -37,8 +38,8 @@ TIMEOUT = "/problems/evaluation-timeout"
 def started(session: Session, result: SubnetsStarted) -> None:
     """A worker has begun these; the ones that are over meanwhile stay as they are."""
     repository.locked(session, result.search_id)
-    evaluations.mark_running(session, result.search_id, result.numbers, result.worker, now())
-    evaluations.count_running(session, result.search_id)
+    dispatches.mark_running(session, result.search_id, result.numbers, result.worker, now())
+    dispatches.count_running(session, result.search_id)
 
 
 def evaluated(session: Session, result: SubnetsEvaluated) -> None:
@@ -46,7 +47,7 @@ def evaluated(session: Session, result: SubnetsEvaluated) -> None:
     so are those of a search that is over, which has no unfinished rows."""
     repository.locked(session, result.search_id)
     for outcome in result.outcomes:
-        evaluations.keep_report(session, result.search_id, outcome, result.worker)
+        dispatches.keep_report(session, result.search_id, outcome, result.worker)
 
 
 def declined(session: Session, result: SubnetsDeclined) -> None:
@@ -54,11 +55,11 @@ def declined(session: Session, result: SubnetsDeclined) -> None:
     repository.locked(session, result.search_id)
     if result.verifies:
         for item in result.subnets:
-            evaluations.decline_verification(session, result.search_id, item.number, item.attempt)
+            dispatches.decline_verification(session, result.search_id, item.number, item.attempt)
         return
     for item in result.subnets:
-        evaluations.decline(session, result.search_id, item.number, item.attempt)
-    evaluations.count_running(session, result.search_id)
+        dispatches.decline(session, result.search_id, item.number, item.attempt)
+    dispatches.count_running(session, result.search_id)
 
 
 def verified(session: Session, result: SubnetsVerified) -> None:
@@ -87,7 +88,7 @@ def verified(session: Session, result: SubnetsVerified) -> None:
                 found_in,
                 search.precision,
             )
-            evaluations.decline_verification(session, search.id, number, result.attempt)
+            dispatches.decline_verification(session, search.id, number, result.attempt)
         elif each is not None:
             row.verified = each.model_dump(mode="json")
             row.resamples = resamples

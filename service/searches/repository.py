@@ -32,7 +32,7 @@ from elasticnas.service.database import now
 from elasticnas.service.http.problems import not_found
 from elasticnas.service.overview.events import DELETED
 from elasticnas.service.principal import Principal
-from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import events
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.stored_json import readable_budget
@@ -169,10 +169,9 @@ def underway(
     session: Session, principal: Principal, *, limit: int
 ) -> list[tuple[SearchRow, Budget]]:
     """The principal's searches that have not ended as `at_a_glance`, the newest first."""
-    unfinished = [state for state in SearchState if not state.is_final]
     query = (
         repository.readable(principal, SearchRow)
-        .where(SearchRow.state.in_(unfinished))
+        .where(SearchRow.state.in_(SearchState.unfinished()))
         .order_by(SearchRow.created_at.desc(), SearchRow.id.desc())
         .limit(limit)
     )
@@ -235,7 +234,7 @@ def end(
     error: Problem | None = None,
 ) -> None:
     """Bring a search into a final state; evaluations still in flight are dropped."""
-    evaluations.discard_unfinished(session, row.id)
+    dispatches.discard_unfinished(session, row.id)
     row.stop_reason = reason
     row.error = None if error is None else error.model_dump(mode="json")
     row.running = 0

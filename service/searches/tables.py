@@ -115,6 +115,20 @@ class EvaluationRow(Table):
     """The number of the evaluation that this one has to surpass, where the search races."""
     given_up: Mapped[dict[str, Any] | None]
     """The `GivenUp` of a race that was lost before the last row."""
+    start: Mapped[dict[str, Any] | None]
+    """The `StartedFrom`: which evaluation's trained weights its own training begins with."""
+    start_weights: Mapped[str | None] = mapped_column(String(64))
+    """The digest of those weights; None where it begins with the super-network's."""
+    weights: Mapped[str | None] = mapped_column(String(64))
+    """The digest of what it has learnt, where the search keeps that."""
+    bracket: Mapped[int | None]
+    """The first number of the bracket that it is trained in, where trainings are raced."""
+    rung: Mapped[int] = mapped_column(default=0)
+    """Which rung of its bracket it is trained for."""
+    rungs: Mapped[list[Any] | None]
+    """What it measured at the end of each rung but the last: `RungRead`."""
+    training_state: Mapped[str | None] = mapped_column(String(64))
+    """The digest of what its training goes on with on its rung."""
     state: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
     cached: Mapped[bool] = mapped_column(default=False)

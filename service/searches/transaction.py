@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import SubnetOutcome
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import Hits
@@ -23,9 +24,11 @@ from elasticnas.search.pareto import FrontChange
 from elasticnas.search.space import SubnetConfig
 from elasticnas.service.database import now
 from elasticnas.service.http.problems import KINDS, problem
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, inbox, repository
-from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome
+from elasticnas.service.searches import front_repository as fronts
+from elasticnas.service.searches.active import ActiveSearch, InFlight, Outcome, Trained
 from elasticnas.service.searches.tables import EvaluationRow, FrontPointRow, SearchRow
 from elasticnas.tasks import METRICS
 
@@ -46,7 +49,7 @@ def begin(session: Session, row: SearchRow, active: ActiveSearch) -> None:
         repository.enter(session, row, SearchState.RUNNING)
         active.state = SearchState.RUNNING
     in_flight = list(active.in_flight)
-    unsent = [number for number, each in active.in_flight.items() if each.batch is None]
+    unsent = [n for n, each in active.in_flight.items() if each.batch is None and not each.waits]
     if row.state == SearchState.RUNNING and unsent:
         resend(session, row, active, unsent)
     _answer_known(session, row, active, {n: active.in_flight[n].subnet for n in in_flight})
@@ -61,11 +64,11 @@ def resend(
     session: Session, row: SearchRow, active: ActiveSearch, numbers: Collection[int]
 ) -> None:
     """Have these evaluations sent once more, unless their results have come meanwhile."""
-    evaluations.mark_resent(session, row.id, numbers, now())
+    dispatches.mark_resent(session, row.id, numbers, now())
     for number in numbers:
         active.in_flight[number].attempt += 1
         active.in_flight[number].batch = None
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def take_up(
@@ -84,7 +87,9 @@ def take_up(
     for number, worker, outcome in reported:
         if number not in active.in_flight:
             continue
-        if outcome is None:
+        if active.in_flight[number].waits:  # a message that came twice
+            dispatches.forget_reports(session, row.id, [number])
+        elif outcome is None:
             back.append(number)
         elif outcome.problem is not None and outcome.problem.type == inbox.STORAGE_FULL:
             back.append(number)
@@ -102,14 +107,27 @@ def take_up(
                 back.append(number)
             else:
                 outcomes.append(_in_another_precision(outcome, worker, active))
+        elif _is_of_an_earlier_version(outcome, active):
+            log.warning("search %s: worker %s kept nothing of %d", row.id, worker, number)
+            back.append(number)
         else:
             outcomes.append(Outcome.of(outcome, worker))
     if back:
-        evaluations.forget_reports(session, row.id, back)
+        dispatches.forget_reports(session, row.id, back)
         resend(session, row, active, back)
     record(session, row, active, outcomes)
     if full is not None and row.state == SearchState.RUNNING:
         pause(session, row, active, full)
+
+
+def _is_of_an_earlier_version(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
+    """A worker that knows nothing of starts and rungs trains in full, and keeps nothing of it."""
+    training = active.conditions.fine_tuning
+    if training is None or outcome.metrics is None:
+        return False
+    if active.stops_at(outcome.number) is not None:
+        return outcome.state is None
+    return training.keeps_weights and outcome.weights is None
 
 
 def _is_of_another_precision(outcome: SubnetOutcome, active: ActiveSearch) -> bool:
@@ -152,12 +170,13 @@ def record(
             _record_one(session, row, active, outcome)
         if SearchState(row.state).is_final:
             return
-    evaluations.count_running(session, row.id)
+    dispatches.count_running(session, row.id)
 
 
 def settle(session: Session, row: SearchRow, active: ActiveSearch) -> None:
     """End a search that has nothing left to do; and keep its clock."""
     row.elapsed_seconds = active.elapsed_seconds
+    _move(session, row, active)
     if row.state != SearchState.RUNNING:
         return
     reason = active.loop.stop_reason
@@ -184,9 +203,9 @@ def _to_verify(
     number of this attempt. The ones that a worker declined are to be sent again."""
     if row.verify_share == 0 and row.verify_dataset_id is None:
         return {}
-    members = evaluations.unverified(session, row.id)
+    members = fronts.unverified(session, row.id)
     if declined := [each.number for each in members if each.report is not None]:
-        evaluations.forget_reports(session, row.id, declined)
+        dispatches.forget_reports(session, row.id, declined)
         active.unsend_verifications(declined)
     decode = active.supernet.space.decode
     return {each.number: (decode(each.choices), each.verify_attempt) for each in members}
@@ -199,21 +218,84 @@ def exceeds_failures(row: SearchRow, request: SearchCreate) -> bool:
     return few or (limit is not None and row.failed > limit)
 
 
+def _move(session: Session, row: SearchRow, active: ActiveSearch) -> None:
+    """Have those that were promoted in their brackets trained on, and end those that were not."""
+    moves = active.loop.take_moves()
+    for number in moves.promoted:
+        evaluation = evaluations.placed(session, row.id, number)
+        flown = active.in_flight[number]
+        flown.rung = evaluation.rung = evaluation.rung + 1
+        flown.attempt = evaluation.attempt = evaluation.attempt + 1
+        flown.waits = False
+        evaluation.report = None
+        evaluation.sent_at = now()
+    for number in moves.stopped:
+        evaluation = evaluations.placed(session, row.id, number)
+        del active.in_flight[number]
+        evaluation.state = EvaluationState.GIVEN_UP
+        evaluation.training_state = None
+        row.given_up += 1
+        _end(row, evaluation, active.loop.archive.hypervolume)
+
+
+def _end(row: SearchRow, evaluation: EvaluationRow, hypervolume: float) -> None:
+    """An evaluation is over: the search has one result more."""
+    row.recorded += 1
+    evaluation.sequence = row.recorded
+    evaluation.hypervolume = hypervolume
+    evaluation.finished_at = now()
+    evaluation.report = None
+
+
+def _reach(
+    session: Session,
+    row: SearchRow,
+    active: ActiveSearch,
+    outcome: Outcome,
+    rung: RungRead,
+) -> None:
+    """Keep what a subnet measured on its way, and the state that its training goes on from."""
+    flown = active.in_flight[outcome.number]
+    flown.waits, flown.batch, flown.state = True, None, outcome.training_state
+    evaluation = evaluations.placed(session, row.id, outcome.number)
+    evaluation.state = EvaluationState.QUEUED
+    evaluation.sent_generation = None
+    evaluation.report = None
+    evaluation.rungs = [*(evaluation.rungs or ()), rung.model_dump()]
+    evaluation.training_state = outcome.training_state
+    _note_work(evaluation, outcome)
+    step = active.loop.reach(outcome.number, rung.metrics)
+    _place(session, row, active, step.proposals)
+    settle(session, row, active)
+
+
+def _note_work(evaluation: EvaluationRow, outcome: Outcome) -> None:
+    """Who measured, in what, since when and for how long, over all rungs."""
+    evaluation.worker = outcome.worker
+    evaluation.precision = outcome.precision
+    if evaluation.rungs and evaluation.duration_seconds is not None:
+        before = evaluation.duration_seconds
+    else:
+        before, evaluation.started_at = 0.0, outcome.started_at
+    if outcome.duration_seconds is not None:
+        evaluation.duration_seconds = before + outcome.duration_seconds
+
+
 def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome: Outcome) -> None:
     metrics, error = _checked(outcome, active)
+    steps = active.stops_at(outcome.number)
+    if metrics is not None and steps is not None:
+        _reach(session, row, active, outcome, RungRead(steps=steps, metrics=metrics))
+        return
     step = active.loop.record(outcome.number, metrics, hits=outcome.hits, given_up=outcome.given_up)
     if row.pilots is None and active.loop.pilots is not None:
         row.pilots = list(active.loop.pilots)
-    del active.in_flight[outcome.number]
-    moment = now()
+    flown = active.in_flight.pop(outcome.number)
+    if outcome.weights is not None:
+        active.trained[outcome.number] = Trained(flown.subnet, outcome.weights)
     evaluation = evaluations.placed(session, row.id, outcome.number)
-    evaluation.worker = outcome.worker
     evaluation.cached = outcome.cached
-    evaluation.started_at = outcome.started_at
-    evaluation.finished_at = moment
-    evaluation.duration_seconds = outcome.duration_seconds
-    evaluation.precision = outcome.precision
-    evaluation.hypervolume = step.hypervolume
+    _note_work(evaluation, outcome)
     if step.given_up is not None:
         evaluation.state = EvaluationState.GIVEN_UP
         evaluation.given_up = step.given_up.model_dump()
@@ -222,6 +304,8 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
         evaluation.state = EvaluationState.COMPLETED
         evaluation.metrics = metrics
         evaluation.hits = None if outcome.hits is None else outcome.hits.model_dump()
+        evaluation.weights = outcome.weights
+        evaluation.training_state = None
         row.completed += 1
         _keep_best(row, active, outcome.number, metrics)
     else:
@@ -232,9 +316,7 @@ def _record_one(session: Session, row: SearchRow, active: ActiveSearch, outcome:
     if error is None and outcome.duration_seconds is not None:
         active.measured += 1
         active.measured_seconds += outcome.duration_seconds
-    row.recorded += 1
-    evaluation.sequence = row.recorded
-    evaluation.report = None
+    _end(row, evaluation, step.hypervolume)
     _move_front(session, row, active, evaluation, step.front)
     _place(session, row, active, step.proposals)
     settle(session, row, active)
@@ -278,7 +360,7 @@ def _move_front(
     assert evaluation.sequence is not None
     assert evaluation.finished_at is not None
     sequence, moment = evaluation.sequence, evaluation.finished_at
-    evaluations.enter_front(
+    fronts.enter(
         session,
         FrontPointRow(
             search_id=row.id,
@@ -288,7 +370,7 @@ def _move_front(
         ),
     )
     if change.left:
-        evaluations.leave_front(session, row.id, change.left, sequence, moment)
+        fronts.leave(session, row.id, change.left, sequence, moment)
     row.front_revision += 1
     row.front_size = len(active.loop.archive.numbers)
     row.hypervolume = active.loop.archive.hypervolume
@@ -313,6 +395,7 @@ def _place(
     """Give each proposal its row, and look whether it was measured before."""
     placed: dict[int, SubnetConfig] = {}
     for proposal in proposals:
+        start = active.starting(proposal.start)
         evaluations.add(
             session,
             EvaluationRow(
@@ -324,11 +407,16 @@ def _place(
                 state=EvaluationState.QUEUED,
                 origin=proposal.origin,
                 rival=None if proposal.rival is None else proposal.rival.number,
+                start=None if proposal.start is None else proposal.start.model_dump(),
+                start_weights=None if start is None else start.tensors,
+                bracket=proposal.bracket,
                 sent_at=now(),
             ),
         )
         placed[proposal.number] = proposal.subnet
-        active.in_flight[proposal.number] = InFlight(proposal.subnet)
+        active.in_flight[proposal.number] = InFlight(
+            proposal.subnet, start=start, in_bracket=proposal.bracket is not None
+        )
     _answer_known(session, row, active, placed)
 
 
@@ -337,22 +425,27 @@ def _answer_known(
 ) -> None:
     """Queue the answers that the database already has, instead of a worker's.
 
-    A search that races needs to know the rows behind them, too.
+    A search that races needs to know the rows behind them, too. One whose trainings begin with
+    each other's weights takes those alone that began with the very same. Of a subnet in a bracket
+    it would have to be known what it measures on every rung: it is trained.
     """
     needed = set(active.objectives.metrics)
     racing = active.request.racing is not None
     keys = {subnet.key for subnet in placed.values()}
     measured = evaluations.measured(session, row, keys, with_hits=racing)
     for number, subnet in placed.items():
-        metrics, dumped = measured.get(subnet.key, (None, None))
-        hits = None if dumped is None else Hits.model_validate(dumped)
-        if metrics is None or not needed <= metrics.keys():
+        if active.in_flight[number].in_bracket:
             continue
+        start = active.in_flight[number].start
+        known = measured.get((subnet.key, None if start is None else start.tensors))
+        if known is None or not needed <= known.metrics.keys():
+            continue
+        hits = None if known.hits is None else Hits.model_validate(known.hits)
         if not racing or hits is not None:
             active.answered.append(
                 Outcome(
                     number,
-                    metrics,
+                    known.metrics,
                     None,
                     None,
                     True,
@@ -360,6 +453,7 @@ def _answer_known(
                     None,
                     hits=hits,
                     precision=active.conditions.precision,
+                    weights=known.weights,
                 )
             )
 

@@ -21,12 +21,12 @@ from elasticnas.service.database import now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.principal import Principal
 from elasticnas.service.runtime import Service
-from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import dispatch_repository as dispatches
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository
+from elasticnas.service.searches.kept_weights import require_room
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.searches.transaction import exceeds_failures
-
-UNFINISHED = tuple(state for state in SearchState if not state.is_final)
 
 
 def pause(service: Service, principal: Principal, search_id: str) -> SearchRow:
@@ -56,7 +56,8 @@ def cancel(service: Service, principal: Principal, search_id: str) -> SearchRow:
     def end(session: Session, row: SearchRow) -> None:
         repository.end(session, row, SearchState.CANCELLED, StopReason.CANCELLED)
 
-    row = _move(service, principal, search_id, "cancelled", UNFINISHED, SearchState.CANCELLED, end)
+    going = SearchState.unfinished()
+    row = _move(service, principal, search_id, "cancelled", going, SearchState.CANCELLED, end)
     service.queue.halt(search_id, "ended")
     return row
 
@@ -84,7 +85,10 @@ def extend(
         changes: dict[str, Any] = {"budget": _extended(request.budget, more)}
         if row.stop_reason == StopReason.PLATEAU:
             changes["plateau"] = None
-        row.request = request.model_copy(update=changes).model_dump(mode="json")
+        extended = request.model_copy(update=changes)
+        supernet = service.reports.get(session, row.supernet_id)
+        require_room(extended, supernet, service.settings.trained_weights_bytes, "evaluations")
+        row.request = extended.model_dump(mode="json")
         if row.finished_at is not None:
             _reopen(session, row)
 
@@ -95,8 +99,8 @@ def retry(service: Service, principal: Principal, search_id: str) -> SearchRow:
     """Evaluate, or verify, what failed once more. A search that has ended goes on."""
 
     def again(session: Session, row: SearchRow) -> None:
-        retried = evaluations.retry_failed(session, row.id, now())
-        unverified = evaluations.retry_verification(session, row.id)
+        retried = dispatches.retry_failed(session, row.id, now())
+        unverified = fronts.retry_verification(session, row.id)
         if not retried and not unverified:
             raise refuse(
                 "illegal-transition",

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.finetuning import StartedFrom
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
@@ -28,6 +30,7 @@ from elasticnas.search.space import SearchSpace
 from elasticnas.service.presence import Presence
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import events, repository
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from elasticnas.service.supernets.report_cache import ReportCache, ReportedSupernet
 
@@ -48,7 +51,7 @@ def read_searches(
     goes_on = any(row.state in GOING_ON for row in rows)
     present = look(session) if goes_on else None
     best = {each.search_id: each for each in evaluations.best(session, [row.id for row in rows])}
-    on_front = evaluations.best_on_front(session, list(best))
+    on_front = fronts.best_on_front(session, list(best))
     supernets = reports.get_all(session, {row.supernet_id for row in rows})
     queue = (
         repository.queued(session) if any(row.state == SearchState.QUEUED for row in rows) else []
@@ -73,7 +76,7 @@ def read_searches(
 
 def sparklines(session: Session, searches: Sequence[SearchRead]) -> None:
     """Have searches say how their hypervolume has grown, in `SPARKS` points at most."""
-    gains = evaluations.gains(session, [each.id for each in searches])
+    gains = fronts.gains(session, [each.id for each in searches])
     for search in searches:
         found = gains.get(search.id, [])
         # The last is always there, and the others are evenly spread.
@@ -103,6 +106,8 @@ def read_evaluation(
         attempt=row.attempt,
         error=None if error is None else Problem.model_validate(error),
         given_up=None if row.given_up is None else GivenUp.model_validate(row.given_up),
+        rungs=None if row.rungs is None else [RungRead.model_validate(each) for each in row.rungs],
+        start=None if row.start is None else StartedFrom.model_validate(row.start),
         verified=Verified.model_validate(verified) if verified else None,
         hypervolume=row.hypervolume,
         finished_at=row.finished_at,

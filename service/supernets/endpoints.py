@@ -24,6 +24,7 @@ from elasticnas.api_schemas.supernets import (
     SupernetFromPath,
     SupernetPending,
     SupernetRead,
+    SupernetState,
 )
 from elasticnas.service.annotations import annotate
 from elasticnas.service.http.filters import NameSought, TagSought, TextSought
@@ -35,7 +36,7 @@ from elasticnas.service.principal import Principal, PrincipalDep
 from elasticnas.service.runtime import Service, ServiceDep
 from elasticnas.service.supernets import repository, sources, views
 from elasticnas.service.supernets.registration import lacking, register, until_read
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 router = APIRouter(prefix="/v1/supernets", tags=["super-networks"], route_class=StrictRoute)
 

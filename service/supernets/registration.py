@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from elasticnas.api_schemas.manifests import store_folder
 from elasticnas.api_schemas.messages import InspectSupernet
+from elasticnas.api_schemas.supernets import SupernetState
 from elasticnas.service.database import clock, now
 from elasticnas.service.http.problems import refuse
 from elasticnas.service.identity import new_id
@@ -27,7 +28,7 @@ from elasticnas.service.queue import QueueUnavailableError
 from elasticnas.service.runtime import Service
 from elasticnas.service.supernets import repository
 from elasticnas.service.supernets.sources import Source
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 log = logging.getLogger(__name__)
 

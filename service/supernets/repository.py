@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.listing import Sort
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.supernets import SupernetReport
+from elasticnas.api_schemas.supernets import SupernetReport, SupernetState
 from elasticnas.service import list_repository as listing
 from elasticnas.service import repository
 from elasticnas.service.database import now
@@ -21,7 +21,7 @@ from elasticnas.service.jobs.tables import JobRow
 from elasticnas.service.overview.events import DELETED
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches.tables import SearchRow
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 def found(

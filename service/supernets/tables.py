@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, Index, String
@@ -12,14 +11,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from elasticnas.service.annotations import Annotatable
 from elasticnas.service.database import Table
 from elasticnas.service.principal import Owned
-
-
-class SupernetState(StrEnum):
-    """``reading -> ready | failed``; only ``ready`` super-networks can be used."""
-
-    READING = "reading"
-    READY = "ready"
-    FAILED = "failed"
 
 
 class SupernetRow(Annotatable, Owned, Table):

@@ -14,11 +14,12 @@ from elasticnas.api_schemas.supernets import (
     SupernetPending,
     SupernetRead,
     SupernetReport,
+    SupernetState,
 )
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.http.problems import refuse
-from elasticnas.service.supernets.tables import SupernetRow, SupernetState
+from elasticnas.service.supernets.tables import SupernetRow
 
 
 class SupernetSummary(BaseModel):

@@ -84,17 +84,24 @@ def rows_to_learn(
     return training_rows(supernet.base_folder, data, settings, described)
 
 
-def learnt(run: StepRun, supernet: Supernet, subnet: SubnetConfig, rows: TrainingRows) -> Extracted:
+def learnt(
+    run: StepRun,
+    supernet: Supernet,
+    subnet: SubnetConfig,
+    rows: TrainingRows,
+    own: Extracted | None = None,
+) -> Extracted:
     """A subnet as it is once trained, apart from the super-network, which stays what it was.
 
-    What comes of it depends on the settings, the rows and the super-network alone.
+    It is trained as it is its ``own``, by default with the super-network's weights. What comes of
+    it depends on these, the settings, the rows and the super-network alone.
 
     Raises:
         InputError: adapters are to be trained, and there are none.
         StepStoppedError: the run must stop.
     """
     settings: FinetuneSettings = run.settings
-    own = _extracted(settings, supernet, subnet)
+    own = extracted(settings, supernet, subnet) if own is None else own
     model = own.supernet.model
     teacher = running(rows, activate(supernet, supernet.space.maximal), run.device)
     distillation = Distillation(rows, teacher, settings, run.device)
@@ -107,10 +114,12 @@ def learnt(run: StepRun, supernet: Supernet, subnet: SubnetConfig, rows: Trainin
         return distillation.learn([student], batch_rows(rows.lengths, settings, step))
 
     model.train(settings.dropout)
-    optimise(run, settings, len(rows.lengths), trainable, learn)
-    model.train(False)
-    for tensor in trainable.values():
-        tensor.requires_grad_(False)
+    try:
+        optimise(run, settings, len(rows.lengths), trainable, learn)
+    finally:  # also as it is where the run stops, it may be measured
+        model.train(False)
+        for tensor in trainable.values():
+            tensor.requires_grad_(False)
     return own
 
 
@@ -153,8 +162,8 @@ def _chosen(run: StepRun) -> Chosen:
     return run.chosen
 
 
-def _extracted(settings: FinetuneSettings, supernet: Supernet, subnet: SubnetConfig) -> Extracted:
-    """What is trained of the subnet.
+def extracted(settings: FinetuneSettings, supernet: Supernet, subnet: SubnetConfig) -> Extracted:
+    """What is trained of the subnet, as the super-network has it.
 
     Raises:
         InputError: adapters are asked for, and there are none.
@@ -181,7 +190,7 @@ def _keep_zeros(tensors: Mapping[str, torch.Tensor]) -> None:
 
 def _learnt(run: StepRun, chosen: Chosen, subnet: SubnetConfig) -> Supernet:
     """The subnet as it was learnt, on the CPU, as it is exported: adapters merged."""
-    own = _extracted(run.settings, read_supernet(chosen.supernet), subnet)
+    own = extracted(run.settings, read_supernet(chosen.supernet), subnet)
     with torch.no_grad():
         for name, tensor in load_file(run.source / TENSORS_FILE).items():
             own.tensors[name].copy_(tensor)

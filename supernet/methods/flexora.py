@@ -235,9 +235,7 @@ def _repeat(run: StepRun, number: int, rows: TrainingRows, split: Split) -> Repe
         settings,
         loss,
         split,
-        Alternation(
-            problem, theta, alphas, gate_optimiser(settings.gate_learning_rate, phantom=phantom)
-        ),
+        Alternation(problem, theta, alphas, gate_optimiser(settings.gate_rate, phantom=phantom)),
     )
 
 

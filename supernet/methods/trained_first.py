@@ -1,7 +1,8 @@
 """Subnets that are trained by themselves before anybody measures them or takes them away.
 
 One function for both, so that what is handed out is what was measured: the training is made again,
-from the same weights, rows, settings and seed.
+from the same weights, rows, settings and seed. Where trainings begin with each other's weights,
+these are kept, and nothing is made again.
 """
 
 from __future__ import annotations
@@ -11,16 +12,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from elasticnas.api_schemas.conditions import FineTuning
 from elasticnas.api_schemas.finetuning import FinetuneSettings
+from elasticnas.api_schemas.jobs import StepProgress
+from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.search.space import SubnetConfig
-from elasticnas.supernet.methods.finetune import learnt, rows_to_learn
-from elasticnas.supernet.methods.step import StepRun, TrainingData
+from elasticnas.supernet.extraction import Extracted
+from elasticnas.supernet.methods.finetune import extracted, learnt, rows_to_learn
+from elasticnas.supernet.methods.step import StepRun, StepStoppedError, TrainingData
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.supernet.training.rows import TrainingRows
+from elasticnas.supernet.weight_transfer import restore, transfer
 from elasticnas.tasks import TASKS
 from elasticnas.tasks.stored_rows import read_rows
+
+
+@dataclass(frozen=True)
+class Start:
+    """Another subnet's trained weights, in a file, and how many of its layers are taken over."""
+
+    tensors: Path
+    subnet: SubnetChoices
+    layers: int
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training finds and leaves beside the super-network, which it needs in any case.
+
+    It begins with ``start``, where there is one; or goes on from the folder ``resumed``. Where the
+    subnet's weights were ``trained`` before, there is no training. What was learnt is written to
+    ``kept``. A training that is left off after ``until`` steps leaves, in the folder ``state``,
+    what it can go on from.
+    """
+
+    start: Start | None = None
+    trained: Path | None = None
+    kept: Path | None = None
+    resumed: Path | None = None
+    until: int | None = None
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +77,10 @@ class TrainedFirst:
         return round(4 * steps * min(self.settings.batch_size, len(self.rows.lengths)) * mean)
 
     def subnet(
-        self, subnet: SubnetConfig, is_unwanted: Callable[[], bool] = lambda: False
+        self,
+        subnet: SubnetConfig,
+        is_unwanted: Callable[[], bool] = lambda: False,
+        files: TrainingFiles | None = None,
     ) -> Supernet:
         """A subnet as it is once trained: a super-network of which it is the only subnet.
 
@@ -52,22 +88,61 @@ class TrainedFirst:
 
         Raises:
             StepStoppedError: ``is_unwanted`` said so.
-            InputError: adapters are to be trained, and there are none.
+            InputError: adapters are to be trained, and there are none; or the files are not of
+                such subnets.
         """
+        files = files or TrainingFiles()
+        with torch.inference_mode(mode=False):
+            own = extracted(self.settings, self.supernet, subnet)
+            if files.trained is not None:
+                restore(own, load_file(files.trained))
+                return own.merged(subnet)
+            if files.start is not None and files.resumed is None:
+                self._begin(own, subnet, files.start)
+            with torch.enable_grad():
+                self._train(own, subnet, is_unwanted, files)
+        if files.kept is not None:
+            tensors = {name: each.detach().cpu() for name, each in own.tensors.items()}
+            save_file({name: each.contiguous() for name, each in tensors.items()}, files.kept)
+        return own.merged(subnet)
+
+    def _begin(self, own: Extracted, subnet: SubnetConfig, start: Start) -> None:
+        of = self.supernet.space.subnet(start.subnet)
+        transfer(self.supernet, own, subnet, load_file(start.tensors), of, start.layers)
+
+    def _train(
+        self,
+        own: Extracted,
+        subnet: SubnetConfig,
+        is_unwanted: Callable[[], bool],
+        files: TrainingFiles,
+    ) -> None:
+        done = 0
+
+        def tell(progress: StepProgress) -> None:
+            nonlocal done
+            done = progress.done
+
+        def keep(steps: int, save: Callable[[Path], None]) -> None:
+            if steps == files.until and files.state is not None:
+                save(files.state)
+
         run = StepRun(
             settings=self.settings,
             source=self.supernet.folder,
             data=self.data,
             output=self.supernet.folder,
-            saved=None,
+            saved=files.resumed,
             device=self.device,
-            tell=lambda _: None,
-            keep=lambda _done, _save: None,
-            must_stop=is_unwanted,
+            tell=tell,
+            keep=keep,
+            must_stop=lambda: done == files.until or is_unwanted(),
         )
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            own = learnt(run, self.supernet, subnet, self.rows)
-        return own.merged(subnet)
+        try:
+            learnt(run, self.supernet, subnet, self.rows, own)
+        except StepStoppedError:
+            if done != files.until:
+                raise
 
 
 def trained_first(

@@ -10,7 +10,7 @@ import torch
 
 from elasticnas.supernet.selection.gates import by_gates, gates_of
 from elasticnas.supernet.selection.hypergradient import Problem
-from elasticnas.supernet.selection.optimiser import FRESH, Adam, OptimiserState, Tensors
+from elasticnas.supernet.selection.optimiser import FRESH, Optimiser, OptimiserState, Tensors
 
 _ALPHAS = "alphas"
 
@@ -25,7 +25,7 @@ class Told:
 
 @dataclass
 class Alternation:
-    """Turns of inner steps on ``theta`` and one outer step on ``alphas``, which Adam makes.
+    """Turns of inner steps on ``theta`` and one outer step on ``alphas``.
 
     Everything that the next turn depends on is in `state`.
     """
@@ -33,7 +33,7 @@ class Alternation:
     problem: Problem
     theta: Tensors
     alphas: torch.Tensor
-    gate_optimiser: Adam
+    gate_optimiser: Optimiser
     _inner_state: OptimiserState = field(default=FRESH)
     _gate_state: OptimiserState = field(default=FRESH)
 

@@ -11,15 +11,23 @@ For that, alphas must not move as the released code moves them, by Adam on the d
 Softmax ties that derivative to the other groups: with S the sum of ``gate * dR/dgate`` over all N,
 it is ``gate * (dR/dgate - S / N)``. Of a group that helps less than the mean it has the sign of the
 phantom's, and Adam, which sees little but signs, moves both alike: a weak but useful group is lost
-beside strong ones. With a phantom, alphas follow ``dR/dgate`` itself (`by_gates`), at one rate for
-all (`gate_optimiser`). It is the exponentiated gradient of Kivinen & Warmuth 1997.
+beside strong ones. With a phantom, alphas follow ``dR/dgate`` itself (`by_gates`): softmax of them
+is the exponentiated gradient of Kivinen & Warmuth 1997.
+
+Nor must they move by Adam, which divides a derivative by the size that derivatives have of late. At
+first B is next to zero, and so are they; Adam makes steps of full size of them, as of the hundred
+times larger ones at the end. What an adapter does before it has learnt anything then weighs as much
+as what it does in the end: of rows that give the label away in training alone, the first turns
+help, and all later ones do harm. By dual averaging (`optimiser.DualAveraging`) an alpha is the sum
+of all derivatives so far over the root of the sum of their squares. That is a score as well:
+without an effect it is noise of about one ``gate_learning_rate``, whatever the number of turns.
 """
 
 from __future__ import annotations
 
 import torch
 
-from elasticnas.supernet.selection.optimiser import Adam
+from elasticnas.supernet.selection.optimiser import Adam, DualAveraging, Optimiser
 
 
 def first_alphas(groups: int, *, phantom: bool, device: torch.device | None = None) -> torch.Tensor:
@@ -45,6 +53,6 @@ def by_gates(gradient: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
     return tied - tied[-1]
 
 
-def gate_optimiser(learning_rate: float, *, phantom: bool) -> Adam:
-    """What moves alphas. With a phantom all have one scale, and so keep their proportions."""
-    return Adam(learning_rate, one_scale=phantom)
+def gate_optimiser(learning_rate: float, *, phantom: bool) -> Optimiser:
+    """What moves alphas: Adam as in the released code; with a phantom, dual averaging."""
+    return DualAveraging(learning_rate) if phantom else Adam(learning_rate)

@@ -58,16 +58,12 @@ class Adam:
 
     Where a gradient is 0 the derivative of its root is infinite: at the start of LoRA, where B is
     zero, differentiating it gives NaN. It is taken as a constant, as the scale that it is.
-
-    With ``one_scale`` it is the mean over each tensor, whose numbers then move in proportion to
-    their gradients (as by Adam-mini: Zhang et al. 2024).
     """
 
     learning_rate: float
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
-    one_scale: bool = False
 
     def updated(
         self, tensors: Tensors, gradients: Tensors, state: OptimiserState
@@ -87,11 +83,39 @@ class Adam:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         one, two = self.betas
         squared = gradient.detach().square()
-        if self.one_scale:
-            squared = squared.mean().expand_as(squared)
         return one * first + (1 - one) * gradient, two * second + (1 - two) * squared
 
     def _direction(self, first: torch.Tensor, second: torch.Tensor, steps: int) -> torch.Tensor:
         one, two = self.betas
         scale = (second / (1 - two**steps)).sqrt() + self.epsilon
         return first / (1 - one**steps) / scale
+
+
+@dataclass(frozen=True)
+class DualAveraging:
+    """Dual averaging (Nesterov 2009) at AdaGrad's rate (Duchi, Hazan & Singer 2011), from zeros.
+
+    A tensor is ``-learning_rate`` times the sum of all its gradients so far, over the root of the
+    sum of their mean squares. So every gradient counts for what it is beside all others, those
+    before it and those behind: one that was the largest of its time counts little once larger ones
+    have come. A tensor has one scale, and its numbers keep the proportions of their sums. Numbers
+    whose gradients are noise, with a deviation like the scale, end about ``learning_rate`` from
+    zero; those of constant gradients as many times that as the root of the number of steps.
+    """
+
+    learning_rate: float
+
+    def updated(
+        self, tensors: Tensors, gradients: Tensors, state: OptimiserState
+    ) -> tuple[dict[str, torch.Tensor], OptimiserState]:
+        """See `Optimiser.updated`; where ``tensors`` are now is in the state alone."""
+        moved, sums, squares = {}, {}, {}
+        for name in tensors:
+            gradient = gradients[name]
+            sums[name] = state.first.get(name, 0.0) + gradient
+            squares[name] = state.second.get(name, 0.0) + gradient.detach().square().mean()
+            moved[name] = -self.learning_rate * sums[name] / squares[name].sqrt().clamp_min(_TINY)
+        return moved, OptimiserState(state.steps + 1, sums, squares)
+
+
+_TINY = 1e-30

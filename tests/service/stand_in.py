@@ -18,6 +18,8 @@ from elasticnas.api_schemas.messages import (
     ExportSubnet,
     InspectSupernet,
     Result,
+    Rung,
+    StartingWeights,
     SubnetExported,
     SubnetOutcome,
     SubnetsDeclined,
@@ -82,6 +84,13 @@ def accuracy_of(subnet: dict[str, int]) -> float:
     return round(0.5 + 0.4 * size / 120 + 0.05 * noise, 6)
 
 
+def as_far_trained(metrics: dict[str, float], rung: Rung | None) -> dict[str, float]:
+    """Worse on every rung but the last, and the worse the earlier."""
+    if rung is None or rung.until is None:
+        return metrics
+    return {name: value - 0.1 / (1 + rung.number) for name, value in metrics.items()}
+
+
 def run_race(message: EvaluateSubnets, item: SubnetToEvaluate) -> Measured:
     """A race over made-up rows, of which a larger subnet gets more right."""
     assert message.racing is not None
@@ -121,6 +130,9 @@ class StandInWorker:
         self.batches: list[int] = []
         self.splits: list[RowSplit | None] = []
         self.fine_tunings: list[FineTuning | None] = []
+        self.starts: dict[tuple[str, int], StartingWeights | None] = {}
+        self.keeps_weights = True
+        self.rungs: list[tuple[str, int, Rung]] = []
         self.verifications: list[VerifySubnets] = []
         self.lose_verifications = 0
         self.verification_problem: Problem | None = None
@@ -231,7 +243,7 @@ class StandInWorker:
             self.subnets.append(item.subnet)
             metrics, problem, raced = None, None, Measured()
             try:
-                metrics = self.metrics(item.subnet)
+                metrics = as_far_trained(self.metrics(item.subnet), item.rung)
                 if message.racing is not None:
                     raced = run_race(message, item)
                     metrics = raced.metrics
@@ -252,6 +264,9 @@ class StandInWorker:
                     metrics=metrics,
                     hits=raced.hits,
                     given_up=raced.given_up,
+                    weights=self._kept(message, item) if metrics is not None else None,
+                    rung=0 if item.rung is None else item.rung.number,
+                    state=self._climbed(message, item) if metrics is not None else None,
                     problem=problem,
                     started_at=datetime.now(UTC),
                     duration_seconds=self.duration,
@@ -260,6 +275,27 @@ class StandInWorker:
         self.send(
             SubnetsEvaluated(search_id=message.search_id, worker=NAME, outcomes=tuple(outcomes))
         )
+
+    def _kept(self, message: EvaluateSubnets, item: SubnetToEvaluate) -> str | None:
+        """A file that follows from the subnet and what its training begins with."""
+        training = message.conditions.fine_tuning
+        if training is None or not training.keeps_weights or not self.keeps_weights:
+            return None
+        self.starts[message.search_id, item.number] = item.start
+        path = self._scratch / f"{message.search_id}-{item.number}"
+        path.write_text(f"{sorted(item.subnet.items())} from {item.start}")
+        return self._blobs.store(path)[0]
+
+    def _climbed(self, message: EvaluateSubnets, item: SubnetToEvaluate) -> str | None:
+        """A file that another training may go on from, where it is not over."""
+        if item.rung is None:
+            return None
+        self.rungs.append((message.search_id, item.number, item.rung))
+        if item.rung.until is None:
+            return None
+        path = self._scratch / f"{message.search_id}-{item.number}-{item.rung.number}"
+        path.write_text(f"{message.search_id} {item.number} {item.rung}")
+        return self._blobs.store(path)[0]
 
     def _verify(self, payload: str) -> None:
         message = VerifySubnets.model_validate_json(payload)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.layer_selection import CPU, EVALUATIONS, searched
+from benchmarks.adapted_layers import CPU
+from benchmarks.layer_choices import EVALUATIONS, searched
 from elasticnas.api_schemas.flexora_training import FlexoraSettings
 from elasticnas.api_schemas.problems import InputError
 from elasticnas.search.cost import cost_report

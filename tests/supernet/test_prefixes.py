@@ -20,7 +20,7 @@ from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, predi
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.tasks import TEXT_CLASSIFICATION
 from tests.supernet.measured import evaluate
-from tests.supernet.test_activation import EVERYWHERE, FAMILY_NAMES, random_subnets
+from tests.supernet.test_activation import BERT_FIRST, EVERYWHERE, FAMILY_NAMES, random_subnets
 from tests.supernet.test_evaluation import examples
 from tests.supernet.tiny import write_checkpoint
 
@@ -73,7 +73,7 @@ def opened(folder: Path, **options) -> tuple[Supernet, list[Batch]]:
     return supernet, examples(supernet).batches(200)
 
 
-@pytest.mark.parametrize("model_type", FAMILY_NAMES)
+@pytest.mark.parametrize("model_type", BERT_FIRST)
 @pytest.mark.parametrize("depth", [False, True], ids=["fixed", "elastic"])
 @pytest.mark.parametrize("adapted", [EVERYWHERE, ()], ids=["merged", "unadapted"])
 @pytest.mark.parametrize("room", [1, 3, 1000])

@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from elasticnas.api_schemas.conditions import Conditions, FineTuning
+from elasticnas.api_schemas.conditions import Conditions, FineTuning, TrainingStart
 from elasticnas.api_schemas.finetuning import FinetuneSettings
+from elasticnas.api_schemas.messages import (
+    EvaluateSubnets,
+    Rung,
+    StartingWeights,
+    SubnetOutcome,
+    SubnetsEvaluated,
+    SubnetToEvaluate,
+)
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
+from elasticnas.supernet.methods.trained_first import Start, TrainingFiles
 from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.isolation import Measurement, evaluator_of
 from elasticnas.worker.training_evaluator import TrainingEvaluator
@@ -86,6 +95,71 @@ def test_its_time_limit_knows_of_the_training(bench: Bench):
     )
     assert trained.rows == plain.rows
     assert trained.tokens > plain.tokens + SETTINGS.batch_size * 12
+
+
+def test_a_training_begins_with_another_s_weights_and_what_it_learns_is_kept(bench: Bench):
+    """Over messages: trained, trained on from there, and read again where it was kept."""
+    asked = conditions(bench)
+    assert asked.fine_tuning is not None
+    learns = asked.fine_tuning.model_copy(update={"start": TrainingStart.NEAREST})
+    asked = asked.model_copy(update={"fine_tuning": learns})
+    first, second = {}, {"layer.0.ffn.width": 7}
+
+    def measured(*items: SubnetToEvaluate) -> list[SubnetOutcome]:
+        found = bench.ask(EvaluateSubnets(search_id="s", conditions=asked, subnets=items))
+        (batch,) = (each for each in found if isinstance(each, SubnetsEvaluated))
+        return list(batch.outcomes)
+
+    [alone] = measured(SubnetToEvaluate(number=0, subnet=first))
+    assert alone.weights is not None
+    start = StartingWeights(subnet=first, tensors=alone.weights, layers=3)
+    new = SubnetToEvaluate(number=1, subnet=second, start=start)
+    [begun] = measured(new)
+    [again] = measured(new.model_copy(update={"attempt": 2}))
+    [plain] = measured(SubnetToEvaluate(number=2, subnet=second))
+    assert begun.weights == again.weights != plain.weights
+    assert begun.metrics == again.metrics
+    [known] = measured(SubnetToEvaluate(number=3, subnet=second, trained=begun.weights))
+    assert known.metrics == begun.metrics
+    assert bench.blobs.leased == []
+    evaluator = models(bench, capacity=1).evaluator(asked)
+    assert isinstance(evaluator, TrainingEvaluator)
+    subnet = evaluator.training.supernet.space.subnet(second)
+    with bench.blobs.lease(begun.weights or "") as trained, bench.blobs.lease(alone.weights) as of:
+        files = [TrainingFiles(trained=trained), TrainingFiles(Start(of, first, 3))]
+        kept, made = (evaluator.training.subnet(subnet, never, each) for each in files)
+    assert kept.tensors.keys() == made.tensors.keys()
+    assert all(torch.equal(kept.tensors[name], made.tensors[name]) for name in kept.tensors)
+
+
+def test_a_training_goes_on_from_rung_to_rung_to_the_same_weights(bench: Bench):
+    """Left off twice, it comes to what it comes to in one go."""
+    asked = conditions(bench)
+    assert asked.fine_tuning is not None
+    keeps = asked.fine_tuning.model_copy(update={"start": TrainingStart.NEAREST})
+    asked = asked.model_copy(update={"fine_tuning": keeps})
+    subnet = {"layer.0.lora.rank": 1}
+
+    def measured(rung: Rung | None) -> SubnetOutcome:
+        item = SubnetToEvaluate(
+            number=0, subnet=subnet, rung=rung, attempt=0 if rung is None else 1 + rung.number
+        )
+        found = bench.ask(EvaluateSubnets(search_id="s", conditions=asked, subnets=(item,)))
+        (batch,) = (each for each in found if isinstance(each, SubnetsEvaluated))
+        return batch.outcomes[0]
+
+    first = measured(Rung(number=0, until=3))
+    second = measured(Rung(number=1, until=6, state=first.state))
+    last = measured(Rung(number=2, state=second.state))
+    whole = measured(None)
+    assert [each.rung for each in (first, second, last)] == [0, 1, 2]
+    assert None not in (first.state, second.state)
+    assert first.state != second.state
+    assert first.weights is second.weights is last.state is None
+    assert last.metrics == whole.metrics != first.metrics
+    assert last.weights is not None
+    assert last.weights == whole.weights
+    assert bench.blobs.leased == []
 
 
 @contextmanager

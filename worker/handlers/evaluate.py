@@ -14,6 +14,7 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError, Measured
+from elasticnas.supernet.training.state import STATE_FILE
 from elasticnas.worker.evaluator import SubnetAsked
 from elasticnas.worker.failures import as_problem
 from elasticnas.worker.handler import Tools, handles
@@ -61,9 +62,16 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
     def _outcome(self, item: SubnetToEvaluate, attempt: int) -> SubnetOutcome:
         started_at, start = datetime.now(UTC), time.perf_counter()
         found: Measured | Problem
+        weights = item.trained
+        state: str | None = None
         try:
-            asked = SubnetAsked(item.subnet, self.message.racing, self.message.rival(item))
-            found = self.measure(asked, attempt)
+            with self.training_files(item) as files:
+                racing, rival = self.message.racing, self.message.rival(item)
+                found = self.measure(SubnetAsked(item.subnet, racing, rival, files), attempt)
+                if files.kept is not None and isinstance(found, Measured):
+                    weights, _ = self.tools.blobs.store(files.kept)
+                if files.state is not None and isinstance(found, Measured):
+                    state, _ = self.tools.blobs.store(files.state / STATE_FILE)
         except EvaluationUnwantedError:
             raise
         except Exception as error:
@@ -77,6 +85,9 @@ class EvaluateHandler(SubnetBatchHandler[EvaluateSubnets]):
             metrics=measured.metrics,
             hits=measured.hits,
             given_up=measured.given_up,
+            weights=weights,
+            rung=0 if item.rung is None else item.rung.number,
+            state=state,
             problem=found if isinstance(found, Problem) else None,
             started_at=started_at,
             duration_seconds=time.perf_counter() - start,

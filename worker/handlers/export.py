@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
 from elasticnas.supernet.export import export_subnet, require_packages
-from elasticnas.supernet.methods.trained_first import trained_first
+from elasticnas.supernet.methods.trained_first import TrainingFiles, trained_first
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.worker.handler import JobHandler, handles
 
@@ -60,13 +61,20 @@ class ExportHandler(JobHandler[ExportSubnet]):
     def _trained(self, supernet: Supernet, subnet: SubnetConfig) -> Supernet:
         """With the weights that were measured: as the search trained them, or the super-network's.
 
-        In the same memory as evaluations, which gives its own back first.
+        In the same memory as evaluations, which gives its own back first. Weights that were kept
+        are read, others trained once more.
         """
         fine_tuning, device = self.message.fine_tuning, self.tools.compute.device
         if fine_tuning is None or self.message.task is None:
             return supernet
         self.tools.models.keep_only(None)
-        with self.tools.blobs.lease(fine_tuning.rows) as rows:
+        with ExitStack() as stack:
+            rows = stack.enter_context(self.tools.blobs.lease(fine_tuning.rows))
             there = supernet.to(device, torch.float32)
             training = trained_first(there, fine_tuning, self.message.task, rows, device)
-        return training.subnet(subnet).to(torch.device("cpu"), torch.float32)
+            kept = self.message.trained
+            files = TrainingFiles(
+                trained=None if kept is None else stack.enter_context(self.tools.blobs.lease(kept))
+            )
+            trained = training.subnet(subnet, files=files)
+        return trained.to(torch.device("cpu"), torch.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from elasticnas.api_schemas.messages import SubnetsVerified, SubnetToEvaluate, VerifySubnets
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.spaces import SubnetChoices
 from elasticnas.api_schemas.verification import Resamples, Verified
 from elasticnas.supernet.measuring.confidence import Scores, scores, verified
 from elasticnas.supernet.measuring.measure import EvaluationUnwantedError
@@ -57,18 +56,19 @@ class VerifyHandler(SubnetBatchHandler[VerifySubnets]):
 
     def _verified(self, item: SubnetToEvaluate, attempt: int) -> Verified | Problem:
         if self._maximal is None:
-            self._maximal = self._scores({}, attempt)
+            self._maximal = self._scores(SubnetAsked({}), attempt)
         if isinstance(self._maximal, Problem):
             return self._maximal
-        found = self._scores(item.subnet, attempt)
+        with self.training_files(item) as files:
+            found = self._scores(SubnetAsked(item.subnet, training=files), attempt)
         if isinstance(found, Problem):
             return found
         assert not isinstance(self.evaluator, Problem)
         self._drawn = {name: score.packed() for name, score in found.items()}
         return verified(self.evaluator.rows, found, self._maximal)
 
-    def _scores(self, subnet: SubnetChoices, attempt: int) -> Scores | Problem:
-        found = self.measure(SubnetAsked(subnet), attempt)
+    def _scores(self, asked: SubnetAsked, attempt: int) -> Scores | Problem:
+        found = self.measure(asked, attempt)
         if isinstance(found, Problem):
             return found
         assert found.outcomes is not None  # it is in no race

@@ -63,6 +63,24 @@ def test_an_infinite_bound_is_none(service, bound):
     assert service.wait(search_id)["progress"]["completed"] == 26
 
 
+def test_a_metric_that_is_no_number_is_none_among_all_points(light_service):
+    search_id = light_service.search(budget={"evaluations": 6})
+    light_service.wait(search_id)
+    before = light_service.get(f"/v1/searches/{search_id}/points", fields="*")["columns"]
+    write(
+        light_service.settings.resolved_database_url,
+        "UPDATE evaluations SET metrics = :metrics WHERE number = 2",
+        metrics='{"accuracy": NaN, "f1": 0.5}',
+    )
+    fields = "number,accuracy,f1,gflops"
+    after = light_service.get(f"/v1/searches/{search_id}/points", fields=fields)["columns"]
+    at = after["number"].index(2)
+    assert (after["accuracy"][at], after["f1"][at]) == (None, 0.5)
+    for name in ("accuracy", "gflops"):
+        others = [pair for pair in enumerate(after[name]) if pair[0] != at]
+        assert others == [pair for pair in enumerate(before[name]) if pair[0] != at]
+
+
 def test_half_an_emoji_is_replaced(service):
     dataset_id = service.dataset()
     write(

@@ -204,3 +204,23 @@ def test_only_what_nobody_writes_to_is_swept(tmp_path: Path):
     (tmp_path / "new").write_text("")
     sweep_folder(tmp_path, 3600)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_what_subnets_have_learnt_stays_until_the_search_is_deleted(service: Running):
+    fine_tune = {"dataset_id": service.dataset(rows=10), "steps": 3, "start": "nearest"}
+    evaluation = {"fine_tune": {**fine_tune, "min_overlap": 0.3}}
+    search_id = service.search(budget={"evaluations": 8}, evaluation=evaluation)
+    service.wait(search_id)
+    before = stored(blobs_of(service))
+    assert collected(service) == 0
+    assert stored(blobs_of(service)) == before
+    service.client.delete(f"/v1/searches/{search_id}")
+    assert collected(service) == 8
+
+
+def test_what_a_training_has_gone_on_from_goes_once_it_is_over(service: Running):
+    fine_tune = {"dataset_id": service.dataset(rows=10), "steps": 8, "halving": {"eta": 2}}
+    search_id = service.search(budget={"evaluations": 7}, evaluation={"fine_tune": fine_tune})
+    service.wait(search_id)
+    # Three in full, of a bracket of four four states and two.
+    assert collected(service) == 6

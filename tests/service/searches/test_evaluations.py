@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from elasticnas.service.principal import DEFAULT_OWNER, Principal
 from elasticnas.service.runtime import Service
+from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import evaluation_repository as evaluations
+from elasticnas.service.searches import front_repository as fronts
 from elasticnas.service.searches import repository, views
 from elasticnas.service.searches.tables import EvaluationRow, SearchRow
 from tests.service.running import Running
@@ -27,12 +29,12 @@ def poll(session: Session, service: Service, search_id: str) -> None:
 def answers(session: Session, search_id: str) -> None:
     keys = session.scalars(select(EvaluationRow.subnet_key).limit(16)).all()
     known = evaluations.measured(session, session.get_one(SearchRow, search_id), keys)
-    assert known.keys() == set(keys)
+    assert known.keys() == {(key, None) for key in keys}
 
 
 ASKED: dict[str, Callable[[Session, Service, str], object]] = {
     "a poll of the search": poll,
-    "a poll of its front": lambda session, _, search_id: evaluations.front(session, search_id),
+    "a poll of its front": lambda session, _, search_id: fronts.points(session, search_id),
     "a poll of its revision": lambda session, _, search_id: repository.front_revision(
         session, Principal(DEFAULT_OWNER), search_id
     ),
@@ -42,9 +44,9 @@ ASKED: dict[str, Callable[[Session, Service, str], object]] = {
     "the results since the last look": lambda session, _, search_id: evaluations.recorded(
         session, search_id, ["number", "metrics"], after=EVALUATIONS - 5, limit=10
     ),
-    "a look for results": lambda session, _, search_id: evaluations.waiting(session, [search_id]),
+    "a look for results": lambda session, _, search_id: dispatches.waiting(session, [search_id]),
     "a look for answers": lambda session, _, search_id: answers(session, search_id),
-    "a count of what runs": lambda session, _, search_id: evaluations.count_running(
+    "a count of what runs": lambda session, _, search_id: dispatches.count_running(
         session, search_id
     ),
 }
@@ -102,7 +104,7 @@ def test_a_search_that_grows_is_asked_as_cheaply(searched: tuple[Service, str], 
 def test_pages_and_fronts_agree_on_every_evaluation(searched: tuple[Service, str]):
     service, search_id = searched
     with service.database.read() as session:
-        numbers = evaluations.front_numbers(session, search_id)
+        numbers = fronts.members(session, search_id)
         everything = evaluations.of_search(session, search_id)
         space = service.reports.get(
             session, session.get_one(SearchRow, search_id).supernet_id
@@ -113,8 +115,7 @@ def test_pages_and_fronts_agree_on_every_evaluation(searched: tuple[Service, str
             if row.number in numbers
         ]
         found = [
-            views.read_evaluation(row, space, numbers)
-            for row in evaluations.front(session, search_id)
+            views.read_evaluation(row, space, numbers) for row in fronts.points(session, search_id)
         ]
     assert expected
     assert found == expected

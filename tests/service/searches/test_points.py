@@ -57,6 +57,29 @@ def test_without_fields_the_objectives_come_with_number_and_state(finished):
     assert list(columns) == ["number", "state", "accuracy", "gflops"]
 
 
+def test_a_star_is_every_metric_and_cost_as_an_event_of_results_has_them(finished):
+    service, url = finished
+    every = service.get(f"{url}/points", fields="*")["columns"]
+    usual = ["number", "state", "origin", "cached", "hypervolume", "duration_seconds"]
+    assert list(every)[: len(usual)] == usual
+    costs = service.get(f"{url}/evaluations/0")["cost"]
+    assert {"accuracy", "f1", *costs} <= set(every)
+    assert every["params"] == service.get(f"{url}/points", fields="params")["columns"]["params"]
+    nothing = service.get(f"{url}/points", fields="*", after=20)
+    assert (nothing["count"], nothing["columns"]["accuracy"]) == (0, [])
+
+
+def test_answers_that_are_kept_are_those_of_now(finished):
+    service, url = finished
+    first = service.client.get(f"{url}/points?fields=*")
+    assert service.client.get(f"{url}/points?fields=*").content == first.content
+    assert service.client.app.state.service.points.held_bytes > len(first.content)
+    service.wait(service.client.post(f"{url}/extend", json={"evaluations": 2}).json()["id"])
+    later = service.client.get(f"{url}/points?fields=*")
+    assert later.json()["count"] == 22
+    assert later.headers["etag"] != first.headers["etag"]
+
+
 def test_polling_what_has_not_changed_costs_a_304(finished):
     service, url = finished
     etag = service.client.get(f"{url}/points").headers["etag"]

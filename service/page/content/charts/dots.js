@@ -34,11 +34,11 @@ export class Dots {
     this.places = new Int32Array(xs.length).fill(-1);
     const alpha = xs.length > MANY ? 0.28 : 0.45;
     const disc = discOf(RADIUS * ratio);
-    this.stamp = disc.map(([dx, dy, share]) => [dy * w + dx, logarithm(alpha * share)]);
-    this.difference = disc.map(([dx, dy, share]) => [
-      dy * w + dx,
-      logarithm(alpha * share) - logarithm(alpha * HIDDEN * share),
-    ]);
+    this.offsets = Int32Array.from(disc, ([dx, dy]) => dy * w + dx);
+    const stampOf = (share) => Int32Array.from(disc, ([, , part]) => logarithm(share * part));
+    const faint = stampOf(alpha * HIDDEN);
+    this.stamp = stampOf(alpha);
+    this.difference = this.stamp.map((amount, i) => amount - faint[i]);
     for (let i = 0; i < xs.length; i += 1) {
       const inside =
         xs[i] >= clip.left && xs[i] <= clip.right && ys[i] >= clip.top && ys[i] <= clip.bottom;
@@ -49,8 +49,9 @@ export class Dots {
   }
 
   add(i, stamp, sign) {
+    const { offsets, sums } = this;
     const place = this.places[i];
-    for (const [offset, amount] of stamp) this.sums[place + offset] += sign * amount;
+    for (let k = 0; k < offsets.length; k += 1) sums[place + offsets[k]] += sign * stamp[k];
   }
 
   /** Show those that pass, the others faintly. @param {Uint8Array | null} mask */

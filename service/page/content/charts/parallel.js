@@ -133,7 +133,9 @@ class Parallel extends Part {
       (!this.mask || this.mask[row] ? passes : fails).push(row);
     }
     this.passing = passes.length;
-    const front = passes.filter((row) => this.isMember(row));
+    const front = [...this.model.members.keys()]
+      .map((number) => this.model.rows.get(number))
+      .filter((row) => row !== undefined && (!this.mask || this.mask[row]));
     const part = this.inMotion ? IN_MOTION : 1;
     return [[...thinned(passes, LINES * part), ...front], thinned(fails, OUTSIDE * part)];
   }

@@ -1,8 +1,7 @@
-import { get, once, post, send } from "./api.js";
+import { get, once, post } from "./api.js";
 import { isCost, lessIsBetter } from "./format.js";
 import { Stream } from "./stream.js";
 
-const FIELDS = ["number", "state", "origin", "cached", "hypervolume", "duration_seconds"];
 const FINAL = new Set(["completed", "failed", "cancelled"]);
 const PAUSE = 400; // milliseconds between two readings of what streams announce
 
@@ -32,7 +31,7 @@ export class SearchModel extends EventTarget {
   }
 
   async open() {
-    await Promise.all([this.readSearch(), this.readFront()]);
+    await Promise.all([this.readSearch(), this.readFront(), this.readPoints()]);
     this.metrics = [
       ...new Set([...this.search.objectives, ...Object.keys(this.search.best?.metrics ?? {})]),
     ].filter((each) => !isCost(each));
@@ -42,8 +41,8 @@ export class SearchModel extends EventTarget {
         ...Object.keys(this.search.maximal_cost),
       ]),
     ];
-    for (const name of [...FIELDS, ...this.metrics, ...this.costs]) this.columns[name] = [];
-    await this.readPoints();
+    for (const name of [...this.metrics, ...this.costs])
+      this.columns[name] ??= Array(this.count).fill(null);
     this.follow();
     this.say();
   }
@@ -74,22 +73,26 @@ export class SearchModel extends EventTarget {
   // -- what is read -------------------------------------------------------------------------
 
   async readPoints() {
-    const fields = Object.keys(this.columns).join(",");
     let page;
     do {
-      page = await get(`${this.path}/points?fields=${fields}&after=${this.after}`, this.signal);
+      page = await get(`${this.path}/points?fields=*&after=${this.after}`, this.signal);
       this.take(page);
     } while (page.more);
   }
 
   /** Append columns; a number that comes again was retried and replaces the earlier one. */
   take({ columns, count, after }) {
-    const names = Object.keys(this.columns);
-    for (let i = 0; i < count; i += 1) {
-      const number = columns.number[i];
-      const row = this.rows.get(number) ?? this.columns.number.length;
-      this.rows.set(number, row);
-      for (const name of names) this.columns[name][row] = columns[name]?.[i] ?? null;
+    if (!this.columns.number) {
+      this.columns = columns; // as they are: there may be tens of thousands
+      this.rows = new Map(columns.number.map((number, row) => [number, row]));
+    } else {
+      const names = Object.keys(this.columns);
+      for (let i = 0; i < count; i += 1) {
+        const number = columns.number[i];
+        const row = this.rows.get(number) ?? this.count;
+        this.rows.set(number, row);
+        for (const name of names) this.columns[name][row] = columns[name]?.[i] ?? null;
+      }
     }
     this.after = after;
     if (count) this.revision += 1;
@@ -179,9 +182,9 @@ export class SearchModel extends EventTarget {
     this.say();
   }
 
-  /** Write name, notes and tags on it. @param {Rest["SearchPatch"]} body */
-  async annotate(body) {
-    this.search = await send("PATCH", this.path, { body });
+  /** Take it as it is now. @param {Rest["SearchRead"]} search */
+  replace(search) {
+    this.search = search;
     this.say();
   }
 

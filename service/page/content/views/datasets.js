@@ -2,6 +2,7 @@ import { html, nothing } from "../vendor/lit.js";
 import { define } from "../core/element.js";
 import { once } from "../core/api.js";
 import { ago, count, percent, time } from "../core/format.js";
+import { notesOf } from "../parts/annotations.js";
 import { choose, heading, problemNote, progressBar, table } from "../parts/common.js";
 import { Detail, Uploads } from "../parts/listing.js";
 
@@ -85,8 +86,9 @@ class Dataset extends Detail {
   body() {
     const { item } = this;
     return html`${heading(item.name, {
+      below: notesOf(item),
       crumbs: html`<a href="/datasets">Datasets</a> / <span class="mono small">${item.id}</span>`,
-      actions: html`<a class="button primary" href="/searches/new?dataset=${item.id}">Search on it</a><button type="button" class="danger" @click=${() => this.remove("Delete this dataset?", "It is refused while a search or a job refers to it.", "/datasets")}>Delete</button>`,
+      actions: html`<a class="button primary" href="/searches/new?dataset=${item.id}">Search on it</a><nas-annotate .path=${this.path} .item=${item} @annotated=${(event) => (this.item = event.detail)}></nas-annotate><button type="button" class="danger" @click=${() => this.remove("Delete this dataset?", "It is refused while a search or a job refers to it.", "/datasets")}>Delete</button>`,
     })}<div class="stack">${problemNote(this.refusal)}
       <section class="card" aria-label="Facts"><dl class="facts">
         <div><dt>Task</dt><dd>${item.task}</dd></div><div><dt>Metric</dt><dd>${item.metric.replaceAll("_", " ")}</dd></div><div><dt>Rows</dt><dd>${count(item.rows)}</dd></div>

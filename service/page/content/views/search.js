@@ -19,6 +19,7 @@ import { noWorker } from "./searches.js";
 import "../charts/history.js";
 import "../charts/parallel.js";
 import "../charts/plots.js";
+import { notesOf } from "../parts/annotations.js";
 import "../parts/budget.js";
 import "../parts/log.js";
 import "../parts/subnet-card.js";
@@ -163,7 +164,7 @@ class Search extends Part {
     this.busy = action;
     this.refusal = null;
     try {
-      await (action === "edit" ? this.model.annotate(body) : this.model.change(action, body));
+      await this.model.change(action, body);
     } catch (error) {
       this.refusal = problemOf(error);
     }
@@ -182,10 +183,6 @@ class Search extends Part {
       this.act("cancel");
   }
 
-  ask(action) {
-    /** @type {HTMLDialogElement} */ (this.querySelector(`dialog.${action}`)).showModal();
-  }
-
   // -- what is seen --------------------------------------------------------------------------
 
   render() {
@@ -202,7 +199,7 @@ class Search extends Part {
         ${this.main()}
         ${this.tabs()}
       </div>
-      ${this.extendDialog()}${this.editDialog()}`;
+      ${this.extendDialog()}`;
   }
 
   head() {
@@ -219,13 +216,13 @@ class Search extends Part {
     return heading(html`${search.name ?? search.id} ${stateMark(state)}`, {
       crumbs: html`<a href="/">Searches</a> / <span class="mono small">${search.id}</span>`,
       below: html`<p class="soft small">${this.supernet ? html`<a href="/supernets/${search.supernet_id}">${this.supernet.name}</a>` : search.supernet_id} on ${this.data ? html`<a href="/datasets/${search.dataset_id}">${this.data.name}</a>` : search.dataset_id}, ${search.strategy.name}, seed ${search.seed}, at most ${search.max_length} tokens${search.constraints.length ? `, ${search.constraints.map((each) => `${label(each.cost)} ≤ ${each.max}`).join(", ")}` : ""}</p>
-        ${search.notes ? html`<p class="small">${search.notes}</p>` : nothing}${search.tags.map((each) => html`<span class="tag">${each}</span> `)}`,
+        ${notesOf(search)}`,
       actions: html`
         ${can.pause ? button("pause", "Pause", () => this.act("pause")) : nothing}
         ${can.resume ? button("resume", "Resume", () => this.act("resume"), "primary") : nothing}
         ${can.retry ? button("retry", "Retry failed", () => this.act("retry")) : nothing}
-        ${button("extend", "Extend", () => this.ask("extend"))}
-        ${button("edit", "Edit", () => this.ask("edit"))}
+        ${button("extend", "Extend", () => this.extendBox.showModal())}
+        <nas-annotate .path=${this.model.path} .item=${search} @annotated=${(event) => this.model.replace(event.detail)}></nas-annotate>
         <a class="button" href="/searches/new?from=${search.id}">Clone</a>
         ${can.cancel ? button("cancel", "Cancel", () => this.cancel(), "danger") : nothing}`,
     });
@@ -353,43 +350,22 @@ class Search extends Part {
 
   extendDialog() {
     const { seconds } = this.model.search.budget;
-    return this.dialog(
-      "extend",
-      "Extend the search",
-      html`<p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
+    const submit = (event) => {
+      const form = Object.fromEntries(new FormData(event.target));
+      const body = { evaluations: Number(form.evaluations), seconds: Number(form.seconds ?? 0) };
+      this.act("extend", body);
+    };
+    return html`<dialog class="extend" aria-labelledby="extend-title"><form method="dialog" class="stack" @submit=${submit}>
+      <h2 id="extend-title">Extend the search</h2>
+      <p class="soft">A search that has ended goes on from its results, as if it had had this budget from the start.</p>
       <label class="field"><span>Evaluations more</span><input name="evaluations" type="number" min="0" step="1" value="50"></label>
-      ${seconds === null ? nothing : html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>`}`,
-      (form) => ({ evaluations: Number(form.evaluations), seconds: Number(form.seconds ?? 0) }),
-    );
+      ${seconds === null ? nothing : html`<label class="field"><span>Seconds more</span><input name="seconds" type="number" min="0" value="0"></label>`}
+      <div class="actions"><button type="button" @click=${() => this.extendBox.close()}>Go back</button><button class="primary">Extend</button></div></form></dialog>`;
   }
 
-  editDialog() {
-    const { name, notes, tags } = this.model.search;
-    return this.dialog(
-      "edit",
-      "Edit name, notes and tags",
-      html`<label class="field"><span>Name</span><input name="name" maxlength="200" .value=${name ?? ""}></label>
-      <label class="field"><span>Notes</span><textarea name="notes" .value=${notes ?? ""}></textarea></label>
-      <label class="field"><span>Tags</span><input name="tags" .value=${tags.join(", ")}><small>separated by commas; the list of searches finds them</small></label>`,
-      (form) => ({
-        name: form.name || null,
-        notes: form.notes || null,
-        tags: form.tags
-          .split(",")
-          .map((each) => each.trim())
-          .filter(Boolean),
-      }),
-    );
-  }
-
-  /** What is asked before an action; its fields become the body of the request. */
-  dialog(action, title, fields, bodyOf) {
-    const submit = (event) =>
-      this.act(action, bodyOf(Object.fromEntries(new FormData(event.target))));
-    const close = (event) => event.target.closest("dialog").close();
-    return html`<dialog class=${action} aria-labelledby="${action}-title"><form method="dialog" class="stack" @submit=${submit}>
-      <h2 id="${action}-title">${title}</h2>${fields}
-      <div class="actions"><button type="button" @click=${close}>Go back</button><button class="primary">${action === "edit" ? "Save" : "Extend"}</button></div></form></dialog>`;
+  /** @type {HTMLDialogElement} */
+  get extendBox() {
+    return this.querySelector("dialog.extend");
   }
 }
 

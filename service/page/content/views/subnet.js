@@ -170,6 +170,7 @@ function snippet(number, format, search, head) {
   const load = {
     transformers: `from transformers import ${kind}, AutoTokenizer\n\nmodel = ${kind}.from_pretrained("subnet-${number}", trust_remote_code=True)\ntokenizer = AutoTokenizer.from_pretrained("subnet-${number}")`,
     peft: `from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(base_model, "subnet-${number}")`,
+    onnx: `from onnxruntime import InferenceSession\n\nsession = InferenceSession("subnet-${number}/model.onnx")`,
   }[format];
   const text = `# ${fetch}\n${load ?? ""}`.trim();
   return html`<details><summary>Fetch and load it</summary><pre>${text}</pre>${copyButton(text)}</details>`;

@@ -4,6 +4,7 @@ import { once } from "../core/api.js";
 import { query, setQuery } from "../core/router.js";
 import { bytes, choice, count, isCost, label, percent, size, time, value } from "../core/format.js";
 import { layerPicture, partTitle } from "../charts/layer-picture.js";
+import { notesOf } from "../parts/annotations.js";
 import { heading, loading, problemNote, problemOf, stateMark } from "../parts/common.js";
 import { Detail } from "../parts/listing.js";
 import { priced, shapeOf } from "../parts/subnet-card.js";
@@ -87,8 +88,10 @@ class Supernet extends Detail {
     return html`${heading(
       html`${item.name} ${item.state === "ready" ? nothing : stateMark(item.state)}`,
       {
+        below: notesOf(item),
         crumbs: html`<a href="/supernets">Super-networks</a> / <span class="mono small">${item.id}</span>`,
         actions: html`${item.state === "ready" ? html`<a class="button primary" href="/searches/new?supernet=${item.id}">Search it</a>` : nothing}
+        <nas-annotate .path=${this.path} .item=${item} @annotated=${(event) => (this.item = event.detail)}></nas-annotate>
         <button type="button" class="danger" @click=${() => this.remove("Delete this super-network?", "Its file goes with it. It is refused while a search refers to it.", "/supernets")}>Delete</button>`,
       },
     )}
