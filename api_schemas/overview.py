@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from elasticnas.api_schemas.jobs import JobProgressEvent
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.searches import ProgressEvent
+from elasticnas.api_schemas.search_events import ProgressEvent
 
 
 class OverviewEventKind(StrEnum):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from elasticnas.api_schemas.points import ResultsEvent
-from elasticnas.api_schemas.searches import FrontEvent, ProgressEvent, SearchEventKind, StateEvent
+from elasticnas.api_schemas.search_events import (
+    FrontEvent,
+    ProgressEvent,
+    SearchEventKind,
+    StateEvent,
+)
 from elasticnas.client import SearchEvent
 
 

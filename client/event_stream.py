@@ -13,7 +13,8 @@ from pydantic import BaseModel, JsonValue
 
 from elasticnas.api_schemas.jobs import JobEventKind, JobState
 from elasticnas.api_schemas.overview import OverviewEventKind
-from elasticnas.api_schemas.searches import SearchEventKind, SearchState
+from elasticnas.api_schemas.search_events import SearchEventKind
+from elasticnas.api_schemas.searches import SearchState
 from elasticnas.client.connection import TRIES, Connection
 
 

@@ -27,7 +27,7 @@ from elasticnas.service.outage import Outage
 from elasticnas.service.postgresql import concerns_one_transaction
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.searches import dispatch_repository as dispatches
-from elasticnas.service.searches import repository, transaction
+from elasticnas.service.searches import reports, repository, transaction
 from elasticnas.service.searches.active import ActiveSearch, Batch, restore
 from elasticnas.service.searches.conditions import conditions_of
 from elasticnas.service.searches.dispatch import FairShare
@@ -195,7 +195,7 @@ class Coordinator:
         with self._database.read() as session:
             reported = dispatches.waiting(session, list(self._active))
         for search_id, found in reported.items():
-            self._change(search_id, partial(transaction.take_up, reported=found))
+            self._change(search_id, partial(reports.take_up, reported=found))
             if any(outcome is None for _, _, outcome in found):
                 self._release(search_id)
         for search_id in list(self._active):

@@ -7,13 +7,8 @@ from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.overview import OverviewState, ThingKind
 from elasticnas.api_schemas.problems import Problem
-from elasticnas.api_schemas.searches import (
-    FrontEvent,
-    SearchEventKind,
-    SearchState,
-    StateEvent,
-    StopReason,
-)
+from elasticnas.api_schemas.search_events import FrontEvent, SearchEventKind, StateEvent
+from elasticnas.api_schemas.searches import SearchState, StopReason
 from elasticnas.service.database import now
 from elasticnas.service.overview import events as overview
 from elasticnas.service.searches import event_repository

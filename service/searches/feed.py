@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.points import ResultsEvent
-from elasticnas.api_schemas.searches import Budget, ProgressEvent, SearchState
+from elasticnas.api_schemas.search_events import ProgressEvent
+from elasticnas.api_schemas.searches import Budget, SearchState
 from elasticnas.service.principal import Principal
 from elasticnas.service.searches import evaluation_repository as evaluations
 from elasticnas.service.searches import event_repository, repository, views

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from elasticnas.api_schemas.fields import Identity
-from elasticnas.api_schemas.searches import SearchEventKind
+from elasticnas.api_schemas.search_events import SearchEventKind
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
 from elasticnas.service.streaming.answer import (
