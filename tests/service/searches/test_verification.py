@@ -198,7 +198,7 @@ def test_a_verification_in_another_precision_is_no_result(light_service):
 
 def test_what_a_worker_is_verifying_for_another_coordinator_is_not_sent_again():
     again = active.ActiveSearch.__new__(active.ActiveSearch)
-    again.id, again.to_verify = "s", {}
+    again.id, again.to_verify, again.trained = "s", {}, {}
     again.verify_next({1: (None, 1), 2: (None, 1)})
     assert again.unverified("g", 900.0, {"s/1/verification"}) == [2]
     assert again.unverified("g", 900.0, {"s/1"}) == [1, 2]
