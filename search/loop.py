@@ -324,10 +324,11 @@ class SearchLoop:
                 losses = self._finished.pop(self._told)
                 if self._races is not None:
                     self._races.tell(self._told, losses)
-                is_trained = self._told not in self._failed | self._stopped_short
+                failed = self._told in self._failed
+                is_trained = not failed and self._told not in self._stopped_short
                 if self._starts is not None and is_trained:
                     self._starts.tell(self._told, self._subnets[self._told])
-                self._strategy.tell(self._told, losses, failed=self._told in self._failed)
+                self._strategy.tell(self._told, losses, failed=failed)
                 on_plateau = self._plateau.tell(self._told, losses)
                 self._told += 1
                 if on_plateau and self.stop_reason is None:

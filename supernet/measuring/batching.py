@@ -39,8 +39,8 @@ def batches_for(supernet: Supernet, examples: Examples, token_budget: int) -> li
     if isinstance(examples, TokenizedExamples) and takes_packs:
         batches = packs(supernet, examples, token_budget)
     else:
-        if isinstance(examples, TreeExamples) and examples.are_paths:
-            examples = replace(examples, packed=takes_packs)
+        if takes_packs and isinstance(examples, TreeExamples) and examples.are_paths:
+            examples = replace(examples, packed=True)
         cost = CPU_BATCH_COST if device.type == "cpu" else ACCELERATOR_BATCH_COST
         batches = examples.batches(token_budget, cost)
     return [batch.to(device) for batch in batches]

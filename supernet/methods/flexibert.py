@@ -254,7 +254,6 @@ def train(run: StepRun) -> None:
 
     def learn(step: int) -> float:
         batch = batch_rows(rows.lengths, settings, step)
-        is_token = _inputs(rows, batch, run.device)["attention_mask"].flatten(1).bool()
         active, known = showing(supernet, supernet.space.maximal)
         logits = rows.logits(active, batch, run.device)
         loss = rows.loss_of(logits, batch)
@@ -265,6 +264,7 @@ def train(run: StepRun) -> None:
             student, states = showing(supernet, subnet)
             learnt = lesson.loss(rows.logits(student, batch, run.device), taught, batch)
             if settings.hidden_weight and comparable(states, known):
+                is_token = _inputs(rows, batch, run.device)["attention_mask"].flatten(1).bool()
                 learnt = learnt + settings.hidden_weight * distance(states, known, is_token)
             learnt.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
