@@ -165,8 +165,12 @@ class TreeExamples(Examples):
 
     def length(self, row: int) -> int:
         """The tokens of all its trees, padded to the longest unless they are packed."""
-        lengths = [len(tree.tokens) for tree in self.trees[row]]
-        return sum(lengths) if self.packed else len(lengths) * max(lengths)
+        return sum(self._widths(self.trees[row]))
+
+    def _widths(self, trees: Sequence[TokenTree]) -> list[int]:
+        """The tokens that each of these trees takes of a batch that they are alone in."""
+        lengths = [len(tree.tokens) for tree in trees]
+        return lengths if self.packed else [max(lengths)] * len(lengths)
 
     def select(self, rows: Sequence[int]) -> TreeExamples:
         """These rows alone, in this order."""
@@ -212,21 +216,20 @@ class TreeExamples(Examples):
     def _parts(self, row: int, token_budget: int) -> list[tuple[TokenTree, ...]]:
         """The trees of a row, as many together as a batch has room for."""
         trees = iter(self.trees[row])
-        lengths = [len(tree.tokens) for tree in self.trees[row]]
-        padded = lengths if self.packed else [max(lengths)] * len(lengths)
-        return [tuple(islice(trees, size)) for size in pack_sizes(padded, token_budget)]
+        sizes = pack_sizes(self._widths(self.trees[row]), token_budget)
+        return [tuple(islice(trees, size)) for size in sizes]
 
     def batch(self, rows: Sequence[int]) -> TreeBatch:
         """These rows as one batch, packed or padded to its longest tree."""
         trees = [tree for row in rows for tree in self.trees[row]]
-        lengths = tuple(len(tree.tokens) for tree in trees)
-        if self.packed:
-            inputs = _end_to_end(trees, lengths)
-            firsts = list(accumulate(lengths, initial=0))
-        else:
-            inputs = _side_by_side(trees, max(lengths), self.pad_id)
-            firsts = [place * max(lengths) for place in range(len(trees))]
-        at = np.concatenate([tree.at + first for tree, first in zip(trees, firsts, strict=False)])
+        widths = self._widths(trees)
+        inputs = (
+            _end_to_end(trees, tuple(widths))
+            if self.packed
+            else _side_by_side(trees, widths[0], self.pad_id)
+        )
+        firsts = accumulate(widths[:-1], initial=0)
+        at = np.concatenate([tree.at + first for tree, first in zip(trees, firsts, strict=True)])
         sums, counts = self._sums(rows, len(at))
         return TreeBatch(
             inputs,
