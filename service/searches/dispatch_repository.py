@@ -30,7 +30,7 @@ def mark_sent(session: Session, search_id: str, numbers: Collection[int], genera
     """
     session.execute(
         update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .where(EvaluationRow.numbered(search_id, numbers))
         .values(sent_generation=generation, sent_at=clock_in_sql(session))
     )
 
@@ -42,8 +42,7 @@ def mark_resent(
     session.execute(
         update(EvaluationRow)
         .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number.in_(numbers),
+            EvaluationRow.numbered(search_id, numbers),
             EvaluationRow.finished_at.is_(None),
         )
         .values(
@@ -63,8 +62,7 @@ def mark_running(
     session.execute(
         update(EvaluationRow)
         .where(
-            EvaluationRow.search_id == search_id,
-            EvaluationRow.number.in_(numbers),
+            EvaluationRow.numbered(search_id, numbers),
             EvaluationRow.state == EvaluationState.QUEUED,
             EvaluationRow.report.is_(None),
         )
@@ -144,9 +142,7 @@ def waiting(
 def forget_reports(session: Session, search_id: str, numbers: Collection[int]) -> None:
     """Drop what a worker said of these: it is no result."""
     session.execute(
-        update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
-        .values(report=None)
+        update(EvaluationRow).where(EvaluationRow.numbered(search_id, numbers)).values(report=None)
     )
 
 

@@ -94,7 +94,7 @@ def with_outcomes(
     """These evaluations by number, with what is kept of single rows."""
     rows = session.scalars(
         select(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .where(EvaluationRow.numbered(search_id, numbers))
         .options(undefer(EvaluationRow.hits), undefer(EvaluationRow.resamples))
     )
     return {row.number: row for row in rows}

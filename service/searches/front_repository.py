@@ -108,7 +108,7 @@ def retry_verification(session: Session, search_id: str) -> int:
     numbers = [each.number for each in found if "problem" in (each.verified or {})]
     session.execute(
         update(EvaluationRow)
-        .where(EvaluationRow.search_id == search_id, EvaluationRow.number.in_(numbers))
+        .where(EvaluationRow.numbered(search_id, numbers))
         .values(verified=None, verify_attempt=EvaluationRow.verify_attempt + 1)
     )
     return len(numbers)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from elasticnas.service.annotations import Annotatable
@@ -155,6 +156,11 @@ class EvaluationRow(Table):
     """Of the queue, when the message that carries this one was sent; None before that."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @classmethod
+    def numbered(cls, search_id: str, numbers: Collection[int]) -> ColumnElement[bool]:
+        """The criterion for these evaluations of a search."""
+        return and_(cls.search_id == search_id, cls.number.in_(numbers))
 
 
 class FrontPointRow(Table):
