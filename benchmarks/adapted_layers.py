@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.undisturbed import undisturbed
 from elasticnas.api_schemas.flexora_training import FlexoraSettings
-from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.base_model import BaseModel
 from elasticnas.supernet.forward.activation import activate
@@ -38,21 +38,8 @@ class Subject:
 
     def run(self, output: Path, **changes: Any) -> StepRun:
         """A run of a step on these, with changed settings."""
-
-        def tell(progress: StepProgress) -> None:
-            del progress
-
-        return StepRun(
-            settings=self.settings.model_copy(update=changes),
-            source=self.base,
-            data=self.data,
-            output=output,
-            saved=None,
-            device=CPU,
-            tell=tell,
-            keep=lambda _, __: None,
-            must_stop=lambda: False,
-        )
+        settings = self.settings.model_copy(update=changes)
+        return undisturbed(settings, self.base, self.data, output)
 
     @property
     def split(self) -> Split:

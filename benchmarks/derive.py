@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.undisturbed import undisturbed
 from elasticnas.api_schemas.spaces import HALVES, HEADS, Half, SubnetChoices
 from elasticnas.api_schemas.training import DeriveSettings, Importance, LossOn
 from elasticnas.cli.datasets import RowsOptions
@@ -52,7 +53,7 @@ from elasticnas.supernet.formats.space_file import SpaceFile
 from elasticnas.supernet.forward.activation import ActiveSubnet, activate
 from elasticnas.supernet.methods.derive import DROP_ROWS, first_order
 from elasticnas.supernet.methods.pretrained import fine_tuned, training_rows
-from elasticnas.supernet.methods.step import StepRun, TrainingData
+from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.plan import ModelShape
 from elasticnas.supernet.supernet import Supernet, moved, named_tensors
 from elasticnas.supernet.training.calibration import calibration_groups
@@ -169,17 +170,7 @@ class Subject:
     def scores(self, importance: Importance) -> FirstOrderScores:
         """First-order scores on the calibration rows."""
         settings = self.settings.model_copy(update={"importance": importance})
-        run = StepRun(
-            settings=settings,
-            source=self.folder,
-            data=self.calibration,
-            output=self.folder,
-            saved=None,
-            device=torch.device("cpu"),
-            tell=lambda _: None,
-            keep=lambda _, __: None,
-            must_stop=lambda: False,
-        )
+        run = undisturbed(settings, self.folder, self.calibration, self.folder)
         rows = training_rows(self.folder, self.calibration, settings, self.base)
         return first_order(run, self.base, self.shape, rows)
 

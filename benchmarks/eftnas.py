@@ -37,9 +37,9 @@ import torch
 
 from benchmarks.labelled_rows import read_examples
 from benchmarks.supernet_search import search_loop
+from benchmarks.undisturbed import undisturbed
 from elasticnas.api_schemas.costs import CostReport
 from elasticnas.api_schemas.eftnas_training import EftnasSettings, StartFrom
-from elasticnas.api_schemas.jobs import StepProgress
 from elasticnas.api_schemas.racing import Racing
 from elasticnas.api_schemas.spaces import HEADS
 from elasticnas.search.cost import cost_report
@@ -140,21 +140,7 @@ class Recipe:
     def _step(self, step: str, source: Path, rows: int) -> StepRun:
         output = self._folder / step
         output.mkdir()
-
-        def tell(progress: StepProgress) -> None:
-            del progress
-
-        return StepRun(
-            settings=self._settings,
-            source=source,
-            data=_data(self._options, rows),
-            output=output,
-            saved=None,
-            device=CPU,
-            tell=tell,
-            keep=lambda _, __: None,
-            must_stop=lambda: False,
-        )
+        return undisturbed(self._settings, source, _data(self._options, rows), output)
 
 
 class Measure:
