@@ -68,6 +68,7 @@ class SelectionReport(BaseModel):
     selected: tuple[str, ...]
     groups: tuple[GroupReport, ...]
     initial_subnets: tuple[SubnetChoices, ...]
+    priors: dict[str, tuple[float, ...]]
 
     @property
     def selected_modules(self) -> frozenset[str]:

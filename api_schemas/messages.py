@@ -355,7 +355,8 @@ class WorkerAlive(BaseModel):
     are the queues that it takes messages from at this moment. ``precision`` is what it measures in
     unless a search asks for another, ``precisions`` are all that it can measure in; None from a
     worker of an earlier version, which does not say. ``busy`` is the share of the time since the
-    sign of life before in which it had work in hand.
+    sign of life before in which it had work in hand. ``written`` are the bytes that there are
+    already of each export that it builds, by the export's id.
     """
 
     kind: Literal["worker_alive"] = "worker_alive"
@@ -368,6 +369,7 @@ class WorkerAlive(BaseModel):
     evaluations: int
     warm_supernets: tuple[str, ...]
     evaluating: tuple[str, ...] = ()
+    written: dict[str, int] = Field(default_factory=dict)
     precision: Precision | None = None
     precisions: tuple[Precision, ...] | None = None
     takes: tuple[str, ...] | None = None

@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 from elasticnas.api_schemas.registry import Registry
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class StrategySettings(BaseModel):
@@ -138,6 +139,11 @@ class ParetoSettings(StrategySettings):
     )
     exploration: Annotated[float, Field(ge=0.01, le=1.0)] = Field(
         default=0.05, description="share of proposals that explore, whatever is predicted"
+    )
+    priors: dict[str, Annotated[tuple[Weight, ...], Field(min_length=1)]] = Field(
+        default={},
+        description="by a dimension's name, a weight (1e-6 to 1e6) for each of its choices in "
+        "their order: how likely each is drawn, for the design and for what is bred",
     )
 
 

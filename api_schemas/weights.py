@@ -68,6 +68,12 @@ class ExportRead(BaseModel):
     problem: Problem | None = None
     requested_at: datetime | None = None
     finished_at: datetime | None = None
+    worker: str | None = Field(
+        default=None, description="who builds it; null while it waits for a worker"
+    )
+    written_bytes: int | None = Field(
+        default=None, description="of its files, as of the worker's last sign of life"
+    )
     path: str
 
 

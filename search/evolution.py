@@ -24,10 +24,15 @@ EXTREME = 0.65
 
 @dataclass(frozen=True)
 class Choices:
-    """How many choices each dimension has, and whether they are ordered: shape (dimensions,)."""
+    """How many choices each dimension has, and whether they are ordered: shape (dimensions,).
+
+    ``weights``, (dimensions, most choices), say how much likelier than others a choice is drawn;
+    they are 0 beyond a dimension's last choice. Without them all are alike.
+    """
 
     counts: NDArray[np.intp]
     ordered: NDArray[np.bool_]
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, space: SearchSpace) -> Choices:
@@ -36,6 +41,32 @@ class Choices:
             np.array(space.cardinalities, dtype=np.intp),
             np.array([dimension.ordered for dimension in space.dimensions]),
         )
+
+    def likelihoods(self, indices: Indices) -> NDArray[np.float64]:
+        """The logarithm of the product of each subnet's weights: shape (n,)."""
+        if self.weights is None:
+            return np.zeros(len(indices))
+        here = self.weights[np.arange(len(self.counts)), indices]
+        return np.asarray(np.log(here).sum(axis=1))
+
+    def among(self, dimensions: NDArray[np.intp]) -> Choices:
+        """Those of some dimensions."""
+        weights = None if self.weights is None else self.weights[dimensions]
+        return Choices(self.counts[dimensions], self.ordered[dimensions], weights)
+
+    def any_of_each(self, count: int, rng: np.random.Generator) -> Indices:
+        """Subnets (count, dimensions) whose choices are drawn by their weights alone."""
+        if self.weights is None:
+            return np.floor(rng.random((count, len(self.counts))) * self.counts).astype(np.intp)
+        return drawn(np.broadcast_to(self.weights, (count, *self.weights.shape)), rng)
+
+
+def drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> Indices:
+    """A place on the last axis of ``weights`` (..., places) for each of the others, by weight."""
+    up_to = weights.cumsum(axis=-1)
+    total = up_to[..., -1:]
+    at = np.minimum(rng.random(total.shape) * total, np.nextafter(total, 0))
+    return np.asarray((at >= up_to).sum(axis=-1), dtype=np.intp)
 
 
 def ranks(losses: Losses, *, enough: int | None = None) -> NDArray[np.intp]:
@@ -101,13 +132,13 @@ def mutate(
     free = np.flatnonzero(choices.counts > 1)
     if len(free) == 0:
         return parents.copy()
-    counts = choices.counts[free]
+    choices = choices.among(free)
     hit = rng.random((len(parents), len(free))) < changes / len(free)
     hit[np.arange(len(parents)), rng.integers(len(free), size=len(parents))] = True
     steps = parents[:, free] + rng.choice((-1, 1), size=hit.shape)
-    anything = np.floor(rng.random(hit.shape) * counts).astype(np.intp)
-    steps_here = (rng.random(hit.shape) < 0.5) & choices.ordered[free]
-    new = np.clip(np.where(steps_here, steps, anything), 0, counts - 1)
+    anything = choices.any_of_each(len(parents), rng)
+    steps_here = (rng.random(hit.shape) < 0.5) & choices.ordered
+    new = np.clip(np.where(steps_here, steps, anything), 0, choices.counts - 1)
     children = parents.copy()
     children[:, free] = np.where(hit, new, parents[:, free])
     return children
@@ -136,13 +167,28 @@ def random_subnets(count: int, choices: Choices, rng: np.random.Generator) -> In
 
     Each subnet leans to large or small choices by a degree of its own; uniform ones would all cost
     about the average. And the further apart two choices are, the more a measurement tells about
-    what lies between them. Choices without an order are uniform.
+    what lies between them. Choices without an order are uniform. All this is before weights, which
+    multiply how likely each choice is.
     """
+    if choices.weights is not None:
+        return _leaning(count, choices, choices.weights, rng)
     shape = (count, len(choices.counts))
     extreme = np.where(rng.random(shape) < rng.random((count, 1)), choices.counts - 1, 0)
-    anything = np.floor(rng.random(shape) * choices.counts).astype(np.intp)
+    anything = choices.any_of_each(count, rng)
     leans = (rng.random(shape) < EXTREME) & choices.ordered
     return np.where(leans, extreme, anything)
+
+
+def _leaning(
+    count: int, choices: Choices, weights: NDArray[np.float64], rng: np.random.Generator
+) -> Indices:
+    """`random_subnets` by weights."""
+    place = np.arange(weights.shape[1])
+    first, last = place == 0, place == choices.counts[:, None] - 1
+    lean = rng.random((count, 1, 1))
+    extreme = EXTREME * choices.ordered[:, None] * (lean * last + (1 - lean) * first)
+    anything = (1 - EXTREME * choices.ordered) / choices.counts
+    return drawn((extreme + anything[:, None]) * weights, rng)
 
 
 def distinct(indices: Indices) -> Indices:

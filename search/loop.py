@@ -12,6 +12,7 @@ from elasticnas.api_schemas.conditions import TrainingStart
 from elasticnas.api_schemas.costs import CostModel, CostReport
 from elasticnas.api_schemas.racing import GivenUp, Hits, Rival
 from elasticnas.api_schemas.searches import SearchCreate, StopReason
+from elasticnas.api_schemas.strategies import ParetoSettings
 from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.search.admission import Admission
 from elasticnas.search.blas import one_blas_thread
@@ -19,6 +20,7 @@ from elasticnas.search.cost import cost_report
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.pareto import FrontChange, Losses, ParetoArchive
 from elasticnas.search.plateau import PlateauWatch
+from elasticnas.search.priors import choice_weights
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.races.brackets import Brackets, Climber, Fate, Moves
 from elasticnas.search.races.rivals import Races
@@ -118,6 +120,8 @@ def require_possible(
     """
     for _ in initial_subnets(request, problem.space, Admission(problem, cost_of)):
         pass
+    if isinstance(request.strategy, ParetoSettings):
+        choice_weights(problem.space, request.strategy.priors)
 
 
 class SearchLoop:

@@ -22,6 +22,7 @@ from elasticnas.worker.compute import Compute
 from elasticnas.worker.deliveries import Deliveries
 from elasticnas.worker.guard import Guard
 from elasticnas.worker.handler import Tools, handle
+from elasticnas.worker.handlers.export import exports_written
 from elasticnas.worker.intake import Intake, Taken
 from elasticnas.worker.model_cache import ModelCache
 from elasticnas.worker.outbox import Outbox, ShuttingDownError
@@ -236,6 +237,7 @@ class WorkerRuntime:
             evaluations=self._tools.activity.evaluations,
             warm_supernets=self._models.digests,
             evaluating=self._tools.activity.jobs + self._steps.at,
+            written=exports_written(self._tools.scratch, self._tools.activity.jobs),
             takes=self._takes(),
             precision=self._compute.precision,
             precisions=self._precisions,

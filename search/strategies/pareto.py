@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from elasticnas.search import evolution
 from elasticnas.search.activity import Indices
 from elasticnas.search.improvement import expected_improvement
 from elasticnas.search.pareto import Losses, non_dominated
+from elasticnas.search.priors import choice_weights
 from elasticnas.search.problem import SearchProblem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.search.strategies.design import stratified
@@ -43,6 +44,9 @@ class ParetoStrategy:
     hundreds of noisy measurements the best are lucky (Gramacy & Lee 2011; noisy expected
     improvement). A fixed share of proposals explores.
 
+    Priors say which choices are likelier to be drawn for the design and for the pool; nothing that
+    is predicted depends on them, and exploring ignores them.
+
     A plan is made for a block of numbers at a time, from what had been told when the first of them
     began, so a rebuilt strategy makes the same plans, and only the plans that it still needs.
     """
@@ -55,6 +59,9 @@ class ParetoStrategy:
         self._surrogate = make_surrogate(settings.surrogate, problem.space)
         dimensions = int(np.sum(problem.choices.counts > 1))
         size = settings.initial_design
+        self._choices = replace(
+            problem.choices, weights=choice_weights(problem.space, settings.priors)
+        )
         self._design_size = int(np.clip(dimensions // 2, 12, 20)) if size is None else size
         self._design: Indices | None = None
         self._tuned: dict[tuple[int, int], tuple[float, ...]] = {}
@@ -87,7 +94,7 @@ class ParetoStrategy:
         if number < self._design_size:
             if self._design is None:
                 rng = generator(self._seed, 0, "design")
-                self._design = stratified(self._problem, self._design_size, rng)
+                self._design = stratified(self._problem, self._design_size, rng, self._choices)
             return self._design
         start = number - number % block_length(number)
         if explores(number, self._settings.exploration):
@@ -155,7 +162,7 @@ class ParetoStrategy:
         beliefs = self._beliefs(start)
         told = self._history.told_before(start)
         if beliefs is None:
-            return stratified(self._problem, 2 * self._design_size, rng)
+            return stratified(self._problem, 2 * self._design_size, rng, self._choices)
         pending = self._history.in_flight(told, start)
         known = np.concatenate([self._history.measured(told)[0], pending])
         believed = self._believed_losses(beliefs, known)
@@ -177,7 +184,7 @@ class ParetoStrategy:
         rng: np.random.Generator,
     ) -> tuple[Indices, NDArray[np.float64]]:
         """A pool of unseen, feasible subnets bred for their expected gain, and that gain."""
-        choices = self._problem.choices
+        choices = self._choices
         parents = best[rng.integers(len(best), size=2 * CHILDREN)]
         fresh = np.concatenate(
             [

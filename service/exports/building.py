@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy.exc
 from sqlalchemy.orm import Session
@@ -92,19 +92,30 @@ def resend_exports(service: Service) -> None:
         return
     generation = service.queue.generation()
     for row in pending:
-        is_being_sent = row.sent_generation is None and moment - row.sent_at < SENDING
-        if row.sent_generation != generation and not is_being_sent:
+        if _is_unsent(row, generation, moment):
             with service.database.write() as session:
-                message = _ask_again(session, service, row.id)
+                message = _ask_again(session, service, row.id, generation)
             if message is not None:
                 _send(service, message)
 
 
-def _ask_again(session: Session, service: Service, export_id: str) -> ExportSubnet | None:
-    row = repository.by_id(session, export_id)
+def _is_unsent(row: ExportRow, generation: str, moment: datetime) -> bool:
+    """Whether the queue of this generation has no message of it, and nobody is sending one."""
+    is_being_sent = row.sent_generation is None and moment - row.sent_at < SENDING
+    return row.sent_generation != generation and not is_being_sent
+
+
+def _ask_again(
+    session: Session, service: Service, export_id: str, generation: str
+) -> ExportSubnet | None:
+    """The message to send; None if another process has sent it, or is sending it, meanwhile."""
+    row = repository.by_id(session, export_id, lock=True)
     if row is None or row.state != ExportState.PENDING:
         return None
-    row.sent_at = clock(session)
+    moment = clock(session)
+    if not _is_unsent(row, generation, moment):
+        return None
+    row.sent_at, row.sent_generation = moment, None
     search = searches.by_id(session, row.search_id)
     evaluation = evaluations.of_number(session, row.search_id, row.number)
     return None if evaluation is None else _message(session, service, row, search, evaluation)
@@ -218,9 +229,7 @@ def card_of(session: Session, search: SearchRow, evaluation: EvaluationRow) -> S
         finetuned = FinetunedCard(
             dataset_name=learnt.name,
             dataset_rows=learnt.rows,
-            start=None
-            if evaluation.start is None
-            else StartedFrom.model_validate(evaluation.start),
+            start=None if start is None else StartedFrom.model_validate(start),
             rungs=[RungRead.model_validate(each) for each in evaluation.rungs or ()],
         )
     return SubnetCard(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 
 from elasticnas.api_schemas.fields import Identity, Number
@@ -9,8 +11,9 @@ from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import EvaluationState
 from elasticnas.api_schemas.spaces import RANK
 from elasticnas.api_schemas.weights import ExportRead, ExportsRead, WeightsFormat
+from elasticnas.api_schemas.workers import WorkKind
 from elasticnas.service.exports import repository
-from elasticnas.service.exports.tables import ExportRow
+from elasticnas.service.exports.tables import ExportRow, ExportState
 from elasticnas.service.http.problems import documented
 from elasticnas.service.principal import PrincipalDep
 from elasticnas.service.runtime import ServiceDep
@@ -18,6 +21,9 @@ from elasticnas.service.searches import lookup
 from elasticnas.service.searches import repository as searches
 from elasticnas.service.searches.tables import EvaluationRow
 from elasticnas.service.supernets.report_cache import ReportedSupernet
+from elasticnas.service.workers import repository as workers
+from elasticnas.service.workers.tables import WorkerRow
+from elasticnas.service.workers.work import work_of
 
 router = APIRouter(prefix="/v1/searches", tags=["weights"])
 
@@ -36,28 +42,32 @@ def list_exports(
         row = lookup.found(session, search_id, number)
         supernet = service.reports.get(session, search.supernet_id)
         built = {each.format: each for each in repository.all_of_subnet(session, search_id, number)}
+        builders = {
+            work.identity: worker
+            for worker in workers.alive(session, service.silence)
+            for work in map(work_of, worker.evaluating)
+            if work is not None and work.kind is WorkKind.EXPORT
+        }
     address = f"/v1/searches/{search_id}/subnets/{number}/weights"
     return ExportsRead(
         items=[
-            _read(each, row, supernet, built.get(each), f"{address}?format={each}")
+            _with_state(
+                _absent(each, row, supernet, f"{address}?format={each}"),
+                built.get(each),
+                builders,
+            )
             for each in WeightsFormat
         ]
     )
 
 
-def _read(
-    weights_format: WeightsFormat,
-    row: EvaluationRow,
-    supernet: ReportedSupernet,
-    export: ExportRow | None,
-    path: str,
+def _with_state(
+    read: ExportRead, export: ExportRow | None, builders: Mapping[str, WorkerRow]
 ) -> ExportRead:
-    possible, reason = _possible(weights_format, row, supernet)
-    read = ExportRead(
-        format=weights_format, possible=possible, reason=reason, state="absent", path=path
-    )
+    """With how far the export is, and who builds it: the workers by the exports they are at."""
     if export is None:
         return read
+    builder = builders.get(export.id) if export.state == ExportState.PENDING else None
     stored = None if export.problem is None else Problem.model_validate(export.problem)
     return ExportRead.model_validate(
         {
@@ -67,7 +77,19 @@ def _read(
             "problem": stored,
             "requested_at": export.requested_at,
             "finished_at": export.finished_at,
+            "worker": None if builder is None else builder.name,
+            "written_bytes": None if builder is None else (builder.written or {}).get(export.id),
         }
+    )
+
+
+def _absent(
+    weights_format: WeightsFormat, row: EvaluationRow, supernet: ReportedSupernet, path: str
+) -> ExportRead:
+    """A format that nobody has asked for yet."""
+    possible, reason = _possible(weights_format, row, supernet)
+    return ExportRead(
+        format=weights_format, possible=possible, reason=reason, state="absent", path=path
     )
 
 

@@ -45,9 +45,12 @@ def remove(session: Session, row: ExportRow) -> None:
     session.flush()
 
 
-def by_id(session: Session, export_id: str) -> ExportRow | None:
-    """An export of any owner; None when it was deleted meanwhile."""
-    return session.get(ExportRow, export_id)
+def by_id(session: Session, export_id: str, *, lock: bool = False) -> ExportRow | None:
+    """An export of any owner; None when it was deleted meanwhile.
+
+    With `lock`, no other transaction changes it before this one ends.
+    """
+    return session.get(ExportRow, export_id, with_for_update=lock)
 
 
 def subnets(session: Session, export_ids: Collection[str]) -> dict[str, tuple[str, int]]:

@@ -26,6 +26,7 @@ def record(session: Session, result: WorkerAlive) -> None:
             evaluations=result.evaluations,
             warm_supernets=list(result.warm_supernets),
             evaluating=list(result.evaluating),
+            written=result.written,
             started_at=result.started_at,
             last_seen_at=clock_in_sql(session),
             stopping=result.stopping,

@@ -26,6 +26,8 @@ class WorkerRow(Table):
     warm_supernets: Mapped[list[Any]]
     evaluating: Mapped[list[Any]]
     """What it is at, as ``search id/number``: its lease on these evaluations."""
+    written: Mapped[dict[str, Any] | None]
+    """Bytes that there are of each export that it builds, by the export's id."""
     started_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     stopping: Mapped[bool]

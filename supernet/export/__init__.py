@@ -1,5 +1,5 @@
 """Writing a subnet as an ordinary checkpoint."""
 
-from elasticnas.supernet.export.archive import export_subnet, require_packages
+from elasticnas.supernet.export.archive import export_subnet, require_packages, written_bytes
 
-__all__ = ["export_subnet", "require_packages"]
+__all__ = ["export_subnet", "require_packages", "written_bytes"]

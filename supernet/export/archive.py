@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
@@ -15,6 +16,19 @@ from elasticnas.supernet.supernet import Supernet
 
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 """Every member's time stamp, so that one subnet always gives one and the same archive."""
+
+
+def written_bytes(archive: Path) -> int:
+    """How many bytes there are already of the files that `export_subnet` puts into an archive."""
+    total = 0
+    for path in _folder_of(archive).glob("*"):
+        with suppress(FileNotFoundError):  # it is done meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def _folder_of(archive: Path) -> Path:
+    return archive.with_suffix(".folder")
 
 
 def require_packages(weights_format: WeightsFormat) -> None:
@@ -49,7 +63,7 @@ def export_subnet(
         WeightsFormat.PEFT: write_peft_adapter,
         WeightsFormat.ONNX: write_onnx_folder,
     }[weights_format]
-    building = archive.with_suffix(".folder")
+    building = _folder_of(archive)
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:

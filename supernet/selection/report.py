@@ -79,6 +79,7 @@ def report_of(
         selected=tuple(group.name for group in selected),
         groups=tuple(reports),
         initial_subnets=_chain(settings, trained),
+        priors={each.dimension: _prior(settings, each, len(outcomes)) for each in trained},
     )
 
 
@@ -125,9 +126,21 @@ def _verdict(count: int, repeats: int) -> Verdict:
     return Verdict.UNDECIDED
 
 
+def _ranks(settings: FlexoraSettings) -> tuple[int, ...]:
+    """The choices of every group's rank, of which the last is off."""
+    return settings.ranks or (settings.lora_rank, 0)
+
+
+def _prior(settings: FlexoraSettings, group: GroupReport, repeats: int) -> tuple[float, ...]:
+    """The shares of repeats that keep a group, and that do not: Laplace's rule of succession."""
+    kept = (group.kept + 1) / (repeats + 2)
+    *on, _ = _ranks(settings)
+    return (*(kept / len(on) for _ in on), 1 - kept)
+
+
 def _chain(settings: FlexoraSettings, groups: Sequence[GroupReport]) -> tuple[SubnetChoices, ...]:
     """From all groups to one, the smallest mean alphas off first."""
-    ranks = settings.ranks or (settings.lora_rank, 0)
+    ranks = _ranks(settings)
     falling = [group.dimension for group in sorted(groups, key=lambda group: -group.alpha)]
     chain: list[SubnetChoices] = []
     for count in range(len(groups), 0, -1):

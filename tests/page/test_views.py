@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from elasticnas.service.exports import repository as exports
 from tests.page.conftest import Watched
 from tests.page.serving import Served
 
@@ -184,6 +185,46 @@ def test_supernets_and_datasets_are_edited_alike(
     expect(dialog).to_be_hidden()
     found = service.get(f"/v1/{kind}s/{identifier}")
     assert (found["name"], found["tags"]) == (f"a better {kind}", ["phones"])
+
+
+@pytest.mark.slow
+def test_a_download_says_who_builds_it_and_how_far_that_is(
+    tab: Watched, service: Served, search: str
+):
+    number = service.get(f"/v1/searches/{search}/front")["best"]
+    tab.page.goto(f"{service.url}/searches/{search}/subnets/{number}")
+    neighbours = tab.page.get_by_role("region", name="Neighbours")
+    expect(neighbours.get_by_text("(maximal)")).to_have_count(1)
+    service.worker.exports_open.clear()
+    download = tab.page.get_by_role("region", name="Download").get_by_role(
+        "button", name="Download"
+    )
+    with tab.page.expect_download() as received:
+        download.first.click()
+        tab.page.get_by_text("It waits for a worker.").wait_for()
+        with service.app.state.service.database.read() as session:
+            [export] = exports.pending(session)
+        service.worker.heartbeat(
+            name="gpu-1", evaluating=(f"{export.id}/export",), written={export.id: 1_500_000}
+        )
+        tab.page.get_by_text("gpu-1 builds it: 1.5 MB so far").wait_for()
+        service.worker.exports_open.set()
+    assert received.value.suggested_filename.endswith(f"-{number}-transformers.zip")
+
+
+@pytest.mark.slow
+def test_a_search_says_which_workers_are_at_it(tab: Watched, service: Served, search: str):
+    others = service.search(name="long", budget={"evaluations": 5000, "seconds": 600})
+    service.client.post(f"/v1/searches/{others}/pause")
+    service.wait(others, "paused")
+    service.worker.heartbeat(name="gpu-7", evaluating=(f"{others}/4",))
+    service.worker.heartbeat(name="gpu-8", evaluating=(f"{search}/4",))
+    tab.page.goto(f"{service.url}/searches/{others}")
+    facts = tab.page.get_by_role("region", name="Progress")
+    facts.get_by_text("gpu-7").wait_for()
+    assert "gpu-8" not in facts.inner_text()
+    service.client.post(f"/v1/searches/{others}/cancel")
+    expect(facts.get_by_text("gpu-7")).to_have_count(0)
 
 
 @pytest.mark.slow

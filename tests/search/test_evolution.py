@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from elasticnas.search import evolution
 from elasticnas.search.pareto import non_dominated
@@ -58,8 +59,24 @@ def test_choices_without_an_order_are_drawn_and_mutated_evenly():
     np.testing.assert_allclose(found / found.sum(), 1 / 3, atol=0.03)
 
 
-def test_random_subnets_spread_from_minimal_to_maximal():
-    choices = evolution.Choices(np.full(40, 3), np.full(40, True))
+def test_weights_multiply_how_likely_a_choice_is_drawn():
+    rng = np.random.default_rng(0)
+    weights = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [4, 1, 1, 2, 0], [1, 1, 1, 1, 1]])
+    weighted = evolution.Choices(CARDS, NAMES.ordered, weights.astype(float))
+    names = evolution.random_subnets(8000, weighted, rng)[:, 2]
+    np.testing.assert_allclose(np.bincount(names) / 8000, np.array([4, 1, 1, 2]) / 8, atol=0.02)
+    ends = np.zeros((8000, 4), dtype=np.intp)
+    mutants = evolution.mutate(ends, weighted, rng, changes=3.0)
+    assert (mutants < CARDS).all()
+    found = np.bincount(mutants[mutants[:, 2] != 0, 2], minlength=4)[1:]
+    np.testing.assert_allclose(found / found.sum(), np.array([1, 1, 2]) / 4, atol=0.03)
+    np.testing.assert_allclose(weighted.likelihoods(np.array([[2, 0, 3, 4]])), np.log(2))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_random_subnets_spread_from_minimal_to_maximal(weighted: bool):
+    weights = np.tile([2.0, 1.0, 1.0], (40, 1)) if weighted else None
+    choices = evolution.Choices(np.full(40, 3), np.full(40, True), weights)
     share = evolution.random_subnets(400, choices, np.random.default_rng(0)).mean(axis=1) / 2
     assert share.min() < 0.3
     assert share.max() > 0.7

@@ -337,4 +337,7 @@ def test_what_is_impossible_is_refused_without_a_strategy(monkeypatch):
         require_possible(request(constraints=[limit]), problem(limit), cost_of)
     with pytest.raises(InputError, match="initial_subnets/1/x"):
         require_possible(request(initial_subnets=[{}, {"x": 1}]), problem(), cost_of)
+    strategy = {"name": "pareto", "priors": {"x": [1]}}
+    with pytest.raises(InputError, match="strategy/priors/x"):
+        require_possible(request(strategy=strategy), problem(), cost_of)
     require_possible(request(initial_subnets=[{}]), problem(), cost_of)

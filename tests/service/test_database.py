@@ -60,7 +60,7 @@ def test_migrating_twice_changes_nothing(database: Database):
     database.migrate()
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [
-            ("0023",)
+            ("0024",)
         ]
 
 

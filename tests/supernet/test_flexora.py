@@ -220,6 +220,16 @@ def test_a_group_is_selected_that_most_repeats_keep():
     )
 
 
+def test_priors_of_a_search_are_how_often_a_group_was_kept():
+    alphas = [[0.5, 0.2, -0.3, 0.1], [0.4, 0.0, -0.2, 0.1], [0.6, 0.3, 0.0, 0.1]]
+    whole = report(alphas, finetuned="all", ranks=(8, 4, 0)).priors
+    assert whole["layer.0.lora.rank"] == pytest.approx((0.4, 0.4, 0.2))
+    assert whole["layer.2.lora.rank"] == pytest.approx((0.1, 0.1, 0.8))
+    selected = report(alphas).priors
+    assert list(selected) == ["layer.0.lora.rank", "layer.1.lora.rank"]
+    assert selected["layer.1.lora.rank"] == pytest.approx((0.6, 0.4))
+
+
 def test_all_may_help_and_none_may():
     assert len(report([[0.5, 0.4, 0.3, 0.0]]).selected) == 3
     assert report([[-0.5, -0.4, 0.009, 0.0]]).none_helps

@@ -33,9 +33,12 @@ from elasticnas.api_schemas.messages import (
 )
 from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
 from elasticnas.service.signals import LocalSignals
+from elasticnas.supernet.export import archive as archive_module
 from elasticnas.supernet.export import onnx_folder
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.measuring import measure as evaluating
 from elasticnas.tasks import TEXT_CLASSIFICATION
+from elasticnas.worker.handlers.export import exports_written
 from elasticnas.worker.runtime import WorkerRuntime
 from elasticnas.worker.settings import WorkerSettings
 from tests.supernet.test_onnx_export import needs_onnx
@@ -322,6 +325,26 @@ def test_an_export_lands_in_blob_storage(bench: Bench, weights_format):
     with bench.blobs.lease(result.digest) as archive:
         assert archive.stat().st_size == result.size_bytes
     assert not list((bench.folder / "cache" / "exports").iterdir())
+
+
+def test_a_worker_tells_how_much_of_an_export_it_has_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    scratch = bench.folder / "cache" / "exports"
+    jobs = ("s1/3", "e1/export")
+    seen = []
+
+    def then_looked_at(supernet, subnet, card, folder: Path) -> None:
+        write_transformers_folder(supernet, subnet, card, folder)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        seen.append((exports_written(scratch, jobs), size))
+
+    monkeypatch.setattr(archive_module, "write_transformers_folder", then_looked_at)
+    bench.ask(export_of(bench.checkpoint(), WeightsFormat.TRANSFORMERS))
+    [(written, size)] = seen
+    assert written == {"e1": size}
+    assert size > 0
+    assert exports_written(scratch, jobs) == {"e1": 0}
 
 
 def test_an_impossible_export_comes_back_as_a_problem(bench: Bench):

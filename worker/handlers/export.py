@@ -11,10 +11,22 @@ from elasticnas.api_schemas.messages import ExportSubnet, SubnetExported
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import read_supernet
-from elasticnas.supernet.export import export_subnet, require_packages
+from elasticnas.supernet.export import export_subnet, require_packages, written_bytes
 from elasticnas.supernet.methods.trained_first import TrainingFiles, trained_first
 from elasticnas.supernet.supernet import Supernet
 from elasticnas.worker.handler import JobHandler, handles
+
+_EXPORT = "/export"
+
+
+def exports_written(scratch: Path, jobs: tuple[str, ...]) -> dict[str, int]:
+    """The bytes that there are already of each export among these jobs, by the export's id."""
+    exports = [job.removesuffix(_EXPORT) for job in jobs if job.endswith(_EXPORT)]
+    return {each: written_bytes(_archive(scratch, each)) for each in exports}
+
+
+def _archive(scratch: Path, export_id: str) -> Path:
+    return scratch / f"{export_id}.zip"
 
 
 @handles(ExportSubnet)
@@ -27,12 +39,12 @@ class ExportHandler(JobHandler[ExportSubnet]):
     @property
     def job(self) -> str:
         """Named after the export."""
-        return f"{self.message.export_id}/export"
+        return f"{self.message.export_id}{_EXPORT}"
 
     def answer(self) -> SubnetExported:
         """The archive's digest."""
         require_packages(self.message.format)
-        archive = self.tools.scratch / f"{self.message.export_id}.zip"
+        archive = _archive(self.tools.scratch, self.message.export_id)
         try:
             self._build(archive)
             digest, size = self.tools.blobs.store(archive)

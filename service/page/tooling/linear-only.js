@@ -1,4 +1,5 @@
-// Stands in for what d3-scale imports beside linear scales of numbers: colours, dates and time.
+// Stands in for what d3-scale imports beside linear scales of numbers and their ticks: formats of
+// numbers (`core/format.js` has ours), colours, dates and time.
 export const interpolateNumber = (a, b) => (t) => a * (1 - t) + b * t;
 export const interpolate = interpolateNumber;
 export const interpolateRound = undefined;
@@ -23,3 +24,9 @@ export const utcMonth = undefined;
 export const utcYear = undefined;
 export const utcTickInterval = undefined;
 export const utcTicks = undefined;
+export const format = undefined;
+export const formatPrefix = undefined;
+export const formatSpecifier = undefined;
+export const precisionFixed = undefined;
+export const precisionPrefix = undefined;
+export const precisionRound = undefined;

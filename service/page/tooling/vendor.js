@@ -17,7 +17,10 @@ for (const name of ["d3", "lit"]) {
     legalComments: "none",
     conditions: ["production"],
     alias: Object.fromEntries(
-      ["d3-interpolate", "d3-time", "d3-time-format"].map((each) => [each, "./linear-only.js"]),
+      ["d3-format", "d3-interpolate", "d3-time", "d3-time-format"].map((each) => [
+        each,
+        "./linear-only.js",
+      ]),
     ),
     metafile: true,
     outfile: `${TARGET}${name}.js`,

@@ -102,6 +102,33 @@ def test_the_first_design_spreads_over_the_cost_axis():
     assert np.diff(costs).max() < 0.3 * (costs[-1] - costs[0])
 
 
+RIGHT = {
+    "layer.0.attention.heads": [8, 2, 1],
+    "layer.0.ffn.width": [8, 4, 2, 1],
+    "layer.3.attention.heads": [1, 2, 8],
+    "layer.3.ffn.width": [1, 2, 4, 8],
+}
+"""In this space early layers are worth their cost, and late ones are not."""
+
+
+def mean_hypervolume(priors: dict[str, list[int]], evaluations: int) -> float:
+    strategy = PARETO | {"priors": priors}
+    return float(np.mean([hypervolume(strategy, evaluations, seed) for seed in range(4)]))
+
+
+def test_priors_that_are_right_help_early_and_wrong_ones_do_not_matter_late():
+    wrong = {name: weights[::-1] for name, weights in RIGHT.items()}
+    assert mean_hypervolume(RIGHT, 12) > mean_hypervolume({}, 12)
+    assert mean_hypervolume(wrong, 60) > 0.99 * mean_hypervolume({}, 60)
+
+
+def test_a_restart_with_priors_changes_nothing():
+    strategy = PARETO | {"priors": RIGHT}
+    undisturbed = run(loop(strategy, evaluations=40))
+    assert resumed(strategy, undisturbed, died_after=23) == [p.subnet for p in undisturbed]
+    assert run(loop(PARETO, evaluations=40)) != undisturbed
+
+
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.3, 1.0])
 def test_the_promised_share_explores(share):
     chosen = [number for number in range(1000) if explores(number, share)]

@@ -24,6 +24,8 @@ def test_a_name_alone_is_enough_and_a_stranger_setting_is_refused(name):
         {"name": "pareto", "exploration": 1.1},
         {"name": "pareto", "initial_design": 0},
         {"name": "pareto", "surrogate": "magic"},
+        {"name": "pareto", "priors": {"layer.0.lora.rank": [1, 0]}},
+        {"name": "pareto", "priors": {"layer.0.lora.rank": []}},
         {"name": "linas", "population_size": 1},
         {"name": "linas", "generations": 0},
         {"name": "linas", "predictor": "magic"},

@@ -12,6 +12,7 @@ import pytest
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.blobs import LocalBlobs
+from elasticnas.service.exports import repository
 from elasticnas.service.exports.building import resend_exports
 from elasticnas.service.queue import Queue
 from tests.service.running import Running, running_service
@@ -159,9 +160,10 @@ def test_a_coordinator_that_starts_asks_only_for_exports_that_the_queue_lost(
     assert sent == []
     generation[0] = "two"
     resend_exports(running)
-    assert [message.format for message in sent] == ["transformers"]
+    # The coordinator notices the new queue too: whichever comes first sends it, and no other.
+    service.until(lambda: sent)
     resend_exports(running)
-    assert len(sent) == 1
+    assert [message.format for message in sent] == ["transformers"]
     service.worker.exports_open.set()
 
 
@@ -204,3 +206,28 @@ def test_a_failed_export_is_listed_with_its_problem(finished):
     exports = url.replace("/weights", "/exports")
     service.until(lambda: service.get(exports)["items"][0]["state"] == "failed")
     assert service.get(exports)["items"][0]["problem"]["detail"] == NOT_RANKS_ONLY.detail
+
+
+def test_a_pending_export_says_who_builds_it_and_how_far_that_is(finished):
+    service, url = finished
+    exports = url.replace("/weights", "/exports")
+    service.worker.exports_open.clear()
+    assert service.client.get(url).status_code == 202
+    waiting = service.get(exports)["items"][0]
+    assert (waiting["state"], waiting["worker"], waiting["written_bytes"]) == (
+        "pending",
+        None,
+        None,
+    )
+    with service.client.app.state.service.database.read() as session:
+        [export_id] = [row.id for row in repository.pending(session)]
+    service.worker.heartbeat(
+        name="builder", evaluating=(f"{export_id}/export",), written={export_id: 1234}
+    )
+    service.until(lambda: service.get(exports)["items"][0]["worker"] is not None)
+    at_work = service.get(exports)["items"][0]
+    assert (at_work["worker"], at_work["written_bytes"]) == ("builder", 1234)
+    service.worker.exports_open.set()
+    built(service, url)
+    ready = service.get(exports)["items"][0]
+    assert (ready["state"], ready["worker"], ready["written_bytes"]) == ("ready", None, None)

@@ -1,6 +1,7 @@
 import { html, nothing } from "../vendor/lit.js";
 import { get, raw } from "../core/api.js";
 import { define, Part } from "../core/element.js";
+import { bytes } from "../core/format.js";
 import { problemNote, problemOf } from "./common.js";
 
 const PATIENCE = 700;
@@ -13,6 +14,7 @@ class TakeHome extends Part {
     format: {},
     primary: { type: Boolean },
     state: { state: true },
+    pending: { state: true },
     problem: { state: true },
   };
 
@@ -30,19 +32,26 @@ class TakeHome extends Part {
     }
   }
 
+  get subnet() {
+    return `/v1/searches/${encodeURIComponent(this.search)}/subnets/${this.number}`;
+  }
+
   get path() {
-    return `/v1/searches/${encodeURIComponent(this.search)}/subnets/${this.number}/weights?format=${this.format}`;
+    return `${this.subnet}/weights?format=${this.format}`;
   }
 
   /** Ask until a worker has built them; then the browser downloads. */
   async take() {
     const run = Symbol("download");
     this.run = run;
-    const path = this.path;
+    const { path, subnet } = this;
+    const { signal } = this.leaving;
     this.state = "building";
-    this.problem = null;
+    this.problem = this.pending = null;
     try {
-      while ((await raw("HEAD", path, { signal: this.leaving.signal })).status === 202) {
+      while ((await raw("HEAD", path, { signal })).status === 202) {
+        const { items } = await get(`${subnet}/exports`, signal);
+        this.pending = items.find((each) => each.format === this.format);
         await new Promise((resolve) => setTimeout(resolve, PATIENCE));
         if (this.run !== run) return;
       }
@@ -56,11 +65,16 @@ class TakeHome extends Part {
   }
 
   render() {
-    const text = { idle: "Download", building: "A worker builds it…", done: "Download again" }[
-      this.state
-    ];
+    const text = { idle: "Download", building: "Building…", done: "Download again" }[this.state];
+    const { worker, written_bytes: written } = this.pending ?? {};
+    const progress = {
+      building: worker
+        ? `${worker} builds it${written ? `: ${bytes(written)} so far` : ""}`
+        : "It waits for a worker.",
+      done: "The download has begun.",
+    }[this.state];
     return html`<span class="row"><button type="button" class=${this.primary ? "primary" : ""} ?disabled=${this.state === "building" || this.number === null} @click=${this.take}>${text}</button>
-      <span role="status" class="small soft">${this.state === "building" ? "The file is ready in a moment." : this.state === "done" ? "The download has begun." : nothing}</span></span>
+      <span role="status" class="small soft">${progress ?? nothing}</span></span>
       ${problemNote(this.problem)}`;
   }
 }

@@ -76,9 +76,9 @@ class Search extends Part {
     }
   }
 
-  /** Who is at work, where that explains why nothing happens. */
+  /** Who is at work on it, or why nobody is. */
   async look() {
-    if (!this.model?.search.waiting_for || this.looking) return;
+    if (!this.model || this.model.isOver || this.looking) return;
     this.looking = true;
     this.workers = (
       await get("/v1/workers", this.leaving.signal).catch(() => ({ items: null }))
@@ -243,6 +243,9 @@ class Search extends Part {
     const { progress } = search;
     const finished = progress.completed + progress.failed + progress.given_up;
     const ends = search.state === "running" && progress.eta_seconds !== null;
+    const at = (this.model.isOver ? null : this.workers)?.filter((worker) =>
+      worker.at.some((work) => work.search_id === search.id),
+    );
     const range =
       progress.eta_low_seconds != null && progress.eta_high_seconds != null
         ? html` <small>${duration(progress.eta_low_seconds)} to ${duration(progress.eta_high_seconds)}</small>`
@@ -257,6 +260,7 @@ class Search extends Part {
         <div><dt>On the front</dt><dd>${count(this.model.front.items.length)}</dd></div>
         <div><dt>Hypervolume</dt><dd>${search.hypervolume.toFixed(4)}</dd></div>
         ${progress.running ? html`<div><dt>Being measured</dt><dd>${progress.running}</dd></div>` : nothing}
+        ${at?.length ? html`<div><dt><a href="/workers">Workers</a></dt><dd>${at.length} <small>${at.map((worker) => worker.name).join(", ")}</small></dd></div>` : nothing}
         ${progress.cached ? html`<div><dt>Known before</dt><dd>${count(progress.cached)}</dd></div>` : nothing}
         ${progress.given_up ? html`<div><dt>Given up</dt><dd>${count(progress.given_up)}</dd></div>` : nothing}
         ${progress.failed ? html`<div><dt>Failed</dt><dd>${count(progress.failed)}</dd></div>` : nothing}

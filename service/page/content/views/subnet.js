@@ -43,11 +43,13 @@ class Subnet extends Part {
   async open() {
     const { signal } = this.leaving;
     try {
-      const [search, front, item] = await Promise.all([
+      const [search, front, item, first] = await Promise.all([
         get(this.path, signal),
         get(`${this.path}/front`, signal),
         get(`${this.path}/evaluations/${this.number}`, signal),
+        get(`${this.path}/evaluations/0`, signal),
       ]);
+      this.maximal = first.origin === "maximal" && first.state === "completed" ? [first] : [];
       const metric = search.objectives.find((each) => !isCost(each));
       const cost = search.objectives.find(isCost) ?? "gflops";
       this.model = { id: search.id, search, front, metric, cost };
@@ -106,12 +108,14 @@ class Subnet extends Part {
     const others = model.front.items.filter((each) => each.number !== item.number);
     const cheaper = others.filter((each) => by(each) <= by(item)).slice(-2);
     const dearer = others.filter((each) => by(each) > by(item)).slice(0, 2);
+    const shown = [...cheaper, item, ...dearer];
+    const maximal = this.maximal.filter((each) => shown.every((it) => it.number !== each.number));
     const row = (
       each,
-    ) => html`<tr aria-selected=${each.number === item.number}><td>${each.number === item.number ? html`<strong>${each.number}</strong>` : html`<a href="/searches/${model.id}/subnets/${each.number}">${each.number}</a>`}</td>
+    ) => html`<tr aria-selected=${each.number === item.number}><td>${each.number === item.number ? html`<strong>${each.number}</strong>` : html`<a href="/searches/${model.id}/subnets/${each.number}">${each.number}</a>`}${each.origin === "maximal" ? " (maximal)" : nothing}</td>
       ${model.search.objectives.map((name) => html`<td class="right">${value(name, SearchModel.of(each, name))}</td>`)}
       <td>${each.number === item.number ? "this one" : html`<a href="/searches/${model.id}/compare?a=${item.number}&b=${each.number}">compare</a>`}</td></tr>`;
-    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2>${table(["No.", ...model.search.objectives.map((name) => [label(name), "right"]), ["Compare", "unseen"]], [...cheaper, item, ...dearer].map(row))}
+    return html`<section class="card" aria-label="Neighbours"><h2>Beside it on the front</h2>${table(["No.", ...model.search.objectives.map((name) => [label(name), "right"]), ["Compare", "unseen"]], [...shown, ...maximal].map(row))}
       ${item.verified?.versus_maximal?.[model.metric] ? html`<p class="small soft">Against the maximal subnet, on ${count(item.verified.rows)} unseen rows: ${signed(item.verified.versus_maximal[model.metric].value)} (${signed(item.verified.versus_maximal[model.metric].low)} to ${signed(item.verified.versus_maximal[model.metric].high)}).</p>` : nothing}</section>`;
   }
 
@@ -145,6 +149,8 @@ class Subnet extends Part {
     const { item, model } = this;
     return html`<section class="card" aria-label="Provenance"><h2>Provenance</h2><dl class="pairs">
       <dt>Measured by</dt><dd class="mono small">${item.worker ?? "–"}</dd><dt>Precision</dt><dd>${item.precision ?? "–"}</dd><dt>Attempt</dt><dd>${item.attempt}</dd><dt>Finished</dt><dd>${time(item.finished_at)}</dd>
+      ${item.start ? html`<dt>Training began with</dt><dd><a href="/searches/${model.id}/subnets/${item.start.number}">subnet ${item.start.number}</a>, ${percent(item.start.overlap)} of its weights</dd>` : nothing}
+      ${item.rungs?.length ? html`<dt>On the way</dt><dd>${item.rungs.map(({ steps, metrics }) => html`<div>${value(model.metric, metrics[model.metric])} after ${count(steps)} steps</div>`)}</dd>` : nothing}
       <dt>Super-network</dt><dd><a href="/supernets/${model.search.supernet_id}">${model.search.supernet_id}</a></dd><dt>Data</dt><dd><a href="/datasets/${model.search.dataset_id}">${model.search.dataset_id}</a></dd></dl>
       <details><summary>The subnet as JSON</summary><pre>${JSON.stringify(item.subnet, null, 1)}</pre>${copyButton(JSON.stringify(item.subnet))}</details></section>`;
   }
