@@ -102,20 +102,6 @@ class FineTune(FinetuneSettings):
         return self
 
 
-class StartedFrom(BaseModel):
-    """The evaluation whose trained weights the training of another one begins with.
-
-    ``overlap`` is the share of the new subnet's parameters that are taken from it: those of the
-    first ``layers`` layers, and those that belong to no layer.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    overlap: float
-    layers: int
-
-
 class Evaluation(BaseModel):
     """How a search comes to the metrics of a subnet.
 

@@ -19,7 +19,7 @@ from pydantic import (
 
 from elasticnas.api_schemas.costs import Cost
 from elasticnas.api_schemas.fields import Finite, Identity, Name, PositiveFinite
-from elasticnas.api_schemas.finetuning import Evaluation, FineTune, StartedFrom
+from elasticnas.api_schemas.finetuning import Evaluation, FineTune
 from elasticnas.api_schemas.halving import Halving, RungRead
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
@@ -27,6 +27,7 @@ from elasticnas.api_schemas.racing import GivenUp, Racing
 from elasticnas.api_schemas.spaces import SubnetAsked, SubnetChoices
 from elasticnas.api_schemas.states import RunState
 from elasticnas.api_schemas.strategies import AnyStrategy, ParetoSettings
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.api_schemas.verification import RowSplit, Verified
 
 ObjectiveName = Annotated[str, Field(description="a metric of the dataset's task, or a cost")]

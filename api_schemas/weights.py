@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
+from elasticnas.api_schemas.training_starts import StartedFrom
 
 
 class WeightsFormat(StrEnum):
@@ -26,12 +28,15 @@ class WeightsFormat(StrEnum):
 class FinetunedCard(BaseModel):
     """What the model card of a subnet that was trained on says beside: on what, and from where.
 
-    ``before`` is None where it was not measured before.
+    ``before`` is None where it was not measured before. ``start`` is the subnet of the same search
+    whose weights the training began with, ``rungs`` what it measured on its way.
     """
 
     dataset_name: str
     dataset_rows: int
     before: dict[str, float] | None = None
+    start: StartedFrom | None = None
+    rungs: list[RungRead] = []
 
 
 class SubnetCard(BaseModel):

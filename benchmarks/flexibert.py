@@ -3,8 +3,9 @@
     python -m benchmarks.flexibert MODEL TRAIN.jsonl VALIDATION.jsonl --text-column sentence
         --checkpoint FOLDER [--evaluations 150 [--strategy boshnas]]
 
-Trains the recipe ``flexibert`` on ``--rows`` rows into ``--checkpoint``, unless that is there, and
-prints the accuracy of named subnets on all validation rows.
+Trains the recipe ``flexibert`` on ``--rows`` rows, drawn at random or the ``--longest``, into
+``--checkpoint``, unless that is there, and prints the accuracy of named subnets on all validation
+rows.
 
 With ``--evaluations`` it then searches by accuracy and GFLOPs on every second validation row, and
 holds the heterogeneous subnets of the front, on the other rows, against the homogeneous ones of no
@@ -124,7 +125,10 @@ def subject_of(checkpoint: Path, validation: Path, column: str, label: str) -> S
 def trained(options: argparse.Namespace) -> None:
     """Run the recipe; prints the processor's minutes."""
     texts, labels = read(options.train, options.text_column, options.label_column)
-    kept = random.Random(0).sample(range(len(texts)), min(options.rows, len(texts)))
+    kept = random.Random(0).sample(range(len(texts)), len(texts))
+    if options.longest:
+        kept.sort(key=lambda row: -len(texts[row].split()))
+    kept = kept[: options.rows]
     rows = Rows({"text": [texts[i] for i in kept]}, np.array([labels[i] for i in kept]))
     settings = FlexiBertSettings.model_validate(
         {"max_length": TOKENS, **json.loads(options.settings)}
@@ -277,6 +281,7 @@ def main() -> None:
     parser.add_argument("--text-column", default="text")
     parser.add_argument("--label-column", default="label")
     parser.add_argument("--rows", type=int, default=12_000)
+    parser.add_argument("--longest", action="store_true", help="learn from the longest rows")
     parser.add_argument("--settings", default="{}", help="of the recipe, as JSON")
     parser.add_argument("--evaluations", type=int, help="of a search")
     parser.add_argument("--strategy", default="pareto", help="of the search")

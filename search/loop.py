@@ -10,10 +10,10 @@ from typing import Literal
 
 from elasticnas.api_schemas.conditions import TrainingStart
 from elasticnas.api_schemas.costs import CostModel, CostReport
-from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.racing import GivenUp, Hits, Rival
 from elasticnas.api_schemas.searches import SearchCreate, StopReason
 from elasticnas.api_schemas.strategies import ParetoSettings
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.search.admission import Admission
 from elasticnas.search.blas import one_blas_thread
 from elasticnas.search.cost import cost_report

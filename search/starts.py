@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elasticnas.api_schemas.costs import CostModel
-from elasticnas.api_schemas.finetuning import StartedFrom
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.search.overlap import Extents, Overlap
 from elasticnas.search.space import SearchSpace, SubnetConfig
 

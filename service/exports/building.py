@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import ExportSubnet
 from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.searches import SearchCreate
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.api_schemas.weights import FinetunedCard, SubnetCard, WeightsFormat
 from elasticnas.service.database import clock, now
 from elasticnas.service.datasets import repository as datasets
@@ -223,7 +225,13 @@ def card_of(session: Session, search: SearchRow, evaluation: EvaluationRow) -> S
     finetuned = None
     if search.train_dataset_id is not None:
         learnt = datasets.by_id(session, search.train_dataset_id)
-        finetuned = FinetunedCard(dataset_name=learnt.name, dataset_rows=learnt.rows)
+        start = evaluation.start
+        finetuned = FinetunedCard(
+            dataset_name=learnt.name,
+            dataset_rows=learnt.rows,
+            start=None if start is None else StartedFrom.model_validate(start),
+            rungs=[RungRead.model_validate(each) for each in evaluation.rungs or ()],
+        )
     return SubnetCard(
         supernet_name=supernets.name(session, search.supernet_id),
         dataset_name=dataset.name,

@@ -11,7 +11,6 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from elasticnas.api_schemas.conditions import Conditions
-from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.messages import (
     EvaluateSubnets,
     Rung,
@@ -24,6 +23,7 @@ from elasticnas.api_schemas.precision import Precision
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.api_schemas.racing import GivenUp, Hits
 from elasticnas.api_schemas.searches import EvaluationState, SearchCreate, SearchState
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.search.loop import Recorded, SearchLoop
 from elasticnas.search.objectives import Objectives
 from elasticnas.search.problem import SearchProblem

@@ -8,7 +8,6 @@ claimed, when a transaction fails, and when a request has changed the search mea
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -28,10 +27,11 @@ from elasticnas.service.postgresql import concerns_one_transaction
 from elasticnas.service.queue import Queue, QueueUnavailableError
 from elasticnas.service.searches import dispatch_repository as dispatches
 from elasticnas.service.searches import reports, repository, transaction
-from elasticnas.service.searches.active import ActiveSearch, Batch, restore
+from elasticnas.service.searches.active import ActiveSearch, restore
 from elasticnas.service.searches.conditions import conditions_of
-from elasticnas.service.searches.dispatch import FairShare
+from elasticnas.service.searches.crew import Crew
 from elasticnas.service.searches.lease import Lease
+from elasticnas.service.searches.sending import Sender
 from elasticnas.service.searches.tables import SearchRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.supernets.report_cache import ReportCache
@@ -45,11 +45,6 @@ GLANCE_SECONDS = 1.0
 """How often the coordinator looks which workers are alive and whether the queue was wiped."""
 ANSWERS_AT_ONCE = 64
 """Answers from the database are recorded in transactions of this size, in turn with results."""
-MESSAGES_PER_WORKER = 2
-MIN_MESSAGES = 4
-"""How many messages may be out: enough that no worker waits, few enough that the
-next one (another search's batch, or none after a cancel) is not far behind."""
-
 HANGS_SECONDS = 90.0
 """A coordinator that got nowhere for so long leaves its searches to others: longer than it waits
 for the database (`database_work_seconds`) and for the queue, one after the other."""
@@ -91,11 +86,7 @@ class Coordinator:
         self._keep_seconds = min(CLOCK_SECONDS, settings.evaluation_lease_seconds)
         self._active: dict[str, ActiveSearch] = {}
         self._clocks: dict[str, float] = {}
-        self._shares = FairShare()
-        self._workers = 0
-        self._able: dict[Precision, int] = {}
-        """How many of the workers measure in each precision."""
-        self._evaluating: set[str] = set()
+        self._crew = Crew()
         self._generation: str | None = None
         """Of the queue; None while it cannot be reached."""
         self._generation_before: str | None = None
@@ -108,6 +99,7 @@ class Coordinator:
         self._slow: dict[str, Outage] = {}
         self._database_outage = Outage(log, "driving searches")
         self._queue_outage = Outage(log, "sending work to the queue")
+        self._sender = Sender(queue, self._queue_outage, settings.evaluation_lease_seconds)
         self._progressed = time.monotonic()
         self._allowed_until = 0.0
         """Until when a transaction in progress may take, if it is given more time than others."""
@@ -227,8 +219,9 @@ class Coordinator:
         """
         transaction.settle(session, row, active)
         overdue = active.overdue(self._settings.evaluation_lease_seconds)
-        abandoned = [n for n in overdue if f"{row.id}/{n}" not in self._evaluating]
-        if row.state == SearchState.RUNNING and abandoned and self._able_to_measure(active):
+        abandoned = [n for n in overdue if f"{row.id}/{n}" not in self._crew.evaluating]
+        able = self._crew.able(active.conditions.precision)
+        if row.state == SearchState.RUNNING and abandoned and able:
             self._resend(session, row, active, numbers=abandoned)
 
     def _resend(
@@ -246,11 +239,7 @@ class Coordinator:
         self._glanced = time.monotonic()
         silence = timedelta(seconds=self._settings.worker_silence_seconds)
         with self._database.read() as session:
-            alive = workers.alive(session, silence)
-        measuring = workers.taking(alive, EvaluateSubnets.queue)
-        self._workers = len(measuring)
-        self._able = {each: workers.able(measuring, each) for each in Precision}
-        self._evaluating = {each for worker in alive for each in worker.evaluating}
+            self._crew = Crew.look(session, silence)
         try:
             before, self._generation = self._generation_before, self._queue.generation()
         except QueueUnavailableError as error:
@@ -367,68 +356,14 @@ class Coordinator:
     # -- sending -----------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Send as much as the workers can use soon, shared fairly among the searches."""
         if self._generation is None:
             return
-        # What no living worker can measure is not sent, and takes no room from the rest.
-        measurable = [
-            active
-            for active in self._active.values()
-            if not self._workers or self._able_to_measure(active)
-        ]
-        out = sum(active.outstanding for active in measurable)
-        room = max(MIN_MESSAGES, MESSAGES_PER_WORKER * self._workers) - out
-        waiting = {
-            active.id: active.request.weight
-            for active in measurable
-            if active.state == SearchState.RUNNING and active.unsent()
-        }
-        sent: list[EvaluateSubnets] = []
-        while waiting and room > 0:
-            active = self._active[self._shares.next(waiting)]
-            message = active.message(self._able_to_measure(active))
-            try:
-                self._queue.send(message)
-            except QueueUnavailableError as error:
-                self._queue_outage.goes_on(error)
-                break
-            batch = Batch(self._generation, time.monotonic())
-            for item in message.subnets:
-                active.in_flight[item.number].batch = batch
-            seconds = active.mean_seconds * len(message.subnets)
-            self._shares.charge(active.id, seconds, active.request.weight)
-            sent.append(message)
-            room -= 1
-            if not active.unsent():
-                del waiting[active.id]
+        sent = self._sender.evaluations(self._active, self._crew, self._generation)
         if sent and self._lasting:
             self._note_sent(sent, self._generation)
         for active in self._active.values():
             if active.to_verify and active.state == SearchState.RUNNING:
-                self._verify(active, self._generation)
-
-    def _able_to_measure(self, active: ActiveSearch) -> int:
-        """How many living workers measure in the search's precision."""
-        return self._able.get(active.conditions.precision, 0)
-
-    def _verify(self, active: ActiveSearch, generation: str) -> None:
-        """Have the front measured once more, where that is not under way."""
-        able = self._able_to_measure(active)
-        if self._workers and not able:
-            return
-        lease = self._settings.evaluation_lease_seconds if able else math.inf
-        numbers = active.unverified(generation, lease, self._evaluating)
-        if numbers:  # what was said of a search that goes on may not have reached the broker
-            self._queue.release(active.id)
-        for message in active.verifications(numbers):
-            try:
-                self._queue.send(message)
-            except QueueUnavailableError as error:
-                self._queue_outage.goes_on(error)
-                return
-            batch = Batch(generation, time.monotonic())
-            for item in message.subnets:
-                active.to_verify[item.number].batch = batch
+                self._sender.verifications(active, self._crew, self._generation)
 
     def _note_sent(self, messages: list[EvaluateSubnets], generation: str) -> None:
         """So that a coordinator that takes over need not send them again."""
@@ -463,7 +398,7 @@ class Coordinator:
     def _forget(self, search_id: str) -> None:
         self._active.pop(search_id, None)
         self._clocks.pop(search_id, None)
-        self._shares.forget(search_id)
+        self._sender.forget(search_id)
 
     def _fail(self, search_id: str) -> None:
         error = problem("search-error", "the coordinator met an error; the server's log has it")

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from elasticnas.api_schemas.finetuning import StartedFrom
 from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.messages import EvaluateSubnets
 from elasticnas.api_schemas.precision import Precision
@@ -25,6 +24,7 @@ from elasticnas.api_schemas.searches import (
     SearchState,
     StopReason,
 )
+from elasticnas.api_schemas.training_starts import StartedFrom
 from elasticnas.api_schemas.verification import Verified
 from elasticnas.search.space import SearchSpace
 from elasticnas.service.presence import Presence

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from elasticnas.api_schemas.costs import Cost
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.spaces import (
     FFN,
     FFN_LAYERS,
@@ -180,14 +182,24 @@ operation, attention products included. `nonzero_params` are counted in {_COUNTE
 def _trained_on(card: SubnetCard) -> str:
     if (found := card.finetuned) is None:
         return ""
-    return (
+    text = (
         f" and trained on by itself with {found.dataset_rows} rows of *{found.dataset_name}*, the "
         "maximal subnet teaching it"
+    )
+    if found.start is None:
+        return text
+    return (
+        f"{text}. The training began with the weights that subnet {found.start.number} of that "
+        f"search had learnt, which {100 * found.start.overlap:.0f} % of its parameters were taken "
+        "from"
     )
 
 
 def _metrics(card: SubnetCard) -> str:
     """A table of the metrics; of a subnet that was trained on, with those it had before."""
+    rungs = [] if card.finetuned is None else card.finetuned.rungs
+    if rungs:
+        return _on_the_way(card, rungs)
     before = None if card.finetuned is None else card.finetuned.before
     if before is None:
         rows = [f"| {name} | {value:.4f} |" for name, value in card.metrics.items()]
@@ -196,6 +208,16 @@ def _metrics(card: SubnetCard) -> str:
         f"| {name} | {value:.4f} | {before[name]:.4f} |" for name, value in card.metrics.items()
     ]
     return "\n".join(["| metric | value | before that training |", "| --- | --- | --- |", *rows])
+
+
+def _on_the_way(card: SubnetCard, rungs: Sequence[RungRead]) -> str:
+    """A table of the metrics, and of what they were at the end of each rung."""
+    title = " | ".join(("metric", "value", *(f"after {each.steps} steps" for each in rungs)))
+    rows = []
+    for name, value in card.metrics.items():
+        figures = (value, *(each.metrics[name] for each in rungs))
+        rows.append(f"| {name} | {' | '.join(f'{each:.4f}' for each in figures)} |")
+    return "\n".join([f"| {title} |", f"| ---{' | ---' * (1 + len(rungs))} |", *rows])
 
 
 _HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}

@@ -129,3 +129,8 @@ def test_a_killed_search_goes_on_along_the_same_chain_and_on_the_same_rungs(
     assert member["verified"] is not None
     archive = server.weights(search, member["number"], "transformers")
     assert archive.status_code == 200, archive.text
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as pack:
+        card = next(name for name in pack.namelist() if name.endswith("README.md"))
+        text = pack.read(card).decode()
+    assert ("The training began with the weights" in text) == (member["start"] is not None)
+    assert "| metric | value | after 10 steps | after 20 steps |" in text

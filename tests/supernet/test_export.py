@@ -15,14 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.problems import InputError
-from elasticnas.api_schemas.weights import SubnetCard, WeightsFormat
+from elasticnas.api_schemas.training_starts import StartedFrom
+from elasticnas.api_schemas.weights import FinetunedCard, SubnetCard, WeightsFormat
 from elasticnas.search.cost import cost_report
 from elasticnas.search.space import SubnetConfig
 from elasticnas.supernet.checkpoint.reader import load_tokenizer, read_supernet
 from elasticnas.supernet.cost_model import cost_model
 from elasticnas.supernet.export import export_subnet
 from elasticnas.supernet.export.lazy_tensors import subnet_tensors
+from elasticnas.supernet.export.transformers_folder import write_transformers_folder
 from elasticnas.supernet.forward.activation import activate
 from elasticnas.supernet.supernet import Supernet
 from tests.supernet.stranger import Stranger
@@ -194,6 +197,27 @@ def test_the_model_card_tells_subnet_metrics_and_cost(tmp_path: Path):
     assert "| params | 12,345 |" in text
     assert text.count("| 3 of 4 | 24 of 40 | 2 of 4 |") == LAYERS
     assert text.startswith("---\nlibrary_name: transformers")
+
+
+def test_the_model_card_tells_where_a_training_began_and_how_it_went(tmp_path: Path):
+    trained = FinetunedCard(
+        dataset_name="more films",
+        dataset_rows=200,
+        start=StartedFrom(number=4, overlap=0.625, layers=2),
+        rungs=[
+            RungRead(steps=10, metrics={"accuracy": 0.5}),
+            RungRead(steps=20, metrics={"accuracy": 0.75}),
+        ],
+    )
+    supernet = read_supernet(write_checkpoint(tmp_path / "c"))
+    (folder := tmp_path / "folder").mkdir()
+    said = card().model_copy(update={"finetuned": trained})
+    write_transformers_folder(supernet, supernet.space.heuristic, said, folder)
+    text = " ".join((folder / "README.md").read_text().split())
+    assert "began with the weights that subnet 4 of that search had learnt" in text
+    assert "62 % of its parameters" in text
+    assert "| metric | value | after 10 steps | after 20 steps |" in text
+    assert "| accuracy | 0.8125 | 0.5000 | 0.7500 |" in text
 
 
 @pytest.mark.parametrize("adapted", [(), EVERYWHERE], ids=["dense", "adapted"])

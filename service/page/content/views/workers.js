@@ -58,7 +58,7 @@ class Workers extends Listing {
     return html`<tr><td class="mono small">${worker.name || "inside the server"}</td><td>${stateMark(state, word)}</td>
       <td>${worker.device}${worker.device_name ? html`<br><span class="small soft">${worker.device_name}</span>` : nothing}</td>
       <td class="nowrap">${memoryOf(worker)}</td>
-      <td>${worker.at.length ? html`<ul class="plain">${worker.at.map(work)}</ul>` : worker.busy ? "others' work" : "–"}${worker.busy === null ? nothing : html`<span class="small soft">busy ${percent(worker.busy)} of the time</span>`}</td>
+      <td>${worker.at.length ? html`<ul class="plain">${worker.at.map(work)}</ul>` : worker.alive && worker.busy ? "others' work" : "–"}${worker.busy === null ? nothing : html`<br><span class="small soft">busy ${percent(worker.busy)} of the time</span>`}</td>
       <td>${worker.precision ?? "–"}${worker.precisions?.length > 1 ? html`<br><span class="small soft">can ${worker.precisions.join(", ")}</span>` : nothing}</td>
       <td class="right" data-is="Evaluations">${count(worker.evaluations)}</td><td>${ago(worker.last_seen_at)}</td></tr>`;
   }
