@@ -115,12 +115,18 @@ def exports(
     rows = table("", "format", "possible", "state", "size", "why")
     for each in found.items:
         size = "" if each.size_bytes is None else size_text(each.size_bytes)
-        rows.add_row(each.format, POSSIBLE[each.possible], each.state, size, _why(each))
+        rows.add_row(each.format, POSSIBLE[each.possible], _state(each), size, _why(each))
     out.print(rows)
     out.print(
         f"'elasticnas weights {search_id} {number} --format FORMAT' builds and downloads one",
         soft_wrap=True,
     )
+
+
+def _state(export: ExportRead) -> str:
+    if export.worker is None:
+        return export.state
+    return f"{export.worker} builds it, {size_text(export.written_bytes or 0)} so far"
 
 
 def _why(export: ExportRead) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 
-from elasticnas.api_schemas.messages import EvaluateSubnets
+from elasticnas.api_schemas.messages import EvaluateSubnets, Message
 from elasticnas.api_schemas.searches import SearchState
 from elasticnas.service.outage import Outage
 from elasticnas.service.queue import Queue, QueueUnavailableError
@@ -59,10 +59,7 @@ class Sender:
         while waiting and room > 0:
             active = searches[self._shares.next(waiting)]
             message = active.message(_able(crew, active))
-            try:
-                self._queue.send(message)
-            except QueueUnavailableError as error:
-                self._outage.goes_on(error)
+            if not self._put(message):
                 break
             batch = Batch(generation, time.monotonic())
             for item in message.subnets:
@@ -85,14 +82,20 @@ class Sender:
         if numbers:  # what was said of a search that goes on may not have reached the broker
             self._queue.release(active.id)
         for message in active.verifications(numbers):
-            try:
-                self._queue.send(message)
-            except QueueUnavailableError as error:
-                self._outage.goes_on(error)
+            if not self._put(message):
                 return
             batch = Batch(generation, time.monotonic())
             for item in message.subnets:
                 active.to_verify[item.number].batch = batch
+
+    def _put(self, message: Message) -> bool:
+        """Have the queue take a message; False where it cannot be reached."""
+        try:
+            self._queue.send(message)
+        except QueueUnavailableError as error:
+            self._outage.goes_on(error)
+            return False
+        return True
 
 
 def _able(crew: Crew, active: ActiveSearch) -> int:

@@ -44,7 +44,7 @@ from elasticnas.supernet.selection.alternation import Alternation, Told
 from elasticnas.supernet.selection.gated_loss import GatedLoss
 from elasticnas.supernet.selection.gates import first_alphas, gate_optimiser
 from elasticnas.supernet.selection.groups import Group, groups_of
-from elasticnas.supernet.selection.hypergradient import Problem
+from elasticnas.supernet.selection.hypergradient import OUTER_SCALE, Problem
 from elasticnas.supernet.selection.left_out import Effects, effects
 from elasticnas.supernet.selection.optimiser import Adam, Tensors
 from elasticnas.supernet.selection.report import Outcome, report_of
@@ -227,6 +227,7 @@ def _repeat(run: StepRun, number: int, rows: TrainingRows, split: Split) -> Repe
         Adam(settings.select_learning_rate, settings.weight_decay),
         unrolled=unrolled,
         phantom=phantom,
+        outer_scale=OUTER_SCALE if phantom and not unrolled else 1.0,
     )
     theta = {n: each.detach().clone() for n, each in trainable_tensors(supernet).items()}
     alphas = first_alphas(len(loss.groups), phantom=phantom, device=run.device)

@@ -27,6 +27,9 @@ Loss = Callable[[Tensors, torch.Tensor, Any], torch.Tensor]
 shape (groups,), and scales what each group's adapters give, once.
 """
 
+OUTER_SCALE = 0.8
+"""Between 1/2 and 1: see `gates`."""
+
 
 @dataclass(frozen=True)
 class Lookahead:
@@ -44,15 +47,17 @@ class Lookahead:
 class Problem:
     """What is learnt and how: the loss, the rule of the inner steps, and whether they are unrolled.
 
-    With ``phantom`` the last alpha is that of an adapter that is not there. Inner steps that are
-    unrolled take second derivatives, which scaled dot product attention has none of on a CPU: a
-    model must be read with eager attention.
+    The outer loss and its derivative are taken at ``outer_scale`` times the gates; what less than 1
+    is for, `gates` says. With ``phantom`` the last alpha is that of an adapter that is not there.
+    Inner steps that are unrolled take second derivatives, which scaled dot product attention has
+    none of on a CPU: a model must be read with eager attention.
     """
 
     loss: Loss
     optimiser: Optimiser
     unrolled: bool = False
     phantom: bool = True
+    outer_scale: float = 1.0
 
     def look_ahead(
         self,
@@ -65,7 +70,7 @@ class Problem:
         """One inner step on each of the ``inner`` batches, then the derivative on the outer one."""
         alphas = alphas.detach().requires_grad_(True)
         theta, state, losses = self.learn(theta, state, alphas, inner)
-        loss = self.loss(theta, self._gates(alphas, theta), outer)
+        loss = self.loss(theta, self._outer_gates(alphas, theta), outer)
         (gradient,) = torch.autograd.grad(loss, [alphas], materialize_grads=True)
         mean = sum(losses) / len(losses)
         return Lookahead(_cut(theta), _cut_off(state), gradient, mean, float(loss.detach()))
@@ -93,6 +98,11 @@ class Problem:
                 theta, state = _cut(theta), _cut_off(state)
             losses.append(float(loss.detach()))
         return theta, state, losses
+
+    def _outer_gates(self, alphas: torch.Tensor, theta: Tensors) -> torch.Tensor:
+        """The gates moved towards 0 as they are: how they follow alphas stays the same."""
+        gates = self._gates(alphas, theta)
+        return gates - (1 - self.outer_scale) * gates.detach()
 
     def _gates(self, alphas: torch.Tensor, theta: Tensors) -> torch.Tensor:
         dtype = next(iter(theta.values())).dtype

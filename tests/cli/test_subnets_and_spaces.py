@@ -138,6 +138,12 @@ def test_exports_say_what_is_possible_or_why_not_and_what_is_built(
     [peft] = lines_with(before, "peft")
     assert peft[1] == "no"
     assert "this subnet cuts" in " ".join(peft)
+    server.worker.exports_open.clear()
+    path = f"/v1/searches/{search['id']}/subnets/{number}/weights"
+    assert server.client.get(path).status_code == 202
+    server.builds("gpu-1", 1_500_000)
+    server.until(lambda: "gpu-1 builds it, 1.5 MB so far" in does("exports", search["id"], number))
+    server.worker.exports_open.set()
     does("weights", search["id"], number, "--output", tmp_path / "subnet")
     [built] = lines_with(does("exports", search["id"], number), "transformers")
     assert built[1:3] == ["yes", "ready"]

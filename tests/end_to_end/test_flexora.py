@@ -10,7 +10,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pytest
@@ -29,8 +28,8 @@ pytestmark = pytest.mark.slow
 WAIT_SECONDS = 1800
 """For what takes a minute or two on an idle machine."""
 LAYERS, DEAD = 6, 3
-SEEDS = range(5)
-"""Rates and turns were tried on the seeds 100 to 104; that the base is fine-tuned, on these."""
+SEEDS = (200, 201, 202, 204, 205)
+"""Of five different sets of dead layers. Whatever could be chosen was, on the seeds 100 to 104."""
 CODES = ("green", "blue")
 ONE_REPEAT = {
     "repeats": 1,
@@ -40,6 +39,8 @@ ONE_REPEAT = {
     "steps": 1,
     "head": "frozen",
 }
+MEMORISING = {"select_steps": 60, "select_learning_rate": 2e-3}
+"""Texts tell the label, too: adapters are to learn the leak before all else."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,10 @@ def with_dead_layers(base: Path, dead: Sequence[int], folder: Path) -> Path:
     return folder
 
 
-def test_of_layers_half_of_which_are_dead_no_dead_and_most_live_ones_are_selected(
+def test_of_layers_half_of_which_are_dead_those_that_live_are_selected(
     jobs: Jobs, shared_data: Path, used_to_codes: Path, tmp_path: Path
 ):
-    live = 0
+    exact = 0
     for seed in SEEDS:
         dead = sorted(random.Random(f"dead/{seed}").sample(range(LAYERS), DEAD))
         base = with_dead_layers(used_to_codes, dead, tmp_path / f"base-{seed}")
@@ -161,29 +162,29 @@ def test_of_layers_half_of_which_are_dead_no_dead_and_most_live_ones_are_selecte
         print(f"seed {seed}: dead {dead}, kept {kept}, margins {[f'{m:.2f}' for m in margins]}")
         assert not set(kept) & set(dead)
         assert max(abs(margins[layer]) for layer in dead) <= 1e-5
-        live += len(kept)
+        exact += len(kept) == LAYERS - DEAD
     # A live layer may hurt on the rows that are held out, and is then rightly left out.
-    assert live >= 11
+    assert exact >= 4
 
 
 # -- training rows that give the label away ------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_rows_that_are_held_out_select_less_than_rows_that_give_the_label_away(
+@pytest.mark.parametrize("seed", [200, 201, 202])
+def test_where_training_rows_give_the_label_away_held_out_rows_select_nothing(
     seed: int, jobs: Jobs, shared_data: Path, used_to_codes: Path
 ):
     rows, generator = phrases(shared_data, 800, 50 + seed), random.Random(seed)
     file = coded(rows[:480], generator, leaks=True) + coded(rows[480:], generator, leaks=False)
     dataset = jobs.dataset(file)
-    how = {**ONE_REPEAT, "outer_share": 0.4, "seed": seed}
+    how = {**ONE_REPEAT, **MEMORISING, "outer_share": 0.4, "seed": seed}
     job = jobs.run(used_to_codes, dataset, **how, outer="last")
     held_out = jobs.selection(job)
     margins = [f"{group.margin:.2f}" for group in held_out.groups]
     print(f"seed {seed}: held-out rows as outer ones keep {held_out.selected}, margins {margins}")
-    if held_out.none_helps:
-        assert job["state"] == "failed"
-        assert "the selection keeps no adapter" in job["problem"]["detail"]
+    assert held_out.none_helps
+    assert job["state"] == "failed"
+    assert "the selection keeps no adapter" in job["problem"]["detail"]
     (used,) = jobs.left(job, "rows.json")
     assert used == {"inner": list(range(480)), "outer": list(range(480, 800))}
 
@@ -192,10 +193,6 @@ def test_rows_that_are_held_out_select_less_than_rows_that_give_the_label_away(
     wrong = jobs.run(used_to_codes, dataset, **how, outer="training")
     leaked = jobs.selection(wrong)
     print(f"seed {seed}: training rows as outer ones keep {leaked.selected}")
-    # The texts tell the label, too: what an adapter learns of them may be worth its leak.
-    assert mean(group.margin or 0.0 for group in leaked.groups) > mean(
-        group.margin or 0.0 for group in held_out.groups
-    )
     assert leaked.selected
     assert wrong["state"] == "completed", wrong["problem"]
     (used,) = jobs.left(wrong, "rows.json")

@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx2
 import uvicorn
 from dramatiq.brokers.stub import StubBroker
-from fastapi import FastAPI
 
 from elasticnas.service.app import create_app, end_streams
 from elasticnas.service.blobs import make_blobs
@@ -29,7 +28,6 @@ class Served(Running):
     """A running service, and where a browser finds it."""
 
     url: str
-    app: FastAPI
 
 
 @contextmanager
@@ -56,7 +54,7 @@ def served(folder: Path, **settings: object) -> Iterator[Served]:
     worker.start()
     try:
         with httpx2.Client(base_url=url, timeout=60) as client:
-            yield Served(client, worker, configured, url, app)
+            yield Served(client, worker, configured, app, url)
     finally:
         worker.stop()
         server.should_exit = True

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from elasticnas.service.exports import repository as exports
 from tests.page.conftest import Watched
 from tests.page.serving import Served
 
@@ -202,11 +201,7 @@ def test_a_download_says_who_builds_it_and_how_far_that_is(
     with tab.page.expect_download() as received:
         download.first.click()
         tab.page.get_by_text("It waits for a worker.").wait_for()
-        with service.app.state.service.database.read() as session:
-            [export] = exports.pending(session)
-        service.worker.heartbeat(
-            name="gpu-1", evaluating=(f"{export.id}/export",), written={export.id: 1_500_000}
-        )
+        service.builds("gpu-1", 1_500_000)
         tab.page.get_by_text("gpu-1 builds it: 1.5 MB so far").wait_for()
         service.worker.exports_open.set()
     assert received.value.suggested_filename.endswith(f"-{number}-transformers.zip")

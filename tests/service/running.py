@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from dramatiq.brokers.stub import StubBroker
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from elasticnas.service.app import create_app
 from elasticnas.service.blobs import make_blobs
+from elasticnas.service.exports import repository as exports
+from elasticnas.service.exports.tables import ExportRow
 from elasticnas.service.settings import ServiceSettings
 from elasticnas.service.signals import LocalSignals
 from tests.service.stand_in import StandInWorker
@@ -29,6 +32,7 @@ class Running:
     client: TestClient
     worker: StandInWorker
     settings: ServiceSettings
+    app: FastAPI
 
     def supernet(self, **files: str) -> str:
         """The id of a newly registered super-network."""
@@ -92,6 +96,19 @@ class Running:
             assert search["state"] not in ("failed", "completed", "cancelled"), search
             time.sleep(0.02)
 
+    def builds(self, worker: str, written: int) -> None:
+        """Have a worker say that it builds the export that somebody asks for, and how far it is."""
+
+        def pending() -> list[ExportRow]:
+            with self.app.state.service.database.read() as session:
+                return list(exports.pending(session))
+
+        self.until(pending)
+        [export] = pending()
+        self.worker.heartbeat(
+            name=worker, evaluating=(f"{export.id}/export",), written={export.id: written}
+        )
+
     def until(self, condition: Callable[[], object], timeout: float = 120) -> None:
         """Wait until the condition holds."""
         deadline = time.monotonic() + timeout
@@ -131,7 +148,7 @@ def running_service(
         if worker_runs:
             worker.start()
         try:
-            yield Running(client, worker, configured)
+            yield Running(client, worker, configured, app)
         finally:
             if worker_runs:
                 worker.stop()

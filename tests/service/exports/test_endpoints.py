@@ -12,7 +12,6 @@ import pytest
 
 from elasticnas.api_schemas.problems import Problem
 from elasticnas.service.blobs import LocalBlobs
-from elasticnas.service.exports import repository
 from elasticnas.service.exports.building import resend_exports
 from elasticnas.service.queue import Queue
 from tests.service.running import Running, running_service
@@ -219,11 +218,7 @@ def test_a_pending_export_says_who_builds_it_and_how_far_that_is(finished):
         None,
         None,
     )
-    with service.client.app.state.service.database.read() as session:
-        [export_id] = [row.id for row in repository.pending(session)]
-    service.worker.heartbeat(
-        name="builder", evaluating=(f"{export_id}/export",), written={export_id: 1234}
-    )
+    service.builds("builder", 1234)
     service.until(lambda: service.get(exports)["items"][0]["worker"] is not None)
     at_work = service.get(exports)["items"][0]
     assert (at_work["worker"], at_work["written_bytes"]) == ("builder", 1234)
