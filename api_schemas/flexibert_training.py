@@ -35,8 +35,9 @@ class FlexiBertSettings(OptimiserSettings):
     ``search_space.json``, in place of the default.
     """
 
-    learning_rate: PositiveFloat = 5e-5
-    new_learning_rate: PositiveFloat = 5e-4
+    batch_size: Count = 16
+    learning_rate: PositiveFloat = 1.5e-4
+    new_learning_rate: PositiveFloat = 1.5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_gradient_norm: PositiveFloat | None = 1.0
     dropout: bool = False
@@ -51,11 +52,11 @@ class FlexiBertSettings(OptimiserSettings):
     ffn_layers: Annotated[int, Field(ge=1, le=3)] = 2
     one_hidden: bool = True
     keep_head: bool = False
-    teacher_epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    teacher_epochs: Annotated[float, Field(gt=0, le=10_000)] | None = 1.0
     teacher_learning_rate: PositiveFloat = 1e-4
     calibration_rows: Count = 512
-    warm_steps: Count = 200
-    whole_students: Annotated[int, Field(ge=0, le=16)] = 0
+    warm_steps: Count = 60
+    whole_students: Annotated[int, Field(ge=0, le=16)] = 2
     random_subnets: Annotated[int, Field(ge=0, le=16)] = 1
     hidden_weight: Annotated[float, Field(ge=0)] = 0.0
     distillation: DistillationSettings = DistillationSettings(

@@ -157,8 +157,16 @@ def front_of(completed: Sequence[Completed], objectives: Objectives) -> tuple[fl
     return archive.hypervolume, verified.hypervolume
 
 
-def search(subject: Subject, training: TrainedFirst, way: str, seed: int, folder: Path) -> Search:
-    """A search of one way that has not begun."""
+def search(
+    subject: Subject,
+    training: TrainedFirst,
+    way: str,
+    folder: Path,
+    *,
+    seed: int,
+    evaluations: int = ENDLESS,
+) -> Search:
+    """A search of one way that has not begun, and leaves in a folder what others begin with."""
     more = WAYS[way]
     settings = training.settings.model_dump(mode="json")
     loop = search_loop(
@@ -167,7 +175,7 @@ def search(subject: Subject, training: TrainedFirst, way: str, seed: int, folder
         "accuracy",
         rows=len(subject.examples.token_ids[::2]),
         max_length=TOKENS,
-        budget={"evaluations": ENDLESS},
+        budget={"evaluations": evaluations},
         seed=seed,
         evaluation={"fine_tune": {**settings, "dataset_id": "rows", **more}},
     )
@@ -228,7 +236,7 @@ def main() -> None:
     for seed in options.seeds:
         for way in options.ways:
             with tempfile.TemporaryDirectory() as folder:
-                found = search(subject, training, way, seed, Path(folder))
+                found = search(subject, training, way, Path(folder), seed=seed)
                 found.run(limit)
             show(way, seed, found, limit, objectives)
 

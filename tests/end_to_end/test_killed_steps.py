@@ -30,6 +30,8 @@ EFTNAS = COMMON | {"steps": 4, "teacher_epochs": 1, "calibration_rows": 64}
 SETTINGS: dict[str, dict[str, Any]] = {
     "eftnas": EFTNAS,
     "derive": COMMON | {"calibration_rows": 64},
+    "flexibert": COMMON
+    | {"steps": 4, "teacher_epochs": 1, "calibration_rows": 32, "warm_steps": 4},
     "flexora": COMMON | {"steps": 4, "select_steps": 3, "repeats": 2, "rule": "top", "top": 2},
     "finetune": COMMON | {"steps": 4},
 }

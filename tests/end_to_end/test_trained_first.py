@@ -125,7 +125,7 @@ def test_a_killed_search_goes_on_along_the_same_chain_and_on_the_same_rungs(
     end = server.finish(search)
     assert (end["state"], end["progress"]["cached"]) == ("completed", 0)
     assert trained(server, search) == undisturbed
-    member = server.front(search)["items"][0]
+    member = max(server.front(search)["items"], key=lambda each: len(each["rungs"] or ()))
     assert member["verified"] is not None
     archive = server.weights(search, member["number"], "transformers")
     assert archive.status_code == 200, archive.text
@@ -133,4 +133,4 @@ def test_a_killed_search_goes_on_along_the_same_chain_and_on_the_same_rungs(
         card = next(name for name in pack.namelist() if name.endswith("README.md"))
         text = pack.read(card).decode()
     assert ("The training began with the weights" in text) == (member["start"] is not None)
-    assert "| metric | value | after 10 steps | after 20 steps |" in text
+    assert ("| value | after 10 steps | after 20 steps |" in text) == bool(member["rungs"])
