@@ -155,7 +155,8 @@ def main() -> None:
     parser.add_argument("--select-steps", type=int, default=70)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="+", default=[*METHODS, ADALORA])
+    methods = [*METHODS, ADALORA]
+    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--settings", default="{}", help="JSON, over those of the recipe")
     options = parser.parse_args()
     torch.set_num_threads(1)
