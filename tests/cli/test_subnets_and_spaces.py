@@ -138,18 +138,29 @@ def test_exports_say_what_is_possible_or_why_not_and_what_is_built(
     [peft] = lines_with(before, "peft")
     assert peft[1] == "no"
     assert "this subnet cuts" in " ".join(peft)
-    server.worker.exports_open.clear()
-    path = f"/v1/searches/{search['id']}/subnets/{number}/weights"
-    assert server.client.get(path).status_code == 202
-    server.builds("gpu-1", 1_500_000)
-    server.until(lambda: "gpu-1 builds it, 1.5 MB so far" in does("exports", search["id"], number))
-    server.worker.exports_open.set()
     does("weights", search["id"], number, "--output", tmp_path / "subnet")
     [built] = lines_with(does("exports", search["id"], number), "transformers")
     assert built[1:3] == ["yes", "ready"]
     assert built[4] in ("bytes", "kB")
     as_json = json.loads(does("exports", search["id"], number, "--json"))
     assert as_json == server.get(f"/v1/searches/{search['id']}/subnets/{number}/exports")
+
+
+def test_a_pending_export_says_who_builds_it(tmp_path: Path):
+    with served(tmp_path) as server:
+        search = server.search(budget={"evaluations": 3})
+        server.wait(search)
+        server.worker.exports_open.clear()
+        path = f"/v1/searches/{search}/subnets/0/weights"
+        assert server.client.get(path).status_code == 202
+        server.builds("gpu-1", 1_500_000)
+
+        def told() -> bool:
+            done = elasticnas("exports", search, 0, "--server", server.url)
+            return "gpu-1 builds it, 1.5 MB so far" in " ".join(done.stdout.split())
+
+        server.until(told)
+        server.worker.exports_open.set()
 
 
 def test_layers_have_a_row_each_with_what_they_may_choose(search: dict[str, Any], does: Command):
