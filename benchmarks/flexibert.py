@@ -108,6 +108,17 @@ def read(file: Path, column: str, label: str) -> tuple[list[str], list[int]]:
     return [row[column] for row in rows], [int(row[label]) for row in rows]
 
 
+def drawn(
+    texts: Sequence[str], labels: Sequence[int], count: int, *, longest: bool = False
+) -> Rows:
+    """So many rows, drawn at random or the longest; all where there are no more."""
+    count = min(count, len(texts))
+    kept = random.Random(0).sample(range(len(texts)), len(texts) if longest else count)
+    if longest:
+        kept = sorted(kept, key=lambda row: -len(texts[row].split()))[:count]
+    return Rows({"text": [texts[i] for i in kept]}, np.array([labels[i] for i in kept]))
+
+
 def subject_of(checkpoint: Path, validation: Path, column: str, label: str) -> Subject:
     """A super-network, and the rows of a file."""
     supernet = read_supernet(checkpoint)
@@ -125,11 +136,7 @@ def subject_of(checkpoint: Path, validation: Path, column: str, label: str) -> S
 def trained(options: argparse.Namespace) -> None:
     """Run the recipe; prints the processor's minutes."""
     texts, labels = read(options.train, options.text_column, options.label_column)
-    kept = random.Random(0).sample(range(len(texts)), len(texts))
-    if options.longest:
-        kept.sort(key=lambda row: -len(texts[row].split()))
-    kept = kept[: options.rows]
-    rows = Rows({"text": [texts[i] for i in kept]}, np.array([labels[i] for i in kept]))
+    rows = drawn(texts, labels, options.rows, longest=options.longest)
     settings = FlexiBertSettings.model_validate(
         {"max_length": TOKENS, **json.loads(options.settings)}
     )
@@ -144,7 +151,7 @@ def trained(options: argparse.Namespace) -> None:
 
     data = TrainingData(rows, TEXT_CLASSIFICATION, len(set(labels)))
     run_recipe("flexibert", options.model, data, options.checkpoint, settings, on_progress=show)
-    print(f"trained on {len(kept)} rows in {(time.process_time() - began) / 60:.1f} core-minutes")
+    print(f"trained on {len(rows)} rows in {(time.process_time() - began) / 60:.1f} core-minutes")
 
 
 def named(space: SearchSpace) -> Iterator[tuple[str, SubnetConfig]]:

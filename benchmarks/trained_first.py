@@ -14,7 +14,6 @@ half of the rows, of what was known after each quarter of the time.
 from __future__ import annotations
 
 import argparse
-import random
 import tempfile
 import time
 from collections import deque
@@ -23,10 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.flexibert import TOKENS, Measure, Subject, read, subject_of
+from benchmarks.flexibert import TOKENS, Measure, Subject, drawn, read, subject_of
 from benchmarks.supernet_search import search_loop
 from elasticnas.api_schemas.finetuning import FinetuneSettings
 from elasticnas.api_schemas.halving import Halving
@@ -38,7 +36,6 @@ from elasticnas.supernet.methods.finetune import rows_to_learn
 from elasticnas.supernet.methods.step import TrainingData
 from elasticnas.supernet.methods.trained_first import Start, TrainedFirst, TrainingFiles
 from elasticnas.tasks import TEXT_CLASSIFICATION
-from elasticnas.tasks.rows import Rows
 
 HALVING = Halving(eta=3, rungs=3)
 WAYS: dict[str, dict[str, Any]] = {
@@ -186,8 +183,7 @@ def search(
 def trainings(subject: Subject, options: argparse.Namespace) -> TrainedFirst:
     """What trains subnets on some of the training rows."""
     texts, labels = read(options.train, options.text_column, options.label_column)
-    kept = random.Random(0).sample(range(len(texts)), min(options.rows, len(texts)))
-    rows = Rows({"text": [texts[i] for i in kept]}, np.array([labels[i] for i in kept]))
+    rows = drawn(texts, labels, options.rows)
     settings = FinetuneSettings(
         steps=options.steps, batch_size=options.batch_size, max_length=TOKENS
     )

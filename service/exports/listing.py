@@ -42,9 +42,11 @@ def list_exports(
         row = lookup.found(session, search_id, number)
         supernet = service.reports.get(session, search.supernet_id)
         built = {each.format: each for each in repository.all_of_subnet(session, search_id, number)}
+        is_pending = any(each.state == ExportState.PENDING for each in built.values())
+        alive = workers.alive(session, service.silence) if is_pending else ()
         builders = {
             work.identity: worker
-            for worker in workers.alive(session, service.silence)
+            for worker in alive
             for work in map(work_of, worker.evaluating)
             if work is not None and work.kind is WorkKind.EXPORT
         }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from elasticnas.api_schemas.costs import Cost
-from elasticnas.api_schemas.halving import RungRead
 from elasticnas.api_schemas.spaces import (
     FFN,
     FFN_LAYERS,
@@ -196,28 +194,17 @@ def _trained_on(card: SubnetCard) -> str:
 
 
 def _metrics(card: SubnetCard) -> str:
-    """A table of the metrics; of a subnet that was trained on, with those it had before."""
-    rungs = [] if card.finetuned is None else card.finetuned.rungs
-    if rungs:
-        return _on_the_way(card, rungs)
-    before = None if card.finetuned is None else card.finetuned.before
-    if before is None:
-        rows = [f"| {name} | {value:.4f} |" for name, value in card.metrics.items()]
-        return "\n".join(["| metric | value |", "| --- | --- |", *rows])
-    rows = [
-        f"| {name} | {value:.4f} | {before[name]:.4f} |" for name, value in card.metrics.items()
-    ]
-    return "\n".join(["| metric | value | before that training |", "| --- | --- | --- |", *rows])
-
-
-def _on_the_way(card: SubnetCard, rungs: Sequence[RungRead]) -> str:
-    """A table of the metrics, and of what they were at the end of each rung."""
-    title = " | ".join(("metric", "value", *(f"after {each.steps} steps" for each in rungs)))
-    rows = []
-    for name, value in card.metrics.items():
-        figures = (value, *(each.metrics[name] for each in rungs))
-        rows.append(f"| {name} | {' | '.join(f'{each:.4f}' for each in figures)} |")
-    return "\n".join([f"| {title} |", f"| ---{' | ---' * (1 + len(rungs))} |", *rows])
+    """A table of the metrics; of a subnet that was trained on, with those it had before, or at the
+    end of each rung."""
+    columns = {"value": card.metrics}
+    if (trained := card.finetuned) is not None and trained.rungs:
+        columns |= {f"after {each.steps} steps": each.metrics for each in trained.rungs}
+    elif trained is not None and trained.before is not None:
+        columns["before that training"] = trained.before
+    lines = [["metric", *columns], ["---"] * (1 + len(columns))]
+    for name in card.metrics:
+        lines.append([name, *(f"{each[name]:.4f}" for each in columns.values())])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _HALVES: dict[str, Half] = {HEADS: "attention", FFN: "ffn"}
